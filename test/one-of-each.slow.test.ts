@@ -133,7 +133,7 @@ import { ok, type ServerApp } from "mixture-of-shards/server";`;
     () =>
       addRow("src/training/settings.ts", [
         "export const trainingSettings = {",
-        '\n  addedSetting: integer({ min: 1, default: 7, help: "added" }),',
+        '\n  addedSetting: setting(z.int().min(1), { default: 7, help: "added" }),',
       ]),
   ],
 ];

@@ -11,7 +11,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "zod";
-import type { Setting, Settings } from "#core";
+import { type Setting, type Settings, settingInfo } from "#core";
 import { blockFormats, type StoredType, storedFormat, weightBytes } from "#files";
 import type { EngineStats } from "#inference";
 import { FORMATS, KEYWORDS, type KeywordStatus } from "../../packages/grammar/src/json-schema/index.ts";
@@ -28,12 +28,12 @@ import type { ServerEnv } from "../../src/server/context.ts";
 import { createMetrics } from "../../src/server/metrics.ts";
 import { documentedRoutes } from "../../src/server/routes/operations.ts";
 import { documents } from "./commands.ts";
-import { commentedSources } from "./setting-comments.ts";
 
 const COMMANDS = await loadCommands();
 
 /** In brackets behind an option: whether it must be given, or its default. */
-function describeDefault({ kind, default: standard, defaultText, isRequired }: Setting): string {
+function describeDefault(setting: Setting): string {
+  const { kind, default: standard, defaultText, isRequired } = settingInfo(setting);
   if (isRequired) return " (required)";
   if (kind === "flag") return "";
   const small = typeof standard === "number" && standard !== 0 && Math.abs(standard) < 1e-3;
@@ -48,16 +48,19 @@ function optionList(place: string): string {
   const [, name = "", shown = "", without = ""] = /^(\S+) (.+?)(?: without (\S+))?$/.exec(place) ?? [];
   const other = commandOptions(without);
   const isSame = (setting: Setting, others: Setting | undefined): boolean =>
-    others?.help === setting.help && describeDefault(others) === describeDefault(setting);
+    others !== undefined &&
+    settingInfo(others).help === settingInfo(setting).help &&
+    describeDefault(others) === describeDefault(setting);
   const options = Object.entries(commandOptions(name)).filter(
     ([option, setting]) => !isSame(setting, other[option]),
   );
   const items = shown.split(", ").flatMap((heading) => {
-    const own = options.filter(([, { group }]) => group === heading);
+    const own = options.filter(([, setting]) => settingInfo(setting).group === heading);
     if (own.length === 0) throw new Error(`mos ${name} has no options under the heading "${heading}"`);
     return own.map(([option, setting]) => {
-      const names = setting.kind === "choice" ? `; one of ${setting.choices?.join(", ")}` : "";
-      return `- \`${formatFlags(option, setting)}\`${describeDefault(setting)}: ${setting.help}${names}`;
+      const { kind, choices, help } = settingInfo(setting);
+      const names = kind === "choice" ? `; one of ${choices?.join(", ")}` : "";
+      return `- \`${formatFlags(option, setting)}\`${describeDefault(setting)}: ${help}${names}`;
     });
   });
   return items.join("\n");
@@ -229,8 +232,14 @@ export const withReference = (markdown: string): string =>
 
 export const CONFIG_SCHEMA = "assets/mos.config.schema.json";
 
-function toProperty({ kind, check, help, default: standard, defaultText, isRequired }: Setting): object {
-  const { $schema: _, ...type } = z.toJSONSchema(check, { target: "draft-7", unrepresentable: "any" });
+function toProperty(setting: Setting): object {
+  const { kind, check, help, default: standard, defaultText, isRequired } = settingInfo(setting);
+  const {
+    $schema: _,
+    description: _noun,
+    unit: _unit,
+    ...type
+  } = z.toJSONSchema(check, { target: "draft-7", unrepresentable: "any" });
   const size = { type: "string", pattern: "^\\d+(\\.\\d+)? ?([kmgtKMGT]?[iI]?[bB])?$" };
   const isNegated = kind === "flag" && standard === true;
   const decided = standard === undefined && defaultText !== undefined ? ` (default: ${defaultText})` : "";
@@ -269,7 +278,6 @@ export function configSchema(): string {
 }
 
 if (process.argv[1]?.endsWith("reference.ts") === true) {
-  for (const [path, source] of commentedSources()) writeFileSync(path, source);
   writeFileSync(CONFIG_SCHEMA, configSchema());
   for (const path of documents()) {
     const before = readFileSync(path, "utf8");

@@ -27,6 +27,7 @@ const factorName = (linear: LinearName, layer: number, side: "A" | "B"): string 
 
 /** LoRA, as the head of this file describes it. */
 export const lora: AdapterMethod<LoraConfig> & { readonly settings: typeof settings } = {
+  summary: "Every layer has its own pair of low-rank factors: the reference, and the largest.",
   settings,
   schema,
   example: schema.parse({ method: "lora", rank: 2 }),

@@ -1,8 +1,7 @@
 // Parts that methods share: tensors and their initialization, widths of the adapted layers, settings.
 // L layers · r rank.
-
 import { z } from "zod";
-import { integer, MosError, names, number, type Settings, type SettingValues, settingsShape } from "#core";
+import { MosError, type Settings, type SettingValues, setting } from "#core";
 import { LINEAR_NAMES, type LinearName } from "#graph";
 import type { LayerShapes, TensorSpec, Widths } from "./method.ts";
 
@@ -90,22 +89,18 @@ export function pairTensors(
 
 /** Linear types of those that a method can adapt, in the model's order; all of them by default. */
 export function targetsSetting(known: readonly LinearName[]) {
-  const setting = names(known, { default: known, defaultText: "all", help: "linear layers to adapt" });
   const inOrder = (given: readonly LinearName[]): readonly LinearName[] =>
     known.filter((name) => given.includes(name));
-  return {
-    ...setting,
-    check: setting.check.transform(inOrder),
-    schema: setting.schema.transform(inOrder),
-  };
+  return setting(z.array(z.enum(known)).min(1).transform(inOrder), {
+    default: known,
+    defaultText: "all",
+    help: "linear layers to adapt",
+  });
 }
 
 /** alpha of scale = alpha / r, for the methods that have one. */
 export const alphaSetting = {
-  /** Scale the update by alpha / rank. A number above 0 and up to 1000000; default 16. */
-  alpha: number({
-    above: 0,
-    max: 1e6,
+  alpha: setting(z.number().gt(0).max(1e6), {
     default: 16,
     placeholder: "a",
     help: "scale the update by alpha / rank",
@@ -114,10 +109,7 @@ export const alphaSetting = {
 
 /** The rank of a pool that all layers share: as many pairs as e · L. */
 export const poolRank = {
-  /** Number of vector pairs shared by all layers. A whole number from 1 to 65536; default 64. */
-  rank: integer({
-    min: 1,
-    max: 65_536,
+  rank: setting(z.int().min(1).max(65_536), {
     default: 64,
     placeholder: "r",
     help: "number of vector pairs shared by all layers",
@@ -126,42 +118,33 @@ export const poolRank = {
 
 /** e: the budget, as many trainable parameters as LoRA of this rank. */
 export const equivalentRankSetting = {
-  /** Parameter budget, as the rank of a LoRA with as many trainable parameters. A whole number from 1 to 4096; default 2. */
-  equivalentRank: integer({
+  equivalentRank: setting(z.int().min(1).max(4096), {
     common: true,
-    min: 1,
-    max: 4096,
     default: 2,
     placeholder: "e",
+    label: "Budget (equivalent LoRA rank)",
     help: "parameter budget, as the rank of a LoRA with as many trainable parameters",
   }),
 };
 
-const RANK = { min: 1, placeholder: "r", help: "rank of each layer's update" } as const;
-
 /** The rank of each layer, where another default or a higher limit suits a method. */
 export const rankSetting = ({ standard, max = 4096 }: { readonly standard: number; readonly max?: number }) =>
-  integer({ ...RANK, max, default: standard });
+  setting(z.int().min(1).max(max), {
+    default: standard,
+    placeholder: "r",
+    help: "rank of each layer's update",
+  });
 
 /** Settings that every method has. */
 export const commonSettings = {
-  /** Rank of each layer's update. A whole number from 1 to 4096; default 8. */
   rank: rankSetting({ standard: 8 }),
-  /** Dropout probability of the adapter's inputs in training. A probability from 0 to below 1; default 0. */
-  dropout: number({
-    min: 0,
-    below: 1,
+  dropout: setting(z.number().min(0).lt(1).describe("a probability"), {
     default: 0,
-    what: "a probability",
     placeholder: "p",
     help: "dropout probability of the adapter's inputs in training",
   }),
-  /** Linear layers to adapt. A list of one or more of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; default all. */
   targets: targetsSetting(LINEAR_NAMES),
-  /** Random seed of routing and initialisation. A whole number from 0 to 9007199254740991; default 0. */
-  seed: integer({
-    min: 0,
-    max: Number.MAX_SAFE_INTEGER,
+  seed: setting(z.int().min(0).describe("a whole number below 2^53"), {
     default: 0,
     help: "random seed of routing and initialisation",
   }),
@@ -169,7 +152,7 @@ export const commonSettings = {
 
 /** The schema of a method's configuration. */
 export const configSchema = <const Method extends string, S extends Settings>(method: Method, settings: S) =>
-  z.strictObject({ method: z.literal(method), ...settingsShape(settings) });
+  z.strictObject({ method: z.literal(method), ...settings });
 
 /**
  * A method's configuration, defaults filled in, by the tables of its settings: declarations keep the comments only of a table

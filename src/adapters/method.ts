@@ -102,6 +102,8 @@ export interface RoutingTable {
  * exporting and serving all go through `factors`, so they cannot disagree.
  */
 export interface AdapterMethod<C extends CommonConfig> {
+  /** What it does, in a sentence. */
+  readonly summary: string;
   /** Settings as data: options and documents are generated from them. */
   readonly settings: Settings;
   readonly schema: z.ZodType<C>;

@@ -1,6 +1,18 @@
 // The table of all methods, their settings in one list, and settings from outside.
 import { z } from "zod";
-import { MosError, readIssues, type Setting, type Settings, show, similarName } from "#core";
+import {
+  adjust,
+  expected,
+  MosError,
+  readIssues,
+  type Setting,
+  type SettingInfo,
+  type Settings,
+  setting,
+  settingInfo,
+  show,
+  similarName,
+} from "#core";
 import { type LoraConfig, lora } from "./lora.ts";
 import type { AdapterMethod, FactorOptions, LayerShapes } from "./method.ts";
 import { type MosConfig, mos } from "./mos.ts";
@@ -102,8 +114,11 @@ function describeIssue(method: MethodName, [first]: ReturnType<typeof readIssues
   const { issue, path = [], found } = first ?? {};
   const [setting = "", ...inside] = path.map(String);
   const field = [called[setting] ?? setting, ...inside].join(".");
-  if (issue?.code !== "unrecognized_keys")
-    return `${field === "" ? "" : `${field} `}${show(found)} is invalid; ${issue?.message}`;
+  if (issue?.code !== "unrecognized_keys") {
+    const settings: Settings = methods[method].settings;
+    const accepted = expected(settings[setting] ?? z.object(), inside.length);
+    return `${field === "" ? "" : `${field} `}${show(found)} is invalid; give ${accepted}`;
+  }
   const known = Object.keys(methods[method].example).filter((key) => key !== "method");
   const keys = issue.keys.map((key) => JSON.stringify(key)).join(", ");
   const similar = issue.keys.length === 1 ? similarName(issue.keys[0] ?? "", known) : undefined;
@@ -154,10 +169,10 @@ function settingUsers(): ReadonlyMap<string, Users> {
 }
 
 /** The methods by what a text says of their settings: the first without its methods, as it holds for most. */
-function differences(users: Users, format: (setting: Setting) => string): string {
+function differences(users: Users, format: (info: SettingInfo) => string): string {
   const groups = new Map<string, MethodName[]>();
   for (const [method, setting] of users) {
-    const text = format(setting);
+    const text = format(settingInfo(setting));
     groups.set(text, [...(groups.get(text) ?? []), method]);
   }
   return [...groups].map(([text, of], i) => (i === 0 ? text : `${text} for ${of.join(", ")}`)).join("; ");
@@ -171,20 +186,17 @@ function describeScope(users: Users): string {
 
 /** One setting for all methods that have it: what any of them takes is taken here, and checked by the method. */
 function joined(users: Users): Setting {
-  const all = [...users.values()];
-  const [first] = all;
-  if (first === undefined) throw new Error("an unknown setting");
-  // methods that accept the same have one check between them
-  const different = [...new Map(all.map(({ expected, check }) => [expected, check])).values()];
-  const check = different.length === 1 ? first.check : z.union(different);
-  return {
-    ...first,
+  const [first = z.unknown(), ...others] = users.values();
+  const { kind, about } = settingInfo(first);
+  const told = {
+    ...about,
     help: `${describeScope(users)}${differences(users, ({ help }) => help)}`,
-    default: first.kind === "flag" ? first.default : undefined,
-    defaultText: differences(users, (setting) => setting.defaultText ?? String(setting.default)),
-    check,
-    schema: check.optional(),
+    defaultText: differences(users, (info) => info.defaultText ?? String(info.default)),
   };
+  if (kind === "flag") return adjust(first, told);
+  // methods that accept the same have one check between them
+  const checks = new Map([first, ...others].map((one) => [expected(one), settingInfo(one).check]));
+  return setting(checks.size === 1 ? settingInfo(first).check : z.union([...checks.values()]), told);
 }
 
 /** Every setting of every method by name, but for the seed, which is the run's own. */

@@ -1,7 +1,8 @@
 // L layers · e equivalent rank · r rank · l shards per vector · p private rank · w shard width, d_in / l or d_out / l.
 // Mixture of Shards (Wang et al., ICLR 2025): every vector of A and B is put together from l shards of pools that all
 // layers share; the last p ranks of a layer come from shards that it owns. The routing is drawn once and never trained.
-import { flag, integer, MosError, type Random, randomStream } from "#core";
+import { z } from "zod";
+import { flag, MosError, type Random, randomStream, setting } from "#core";
 import { gatherRows, type LinearName, reshape, split, type Value } from "#graph";
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
 import {
@@ -24,23 +25,16 @@ const settings = {
   ...commonSettings,
   ...alphaSetting,
   ...equivalentRankSetting,
-  /** Shards per vector. A whole number from 1 to 65536; default 4. */
-  shardsPerVector: integer({
-    min: 1,
-    max: 65_536,
+  shardsPerVector: setting(z.int().min(1).max(65_536), {
     default: 4,
     placeholder: "l",
     help: "shards per vector",
   }),
-  /** Ranks private to each layer, 0 to e. A whole number from 0 to 4096; default 1. */
-  privateRank: integer({
-    min: 0,
-    max: 4096,
+  privateRank: setting(z.int().min(0).max(4096), {
     default: 1,
     placeholder: "p",
     help: "ranks private to each layer, 0 to e",
   }),
-  /** False: route B with the same indices as A. True or false; default true. */
   pairDissociation: flag({
     default: true,
     help: "route B with the same indices as A",
@@ -177,6 +171,8 @@ function poolTensors(config: MosConfig, shapes: LayerShapes, linear: LinearName)
 
 /** Mixture of Shards, as the head of this file describes it. */
 export const mos: AdapterMethod<MosConfig> = {
+  summary:
+    "Mixture of Shards: layers assemble their factors from shared and private shards, for LoRA's quality at a fraction of its size.",
   settings,
   schema,
   example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),

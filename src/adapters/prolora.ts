@@ -1,6 +1,7 @@
 // r rank · u unshared rank · m chunks · w chunk width, ⌈d / m⌉. PRoLoRA (Wang et al., 2024): of a layer's r ranks the
 // first u are as in LoRA; the others are m copies of one chunk side by side, copy c rotated by c along the ranks.
-import { integer, MosError } from "#core";
+import { z } from "zod";
+import { MosError, setting } from "#core";
 import { concat, gatherRows, type LinearName, reshape, slice, transpose, type Value } from "#graph";
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
 import {
@@ -21,20 +22,13 @@ import {
 const settings = {
   ...commonSettings,
   ...alphaSetting,
-  /** Rank of each layer's update. A whole number from 1 to 4096; default 4. */
   rank: rankSetting({ standard: 4 }),
-  /** Unshared ranks, 0 to r. A whole number from 0 to 4096; default 1. */
-  unsharedRank: integer({
-    min: 0,
-    max: 4096,
+  unsharedRank: setting(z.int().min(0).max(4096), {
     default: 1,
     placeholder: "u",
     help: "unshared ranks, 0 to r",
   }),
-  /** Copies of the shared chunk along the feature dimension. A whole number from 1 to 65536; default 3. */
-  chunks: integer({
-    min: 1,
-    max: 65_536,
+  chunks: setting(z.int().min(1).max(65_536), {
     default: 3,
     placeholder: "m",
     help: "copies of the shared chunk along the feature dimension",
@@ -82,6 +76,7 @@ function copies(chunk: Value, { chunks, width }: { readonly chunks: number; read
 
 /** PRoLoRA, as the head of this file describes it. */
 export const prolora: AdapterMethod<ProloraConfig> = {
+  summary: "Factors made of one chunk that is repeated and rotated, with a few ranks unshared.",
   settings,
   schema,
   example: schema.parse({ method: "prolora", rank: 4, unsharedRank: 1, chunks: 2 }),

@@ -28,6 +28,7 @@ export type PureSharingConfig = MethodConfig<
 
 /** Pure sharing, as the head of this file describes it. */
 export const pureSharing: AdapterMethod<PureSharingConfig> = {
+  summary: "All layers share one pair of large factors.",
   settings,
   schema,
   example: schema.parse({ method: "pure-sharing", rank: 6 }),

@@ -1,6 +1,7 @@
 // L layers · r pairs. Pure sharing with random scaling (MoS paper, table 1): each layer scales the shared rows of A by
 // numbers of its own, which are drawn once and never trained.
-import { MosError, number } from "#core";
+import { z } from "zod";
+import { MosError, setting } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
 import {
@@ -19,12 +20,8 @@ const settings = {
   ...commonSettings,
   ...poolRank,
   ...alphaSetting,
-  /** Mean of the random scales. A number from -1000 to 1000; default 1. */
-  scaleMean: number({ min: -1000, max: 1000, default: 1, help: "mean of the random scales" }),
-  /** Standard deviation of the random scales. A number from 0 to 1000; default 0.3. */
-  scaleDeviation: number({
-    min: 0,
-    max: 1000,
+  scaleMean: setting(z.number().min(-1000).max(1000), { default: 1, help: "mean of the random scales" }),
+  scaleDeviation: setting(z.number().min(0).max(1000), {
     default: 0.3,
     help: "standard deviation of the random scales",
   }),
@@ -51,6 +48,7 @@ const scales = (
 
 /** Random scaling, as the head of this file describes it. */
 export const randomScaling: AdapterMethod<RandomScalingConfig> = {
+  summary: "Like pure sharing, with fixed random scales that tell layers apart.",
   settings,
   schema,
   example: schema.parse({ method: "random-scaling", rank: 6 }),

@@ -53,6 +53,7 @@ function choiceFlaw({ layers, rank, pairs }: Choice, table: Int32Array): string 
 
 /** Subset selection, as the head of this file describes it. */
 export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
+  summary: "Each layer picks its own vectors from the shared pools.",
   settings,
   schema,
   example: schema.parse({ method: "subset-selection", rank: 3, equivalentRank: 2 }),

@@ -21,7 +21,6 @@ import {
 const settings = {
   ...commonSettings,
   ...alphaSetting,
-  /** Linear layers to adapt. A list of one or more of q_proj, k_proj, v_proj; default all. */
   targets: targetsSetting(["q_proj", "k_proj", "v_proj"]),
 };
 const schema = configSchema("tied-lora", settings);
@@ -42,6 +41,7 @@ const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b
 
 /** Tied LoRA, as the head of this file describes it. */
 export const tiedLora: AdapterMethod<TiedLoraConfig> = {
+  summary: "One trained pair of factors for all layers, with scaling vectors of their own.",
   settings,
   schema,
   example: schema.parse({ method: "tied-lora", rank: 3 }),

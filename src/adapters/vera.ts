@@ -19,7 +19,6 @@ import {
 
 const settings = {
   ...commonSettings,
-  /** Rank of each layer's update. A whole number from 1 to 65536; default 256. */
   rank: rankSetting({ standard: 256, max: 65_536 }),
 };
 const schema = configSchema("vera", settings);
@@ -47,6 +46,7 @@ function vectorTensors(rank: number, shapes: LayerShapes, linear: LinearName): r
 
 /** VeRA, as the head of this file describes it. */
 export const vera: AdapterMethod<VeraConfig> = {
+  summary: "Fixed random factors for all layers, of which only scaling vectors are trained.",
   settings,
   schema,
   example: schema.parse({ method: "vera", rank: 5 }),

@@ -1,17 +1,8 @@
 import { basename } from "node:path";
+import { z } from "zod";
 import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "#adapters";
 import { type AverageSummary, averageAdapters, averageSettings } from "#convert";
-import {
-  choice,
-  describeCount,
-  flag,
-  integer,
-  MosError,
-  monotonicNow,
-  type SettingValues,
-  text,
-  texts,
-} from "#core";
+import { describeCount, flag, MosError, monotonicNow, type SettingValues, setting } from "#core";
 import { readModelConfig } from "#models";
 import { metricsToTensorboard } from "#training";
 import { defineCommand, formatFlag, group } from "./command.ts";
@@ -25,23 +16,23 @@ const ACTIONS = ["list", "rollback", "tensorboard", "average"] as const;
 
 const options = {
   ...group("Version", {
-    to: integer({
-      min: 1,
+    to: setting(z.int().min(1), {
       placeholder: "version",
       defaultText: "the version replaced last",
       help: "rollback: version to restore, as shown by list",
     }),
   }),
   ...group("Mean", {
-    out: text({ placeholder: "folder", help: "average: output folder" }),
+    out: setting(z.string(), { placeholder: "folder", help: "average: output folder" }),
     ...averageSettings,
     model: configOnly,
     overwrite: flag({ help: "average: replace an existing adapter in --out" }),
   }),
 };
 const positional = {
-  action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  folder: texts({
+  action: setting(z.enum(ACTIONS), { required: true, help: ACTIONS.join(", ") }),
+  folder: setting(z.array(z.string()).readonly(), {
+    repeated: true,
     required: true,
     help: "list: folder of adapters; rollback, tensorboard: folder of one adapter; average: folders of adapters",
   }),

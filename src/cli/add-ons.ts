@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { MosError, type Settings, type SettingValues } from "#core";
 import type { KeyLimits, ServedModel, ServerExtension, ServerLog } from "#server";
-import type { Command, Grouped } from "./command.ts";
+import type { Command } from "./command.ts";
 
 /** The default export of an add-on's entry point `./add-on`. */
 export interface AddOn {
@@ -15,7 +15,7 @@ export interface AddOn {
 
 /** Options of `mos serve`, and the work that they ask for. Made by `defineServeAddOn`. */
 export interface ServeAddOn {
-  readonly options: Grouped<Settings>;
+  readonly options: Settings;
   /** Options that exclude each other, those of `mos serve` included. */
   readonly conflicts: readonly (readonly string[])[];
   /** Refuses values before the model is looked for. Throws `bad_option`. */
@@ -23,7 +23,7 @@ export interface ServeAddOn {
   /** Options that a configuration file may set although the user has not named it. */
   readonly harmless: readonly string[];
   /** Limits that it enforces on keys, with their options of `mos keys create`. */
-  readonly keyLimits: (KeyLimits & { readonly options: Grouped<Settings> }) | undefined;
+  readonly keyLimits: (KeyLimits & { readonly options: Settings }) | undefined;
   /** Seconds that it needs at most to end after SIGTERM. */
   readonly stopSeconds: (values: Readonly<Record<string, unknown>>) => number;
   /** Undefined where no option asks for it. */
@@ -61,7 +61,7 @@ export interface OpenServeAddOn extends AsyncDisposable {
 }
 
 interface ServeAddOnSpec<S extends Settings> {
-  readonly options: Grouped<S>;
+  readonly options: S;
   readonly conflicts?: readonly (readonly string[])[];
   readonly check?: (values: SettingValues<S>, own: OwnValues) => void;
   readonly harmless?: readonly (keyof S & string)[];

@@ -1,7 +1,18 @@
 // A command: its options and arguments as settings, its help, and the work. From the settings come the options of the
 // command line here, and the tables of the documents (scripts/ci/reference.ts).
 import { type Command as Commander, InvalidArgumentError, Option } from "commander";
-import { flag, MosError, type Setting, type Settings, type SettingValues, text } from "#core";
+import { z } from "zod";
+import {
+  adjust,
+  flag,
+  MosError,
+  type Setting,
+  type SettingInfo,
+  type Settings,
+  type SettingValues,
+  setting,
+  settingInfo,
+} from "#core";
 import {
   CONFIG_FILE,
   type SourcedValue,
@@ -11,9 +22,11 @@ import {
 } from "./sources.ts";
 import { warn } from "./terminal.ts";
 
-/** A setting under a heading of the help. */
-export type Grouped<S extends Settings> = { readonly [K in keyof S]: S[K] & { readonly group: string } };
-type Options = Grouped<Settings>;
+/** Puts settings under a heading of the help. */
+export const group = <S extends Settings>(heading: string, settings: S): S =>
+  Object.fromEntries(
+    Object.entries(settings).map(([name, setting]) => [name, adjust(setting, { group: heading })]),
+  ) as S;
 
 /** Options of every command. The program itself looks for them too, for errors of parsing. */
 const generalOptions = group("General", {
@@ -25,7 +38,7 @@ const EVENTS = "print one JSON line per event on stdout";
 
 /** The option of commands that a configuration file may have a section for. */
 const configOptions = group("General", {
-  config: text({
+  config: setting(z.string(), {
     placeholder: "file",
     defaultText: `${CONFIG_FILE} in the working directory, if present`,
     help: "JSON file of options",
@@ -37,7 +50,7 @@ export type CommandValues<O extends Settings, A extends Settings> = SettingValue
   SettingValues<A> &
   SettingValues<typeof generalOptions>;
 
-export interface CommandSpec<O extends Options, A extends Settings> {
+export interface CommandSpec<O extends Settings, A extends Settings> {
   readonly description: string;
   /** Usage after the command's name, where commander's own is too short. */
   readonly usage?: string;
@@ -70,7 +83,7 @@ export interface CommandSpec<O extends Options, A extends Settings> {
 /** A command, whatever its options are. */
 export interface Command {
   /** For the tables of the documents. */
-  readonly options: Options;
+  readonly options: Settings;
   /** Those that the environment and a configuration file may have; undefined where they are not asked. */
   readonly configurable: Settings | undefined;
   /** Those that such a file may set although nobody has named it. */
@@ -79,52 +92,41 @@ export interface Command {
   attach(program: Commander, name: string): Commander;
 }
 
-/** Puts settings under a heading of the help. Its type is written out, since declarations of add-ons cannot name `Grouped`. */
-export function group<S extends Settings>(
-  heading: string,
-  settings: S,
-): { readonly [K in keyof S]: S[K] & { readonly group: string } } {
-  return Object.fromEntries(
-    Object.entries(settings).map(([name, setting]) => [name, { ...setting, group: heading }]),
-  ) as Grouped<S>;
-}
-
 /** `shardsPerVector` is `shards-per-vector`. */
 export const flagName = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** `shardsPerVector` is `--shards-per-vector`; a flag that is on by default has a `--no-` in front. */
-export const formatFlag = (
-  name: string,
-  { kind, default: standard }: Pick<Setting, "kind" | "default">,
-): string => `--${kind === "flag" && standard === true ? "no-" : ""}${flagName(name)}`;
+export const formatFlag = (name: string, setting: Setting): string =>
+  `--${settingInfo(setting).default === true ? "no-" : ""}${flagName(name)}`;
 
 /** `--steps <n>`. */
-export const formatFlags = (name: string, setting: Setting): string =>
-  setting.kind === "flag"
-    ? formatFlag(name, setting)
-    : `${formatFlag(name, setting)} <${setting.placeholder}>`;
+export function formatFlags(name: string, setting: Setting): string {
+  const { kind, placeholder } = settingInfo(setting);
+  return kind === "flag" ? formatFlag(name, setting) : `${formatFlag(name, setting)} <${placeholder}>`;
+}
 
 /** Reads a text of the command line. */
 const reader =
-  (setting: Setting) =>
+  (info: SettingInfo) =>
   (text: string, before: unknown): unknown => {
-    const given = setting.check.safeParse(setting.read(text));
-    if (!given.success) throw new InvalidArgumentError(`Expected ${setting.expectedText}.`);
-    return setting.isRepeated && Array.isArray(before) && Array.isArray(given.data)
+    const given = info.check.safeParse(info.read(text));
+    if (!given.success) throw new InvalidArgumentError(`Expected ${info.expectedText}.`);
+    return info.isRepeated && Array.isArray(before) && Array.isArray(given.data)
       ? [...before, ...given.data]
       : given.data;
   };
 
 function makeOption(name: string, setting: Setting, isRequired: boolean): Option {
-  const { help, kind, isRepeated, default: standard, defaultText, choices } = setting;
+  const info = settingInfo(setting);
+  const { help, kind, isRepeated, default: standard, defaultText, choices } = info;
   const shown =
     standard === undefined && defaultText !== undefined ? `${help} (default: ${defaultText})` : help;
   const option = new Option(formatFlags(name, setting), shown).makeOptionMandatory(isRequired);
   if (kind === "flag") return option;
   if (kind === "choice" && choices !== undefined) option.choices(choices);
   if (!isRepeated && standard !== undefined) option.default(standard, defaultText);
-  return option.argParser(reader(setting));
+  return option.argParser(reader(info));
 }
 
 /** The values of the command line. */
@@ -164,9 +166,10 @@ async function collectValues(
     : line;
   const values = Object.entries(options).map(([name, setting]) => {
     const found = given.get(name);
-    if (found === undefined && isConfigurable && setting.isRequired)
+    const { isRequired, default: standard } = settingInfo(setting);
+    if (found === undefined && isConfigurable && isRequired)
       throw missingError(name, setting, commander.name());
-    return [name, found === undefined ? setting.default : found.value];
+    return [name, found === undefined ? standard : found.value];
   });
   return Object.fromEntries(values);
 }
@@ -197,34 +200,35 @@ const FEW = 3;
 /** Adds the options of a command under their headings, those that most users need first. */
 function addOptions(
   commander: Commander,
-  options: Options,
+  options: Settings,
   { conflicts, isConfigurable }: Omit<Sources, "harmless">,
 ): void {
-  const all = Object.entries<Options[string]>(options);
-  const common = all.filter(([, { isCommon }]) => isCommon);
+  const all = Object.entries(options).map(([name, setting]) => ({ name, setting, ...settingInfo(setting) }));
+  const common = all.filter(({ isCommon }) => isCommon);
   const first = common.length > FEW ? common : [];
   const byUse = [...first, ...all.filter((one) => !first.includes(one))];
-  for (const [option, setting] of byUse) {
+  for (const option of byUse) {
+    const { name, setting, isRequired, group } = option;
     // other sources may have what the command line lacks
-    const made = makeOption(option, setting, setting.isRequired && !isConfigurable);
-    const others = conflicts.filter((one) => one.some((name) => name === option)).flat();
-    made.conflicts(others.filter((other) => other !== option));
-    const isFirst = first.some(([name]) => name === option);
-    commander.optionsGroup(isFirst ? "Most used:" : `${setting.group}:`).addOption(made);
+    const made = makeOption(name, setting, isRequired && !isConfigurable);
+    const others = conflicts.filter((one) => one.includes(name)).flat();
+    made.conflicts(others.filter((other) => other !== name));
+    commander.optionsGroup(first.includes(option) ? "Most used:" : `${group}:`).addOption(made);
   }
 }
 
 /** Declares a command. */
-export function defineCommand<O extends Options, A extends Settings = Record<never, Setting>>(
+export function defineCommand<O extends Settings, A extends Settings = Record<never, Setting>>(
   spec: CommandSpec<O, A>,
 ): Command {
   const { json } = generalOptions;
   const { isConfigurable = false, conflicts = [], harmless = [] } = spec;
-  const options: Options = {
+  const options: Settings = {
     ...spec.options,
     ...(isConfigurable ? configOptions : {}),
     ...generalOptions,
-    json: { ...json, help: spec.json === "events" ? EVENTS : (spec.json ?? json.help) },
+    json:
+      spec.json === undefined ? json : adjust(json, { help: spec.json === "events" ? EVENTS : spec.json }),
   };
   const names = Object.entries<Setting>(spec.arguments ?? {});
   const attach = (program: Commander, name: string): Commander => {
@@ -235,8 +239,9 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
       .addHelpText("after", `${spec.examples ?? ""}${isConfigurable ? sourcesText(name) : ""}`);
     if (spec.usage !== undefined) commander.usage(spec.usage);
     for (const [argument, setting] of names) {
-      const form = setting.isRepeated ? `${argument}...` : argument;
-      commander.argument(setting.isRequired ? `<${form}>` : `[${form}]`, setting.help, reader(setting));
+      const info = settingInfo(setting);
+      const form = info.isRepeated ? `${argument}...` : argument;
+      commander.argument(info.isRequired ? `<${form}>` : `[${form}]`, info.help, reader(info));
     }
     addOptions(commander, options, { conflicts, isConfigurable });
     return commander.action(async () => {

@@ -1,6 +1,6 @@
 // Options that several commands have.
-
 import { fileURLToPath } from "node:url";
+import { z } from "zod";
 import {
   type AdapterConfigInput,
   adapterSettings,
@@ -9,7 +9,7 @@ import {
   type MethodName,
   methods,
 } from "#adapters";
-import { choice, flag, integer, MosError, type Setting, type Settings, text } from "#core";
+import { flag, MosError, type Setting, type Settings, setting, settingInfo } from "#core";
 import { DEVICES } from "#graph";
 import { formatFlag } from "./command.ts";
 
@@ -17,7 +17,7 @@ import { formatFlag } from "./command.ts";
 export const BUNDLED_MODEL = fileURLToPath(new URL("../../assets/tiny-english", import.meta.url));
 
 /** A model as every command takes it. */
-export const model = text({
+export const model = setting(z.string(), {
   common: true,
   required: true,
   placeholder: "model",
@@ -25,23 +25,26 @@ export const model = text({
 });
 
 /** The same where an adapter comes first. */
-export const base = text({
+export const base = setting(z.string(), {
   required: true,
   placeholder: "model",
   help: "base model: a folder, a .gguf file, or org/name on the Hugging Face Hub",
 });
 
 /** The same where its weights are not needed. */
-export const configOnly = text({
+export const configOnly = setting(z.string(), {
   placeholder: "model",
   help: "model: a folder, a .gguf file, or org/name; only its config is read",
 });
 
-export const adapterFolder = text({ required: true, help: "adapter folder, or org/name of the Hub" });
+export const adapterFolder = setting(z.string(), {
+  required: true,
+  help: "adapter folder, or org/name of the Hub",
+});
 
-export const device = choice(DEVICES, { default: "cpu", help: "device to compute on" });
+export const device = setting(z.enum(DEVICES), { default: "cpu", help: "device to compute on" });
 
-export const threads = integer({ min: 1, defaultText: "one per core", help: "compute threads" });
+export const threads = setting(z.int().min(1), { defaultText: "one per core", help: "compute threads" });
 
 /** `--quiet`. */
 export const quiet = flag({ help: "print errors only" });
@@ -55,7 +58,7 @@ export const unescaped = (text: string): string =>
 
 /** --method and the settings of all methods; `adapterInput` reads their values. */
 export const adapterOptions: { readonly method: Setting<MethodName> } & Settings = {
-  method: choice(METHOD_NAMES, {
+  method: setting(z.enum(METHOD_NAMES), {
     default: DEFAULT_METHOD,
     help: "adapter method; mos is Mixture of Shards",
   }),
@@ -64,8 +67,8 @@ export const adapterOptions: { readonly method: Setting<MethodName> } & Settings
 
 /** The settings of an adapter that were given, of whatever method. */
 function setSettings(values: Readonly<Record<string, unknown>>): ReadonlyMap<string, unknown> {
-  const isGiven = ([name, { kind, default: standard }]: readonly [string, Setting]): boolean =>
-    values[name] !== undefined && !(kind === "flag" && values[name] === standard);
+  const isGiven = ([name, setting]: readonly [string, Setting]): boolean =>
+    values[name] !== undefined && values[name] !== settingInfo(setting).default;
   const given = Object.entries(adapterSettings).filter(isGiven);
   return new Map(given.map(([name]) => [name, values[name]]));
 }

@@ -2,7 +2,8 @@
 import { once } from "node:events";
 import { extname } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { flag, integer, MosError, number, type SettingValues, text } from "#core";
+import { z } from "zod";
+import { flag, MosError, type SettingValues, setting } from "#core";
 import {
   askForQuestions,
   type ChatClient,
@@ -28,26 +29,29 @@ import { type LiveLine, liveLine, MOS, nextText, printJson, printLine, shellWord
 
 /** Options of the teacher, all for `generate`. */
 export const teacherOptions = {
-  teacher: text({
+  teacher: setting(z.string(), {
     placeholder: "url",
     help: "base URL of an OpenAI-compatible API, such as http://127.0.0.1:8080/v1; required unless --model is the teacher",
   }),
-  teacherModel: text({ placeholder: "name", help: "the model's name there" }),
+  teacherModel: setting(z.string(), { placeholder: "name", help: "the model's name there" }),
   keyVariable,
-  questions: integer({ min: 1, max: 50, default: 3, help: "questions per passage" }),
-  instructions: text({ help: 'more instructions for the teacher, such as "Answer in French."' }),
-  answerTokens: integer({
-    min: 16,
+  questions: setting(z.int().min(1).max(50), { default: 3, help: "questions per passage" }),
+  instructions: setting(z.string(), {
+    help: 'more instructions for the teacher, such as "Answer in French."',
+  }),
+  answerTokens: setting(z.int().min(16), {
     default: 1024,
     help: "maximum length of the teacher's answer, in tokens",
   }),
-  concurrency: integer({ min: 1, max: 256, default: 4, help: "requests at a time" }),
-  priceIn: number({
-    min: 0,
+  concurrency: setting(z.int().min(1).max(256), { default: 4, help: "requests at a time" }),
+  priceIn: setting(z.number().min(0), {
     placeholder: "price",
     help: "price of a million prompt tokens, to show the cost",
   }),
-  priceOut: number({ min: 0, placeholder: "price", help: "price of a million tokens of answers" }),
+  priceOut: setting(z.number().min(0), {
+    placeholder: "price",
+    help: "price of a million tokens of answers",
+  }),
   yes: flag({ help: "do not ask before the first request" }),
   dryRun: flag({ help: "show the cost and the first request, and ask nothing" }),
 };

@@ -1,4 +1,5 @@
-import { choice, flag, integer, MosError, type SettingValues, text, texts, withProgress } from "#core";
+import { z } from "zod";
+import { flag, MosError, type SettingValues, setting, settingInfo, withProgress } from "#core";
 import {
   checkOutput,
   convertDataset,
@@ -24,39 +25,41 @@ type Action = (typeof ACTIONS)[number];
 const options = {
   ...group("Data", {
     dataColumns,
-    to: choice(WRITTEN_FORMATS, { default: "messages", help: "convert: format of the examples" }),
+    to: setting(z.enum(WRITTEN_FORMATS), { default: "messages", help: "convert: format of the examples" }),
   }),
   ...group("Tokens", {
-    model: text({
+    model: setting(z.string(), {
       placeholder: "model",
       help: "model whose tokenizer counts, and the teacher of generate without --teacher: a folder, a .gguf file, or org/name",
     }),
-    maxLength: integer({
-      min: 2,
+    maxLength: setting(z.int().min(2), {
       defaultText: "the positions of the model, which training uses where the data need them",
       placeholder: "tokens",
       help: "inspect: count the examples that are longer than this",
     }),
   }),
   ...group("Passages", {
-    maxWords: integer({ min: 1, default: 200, help: "maximum length of a passage in words" }),
-    maxTokens: integer({
-      min: 2,
+    maxWords: setting(z.int().min(1), { default: 200, help: "maximum length of a passage in words" }),
+    maxTokens: setting(z.int().min(2), {
       defaultText: "--max-words decides",
       help: "maximum length of a passage in tokens of --model",
     }),
   }),
   ...group("Teacher", teacherOptions),
   ...group("Output", {
-    limit: integer({ min: 1, default: 20, help: "inspect: problems and duplicates to list" }),
-    out: text({ placeholder: "file", help: "convert, passages, generate: file of JSON Lines to write" }),
+    limit: setting(z.int().min(1), { default: 20, help: "inspect: problems and duplicates to list" }),
+    out: setting(z.string(), {
+      placeholder: "file",
+      help: "convert, passages, generate: file of JSON Lines to write",
+    }),
     overwrite: flag({ help: "replace an existing --out" }),
     quiet,
   }),
 };
 const positional = {
-  action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  files: texts({
+  action: setting(z.enum(ACTIONS), { required: true, help: ACTIONS.join(", ") }),
+  files: setting(z.array(z.string()).readonly(), {
+    repeated: true,
     help: "inspect, convert: files, patterns in quotes, or org/name of a data set of the Hub; passages, generate: .txt and .md files, patterns, and folders; generate: files of passages",
   }),
 };
@@ -103,7 +106,9 @@ async function run({ action, files, ...values }: Values): Promise<number> {
     throw new MosError("bad_option", `mos data ${action} needs the names of files; see mos data --help`);
   const taken: readonly string[] = ACTION_OPTIONS[action];
   for (const [name, setting] of Object.entries(options)) {
-    const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
+    const isGiven = Object.entries(values).some(
+      ([key, value]) => key === name && value !== settingInfo(setting).default,
+    );
     if (isGiven && name !== "quiet" && !taken.includes(name))
       throw new MosError(
         "bad_option",

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
+import { z } from "zod";
 import { type ExportSummary, exportAdapter, exportSettings } from "#convert";
-import { flag, type SettingValues, text } from "#core";
+import { flag, type SettingValues, setting } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base } from "./common-options.ts";
 import { commandText, counted, labelled } from "./format.ts";
@@ -13,7 +14,7 @@ const options = {
   ...group("Model", { model: base }),
   ...group("Output", {
     format: exportSettings.format,
-    out: text({ required: true, placeholder: "path", help: "output folder or file" }),
+    out: setting(z.string(), { required: true, placeholder: "path", help: "output folder or file" }),
     dtype: exportSettings.dtype,
     baseName: exportSettings.baseName,
     overwrite: flag({ help: "replace an existing --out" }),

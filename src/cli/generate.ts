@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
+import { z } from "zod";
 import { checkBase, describeTrainedOn, readAdapterBase, type TrainedOn } from "#adapters";
-import { flag, integer, MosError, omitUndefined, type SettingValues, text, texts } from "#core";
+import { flag, MosError, omitUndefined, type SettingValues, setting } from "#core";
 import { storageError } from "#files";
 import {
   answerSettings,
@@ -34,8 +35,7 @@ import { defaultsText } from "./model-text.ts";
 import { liveLine, print, printable, printJson, printLine, terminalColumns, warn } from "./terminal.ts";
 
 /** One or two answers have more room than the many of a server. */
-const maxLength = integer({
-  min: 2,
+const maxLength = setting(z.int().min(2), {
   default: 8192,
   placeholder: "tokens",
   defaultText: "the model's limit, at most 8192",
@@ -45,7 +45,8 @@ const maxLength = integer({
 const options = {
   ...group("Model", {
     model,
-    adapter: texts({
+    adapter: setting(z.array(z.string()).readonly(), {
+      repeated: true,
       common: true,
       placeholder: "folder",
       help: "adapter that was trained on this model: a folder, or org/name of the Hub",
@@ -53,13 +54,13 @@ const options = {
     compare: flag({ help: "show the base model's answer beside the adapter's" }),
   }),
   ...group("Prompt", {
-    prompt: text({
+    prompt: setting(z.string(), {
       common: true,
       help: "user message; read from stdin if neither this nor --prompt-file is given",
     }),
-    promptFile: text({ placeholder: "file", help: "file with the user message" }),
+    promptFile: setting(z.string(), { placeholder: "file", help: "file with the user message" }),
     chat: flag({ common: true, help: "chat interactively" }),
-    system: text({ help: "system message" }),
+    system: setting(z.string(), { help: "system message" }),
     ...templateSettings,
     raw: flag({ help: "continue the text without the chat template" }),
   }),

@@ -2,7 +2,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
-import { MosError, parseJson, text } from "#core";
+import { z } from "zod";
+import { MosError, parseJson, setting } from "#core";
 import { storageError } from "#files";
 import type { ChatRequest } from "#inference";
 
@@ -10,11 +11,11 @@ import type { ChatRequest } from "#inference";
 const MAX_BYTES = 16 << 20;
 
 export const grammarOptions = {
-  jsonSchema: text({
+  jsonSchema: setting(z.string(), {
     placeholder: "file",
     help: "JSON file with a JSON Schema (2020-12) that the answer matches; the model is shown it in a chat",
   }),
-  grammar: text({
+  grammar: setting(z.string(), {
     placeholder: "file",
     help: "grammar that the answer matches: Lark (.lark, as llguidance reads it) or GBNF (.gbnf, as llama.cpp does)",
   }),

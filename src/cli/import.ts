@@ -1,5 +1,6 @@
+import { z } from "zod";
 import { type ImportSummary, importAdapter, importSettings } from "#convert";
-import { flag, type SettingValues, text } from "#core";
+import { flag, type SettingValues, setting } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { base } from "./common-options.ts";
 import { counted, labelled } from "./format.ts";
@@ -8,7 +9,7 @@ import { findModel, withReadingLine } from "./loading.ts";
 import { loraText, trainedOnRow } from "./model-text.ts";
 import { MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
-const folder = text({
+const folder = setting(z.string(), {
   required: true,
   help: "folder with adapter_config.json and adapter_model.safetensors",
 });
@@ -16,7 +17,7 @@ const folder = text({
 const options = {
   ...group("Model", { model: base, from: importSettings.from }),
   ...group("Output", {
-    out: text({ required: true, placeholder: "folder", help: "output folder" }),
+    out: setting(z.string(), { required: true, placeholder: "folder", help: "output folder" }),
     overwrite: flag({ help: "replace an existing adapter in --out" }),
   }),
 };

@@ -5,17 +5,13 @@ export {
   bytes,
   type CallContext,
   canonicalJson,
-  choice,
   closeWhenIdle,
   decodeText,
+  distinct,
   errorText,
   flag,
   freeMemory,
-  integer,
   limitConcurrency,
-  list,
-  names,
-  number,
   omitUndefined,
   parseJson,
   parseSettings,
@@ -23,11 +19,13 @@ export {
   pick,
   randomStream,
   type Setting,
+  type SettingInfo,
   type SettingInput,
+  type Settings,
   type SettingValues,
+  setting,
+  settingInfo,
   snakeCase,
-  text,
-  texts,
   withProgress,
 } from "#core";
 export { type ChatClient, openChatClient } from "#data";
@@ -77,9 +75,9 @@ export {
   pythonStrip,
   templateSettings,
 } from "#text";
-export { expectedUpdate, type Measurement, OBJECTIVES, readMeasurements } from "#training";
+export { expectedUpdate, type Measurement, OBJECTIVES, pickChosen, readMeasurements } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
-export { defineCommand, group } from "./command.ts";
+export { defineCommand, formatFlag, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";
 export { counted, formatBar, formatDuration, paint, textTable } from "./format.ts";
 export { forceExit, listenForInterrupt } from "./interrupt.ts";

@@ -1,6 +1,7 @@
 import { basename, join, resolve } from "node:path";
+import { z } from "zod";
 import { ADAPTER_CONFIG, type Inspection, inspectAdapter } from "#adapters";
-import { describeBytes, MosError, type SettingValues, text } from "#core";
+import { describeBytes, MosError, type SettingValues, setting } from "#core";
 import { listFolder, pathExists } from "#files";
 import { looksLikeRepository, resolveCached } from "#hub";
 import { inspectModel, readModelConfig } from "#models";
@@ -22,7 +23,7 @@ export const command = defineCommand({
     "Shows the settings and budget of an adapter, the norm of its update in each layer and the use of its shards;\n" +
     "or the weight types, sizes, fingerprint and identity of a model.",
   arguments: {
-    adapter: text({
+    adapter: setting(z.string(), {
       required: true,
       help: "adapter folder, model folder, .gguf file, or org/name of the Hub",
     }),

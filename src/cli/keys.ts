@@ -1,14 +1,13 @@
+import { z } from "zod";
 import {
-  choice,
   flag,
-  integer,
   MosError,
   omitUndefined,
   type Settings,
   type SettingValues,
+  setting,
+  settingInfo,
   snakeCase,
-  text,
-  texts,
 } from "#core";
 import {
   addKey,
@@ -34,30 +33,28 @@ type KeyAction = (typeof ACTIONS)[number];
 
 const keyOptions = {
   ...group("Key", {
-    name: text({
-      ...keyName,
+    name: setting(keyName, {
       placeholder: "name",
       help: "tenant that owns the key; fair scheduling and limits apply per tenant",
     }),
-    sha256: text({
-      ...keyStart,
+    sha256: setting(keyStart, {
       placeholder: "start",
       help: "revoke: key whose hash starts with these digits",
     }),
   }),
   ...group("New key", {
     admin: flag({ help: "allow adding, replacing and removing adapters, and reading /metrics" }),
-    adapters: texts({
+    adapters: setting(z.array(z.string()).readonly(), {
+      repeated: true,
       placeholder: "pattern...",
       defaultText: "all",
       help: 'adapters that the key may use, such as "acme-*"',
     }),
-    requestsPerMinute: integer({ min: 1, help: "rate limit: requests per minute" }),
-    maxConcurrent: integer({ min: 1, help: "maximum number of concurrent requests" }),
-    tokensPerDay: integer({ min: 1, help: "quota of prompt and output tokens per UTC day" }),
-    tokensPerMonth: integer({ min: 1, help: "quota of prompt and output tokens per UTC month" }),
-    expires: text({
-      ...keyExpiry,
+    requestsPerMinute: setting(z.int().min(1), { help: "rate limit: requests per minute" }),
+    maxConcurrent: setting(z.int().min(1), { help: "maximum number of concurrent requests" }),
+    tokensPerDay: setting(z.int().min(1), { help: "quota of prompt and output tokens per UTC day" }),
+    tokensPerMonth: setting(z.int().min(1), { help: "quota of prompt and output tokens per UTC month" }),
+    expires: setting(keyExpiry, {
       placeholder: "when",
       defaultText: "never",
       help: "expiry: 12h, 30d, 8w, or a date in UTC",
@@ -65,12 +62,12 @@ const keyOptions = {
   }),
 };
 const outputOptions = group("Output", {
-  append: text({ placeholder: "file", help: "create: append the key to this file" }),
+  append: setting(z.string(), { placeholder: "file", help: "create: append the key to this file" }),
 });
 type KeyOptions = typeof keyOptions & typeof outputOptions;
 const positional = {
-  action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  file: text({ help: "list, revoke: key file" }),
+  action: setting(z.enum(ACTIONS), { required: true, help: ACTIONS.join(", ") }),
+  file: setting(z.string(), { help: "list, revoke: key file" }),
 };
 type Options = SettingValues<KeyOptions> & { readonly json: boolean };
 type Values = Options & SettingValues<typeof positional>;
@@ -119,7 +116,9 @@ const invalid = (message: string): MosError => new MosError("bad_option", messag
 /** Does what is asked with keys, and shows no key but one that it makes. */
 async function run({ action, file, ...values }: Values, { options, limits }: KeyParts): Promise<void> {
   for (const [name, setting] of Object.entries(options)) {
-    const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
+    const isGiven = Object.entries(values).some(
+      ([key, value]) => key === name && value !== settingInfo(setting).default,
+    );
     if (isGiven && !isOptionOf(action, name))
       throw invalid(
         `${formatFlag(name, setting)} cannot be used with mos keys ${action}; see mos keys --help`,

@@ -1,6 +1,7 @@
+import { z } from "zod";
 import { describeTrainedOn } from "#adapters";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "#convert";
-import { describeBytes, omitUndefined, type SettingValues, text } from "#core";
+import { describeBytes, omitUndefined, type SettingValues, setting } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
 import { counted, formatBar, formatDuration, labelled } from "./format.ts";
@@ -11,7 +12,7 @@ import { liveLine, MOS, nearPath, nextText, printJson, printLine, shellWord } fr
 const options = {
   ...group("Model", { model: base }),
   ...group("Output", {
-    out: text({
+    out: setting(z.string(), {
       required: true,
       placeholder: "folder",
       help: "output folder; must not exist",

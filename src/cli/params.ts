@@ -1,3 +1,4 @@
+import { z } from "zod";
 import {
   type AdapterParams,
   adapterParams,
@@ -18,7 +19,7 @@ import {
   limitedMemory,
   MosError,
   type SettingValues,
-  text,
+  setting,
 } from "#core";
 import { listFolder } from "#files";
 import {
@@ -45,8 +46,8 @@ import { MOS, printJson, printLine } from "./terminal.ts";
 const options = {
   ...group("Model", {
     model: configOnly,
-    preset: text({ placeholder: "name", help: "name of a preset model shape" }),
-    config: text({ placeholder: "file", help: "a config.json" }),
+    preset: setting(z.string(), { placeholder: "name", help: "name of a preset model shape" }),
+    config: setting(z.string(), { placeholder: "file", help: "a config.json" }),
     listPresets: flag({ help: "list the presets" }),
   }),
   ...group("Output", {

@@ -5,7 +5,7 @@ import { type Command as Commander, CommanderError } from "commander";
 import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { METHOD_NAMES, type MethodName, methods } from "#adapters";
-import { choice, flag, integer, MosError, omitUndefined, type Setting, text, texts } from "#core";
+import { flag, MosError, omitUndefined, type Setting, type SettingInfo, setting, settingInfo } from "#core";
 import { finetuneSettings } from "#training";
 import { defineCommand, formatFlag, group } from "./command.ts";
 import { adapterInput, adapterOptions, unescaped } from "./common-options.ts";
@@ -21,20 +21,23 @@ const commandNamed = (name: string): Commander =>
 describe("a command out of settings", () => {
   const options = {
     ...group("Numbers", {
-      steps: integer({ min: 1, default: 8, help: "updates" }),
-      rank: integer({ min: 1, defaultText: "the method's", placeholder: "r", help: "rank" }),
+      steps: setting(z.int().min(1), { default: 8, help: "updates" }),
+      rank: setting(z.int().min(1), { defaultText: "the method's", placeholder: "r", help: "rank" }),
     }),
     ...group("Others", {
-      form: choice(["plain", "chatml"], { default: "plain", help: "form" }),
-      stop: texts({ help: "may be repeated" }),
+      form: setting(z.enum(["plain", "chatml"]), { default: "plain", help: "form" }),
+      stop: setting(z.array(z.string()).readonly(), { repeated: true, help: "may be repeated" }),
       packing: flag({ default: true, help: "one example in a row" }),
-      out: text({ required: true, placeholder: "folder", help: "the folder" }),
+      out: setting(z.string(), { required: true, placeholder: "folder", help: "the folder" }),
     }),
   };
   let seen: unknown;
   const command = defineCommand({
     description: "Tries settings.",
-    arguments: { file: text({ help: "a file" }), others: texts({ help: "more files" }) },
+    arguments: {
+      file: setting(z.string(), { help: "a file" }),
+      others: setting(z.array(z.string()).readonly(), { repeated: true, help: "more files" }),
+    },
     options,
     conflicts: [["steps", "rank"]],
     run: async (values) => {
@@ -107,12 +110,12 @@ describe("a command out of settings", () => {
 
 describe("a command whose options have other sources", () => {
   const options = group("All", {
-    model: text({ required: true, placeholder: "model", help: "model" }),
-    port: integer({ min: 0, default: 8080, help: "port" }),
+    model: setting(z.string(), { required: true, placeholder: "model", help: "model" }),
+    port: setting(z.int().min(0), { default: 8080, help: "port" }),
     keys: flag({ default: true, help: "let everyone in" }),
-    apiKeys: text({ placeholder: "file", help: "keys" }),
-    state: text({ help: "folder" }),
-    databaseUrl: text({ help: "url" }),
+    apiKeys: setting(z.string(), { placeholder: "file", help: "keys" }),
+    state: setting(z.string(), { help: "folder" }),
+    databaseUrl: setting(z.string(), { help: "url" }),
     quiet: flag({ help: "print errors only" }),
   });
   let seen: unknown;
@@ -215,7 +218,7 @@ describe("a command whose options have other sources", () => {
 
 test.each(SECTIONS)("a file that is only found sets nothing of %s but numbers, sizes and choices", (name) => {
   const { configurable, harmless } = commands.get(name)!;
-  const kinds = harmless.map((option) => [option, configurable?.[option]?.kind]);
+  const kinds = harmless.map((option) => [option, settingInfo(configurable?.[option]).kind]);
   expect(kinds.filter(([, kind]) => !/integer|number|bytes|choice/.test(String(kind)))).toEqual(
     name === "serve"
       ? [
@@ -232,7 +235,7 @@ test("the commands that a configuration file has sections for are those that rea
 });
 
 /** Texts that stand for no value of a number. */
-function outside({ check, kind }: Setting): readonly string[] {
+function outside({ check, kind }: SettingInfo): readonly string[] {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = z.toJSONSchema(
     check,
   ) as z.core.JSONSchema.NumberSchema;
@@ -259,13 +262,14 @@ test.each([...commands])(
   "mos %s refuses numbers beyond the bounds of their settings, and names those",
   async (name, command) => {
     for (const [option, setting] of Object.entries<Setting>(command.options)) {
-      if (!["integer", "number", "bytes"].includes(setting.kind)) continue;
-      for (const value of outside(setting)) {
+      const info = settingInfo(setting);
+      if (!["integer", "number", "bytes"].includes(info.kind)) continue;
+      for (const value of outside(info)) {
         const args = [name, `${formatFlag(option, setting)}=${value}`];
         await expect(
           createProgram(new Map([[name, command]])).parseAsync(args, { from: "user" }),
           args.join(" "),
-        ).rejects.toThrowError(`argument '${value}' is invalid. Expected ${setting.expectedText}.`);
+        ).rejects.toThrowError(`argument '${value}' is invalid. Expected ${info.expectedText}.`);
       }
     }
   },
@@ -283,15 +287,16 @@ test("every setting of every method is an option, with the methods that have it 
   for (const method of METHOD_NAMES)
     for (const [name, setting] of Object.entries<Setting>(methods[method].settings)) {
       if (name === "seed") continue;
-      const option = settings[name]!;
-      expect(option.help, name).toContain(setting.help);
-      expect(option.defaultText, name).toContain(setting.defaultText ?? String(setting.default));
+      const { help, default: standard, defaultText = String(standard) } = settingInfo(setting);
+      const option = settingInfo(settings[name]);
+      expect(option.help, name).toContain(help);
+      expect(option.defaultText, name).toContain(defaultText);
     }
-  expect(settings["rank"]?.defaultText).toBe(
+  expect(settingInfo(settings["rank"]).defaultText).toBe(
     "8; 64 for pure-sharing, random-scaling; 256 for vera; 4 for prolora",
   );
-  expect(settings["alpha"]?.help).toMatch(/^all but vera: /);
-  expect(settings["equivalentRank"]?.help).toMatch(/^mos, subset-selection: /);
+  expect(settingInfo(settings["alpha"]).help).toMatch(/^all but vera: /);
+  expect(settingInfo(settings["equivalentRank"]).help).toMatch(/^mos, subset-selection: /);
 });
 
 test("options become an adapter, and strangers to a method are refused", () => {

@@ -1,7 +1,8 @@
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
+import { z } from "zod";
 import { readAdapterBase } from "#adapters";
-import { describeBytes, MosError, omitUndefined, type SettingValues, text, texts } from "#core";
+import { describeBytes, MosError, omitUndefined, type SettingValues, setting } from "#core";
 import { pathExists, writeFolderAtomic } from "#files";
 import { looksLikeRepository, type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
@@ -11,12 +12,16 @@ import { listenForInterrupt } from "./interrupt.ts";
 import { pullProgress, userPlaces } from "./loading.ts";
 import { liveLine, MOS, nextText, printJson, printLine, shellWord } from "./terminal.ts";
 
-const repository = text({ required: true, help: "org/name[@revision][:file.gguf]" });
+const repository = setting(z.string(), { required: true, help: "org/name[@revision][:file.gguf]" });
 
 const options = group("Output", {
-  cache: text({ placeholder: "folder", help: "cache folder (default: Hugging Face's)" }),
-  out: text({ placeholder: "folder", help: "also copy an adapter into this folder" }),
-  include: texts({ placeholder: "pattern", help: "files to download, such as *Q4_K_M.gguf; repeatable" }),
+  cache: setting(z.string(), { placeholder: "folder", help: "cache folder (default: Hugging Face's)" }),
+  out: setting(z.string(), { placeholder: "folder", help: "also copy an adapter into this folder" }),
+  include: setting(z.array(z.string()).readonly(), {
+    repeated: true,
+    placeholder: "pattern",
+    help: "files to download, such as *Q4_K_M.gguf; repeatable",
+  }),
   quiet,
 });
 type Values = SettingValues<typeof options> & { readonly model: string; readonly json: boolean };

@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { z } from "zod";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, openAdapterFolder } from "#adapters";
-import { describeBytes, flag, MosError, omitUndefined, type SettingValues, text, texts } from "#core";
+import { describeBytes, flag, MosError, omitUndefined, type SettingValues, setting } from "#core";
 import { pathExists, readBytes } from "#files";
 import { looksLikeRepository, type PushEvent, push } from "#hub";
 import { adapterCard } from "./adapter-card.ts";
@@ -15,21 +16,22 @@ import { type LiveLine, liveLine, MOS, nextText, printJson, printLine } from "./
 const CARD = "README.md";
 
 const positional = {
-  adapter: text({ required: true, help: "adapter folder" }),
-  repository: text({ required: true, help: "org/name" }),
+  adapter: setting(z.string(), { required: true, help: "adapter folder" }),
+  repository: setting(z.string(), { required: true, help: "org/name" }),
 };
 const options = {
   ...group("Repository", {
     private: flag({ help: "make the repository private" }),
-    revision: text({ placeholder: "branch", default: "main", help: "branch to commit to" }),
-    baseModel: text({
+    revision: setting(z.string(), { placeholder: "branch", default: "main", help: "branch to commit to" }),
+    baseModel: setting(z.string(), {
       placeholder: "org/name",
       defaultText: "the one that the adapter names",
       help: "base model on the Hub",
     }),
   }),
   ...group("Network", {
-    uploadHost: texts({
+    uploadHost: setting(z.array(z.string()).readonly(), {
+      repeated: true,
       placeholder: "host",
       help: "host that files may be uploaded to, besides those of the Hub's own domain; repeatable",
     }),

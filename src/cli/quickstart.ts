@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describeCount, type SettingValues, text } from "#core";
+import { z } from "zod";
+import { describeCount, type SettingValues, setting } from "#core";
 import { openEngine } from "#inference";
 import { type BaseModel, loadModel, parameterCount } from "#models";
 import { type FinetuneSettingsInput, finetune, finetuneSettings } from "#training";
@@ -25,7 +26,7 @@ import {
 import { curveText, type ReadyEvent, readHistory, validationText, watchTraining } from "./training-view.ts";
 
 const options = group("Output", {
-  out: text({
+  out: setting(z.string(), {
     default: "adapters/quickstart",
     placeholder: "folder",
     help: "output folder of the adapter; its contents are replaced",

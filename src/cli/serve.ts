@@ -1,5 +1,6 @@
+import { z } from "zod";
 import { describeTrainedOn } from "#adapters";
-import { describeBytes, describePlan, pick, type SettingValues, text } from "#core";
+import { adjust, describeBytes, describePlan, pick, type SettingValues, setting } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, type ServerLog, serve } from "#server";
 import { templateSettings } from "#text";
@@ -23,7 +24,7 @@ import { liveLine, MOS, printJson, printLine } from "./terminal.ts";
 const options = {
   ...group("Model", {
     model,
-    modelName: text({
+    modelName: setting(z.string(), {
       placeholder: "name",
       defaultText: "the name of its folder or file",
       help: "name of the base model in the API",
@@ -31,28 +32,27 @@ const options = {
     ...baseSettings,
   }),
   ...group("Adapters", {
-    adapters: text({
+    adapters: setting(z.string(), {
       common: true,
       placeholder: "folder",
       help: "folder of adapters; each sub-folder is served as a model of that name",
     }),
     ...adapterSettings,
-    runs: text({
+    runs: setting(z.string(), {
       placeholder: "folder",
       help: "folder whose run folders, at any of 4 levels, are shown by /v1/runs",
     }),
   }),
   ...group("Sampling", {
     ...defaultsSettings,
-    maxTokens: {
-      ...defaultsSettings.maxTokens,
+    maxTokens: adjust(defaultsSettings.maxTokens, {
       defaultText: "the model's, else the rest of the context; 16 for /v1/completions",
-    },
+    }),
     ...templateSettings,
   }),
   ...group("Machine", batchSettings),
   ...group("Network", networkSettings),
-  ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
+  ...group("Output", { quiet: adjust(quiet, { help: "log errors only" }) }),
 };
 /** What a configuration file that is only found may set: speed, memory, sampling and times. */
 const HARMLESS = [

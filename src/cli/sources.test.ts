@@ -1,19 +1,26 @@
 import { expect, test } from "vitest";
-import { bytes, choice, flag, integer, list, names, text } from "#core";
+import { z } from "zod";
+import { bytes, distinct, flag, setting } from "#core";
 import { notesOnEnvironment, readConfigValues, readEnvironment, variableName } from "./sources.ts";
 
 const options = {
-  port: integer({ min: 0, max: 65_535, default: 8080, help: "port" }),
-  model: text({ required: true, help: "model" }),
-  cacheMemory: bytes({ min: 1, help: "memory" }),
-  baseDtype: choice(["stored", "float32", "int4"], {
+  port: setting(z.int().min(0).max(65_535), { default: 8080, help: "port" }),
+  model: setting(z.string(), { required: true, help: "model" }),
+  cacheMemory: setting(bytes(1), { help: "memory" }),
+  baseDtype: setting(z.enum(["stored", "float32", "int4"]), {
     default: "stored",
     help: "dtype",
   }),
   keys: flag({ default: true, help: "let everyone in" }),
   publicMetrics: flag({ help: "metrics" }),
-  cors: list(text({ help: "origin" }), { what: "a list of strings", help: "origins" }),
-  parts: names(["a", "b"], { help: "parts" }),
+  cors: setting(distinct(z.string()).describe("a list of strings"), { help: "origins" }),
+  parts: setting(
+    z
+      .array(z.enum(["a", "b"]))
+      .min(1)
+      .readonly(),
+    { help: "parts" },
+  ),
 };
 
 const plain = (values: ReadonlyMap<string, { readonly value: unknown }>): object =>

@@ -1,7 +1,17 @@
 // Values of a command's options that do not stand on the command line: variables of the environment, and a section of a
 // configuration file. Each knows where it is from, so that messages can say so.
 import { readFile } from "node:fs/promises";
-import { MosError, parseJson, type Setting, type Settings, show, similarName, unknownName } from "#core";
+import {
+  MosError,
+  parseJson,
+  type Setting,
+  type SettingInfo,
+  type Settings,
+  settingInfo,
+  show,
+  similarName,
+  unknownName,
+} from "#core";
 
 /** The file that is read where no other one is named. */
 export const CONFIG_FILE = "mos.config.json";
@@ -39,14 +49,14 @@ const FLAGS: Readonly<Record<string, boolean>> = {
 /** Variables that Kubernetes and Docker set for a service named mos: MOS_PORT=tcp://10.0.0.1:80. */
 const isServiceLink = (text: string): boolean => /^(?:tcp|udp|sctp):\/\//.test(text);
 
-function readVariable(origin: string, setting: Setting, text: string): unknown {
-  if (setting.kind === "flag") {
+function readVariable(origin: string, info: SettingInfo, text: string): unknown {
+  if (info.kind === "flag") {
     const value = FLAGS[text.toLowerCase()];
     if (value === undefined) throw refuse(origin, show(text), "true or false");
     return value;
   }
-  const given = setting.check.safeParse(setting.read(text));
-  if (!given.success) throw refuse(origin, show(text), setting.expectedText);
+  const given = info.check.safeParse(info.read(text));
+  if (!given.success) throw refuse(origin, show(text), info.expectedText);
   return given.data;
 }
 
@@ -61,12 +71,13 @@ export function readEnvironment(
 ): SourcedValues {
   const values = new Map<string, SourcedValue>();
   for (const [name, setting] of Object.entries(options)) {
-    if (setting.kind === "flag" && setting.default === true) refuseNegation(name, environment);
+    const info = settingInfo(setting);
+    if (info.default === true) refuseNegation(name, environment);
     const origin = variableName(name);
     // a file of a secret may end with a new line
     const text = environment[origin]?.trim() ?? "";
-    if (text === "" || (setting.kind !== "text" && isServiceLink(text))) continue;
-    values.set(name, { origin, value: readVariable(origin, setting, text) });
+    if (text === "" || (info.kind !== "text" && isServiceLink(text))) continue;
+    values.set(name, { origin, value: readVariable(origin, info, text) });
   }
   return values;
 }
@@ -138,10 +149,11 @@ function readSection(where: string, settings: Settings, given: unknown): Sourced
 
 /** JSON has types of its own; only sizes may be texts as well, with their units. */
 function readField(origin: string, setting: Setting, value: unknown): unknown {
-  const read = setting.kind === "bytes" && typeof value === "string" ? setting.read(value) : value;
-  const given = setting.check.safeParse(read);
+  const info = settingInfo(setting);
+  const isSize = info.kind === "bytes";
+  const given = info.check.safeParse(isSize && typeof value === "string" ? info.read(value) : value);
   if (given.success) return given.data;
-  throw refuse(origin, show(value, 60), setting.kind === "bytes" ? setting.expectedText : setting.expected);
+  throw refuse(origin, show(value, 60), isSize ? info.expectedText : info.expected);
 }
 
 const isObject = (value: unknown): value is object =>
@@ -165,8 +177,10 @@ function joinSources(
         .filter((one) => one.includes(name))
         .flat()
         .flatMap((other) => (other === name || isDefault(other, values) ? [] : (values.get(other) ?? [])))[0];
-    const isDefault = (name: string, values: SourcedValues): boolean =>
-      options[name]?.kind === "flag" && values.get(name)?.value === options[name].default;
+    const isDefault = (name: string, values: SourcedValues): boolean => {
+      const { kind, default: standard } = settingInfo(options[name]);
+      return kind === "flag" && values.get(name)?.value === standard;
+    };
     const earlier = new Map(joined);
     for (const [name, value] of source) {
       if (earlier.has(name) || others(name, earlier) !== undefined) continue;

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { settingInfo } from "#core";
 import { loadCommands } from "./program.ts";
 import { openerOf } from "./studio.ts";
 
@@ -15,6 +16,6 @@ test("it has the options of mos serve, and needs none of them", async () => {
   const serve = Object.keys(commands.get("serve")?.options ?? {}).filter((name) => name !== "config");
   const studio = commands.get("studio")?.options ?? {};
   expect(Object.keys(studio).toSorted()).toEqual([...serve, "open"].toSorted());
-  expect(Object.values(studio).filter(({ isRequired }) => isRequired)).toEqual([]);
-  expect(studio["state"]?.defaultText).toBe(".mos/studio");
+  expect(Object.values(studio).filter((setting) => settingInfo(setting).isRequired)).toEqual([]);
+  expect(settingInfo(studio["state"]).defaultText).toBe(".mos/studio");
 });

@@ -1,6 +1,7 @@
 // mos studio: mos serve with a place for fine-tuning jobs, and its page in the browser.
 import { spawn } from "node:child_process";
-import { flag, text } from "#core";
+import { z } from "zod";
+import { adjust, flag, setting } from "#core";
 import { installedServeAddOns } from "./add-ons.ts";
 import { type Command, defineCommand, group } from "./command.ts";
 import { BUNDLED_MODEL } from "./common-options.ts";
@@ -15,7 +16,7 @@ const RUNS = ".";
 /** Options that give a server another place for models. */
 const PLACES = ["state", "databaseUrl", "adapters"];
 
-const model = text({
+const model = setting(z.string(), {
   common: true,
   placeholder: "model",
   defaultText: "a bundled toy model",
@@ -41,8 +42,8 @@ export async function loadCommand(): Promise<Command> {
     options: {
       ...options,
       ...own,
-      ...(state === undefined ? {} : { state: { ...state, defaultText: STATE } }),
-      runs: { ...options.runs, default: RUNS },
+      ...(state === undefined ? {} : { state: adjust(state, { defaultText: STATE }) }),
+      runs: adjust(options.runs, { default: RUNS }),
     },
     conflicts,
     json: "print one JSON line on stdout when the server is ready",

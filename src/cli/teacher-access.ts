@@ -1,13 +1,11 @@
 // How a teacher behind an endpoint is asked: its key, from the environment, and what is said of repeated requests.
-import { MosError, text } from "#core";
+import { MosError, matching, setting } from "#core";
 import { type EndpointOptions, endpointUrl } from "#data";
 import { formatDuration } from "./format.ts";
 import { printable, printJson } from "./terminal.ts";
 
 /** The option that names the variable. */
-export const keyVariable = text({
-  pattern: /^[A-Za-z_]\w*$/,
-  what: "the name of an environment variable",
+export const keyVariable = setting(matching(/^[A-Za-z_]\w*$/, "the name of an environment variable"), {
   placeholder: "name",
   defaultText: "OPENAI_API_KEY for https://api.openai.com, none for others",
   help: "environment variable that holds the key",

@@ -1,5 +1,6 @@
 import { realpath } from "node:fs/promises";
-import { flag, integer, list, MosError, omitUndefined, pick, type SettingValues, text, texts } from "#core";
+import { z } from "zod";
+import { distinct, flag, MosError, omitUndefined, pick, type SettingValues, setting } from "#core";
 import {
   checkpointSettings,
   DEFAULT_KEPT_VERSIONS,
@@ -44,14 +45,16 @@ import { type MemoryEvent, watchTraining } from "./training-view.ts";
 const options = {
   ...group("Model", { model }),
   ...group("Data", {
-    data: texts({
+    data: setting(z.array(z.string()).readonly(), {
+      repeated: true,
       common: true,
       required: true,
       placeholder: "name",
       help: "training data: a JSON Lines, JSON, CSV or Parquet file, a glob pattern such as 'data/*.jsonl', or org/name[:split] on the Hub; repeatable",
     }),
     ...dataSettings,
-    validationData: texts({
+    validationData: setting(z.array(z.string()).readonly(), {
+      repeated: true,
       placeholder: "name",
       defaultText: "a split of --data",
       help: "validation data, given like --data",
@@ -59,7 +62,7 @@ const options = {
   }),
   ...group("Adapter", {
     ...adapterOptions,
-    fromAdapter: text({
+    fromAdapter: setting(z.string(), {
       placeholder: "folder",
       help: "continue training from this adapter, with its settings and weights",
     }),
@@ -72,7 +75,7 @@ const options = {
   }),
   ...group("Memory", memorySettings),
   ...group("Output", {
-    out: text({
+    out: setting(z.string(), {
       common: true,
       placeholder: "folder",
       help: "output folder; required unless --dry-run is given",
@@ -84,8 +87,7 @@ const options = {
     overwrite: flag({
       help: "replace the contents of --out; the old adapter stays in use until the new one is complete",
     }),
-    keepVersions: integer({
-      min: 0,
+    keepVersions: setting(z.int().min(0), {
       default: DEFAULT_KEPT_VERSIONS,
       help: "earlier versions to keep for mos adapters rollback",
     }),
@@ -94,8 +96,7 @@ const options = {
       common: true,
       help: "preview the run and some tokenised examples without loading the model or writing anything",
     }),
-    previewLines: list(integer({ min: 1, help: "a line" }), {
-      what: "one or more different lines",
+    previewLines: setting(distinct(z.int().min(1)).describe("one or more different lines"), {
       placeholder: "lines",
       defaultText: "the first three",
       help: "lines of the data for --dry-run to show, such as 1,5,9",

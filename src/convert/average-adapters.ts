@@ -1,6 +1,7 @@
 // The weighted mean of adapters, from which the next of several federated rounds starts. What a layer adds is B A, and the mean
 // of the products is that of the factors plus Σ w (B − B̄)(A − Ā): little where all started from one adapter and went a short way,
 // and nothing that a mean means otherwise. So all must agree in what is not trained, and the mean of tensors be that of factors.
+import { z } from "zod";
 import {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,
@@ -14,16 +15,14 @@ import {
   saveAdapter,
   savedBase,
 } from "#adapters";
-import { checkCall, list, MosError, number, parseSettings, pick, settingKinds, show } from "#core";
+import { checkCall, MosError, parseSettings, pick, setting, settingKinds, show } from "#core";
 import { type ModelConfig, toLayerShapes } from "#models";
 import { join } from "#platform";
 import { checkFolderTarget } from "./export-import.ts";
 
 /** Settings of a mean. */
 export const averageSettings = {
-  weights: list(number({ above: 0, help: "a weight" }), {
-    what: "a list of numbers above 0",
-    mayRepeat: true,
+  weights: setting(z.array(z.number().gt(0)).min(1).readonly().describe("a list of numbers above 0"), {
     defaultText: "all the same",
     help: "average: weight of each adapter, such as its number of examples",
   }),

@@ -1,4 +1,5 @@
 // Adapters that go to other programs, and LoRAs that come from them.
+import { z } from "zod";
 import {
   ADAPTER_FILES,
   type Adapter,
@@ -10,7 +11,7 @@ import {
   type TrainedOn,
   UNKNOWN_TOKENS,
 } from "#adapters";
-import { checkCall, choice, locateKinds, MosError, parseSettings, pick, settingKinds, text } from "#core";
+import { checkCall, locateKinds, MosError, parseSettings, pick, setting, settingKinds } from "#core";
 import { makeFolder, openGguf, storageError } from "#files";
 import type { LinearName } from "#graph";
 import {
@@ -35,12 +36,12 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /** Settings of an export. */
 export const exportSettings = {
-  format: choice(EXPORT_FORMATS, {
+  format: setting(z.enum(EXPORT_FORMATS), {
     required: true,
     help: "output format: peft writes a folder, gguf a single file",
   }),
-  dtype: choice(FILE_DTYPES, { default: "float32", help: "data type of the written weights" }),
-  baseName: text({
+  dtype: setting(z.enum(FILE_DTYPES), { default: "float32", help: "data type of the written weights" }),
+  baseName: setting(z.string(), {
     placeholder: "name",
     defaultText: "the name in the adapter",
     help: "base_model_name_or_path to write: the name by which the other program finds the base",
@@ -49,7 +50,7 @@ export const exportSettings = {
 
 /** Settings of an import. */
 export const importSettings = {
-  from: choice(IMPORT_SOURCES, {
+  from: setting(z.enum(IMPORT_SOURCES), {
     default: "peft",
     placeholder: "who",
     help: "program that saved the folder",

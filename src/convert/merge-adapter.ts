@@ -7,7 +7,7 @@ import {
   readAdapterBase,
   type TrainedOn,
 } from "#adapters";
-import { bytes, checkCall, choice, MosError, parseSettings, pick, settingKinds } from "#core";
+import { bytes, checkCall, MosError, parseSettings, pick, setting, settingKinds } from "#core";
 import {
   assertSpace,
   listFolder,
@@ -44,13 +44,12 @@ import { DEFAULT_SHARD_SIZE, type MergePlan, type MergeShard, planMerge } from "
 
 /** Settings of a merge. */
 export const mergeSettings = {
-  dtype: choice(FILE_DTYPES, {
+  dtype: setting(z.enum(FILE_DTYPES), {
     placeholder: "type",
     defaultText: "the base's; for a .gguf base bfloat16 if its matrices are, else float16",
     help: "data type of the written weights",
   }),
-  shardSize: bytes({
-    min: 1,
+  shardSize: setting(bytes(1), {
     default: DEFAULT_SHARD_SIZE,
     defaultText: "5GB",
     help: "maximum size of a weight file; larger models are split",

@@ -1,37 +1,40 @@
 import { expect, expectTypeOf, test } from "vitest";
+import { z } from "zod";
 import {
   bytes,
-  choice,
+  distinct,
   flag,
-  integer,
-  list,
-  names,
-  number,
   parseSettings,
   pick,
   type Setting,
   type SettingInput,
   type SettingValues,
-  text,
-  texts,
+  setting,
+  settingInfo,
 } from "./settings.ts";
 
 const help = "what it does";
 const settings = {
-  rank: integer({ min: 1, max: 64, default: 8, help }),
-  steps: integer({ min: 1, help }),
-  warmup: number({ min: 0, help }),
-  decay: number({ min: 0, max: 10, help }),
-  rate: number({ above: 0, max: 10, help }),
-  dropout: number({ min: 0, below: 1, what: "a probability", help }),
+  rank: setting(z.int().min(1).max(64), { default: 8, help }),
+  steps: setting(z.int().min(1), { help }),
+  warmup: setting(z.number().min(0), { help }),
+  decay: setting(z.number().min(0).max(10), { help }),
+  rate: setting(z.number().gt(0).max(10), { help }),
+  dropout: setting(z.number().min(0).lt(1).describe("a probability"), { help }),
   packing: flag({ default: true, help }),
   verbose: flag({ help }),
-  schedule: choice(["linear", "cosine"], { default: "linear", help }),
-  memory: bytes({ min: 1, default: 2e9, defaultText: "2GB", help }),
-  name: text({ pattern: /^\w+$/, what: "a word", help }),
-  stops: texts({ help }),
-  targets: names(["q", "v"], { default: ["q", "v"], help }),
-  rates: list(number({ above: 0, max: 10, help }), { what: "one or more different rates", help }),
+  schedule: setting(z.enum(["linear", "cosine"]), { default: "linear", help }),
+  memory: setting(bytes(1), { default: 2e9, defaultText: "2GB", help }),
+  name: setting(z.string().regex(/^\w+$/).describe("a word"), { help }),
+  stops: setting(z.array(z.string()).readonly(), { repeated: true, help }),
+  targets: setting(
+    z
+      .array(z.enum(["q", "v"]))
+      .min(1)
+      .readonly(),
+    { default: ["q", "v"], help },
+  ),
+  rates: setting(distinct(z.number().gt(0).max(10)).describe("one or more different rates"), { help }),
 };
 const defaults = {
   rank: 8,
@@ -100,8 +103,8 @@ test("types follow: a default or a requirement makes a value certain", () => {
   expectTypeOf<Values["schedule"]>().toEqualTypeOf<"linear" | "cosine">();
   expectTypeOf<Values["targets"]>().toEqualTypeOf<readonly ("q" | "v")[]>();
   expectTypeOf<SettingInput<typeof settings>["rank"]>().toEqualTypeOf<number | undefined>();
-  const out = text({ required: true, help });
-  expectTypeOf(out).toEqualTypeOf<Setting<string>>();
+  const out = setting(z.string(), { required: true, help });
+  expectTypeOf<SettingValues<{ out: typeof out }>>().toEqualTypeOf<{ readonly out: string }>();
   expect(() => parseSettings({ out }, {})).toThrowError("out: nothing is invalid; give a string");
 });
 
@@ -112,33 +115,35 @@ test("pick takes what belongs to the settings and was given", () => {
 });
 
 /** Values of texts that are usable. */
-const read = (setting: Setting, texts: readonly string[]): readonly unknown[] =>
-  texts.map((given) => setting.read(given)).filter((value) => setting.check.safeParse(value).success);
+function read(setting: Setting, texts: readonly string[]): readonly unknown[] {
+  const { check, read } = settingInfo(setting);
+  return texts.map(read).filter((value) => check.safeParse(value).success);
+}
 
 test("whole numbers and numbers of a command line", () => {
-  expect(read(integer({ min: 1, help }), ["10_000"])).toEqual([10_000]);
-  const odd = ["0", "-1", "1.5", "", "1e3", "0x10", "99999999999999999999"];
-  expect(read(integer({ min: 1, help }), odd)).toEqual([]);
-  expect(read(number({ help }), ["5e-4", "", " ", "1,5", "NaN", "Infinity", "x"])).toEqual([0.0005]);
+  const { steps } = settings;
+  expect(read(steps, ["10_000"])).toEqual([10_000]);
+  expect(read(steps, ["0", "-1", "1.5", "", "1e3", "0x10", "99999999999999999999"])).toEqual([]);
+  const number = setting(z.number(), { help });
+  expect(read(number, ["5e-4", "", " ", "1,5", "NaN", "Infinity", "x"])).toEqual([0.0005]);
 });
 
 test("sizes: bytes, or decimal and binary units", () => {
-  const size = bytes({ min: 1, help });
+  const size = settings.memory;
   const sizes = ["500", "10b", "2GB", "500 MB", "1TB", "64kb", "5GiB", "1.5GiB", "2TiB", "3 KiB", "4mib"];
   expect(read(size, sizes)).toEqual([
     ...[500, 10, 2e9, 5e8, 1e12, 64e3],
     ...[5 * 2 ** 30, 1.5 * 2 ** 30, 2 ** 41, 3 * 2 ** 10, 4 * 2 ** 20],
   ]);
-  expect(read(bytes({ help }), ["0"])).toEqual([0]);
+  expect(read(setting(bytes(), { help }), ["0"])).toEqual([0]);
   const odd = ["", "GB", "ib", "2 XB", "-1GB", "1e3MB", "5e9", "2  GB", "99999TB", "0GB", "0"];
   expect(read(size, odd)).toEqual([]);
-  expect(size.expectedText).toBe("a size of 1B or more, such as 500MB, 2GB or 1.5GiB");
+  expect(settingInfo(size).expectedText).toBe("a size of 1B or more, such as 500MB, 2GB or 1.5GiB");
 });
 
 test("lists of a command line", () => {
-  const linears = names(["q_proj", "v_proj"], { help });
-  expect(read(linears, ["q_proj, v_proj"])).toEqual([["q_proj", "v_proj"]]);
-  expect(read(linears, ["", "q_proj,,v_proj", ",", "w_proj"])).toEqual([]);
-  const rates = settings.rates;
+  const { targets, rates } = settings;
+  expect(read(targets, ["q, v"])).toEqual([["q", "v"]]);
+  expect(read(targets, ["", "q,,v", ",", "w"])).toEqual([]);
   expect(read(rates, ["1e-3, 3e-3", "1,1", "0", "1,x"])).toEqual([[0.001, 0.003]]);
 });

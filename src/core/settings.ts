@@ -1,171 +1,188 @@
-// A setting is declared once, as data, in the module that uses it: its values, its default, and its effect. The
-// check of a library call, the option of a command and the tables of the documents all come from that declaration.
+// A setting is declared once, as a zod schema with texts about it, in the module that uses it. The check of a library call,
+// the option of a command, the field of a request and the tables of the documents all come from that declaration.
 import { z } from "zod";
 import { readFileSync } from "#platform";
 import { MosError } from "./error.ts";
 import { unknownName } from "./similar-name.ts";
 
-/** One setting. `Value` includes undefined where it may be left out and has no default. */
-export interface Setting<Value = unknown> {
-  readonly kind: "integer" | "number" | "bytes" | "flag" | "choice" | "text" | "list" | "object";
-  /** Effect of the option, in half a sentence; for a flag that is on by default, the effect of switching it off. */
-  readonly help: string;
-  /** Name of the value in help texts: the `n` of `--steps <n>`. */
-  readonly placeholder: string;
-  /** The end of an error message: "give a whole number, 1 or more". */
-  readonly expected: string;
-  /** The same for what was typed, where that is not the value itself: "a size of 1B or more, such as 2GB". */
-  readonly expectedText: string;
-  readonly isRequired: boolean;
-  /** True if most users need it: help shows it first. */
-  readonly isCommon: boolean;
-  readonly default: Value | undefined;
-  /** Text of the default: `5GB` for 5e9, or a description if it is not a constant. */
-  readonly defaultText: string | undefined;
-  /** All values of a choice, or the names that a list may hold. */
-  readonly choices: readonly string[] | undefined;
-  /** True if each use of the option adds one entry to a list. */
-  readonly isRepeated: boolean;
-  /** Checks a value that was given. */
-  readonly check: z.ZodType<Exclude<Value, undefined>>;
-  /** The same with the default filled in. */
-  readonly schema: z.ZodType<Value>;
-  /** Parses a value of the command line without checking it; gives NaN or undefined for text that is no such value. */
-  readonly read: (text: string) => unknown;
-}
+/** One setting, made by `setting`. Its output includes undefined where it may be left out and has no default. */
+export type Setting<Value = unknown> = z.ZodType<Value>;
+/** Settings by name: the shape of a zod object. */
+export type Settings = Readonly<Record<string, Setting>>;
+/** Values of settings, defaults filled in. */
+export type SettingValues<S extends Settings> = { readonly [K in keyof S]: z.output<S[K]> };
+/** Values as given: missing ones have their defaults. */
+export type SettingInput<S extends Settings> = { readonly [K in keyof S]?: z.output<S[K]> | undefined };
 
 /** `maxActiveJobs` is `max_active_jobs`. */
 export const snakeCase = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** Settings by name. */
-export type Settings = Readonly<Record<string, Setting>>;
-/** The value of a setting, its default filled in. */
-type SettingValue<S> = S extends Setting<infer Value> ? Value : never;
-/** Values of settings, defaults filled in. */
-export type SettingValues<S extends Settings> = { readonly [K in keyof S]: SettingValue<S[K]> };
-/** Values as given: missing ones have their defaults. */
-export type SettingInput<S extends Settings> = { readonly [K in keyof S]?: SettingValue<S[K]> | undefined };
-
-interface About<Value> {
+/** Texts about a setting, which its schema does not have. */
+interface About {
+  /** Effect of the option, in half a sentence; for a flag that is on by default, the effect of switching it off. */
   readonly help: string;
+  /** Name of the value in help texts: the `n` of `--steps <n>`. */
   readonly placeholder?: string;
-  readonly default?: Value;
+  /** Text of the default: `5GB` for 5e9, or a description if it is not a constant. */
   readonly defaultText?: string;
-  readonly required?: boolean;
+  /** True if most users need it: help shows it first. */
   readonly common?: boolean;
-}
-interface Bounds {
-  readonly min?: number;
-  readonly max?: number;
-}
-interface NumberBounds extends Bounds {
-  /** Every number greater than this. */
-  readonly above?: number;
-  /** Every number less than this. */
-  readonly below?: number;
-  /** Description of the number in messages: "a probability". */
-  readonly what?: string;
+  /** True if each use of the option adds one entry to a list. */
+  readonly repeated?: boolean;
+  /** True for an object that the command line takes as the path of a JSON file. */
+  readonly file?: boolean;
+  /** Name in a form, where the setting's own says too little. */
+  readonly label?: string;
+  /** Heading of the help. */
+  readonly group?: string;
 }
 
-/** Type of a setting that has neither a default nor a value. */
-type Absent<Options> = Options extends { readonly required: true } | { readonly default: unknown }
-  ? never
-  : undefined;
+/** Not zod's global registry, all of which is printed into JSON schemas. */
+const texts = z.registry<Partial<About>>();
 
-interface Form<Value> {
-  readonly kind: Setting["kind"];
-  readonly placeholder: string;
-  readonly expected: string;
-  readonly expectedText?: string;
-  readonly choices?: readonly string[];
-  readonly isRepeated?: boolean;
-  readonly check: z.ZodType<Value>;
-  readonly read: (text: string) => unknown;
+/** A setting of the values that a schema accepts. Its description is a noun phrase for messages: "a probability". */
+export function setting<S extends z.ZodType>(
+  check: S,
+  about: About & { readonly default: z.output<S> },
+): z.ZodDefault<S>;
+export function setting<S extends z.ZodType>(check: S, about: About & { readonly required: true }): S;
+export function setting<S extends z.ZodType>(check: S, about: About): z.ZodOptional<S>;
+export function setting(
+  check: z.ZodType,
+  { default: standard, required, ...about }: About & { readonly default?: unknown; readonly required?: true },
+): z.ZodType {
+  if (standard !== undefined) return check.default(() => standard).register(texts, about);
+  return (required ? check.clone() : check.optional()).register(texts, about);
 }
 
-function setting<Value, const Options extends About<Value>>(
-  options: Options,
-  { check, ...form }: Form<Value>,
-): Setting<Value | Absent<Options>> {
-  const { help, placeholder, default: standard, defaultText, required = false, common = false } = options;
-  // zod takes readonly lists for defaults only as a function
-  const schema =
-    standard !== undefined ? check.default(() => standard as never) : required ? check : check.optional();
-  const made = {
-    ...form,
-    check,
-    help,
-    placeholder: placeholder ?? form.placeholder,
-    expectedText: form.expectedText ?? form.expected,
-    choices: form.choices,
-    isRepeated: form.isRepeated ?? false,
-    isRequired: required,
-    isCommon: common,
-    default: standard,
-    defaultText,
-    schema,
-  };
-  // undefined is a value of it exactly where the schema is optional
-  return made as Setting<unknown> as Setting<Value | Absent<Options>>;
+/** Yes or no, and no by default. Its option is `--name`, or `--no-name` where it is on by default. */
+export const flag = (about: About & { readonly default?: boolean }): z.ZodDefault<z.ZodBoolean> =>
+  setting(z.boolean(), { default: false, ...about });
+
+/** A size in bytes. On the command line it may have a unit. */
+export const bytes = (min = 0) =>
+  z.int().min(min).meta({ description: "a whole number of bytes", unit: "byte" });
+
+/** A text that matches a pattern, and what texts do: "a name without blanks". */
+export const matching = (pattern: RegExp, what: string) => z.string().regex(pattern, what).describe(what);
+
+/** One or more values, all different. */
+export const distinct = <S extends z.ZodType>(element: S) =>
+  z
+    .array(element)
+    .min(1)
+    .refine((values) => new Set(values).size === values.length)
+    .meta({ uniqueItems: true })
+    .readonly();
+
+/** The schema of a value that was given, without its default. */
+const checkOf = (schema: Setting): Setting =>
+  schema instanceof z.ZodDefault || schema instanceof z.ZodOptional ? (schema.unwrap() as Setting) : schema;
+
+/** The same setting with other texts or another default. */
+export function adjust<
+  S extends Setting,
+  const Change extends Partial<About> & { readonly default?: Exclude<z.output<S>, undefined> },
+>(
+  schema: S,
+  { default: standard, ...change }: Change,
+): Change extends { readonly default: unknown } ? z.ZodType<Exclude<z.output<S>, undefined>> : S {
+  const adjusted = standard === undefined ? schema.clone() : checkOf(schema).default(() => standard);
+  // a setting with a new default is one that had none or another
+  return adjusted.register(texts, { ...texts.get(schema), ...change }) as never;
 }
 
-/** The message of a zod schema: what would be accepted. */
-const expected = (what: string) => ({ error: `give ${what}` });
-
-const between = (what: string, { min, max }: Bounds): string =>
-  min === undefined
-    ? max === undefined
-      ? what
-      : `${what} up to ${max}`
-    : max === undefined
-      ? `${what}, ${min} or more`
-      : `${what} from ${min} to ${max}`;
-
-/** Whole numbers as text; underscores may group digits. */
-const readInteger = (text: string): number =>
-  /^-?\d[\d_]*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
-
-const readNumber = (text: string): number => (text.trim() === "" ? Number.NaN : Number(text));
-
-/** A whole number, both bounds included. */
-export function integer<const Options extends About<number> & Bounds>(
-  options: Options,
-): Setting<number | Absent<Options>> {
-  const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = options;
-  const what = between("a whole number", options);
-  const message = expected(what);
-  return setting(options, {
-    kind: "integer",
-    placeholder: "n",
-    expected: what,
-    check: z.int(message).min(min, message).max(max, message),
-    read: readInteger,
-  });
+/** The innermost schema, which a command line is read for: that of the first method where methods differ. */
+function plain(schema: z.core.$ZodType): z.core.$ZodType {
+  if (schema instanceof z.ZodReadonly) return plain(schema.unwrap());
+  if (schema instanceof z.ZodPipe) return plain(schema.in);
+  return schema instanceof z.ZodUnion ? plain(schema.options[0] ?? z.unknown()) : schema;
 }
 
-const rangeText = ({ what = "a number", above, below, ...bounds }: NumberBounds): string => {
-  if (above !== undefined)
-    return bounds.max === undefined
-      ? `${what} above ${above}`
-      : `${what} above ${above} and up to ${bounds.max}`;
-  if (below !== undefined && bounds.min !== undefined) return `${what} from ${bounds.min} to below ${below}`;
-  return between(what, bounds);
+type Kind = "integer" | "number" | "bytes" | "flag" | "choice" | "text" | "list" | "object";
+
+function kindOf(schema: z.core.$ZodType): Kind {
+  if (schema instanceof z.ZodNumber && schema.meta()?.["unit"] === "byte") return "bytes";
+  if (schema instanceof z.ZodNumber) return schema.isInt ? "integer" : "number";
+  if (schema instanceof z.ZodBoolean) return "flag";
+  if (schema instanceof z.ZodEnum) return "choice";
+  if (schema instanceof z.ZodArray) return "list";
+  return schema instanceof z.ZodString ? "text" : "object";
+}
+
+const PLACEHOLDERS: Readonly<Record<Kind | "names", string>> = {
+  integer: "n",
+  number: "x",
+  bytes: "size",
+  flag: "",
+  choice: "name",
+  text: "text",
+  list: "list",
+  names: "names",
+  object: "json",
 };
 
-/** A finite number in a range. */
-export function number<const Options extends About<number> & NumberBounds>(
-  options: Options,
-): Setting<number | Absent<Options>> {
-  const { min, max, above, below } = options;
-  const what = rangeText(options);
-  const message = expected(what);
-  let check = z.number(message);
-  if (min !== undefined) check = check.min(min, message);
-  if (max !== undefined) check = check.max(max, message);
-  if (above !== undefined) check = check.gt(above, message);
-  if (below !== undefined) check = check.lt(below, message);
-  return setting(options, { kind: "number", placeholder: "x", expected: what, check, read: readNumber });
+/** What a schema and its texts say of a setting. */
+export function settingInfo(schema: Setting = z.unknown()) {
+  const check = checkOf(schema);
+  const form = plain(check);
+  const kind = kindOf(form);
+  const element = form instanceof z.ZodArray ? plain(form.element) : form;
+  const choices = element instanceof z.ZodEnum ? element.options.map(String) : undefined;
+  const about = texts.get(schema) ?? {};
+  return {
+    about,
+    kind,
+    help: about.help ?? "",
+    placeholder:
+      about.placeholder ??
+      PLACEHOLDERS[about.repeated ? "text" : kind === "list" && choices ? "names" : kind],
+    isRequired: check === schema,
+    isCommon: about.common ?? false,
+    isRepeated: about.repeated ?? false,
+    group: about.group,
+    defaultText: about.defaultText,
+    default: schema instanceof z.ZodDefault ? schema.def.defaultValue : undefined,
+    /** All values of a choice, or the names that a list may hold. */
+    choices,
+    /** Checks a value that was given. */
+    check,
+    /** The end of an error message: "a whole number, 1 or more". */
+    get expected(): string {
+      return expected(check);
+    },
+    /** The same for what was typed: "a size of 1B or more, such as 2GB". */
+    get expectedText(): string {
+      return describeText(toJson(check), about);
+    },
+    /** Parses a value of the command line without checking it; gives NaN or undefined for text that is no such value. */
+    read: (text: string): unknown => readText(text, form, about),
+  };
+}
+/** What a schema and its texts say of a setting. */
+export type SettingInfo = ReturnType<typeof settingInfo>;
+
+function readText(text: string, form: z.core.$ZodType, { repeated, file }: Partial<About>): unknown {
+  switch (kindOf(form)) {
+    case "integer":
+      return /^-?\d[\d_]*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
+    case "number":
+      return text.trim() === "" ? Number.NaN : Number(text);
+    case "bytes":
+      return readBytes(text);
+    case "flag":
+      return text === "true";
+    case "list": {
+      if (repeated || !(form instanceof z.ZodArray)) return [text];
+      const element = plain(form.element);
+      return text.split(",").map((part) => readText(part.trim(), element, {}));
+    }
+    case "object":
+      return readJson(text, file);
+    default:
+      return text;
+  }
 }
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -188,187 +205,75 @@ function readBytes(text: string): number {
   return digits === "" || factor === undefined ? Number.NaN : Math.round(Number(digits) * factor);
 }
 
-/** A size in bytes. On the command line it may have a unit. */
-export function bytes<const Options extends About<number> & Bounds>(
-  options: Options,
-): Setting<number | Absent<Options>> {
-  const { min = 0 } = options;
-  const what = `a whole number of bytes, ${min} or more`;
-  const message = expected(what);
-  return setting(options, {
-    kind: "bytes",
-    placeholder: "size",
-    expected: what,
-    expectedText: `a size of ${min}B or more, such as 500MB, 2GB or 1.5GiB`,
-    check: z.int(message).min(min, message),
-    read: readBytes,
-  });
-}
-
-/** Yes or no. Its option is `--name`, or `--no-name` where it is on by default. */
-export const flag = ({ default: standard = false, ...about }: About<boolean>): Setting<boolean> =>
-  setting(
-    { ...about, default: standard },
-    {
-      kind: "flag",
-      placeholder: "",
-      expected: "true or false",
-      check: z.boolean(expected("true or false")),
-      read: (text) => text === "true",
-    },
-  );
-
-/** One of some names. */
-export function choice<const Name extends string, const Options extends About<Name>>(
-  names: readonly Name[],
-  options: Options,
-): Setting<Name | Absent<Options>> {
-  const what = `one of ${names.join(", ")}`;
-  return setting(options, {
-    kind: "choice",
-    placeholder: "name",
-    expected: what,
-    choices: names,
-    check: z.enum(names, expected(what)),
-    read: (text) => text,
-  });
-}
-
-/** Any text, or text that matches a pattern. */
-export function text<
-  const Options extends About<string> & { readonly pattern?: RegExp; readonly what?: string },
->(options: Options): Setting<string | Absent<Options>> {
-  const { pattern, what = "a string" } = options;
-  const message = expected(what);
-  return setting(options, {
-    kind: "text",
-    placeholder: "text",
-    expected: what,
-    check: pattern === undefined ? z.string(message) : z.string(message).regex(pattern, message),
-    read: (given) => given,
-  });
-}
-
-/** Values by name. On the command line they are written in JSON. */
-export function jsonObject<const Options extends About<Readonly<Record<string, unknown>>>>(
-  options: Options,
-): Setting<Readonly<Record<string, unknown>> | Absent<Options>> {
-  const what = "an object, name to value";
-  return setting(options, {
-    kind: "object",
-    placeholder: "json",
-    expected: what,
-    expectedText: 'a JSON object such as {"name": true}',
-    check: z.record(z.string(), z.unknown(), expected(what)),
-    read: readJsonText,
-  });
-}
-
-/** Values by name. On the command line they are in a file. */
-export function jsonFile<
-  const Options extends About<Readonly<Record<string, unknown>>> & { readonly what: string },
->(options: Options): Setting<Readonly<Record<string, unknown>> | Absent<Options>> {
-  const { what } = options;
-  return setting(options, {
-    kind: "object",
-    placeholder: "file",
-    expected: `an object: ${what}`,
-    expectedText: `the path of a JSON file with ${what}`,
-    check: z.record(z.string(), z.unknown(), expected(`an object: ${what}`)),
-    read: readJsonFile,
-  });
-}
-
-/** Undefined for a file that is not there or has no JSON. */
-function readJsonFile(path: string): unknown {
+/** Undefined for a file that is missing, and for text that is not JSON. */
+function readJson(text: string, isFile = false): unknown {
   try {
-    return JSON.parse(readFileSync(path, "utf8"));
+    return JSON.parse(isFile ? readFileSync(text, "utf8") : text);
   } catch {
     return undefined;
   }
 }
 
-/** Undefined for what is no JSON. */
-function readJsonText(given: string): unknown {
-  try {
-    return JSON.parse(given);
-  } catch {
-    return undefined;
+type Json = z.core.JSONSchema.JSONSchema;
+
+const toJson = (schema: z.core.$ZodType): Json =>
+  z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+
+/** The values that a schema accepts, or those so deep in its lists, as the end of an error message: "a whole number, 1 or more". */
+export function expected(schema: z.core.$ZodType, depth = 0): string {
+  let json = toJson(schema);
+  for (let level = 0; level < depth && json.items !== undefined; level++) json = json.items as Json;
+  return describe(json);
+}
+
+function describe({ type, description, items, anyOf, propertyNames, ...json }: Json): string {
+  if (anyOf !== undefined) return [...new Set(anyOf.map((one) => describe(one as Json)))].join(" or ");
+  if (json.enum !== undefined) return `one of ${json.enum.join(", ")}`;
+  switch (type) {
+    case "integer":
+      return describeRange(description ?? "a whole number", json);
+    case "number":
+      return describeRange(description ?? "a number", json);
+    case "boolean":
+      return "true or false";
+    case "array":
+      return description ?? describeList(items as Json);
+    case "object":
+      if (description !== undefined) return `an object: ${description}`;
+      return propertyNames === undefined ? "an object" : "an object, name to value";
+    default:
+      return description ?? "a string";
   }
 }
 
-/** Several texts; each use of the option adds one. */
-export function texts<const Options extends About<readonly string[]>>(
-  options: Options,
-): Setting<readonly string[] | Absent<Options>> {
-  const what = "a list of strings";
-  return setting(options, {
-    kind: "list",
-    placeholder: "text",
-    expected: what,
-    isRepeated: true,
-    check: z.array(z.string(expected(what)), expected(what)).readonly(),
-    read: (given) => [given],
-  });
+const describeList = (items: Json): string =>
+  items.enum === undefined ? "a list of strings" : `a list of one or more of ${items.enum.join(", ")}`;
+
+/** Zod bounds every whole number, which is not worth saying. */
+const bound = (value = Number.POSITIVE_INFINITY): number | undefined =>
+  Math.abs(value) < Number.MAX_SAFE_INTEGER ? value : undefined;
+
+function describeRange(what: string, json: Json): string {
+  const [min, max] = [bound(json.minimum), bound(json.maximum)];
+  const { exclusiveMinimum: above, exclusiveMaximum: below } = json;
+  if (above !== undefined) return `${what} above ${above}${max === undefined ? "" : ` and up to ${max}`}`;
+  if (below !== undefined && min !== undefined) return `${what} from ${min} to below ${below}`;
+  if (min !== undefined)
+    return max === undefined ? `${what}, ${min} or more` : `${what} from ${min} to ${max}`;
+  return max === undefined ? what : `${what} up to ${max}`;
 }
 
-/** One or more of some names; on the command line with commas between them. */
-export function names<const Name extends string, const Options extends About<readonly Name[]>>(
-  known: readonly Name[],
-  options: Options,
-): Setting<readonly Name[] | Absent<Options>> {
-  const what = `a list of one or more of ${known.join(", ")}`;
-  const message = expected(what);
-  return setting(options, {
-    kind: "list",
-    placeholder: "names",
-    expected: what,
-    expectedText: `one or more of ${known.join(", ")}, with commas between them`,
-    choices: known,
-    check: z
-      .array(z.enum(known, expected(`one of ${known.join(", ")}`)), message)
-      .min(1, message)
-      .readonly(),
-    read: (given) => given.split(",").map((part) => part.trim()),
-  });
-}
-
-/** One or more values of a kind, which differ unless `mayRepeat`; on the command line with commas between them. */
-export function list<
-  Value,
-  const Options extends About<readonly Value[]> & { readonly what: string; readonly mayRepeat?: boolean },
->(
-  { check, read, expectedText }: Setting<Value | undefined>,
-  options: Options,
-): Setting<readonly Value[] | Absent<Options>> {
-  const { what, mayRepeat = false } = options;
-  const message = expected(what);
-  const isSet = (values: readonly unknown[]): boolean => mayRepeat || new Set(values).size === values.length;
-  return setting<readonly Value[], Options>(options, {
-    kind: "list",
-    placeholder: "list",
-    expected: what,
-    expectedText: `${expectedText}; or several ${mayRepeat ? "" : "different "}ones, with commas between them`,
-    check: z.array(check, message).min(1, message).refine(isSet, message).readonly(),
-    read: (given) => given.split(",").map((part) => read(part.trim())),
-  });
-}
-
-/** The same setting with another default or another help. */
-export function adjust<
-  Value,
-  const Change extends {
-    readonly default?: Exclude<Value, undefined>;
-    readonly help?: string;
-    readonly defaultText?: string;
-  },
->(
-  setting: Setting<Value>,
-  change: Change,
-): Setting<Change extends { readonly default: unknown } ? Exclude<Value, undefined> : Value> {
-  const { default: standard } = change;
-  const schema = standard === undefined ? setting.schema : setting.check.default(() => standard as never);
-  return { ...setting, ...change, schema } as never;
+/** The same of text that is typed. */
+function describeText(json: Json, { repeated, file }: Partial<About>): string {
+  const { type, description, items, uniqueItems } = json;
+  if (json["unit"] === "byte") return `a size of ${json.minimum}B or more, such as 500MB, 2GB or 1.5GiB`;
+  if (type === "object" && file) return `the path of a JSON file with ${description}`;
+  if (type === "object") return 'a JSON object such as {"name": true}';
+  if (type !== "array" || repeated) return describe(json);
+  const element = items as Json;
+  if (element.enum !== undefined)
+    return `one or more of ${element.enum.join(", ")}, with commas between them`;
+  return `${describe(element)}; or several ${uniqueItems ? "different " : ""}ones, with commas between them`;
 }
 
 /** The given values that belong to these settings, without undefined ones. */
@@ -376,15 +281,6 @@ export function pick<S extends Settings>(settings: S, values: SettingInput<S>): 
   return Object.fromEntries(
     Object.entries(values).filter(([name, value]) => name in settings && value !== undefined),
   ) as SettingInput<S>;
-}
-
-/** The zod shape of settings, to be part of a larger schema. */
-export function settingsShape<S extends Settings>(
-  settings: S,
-): { readonly [K in keyof S]: z.ZodType<SettingValue<S[K]>> } {
-  return Object.fromEntries(Object.entries(settings).map(([name, { schema }]) => [name, schema])) as {
-    [K in keyof S]: z.ZodType<SettingValue<S[K]>>;
-  };
 }
 
 /** A value as a person would write it, truncated to a number of characters. */
@@ -406,16 +302,20 @@ export function parseSettings<S extends Settings>(
   settings: S,
   given: Readonly<Record<string, unknown>>,
 ): SettingValues<S> {
-  const parsed = z.strictObject(settingsShape(settings)).safeParse(given);
+  const parsed = z.strictObject(settings).safeParse(given);
   if (parsed.success) return parsed.data as SettingValues<S>;
   const [issue] = parsed.error.issues;
   if (issue?.code === "unrecognized_keys") {
     const [first = ""] = issue.keys;
     throw unknownName(`${first}: unknown setting`, first, Object.keys(settings));
   }
-  const name = String(issue?.path[0] ?? "settings");
+  const [name = "", ...inside] = issue?.path.map(String) ?? [];
   const value = Object.entries(given).find(([key]) => key === name)?.[1];
-  throw new MosError("bad_option", `${name}: ${show(value)} is invalid; ${issue?.message}`);
+  const setting = settings[name] ?? z.unknown();
+  throw new MosError(
+    "bad_option",
+    `${name}: ${show(value)} is invalid; give ${expected(setting, inside.length)}`,
+  );
 }
 
 /** The entries that have a value. */

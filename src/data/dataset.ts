@@ -1,6 +1,6 @@
 // A data set is one or more files, or an iterable of examples. The first example of a file decides its format, and every other
 // one must have the same: a mixture of formats is most likely a mistake.
-import { list, MosError, randomStream, show, text } from "#core";
+import { distinct, MosError, matching, randomStream, setting, show } from "#core";
 import { readJsonLines } from "#files";
 import { nextTurn } from "#platform";
 import { type DataKind, type Example, placeText, type Source, textsOf } from "./example.ts";
@@ -357,14 +357,13 @@ export const FIELDS: readonly string[] = [
 const PAIR = new RegExp(`^(?:${FIELDS.join("|")})=[^=]+$`);
 
 /** `--data-columns prompt=question,completion=answer`. */
-export const dataColumns = list(
-  text({
-    pattern: PAIR,
-    what: "field=column, with a field of a format such as prompt, completion, messages or text",
-    help: "a field",
-  }),
+export const dataColumns = setting(
+  distinct(
+    matching(PAIR, "field=column, with a field of a format such as prompt, completion, messages or text"),
+  ).describe(
+    "different pairs field=column, with fields of a format such as prompt, completion, messages or text",
+  ),
   {
-    what: "different pairs field=column, with fields of a format such as prompt, completion, messages or text",
     placeholder: "pairs",
     help: "columns that hold the fields, such as prompt=article,completion=summary",
   },

@@ -1,20 +1,18 @@
 // The options of an engine, and what they resolve to.
+import { z } from "zod";
 import type { Adapter } from "#adapters";
 import {
   bytes,
-  choice,
   flag,
-  integer,
   locateKinds,
   MosError,
-  number,
   type OptionKinds,
   parseSettings,
   pick,
   type SettingInput,
   type SettingValues,
+  setting,
   settingKinds,
-  texts,
 } from "#core";
 import type { Device } from "#graph";
 import { baseDtype, type ComputeDtype, computeDtype, type LoadedModel, type LocateCalls } from "#models";
@@ -105,11 +103,8 @@ const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 
 /** Format of the base in memory, and type of its products. */
 export const baseSettings = {
-  /** Data type of the base weights in memory; stored keeps the types of the file. One of stored, float32, int8, int4, nf4; default "stored". */
   baseDtype,
-  /** Data type of matrix products with the base weights; int8 is faster but rounds. One of float32, int8; default int8 for a base of at most 8 bits on a CPU, else float32. */
   computeDtype,
-  /** False: do not cache quantised weights on disk. True or false; default true. */
   weightCache: flag({
     default: true,
     help: "do not cache quantised weights on disk",
@@ -118,28 +113,22 @@ export const baseSettings = {
 
 /** Settings of the adapters' memory. */
 export const adapterSettings = {
-  /** Memory for the adapters that are kept loaded. A whole number of bytes, 0 or more; default 2GB. */
-  adapterMemory: bytes({
+  adapterMemory: setting(bytes(), {
     default: 2e9,
     defaultText: "2GB",
     help: "memory for the adapters that are kept loaded",
   }),
-  /** Memory for the expanded adapters of running requests. A whole number of bytes, 1 or more; default 2GB. */
-  slotMemory: bytes({
-    min: 1,
+  slotMemory: setting(bytes(1), {
     default: 2e9,
     defaultText: "2GB",
     help: "memory for the expanded adapters of running requests",
   }),
-  /** Largest adapter rank accepted; the largest rank in a batch slows all of it. A whole number, 1 or more; default 256. */
-  maxAdapterRank: integer({
-    min: 1,
+  maxAdapterRank: setting(z.int().min(1), {
     default: 256,
     placeholder: "rank",
     help: "largest adapter rank accepted; the largest rank in a batch slows all of it",
   }),
-  /** Data type of loaded adapters; float32 is exact and takes twice the memory. One of float32, bfloat16; default "bfloat16". */
-  adapterDtype: choice(RESIDENT_DTYPES, {
+  adapterDtype: setting(z.enum(RESIDENT_DTYPES), {
     default: "bfloat16",
     help: "data type of loaded adapters; float32 is exact and takes twice the memory",
   }),
@@ -147,41 +136,33 @@ export const adapterSettings = {
 
 /** Settings of batches: number of requests, their length and their memory. */
 export const batchSettings = {
-  /** Memory for the KV cache. A whole number of bytes, 1 or more; default that of --max-batch sequences of --max-length, at most 4GB and what is free. */
-  cacheMemory: bytes({
-    min: 1,
+  cacheMemory: setting(bytes(1), {
     defaultText: "that of --max-batch sequences of --max-length, at most 4GB and what is free",
     help: "memory for the KV cache",
   }),
-  /** Data type of the KV cache; float16 halves its memory but rounds. One of float32, float16; default "float32". */
-  cacheDtype: choice(CACHE_DTYPES, {
+  cacheDtype: setting(z.enum(CACHE_DTYPES), {
     default: "float32",
     help: "data type of the KV cache; float16 halves its memory but rounds",
   }),
-  /** Maximum number of concurrent requests. A whole number, 1 or more; default 16. */
-  maxBatch: integer({ common: true, min: 1, default: 16, help: "maximum number of concurrent requests" }),
-  /** Maximum number of queued requests per tenant; further requests get status 429. A whole number, 1 or more; default 256. */
-  maxWaiting: integer({
-    min: 1,
+  maxBatch: setting(z.int().min(1), {
+    common: true,
+    default: 16,
+    help: "maximum number of concurrent requests",
+  }),
+  maxWaiting: setting(z.int().min(1), {
     default: 256,
     help: "maximum number of queued requests per tenant; further requests get status 429",
   }),
-  /** Maximum length of prompt and output together, in tokens. A whole number, 2 or more; default the model's limit, at most 4096. */
-  maxLength: integer({
-    min: 2,
+  maxLength: setting(z.int().min(2), {
     placeholder: "tokens",
     defaultText: "the model's limit, at most 4096",
     help: "maximum length of prompt and output together, in tokens",
   }),
-  /** Maximum number of tokens drafted from an earlier occurrence of the last ones, and verified in one step; 0 disables. A whole number from 0 to 15; default 7. */
-  draftTokens: integer({
-    min: 0,
-    max: 15,
+  draftTokens: setting(z.int().min(0).max(15), {
     default: 7,
     help: "maximum number of tokens drafted from an earlier occurrence of the last ones, and verified in one step; 0 disables",
   }),
-  /** Compute threads. A whole number, 0 or more; default one per core. */
-  threads: integer({ min: 0, default: 0, defaultText: "one per core", help: "compute threads" }),
+  threads: setting(z.int().min(0), { default: 0, defaultText: "one per core", help: "compute threads" }),
 };
 
 /** All settings of an engine but its model and adapters. */
@@ -208,54 +189,36 @@ const modelsOr = (value: number): string => `the model's, else ${value}`;
 
 /** Settings for choosing the next token. */
 export const samplingSettings = {
-  /** Sampling temperature; 0 is greedy decoding. A number, 0 or more; default the model's, else 0, or 1 if --top-p, --top-k or --min-p is set. */
-  temperature: number({
+  temperature: setting(z.number().min(0), {
     common: true,
-    min: 0,
     placeholder: "t",
     defaultText: "the model's, else 0, or 1 if --top-p, --top-k or --min-p is set",
     help: "sampling temperature; 0 is greedy decoding",
   }),
-  /** Sample from the smallest set of tokens with this total probability; 1 disables. A number above 0 and up to 1; default the model's, else 1. */
-  topP: number({
-    above: 0,
-    max: 1,
+  topP: setting(z.number().gt(0).max(1), {
     placeholder: "p",
     defaultText: modelsOr(1),
     help: "sample from the smallest set of tokens with this total probability; 1 disables",
   }),
-  /** Sample from this many most likely tokens; 0 disables. A whole number, 0 or more; default the model's, else 0. */
-  topK: integer({
-    min: 0,
+  topK: setting(z.int().min(0), {
     placeholder: "k",
     defaultText: modelsOr(0),
     help: "sample from this many most likely tokens; 0 disables",
   }),
-  /** Drop tokens below this fraction of the top token's probability; 0 disables. A number from 0 to 1; default the model's, else 0. */
-  minP: number({
-    min: 0,
-    max: 1,
+  minP: setting(z.number().min(0).max(1), {
     placeholder: "p",
     defaultText: modelsOr(0),
     help: "drop tokens below this fraction of the top token's probability; 0 disables",
   }),
-  /** Penalise tokens that occur in the prompt or output; 1 disables. A number above 0; default the model's, else 1. */
-  repetitionPenalty: number({
-    above: 0,
+  repetitionPenalty: setting(z.number().gt(0), {
     defaultText: modelsOr(1),
     help: "penalise tokens that occur in the prompt or output; 1 disables",
   }),
-  /** Penalise tokens that already occur in the output. A number from -2 to 2; default 0. */
-  presencePenalty: number({
-    min: -2,
-    max: 2,
+  presencePenalty: setting(z.number().min(-2).max(2), {
     defaultText: "0",
     help: "penalise tokens that already occur in the output",
   }),
-  /** Penalise tokens by how often they already occur in the output. A number from -2 to 2; default 0. */
-  frequencyPenalty: number({
-    min: -2,
-    max: 2,
+  frequencyPenalty: setting(z.number().min(-2).max(2), {
     defaultText: "0",
     help: "penalise tokens by how often they already occur in the output",
   }),
@@ -263,16 +226,13 @@ export const samplingSettings = {
 
 /** Defaults of requests. */
 export const defaultsSettings = {
-  /** Auto takes sampling defaults from generation_config.json or GGUF metadata; none ignores them. One of auto, none; default "auto". */
-  generationConfig: choice(["auto", "none"], {
+  generationConfig: setting(z.enum(["auto", "none"]), {
     default: "auto",
     help: "auto takes sampling defaults from generation_config.json or GGUF metadata; none ignores them",
   }),
   ...samplingSettings,
-  /** Maximum number of output tokens. A whole number, 1 or more; default the model's, else 256. */
-  maxTokens: integer({
+  maxTokens: setting(z.int().min(1), {
     common: true,
-    min: 1,
     defaultText: modelsOr(256),
     help: "maximum number of output tokens",
   }),
@@ -281,11 +241,11 @@ export const defaultsSettings = {
 /** Settings of one answer. */
 export const answerSettings = {
   ...defaultsSettings,
-  /** Stop sequence, \n for a line break; repeatable. A list of strings. */
-  stop: texts({ help: "stop sequence, \\n for a line break; repeatable" }),
-  /** Random seed; equal seeds give equal output on the same machine. A whole number, 0 or more; default 0. */
-  seed: integer({
-    min: 0,
+  stop: setting(z.array(z.string()).readonly(), {
+    repeated: true,
+    help: "stop sequence, \\n for a line break; repeatable",
+  }),
+  seed: setting(z.int().min(0), {
     default: 0,
     help: "random seed; equal seeds give equal output on the same machine",
   }),

@@ -1,5 +1,6 @@
 // Choice of each base weight's in-memory format, by its file's format and the requested dtype.
-import { choice, MosError } from "#core";
+import { z } from "zod";
+import { MosError, setting } from "#core";
 import type { WeightFormat } from "#files";
 import { DEFAULT_DEVICE, type Device, supports } from "#graph";
 
@@ -14,13 +15,13 @@ export const COMPUTE_DTYPES = ["float32", "int8"] as const;
 export type ComputeDtype = (typeof COMPUTE_DTYPES)[number];
 
 /** Setting of the format of a base's weights. */
-export const baseDtype = choice(BASE_DTYPES, {
+export const baseDtype = setting(z.enum(BASE_DTYPES), {
   default: "stored",
   help: "data type of the base weights in memory; stored keeps the types of the file",
 });
 
 /** Setting of the type in which products with frozen weights are computed. */
-export const computeDtype = choice(COMPUTE_DTYPES, {
+export const computeDtype = setting(z.enum(COMPUTE_DTYPES), {
   defaultText: "int8 for a base of at most 8 bits on a CPU, else float32",
   help: "data type of matrix products with the base weights; int8 is faster but rounds",
 });

@@ -2,12 +2,12 @@
 import { z } from "zod";
 import {
   checkCall,
-  choice,
   flag,
   locateKinds,
   MosError,
   parseSettings,
   pick,
+  setting,
   settingKinds,
   withProgress,
 } from "#core";
@@ -259,7 +259,9 @@ export interface LoadOptions extends LocateCalls, Partial<Omit<BaseFormats, "com
 
 const formatSettings = {
   baseDtype,
-  computeDtype: choice([...COMPUTE_DTYPES, "auto"], { help: "data type of products with the weights" }),
+  computeDtype: setting(z.enum([...COMPUTE_DTYPES, "auto"]), {
+    help: "data type of products with the weights",
+  }),
   transposedCodes: flag({ help: "store a transposed copy of the codes of int8 rows" }),
 };
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { integer } from "#core";
+import { z } from "zod";
+import { setting } from "#core";
 import { startCpuTimer } from "../../test/cpu-time.ts";
 import { authenticate, findKey, hashKey, keyLines, parseKeys } from "./auth.ts";
 
@@ -61,7 +62,7 @@ test("each key occurs once, with its last line, revoked if any line revokes it",
 });
 
 test("limits of add-ons are read, and what is not one is refused", () => {
-  const limits = [{ name: "printing", options: { maxPages: integer({ min: 1, help: "pages" }) } }];
+  const limits = [{ name: "printing", options: { maxPages: setting(z.int().min(1), { help: "pages" }) } }];
   const printing = { max_pages: 3 };
   const limitsIn = (text: string) => findKey(parseKeys(text, "k", limits), "a")?.limits?.["printing"];
   expect(limitsIn(line("a", { printing }))).toEqual(printing);

@@ -1,7 +1,7 @@
 // Authentication: API keys, the file with their hashes, and the host names that the server accepts.
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import { decodeText, errorText, parseJson, parseWith, type Settings, snakeCase } from "#core";
+import { decodeText, errorText, parseJson, parseWith, type Settings, settingInfo, snakeCase } from "#core";
 import { fileStamp, readBytes } from "#files";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
@@ -99,7 +99,10 @@ const keySchema = (limits: readonly KeyLimits[]) =>
 export const limitsSchema = (options: Settings) =>
   z.strictObject(
     Object.fromEntries(
-      Object.entries(options).map(([name, { check }]) => [snakeCase(name), check.optional()]),
+      Object.entries(options).map(([name, option]) => [
+        snakeCase(name),
+        settingInfo(option).check.optional(),
+      ]),
     ),
   );
 

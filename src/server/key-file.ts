@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { MosError } from "#core";
+import { MosError, matching } from "#core";
 import { lockChanges, pathExists, storageError } from "#files";
 import { hashKey, KEY_NAME, type KeyLimits, type KeyLine, keyLines, readKeyText } from "./auth.ts";
 
@@ -19,22 +19,19 @@ const HASH_DIGITS = 12;
 export const shortHash = ({ sha256 }: Pick<KeyLine, "sha256">): string => sha256.slice(0, HASH_DIGITS);
 
 /** Name of a key's tenant. */
-export const keyName = {
-  pattern: KEY_NAME,
-  what: "letters, digits and . _ - @, at most 64 of them",
-};
+export const keyName = matching(KEY_NAME, "letters, digits and . _ - @, at most 64 of them");
 
 /** Start of a hash that names one key: fewer digits could be those of another key that is made later. */
-export const keyStart = {
-  pattern: /^[\da-f]{8,64}$/i,
-  what: "the first digits of a hash as mos keys list shows it, at least 8",
-};
+export const keyStart = matching(
+  /^[\da-f]{8,64}$/i,
+  "the first digits of a hash as mos keys list shows it, at least 8",
+);
 
 /** The end of a key's life. */
-export const keyExpiry = {
-  pattern: /^(\d{1,5}[mhdw]|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?)$/,
-  what: "a time from now such as 12h, 30d or 8w, or a date such as 2027-01-31 or 2027-01-31T12:00:00Z",
-};
+export const keyExpiry = matching(
+  /^(\d{1,5}[mhdw]|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?)$/,
+  "a time from now such as 12h, 30d or 8w, or a date such as 2027-01-31 or 2027-01-31T12:00:00Z",
+);
 
 const MINUTES: Readonly<Record<string, number>> = { m: 1, h: 60, d: 1440, w: 10_080 };
 

@@ -2,22 +2,23 @@
 import { randomInt } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
 import { type LayerShapes, openAdapterFolder } from "#adapters";
 import {
   checkCall,
+  distinct,
   flag,
-  integer,
-  list,
   locateKinds,
   MosError,
+  matching,
   monotonicNow,
   type OptionKinds,
   parseSettings,
   pick,
   type SettingInput,
   type SettingValues,
+  setting,
   settingKinds,
-  text,
 } from "#core";
 import { repairFolder } from "#files";
 import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
@@ -39,104 +40,74 @@ import { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts
 const DAY = 86_400;
 
 /** As browsers send it: no path, and no capitals. */
-const origin = text({
-  pattern: /^(\*|[a-z][a-z\d+.-]*:\/\/[^\s/A-Z,]+)$/,
-  what: "an origin such as https://app.example.com, without a path, or *",
-  help: "an origin",
-});
+const origin = matching(
+  /^(\*|[a-z][a-z\d+.-]*:\/\/[^\s/A-Z,]+)$/,
+  "an origin such as https://app.example.com, without a path, or *",
+);
 
 /** Settings of the server's network: its clients and timeouts. */
 export const networkSettings = {
-  /** Address to listen on; one that other machines can reach requires --api-keys. A string; default "127.0.0.1". */
-  host: text({
+  host: setting(z.string(), {
     common: true,
     default: "127.0.0.1",
     placeholder: "address",
     help: "address to listen on; one that other machines can reach requires --api-keys",
   }),
-  /** Port to listen on; 0 picks a free one. A whole number from 0 to 65535; default 8080. */
-  port: integer({
+  port: setting(z.int().min(0).max(65_535), {
     common: true,
-    min: 0,
-    max: 65_535,
     default: 8080,
     help: "port to listen on; 0 picks a free one",
   }),
-  /** File of API keys written by mos keys; reloaded when it changes. A string. */
-  apiKeys: text({
+  apiKeys: setting(z.string(), {
     common: true,
     placeholder: "file",
     help: "file of API keys written by mos keys; reloaded when it changes",
   }),
-  /** File for token counts of keys with quotas. A string; default --api-keys with the suffix .usage.json. */
-  usageFile: text({
+  usageFile: setting(z.string(), {
     placeholder: "file",
     defaultText: "--api-keys with the suffix .usage.json",
     help: "file for token counts of keys with quotas",
   }),
-  /** False: accept requests without API keys. True or false; default true. */
   keys: flag({ default: true, help: "accept requests without API keys" }),
-  /** Serve HTTPS with this PEM certificate chain; reloaded when it changes. A string. */
-  tlsCert: text({
+  tlsCert: setting(z.string(), {
     placeholder: "file",
     help: "serve HTTPS with this PEM certificate chain; reloaded when it changes",
   }),
-  /** Private key of the certificate, in PEM. A string. */
-  tlsKey: text({ placeholder: "file", help: "private key of the certificate, in PEM" }),
-  /** Web origins whose pages may call the server, or * for all. A list of different origins. */
-  cors: list(origin, {
-    what: "a list of different origins",
+  tlsKey: setting(z.string(), { placeholder: "file", help: "private key of the certificate, in PEM" }),
+  cors: setting(distinct(origin).describe("a list of different origins"), {
     help: "web origins whose pages may call the server, or * for all",
   }),
-  /** Serve /metrics without a key, although it names adapters. True or false; default false. */
   publicMetrics: flag({ help: "serve /metrics without a key, although it names adapters" }),
-  /** Time for running requests to finish after SIGTERM. A whole number, 0 or more; default 30. */
-  drainSeconds: integer({
-    min: 0,
+  drainSeconds: setting(z.int().min(0), {
     default: 30,
     help: "time for running requests to finish after SIGTERM",
   }),
-  /** Time to keep accepting requests after SIGTERM, while /ready returns 503. A whole number from 0 to 86400; default 0. */
-  drainDelay: integer({
-    min: 0,
-    max: DAY,
+  drainDelay: setting(z.int().min(0).max(DAY), {
     default: 0,
     placeholder: "seconds",
     help: "time to keep accepting requests after SIGTERM, while /ready returns 503",
   }),
-  /** Time limit of a request; 0 disables. A whole number, 0 or more; default 1800. */
-  requestTimeout: integer({
-    min: 0,
+  requestTimeout: setting(z.int().min(0), {
     default: defaultLimits.answerSeconds,
     placeholder: "seconds",
     help: "time limit of a request; 0 disables",
   }),
-  /** Time without an engine heartbeat before /health returns 503 and requests are refused; 0 disables. A whole number, 0 or more; default 30. */
-  engineTimeout: integer({
-    min: 0,
+  engineTimeout: setting(z.int().min(0), {
     default: 30,
     placeholder: "seconds",
     help: "time without an engine heartbeat before /health returns 503 and requests are refused; 0 disables",
   }),
-  /** Bytes of stored responses for each key, the oldest of which give way; 0 stores none. A whole number, 0 or more; default 16000000. */
-  responseBytes: integer({
-    min: 0,
+  responseBytes: setting(z.int().min(0), {
     default: defaultResponses.bytes,
     placeholder: "bytes",
     help: "bytes of stored responses for each key, the oldest of which give way; 0 stores none",
   }),
-  /** Days after which stored responses are deleted. A whole number from 1 to 3650; default 30. */
-  responseDays: integer({
-    min: 1,
-    max: 3650,
+  responseDays: setting(z.int().min(1).max(3650), {
     default: defaultResponses.days,
     placeholder: "days",
     help: "days after which stored responses are deleted",
   }),
-  /** Idle timeout of a connection. A whole number from 1 to 86400; default 15. */
-  keepAlive: integer({
-    min: 1,
-    max: DAY,
+  keepAlive: setting(z.int().min(1).max(DAY), {
     default: defaultLimits.idleSeconds,
     placeholder: "seconds",
     help: "idle timeout of a connection",

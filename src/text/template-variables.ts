@@ -1,5 +1,6 @@
 // Variables of chat templates: those that callers set, and globals, which are Jinja's and the functions that transformers adds.
-import { jsonObject, MosError } from "#core";
+import { z } from "zod";
+import { MosError, setting } from "#core";
 import { MAX_STEPS } from "./bounded-interpreter.ts";
 
 /** By name: `enable_thinking` of Qwen3 and SmolLM3, `thinking` of Granite. */
@@ -7,8 +8,7 @@ export type TemplateVariables = Readonly<Record<string, unknown>>;
 
 /** Settings of rendering conversations. The name is that of vLLM's and llama.cpp's APIs. */
 export const templateSettings = {
-  /** Variables for the chat template, such as {"enable_thinking": false}. An object, name to value. */
-  chatTemplateKwargs: jsonObject({
+  chatTemplateKwargs: setting(z.record(z.string(), z.unknown()), {
     help: 'variables for the chat template, such as {"enable_thinking": false}',
   }),
 };

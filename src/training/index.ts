@@ -36,6 +36,7 @@ export {
   finetuneSettings,
   memorySettings,
   objectiveChoice,
+  pickChosen,
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";

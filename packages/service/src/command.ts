@@ -3,19 +3,21 @@ import { createServer } from "node:http";
 import { basename } from "node:path";
 import { MosError } from "mixture-of-shards";
 import {
+  adjust,
   defineCommand,
   findModel,
   forceExit,
   group,
-  integer,
   listenForInterrupt,
   model,
   openLog,
   quiet,
   type SettingValues,
-  text,
+  setting,
+  settingInfo,
 } from "mixture-of-shards/cli";
 import { watchStorage } from "mixture-of-shards/server";
+import { z } from "zod";
 import { HARMLESS, needDatabaseUrl, serviceOptions } from "./options.ts";
 import { openParts, work, workerName } from "./parts.ts";
 
@@ -24,7 +26,7 @@ const { storage } = serviceOptions;
 const options = {
   ...group("Model", {
     model,
-    modelName: text({
+    modelName: setting(z.string(), {
       placeholder: "name",
       defaultText: "the name of its folder or file",
       help: "name of the base model in the API, as given to mos serve",
@@ -32,38 +34,33 @@ const options = {
   }),
   ...group("Service", {
     ...serviceOptions,
-    storage: text({ placeholder: "place", required: true, help: storage.help }),
-    serverUrl: text({
-      pattern: /^https?:\/\/./,
-      what: "an http or https URL",
+    storage: setting(z.string(), { placeholder: "place", required: true, help: settingInfo(storage).help }),
+    serverUrl: setting(z.url({ protocol: /^https?$/ }), {
       placeholder: "url",
       defaultText: "none",
       help: "URL of a mos serve on the same database, for jobs whose graders ask models",
     }),
   }),
   ...group("Machine", {
-    threads: integer({
-      min: 0,
+    threads: setting(z.int().min(0), {
       default: 0,
       defaultText: "one per core",
       help: "compute threads",
     }),
   }),
   ...group("Network", {
-    port: integer({
-      min: 1,
-      max: 65_535,
+    port: setting(z.int().min(1).max(65_535), {
       placeholder: "n",
       defaultText: "none",
       help: "serve /health, /ready and Prometheus /metrics on this port",
     }),
-    host: text({
+    host: setting(z.string(), {
       placeholder: "address",
       default: "127.0.0.1",
       help: "address to listen on; 0.0.0.0 for all interfaces",
     }),
   }),
-  ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
+  ...group("Output", { quiet: adjust(quiet, { help: "log errors only" }) }),
 };
 
 /** `mos worker`: trains the jobs of a service until it is stopped. */

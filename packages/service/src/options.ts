@@ -1,7 +1,8 @@
 // The options of a service: of mos worker, and those that mos serve has besides.
 import { MosError } from "mixture-of-shards";
-import { bytes, group, integer, list, type SettingValues, text } from "mixture-of-shards/cli";
+import { bytes, distinct, group, type SettingValues, setting } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
+import { z } from "zod";
 
 /** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */
 const DATABASE_URL = "MOS_DATABASE_URL";
@@ -15,51 +16,42 @@ export function needDatabaseUrl(given: string | undefined): string {
 
 /** Options of every process of a service. */
 export const serviceOptions = {
-  databaseUrl: text({
+  databaseUrl: setting(z.string(), {
     placeholder: "url",
     defaultText: DATABASE_URL,
     help: "PostgreSQL database, for several machines: postgres://user:password@host/database",
   }),
-  storage: text({
+  storage: setting(z.string(), {
     placeholder: "place",
     defaultText: "storage/ inside --state",
     help: "files, checkpoints and models: a folder that all machines mount, or s3://bucket/prefix",
   }),
-  storageEndpoint: text({
+  storageEndpoint: setting(z.string(), {
     placeholder: "url",
     defaultText: "AWS_ENDPOINT_URL",
     help: "server of an s3:// storage other than AWS, such as MinIO or R2",
   }),
-  storageCache: bytes({
-    min: 0,
+  storageCache: setting(bytes(), {
     default: 20e9,
     defaultText: "20GB",
     help: "disk space for copies from an s3:// storage; those in use can take more",
   }),
-  sliceSeconds: integer({
-    min: 1,
-    max: 3600,
+  sliceSeconds: setting(z.int().min(1).max(3600), {
     default: 120,
     placeholder: "n",
     help: "time that a job trains before the next one gets its turn",
   }),
-  leaseSeconds: integer({
-    min: 2,
-    max: 3600,
+  leaseSeconds: setting(z.int().min(2).max(3600), {
     default: 60,
     placeholder: "n",
     help: "time without a heartbeat after which another worker takes over the job",
   }),
-  stopSeconds: integer({
-    min: 0,
-    max: 3600,
+  stopSeconds: setting(z.int().min(0).max(3600), {
     default: 60,
     placeholder: "n",
     help: "time for a job to reach a checkpoint after SIGTERM before its trainer is killed",
   }),
-  stallSeconds: integer({
-    min: 10,
-    max: 86_400,
+  stallSeconds: setting(z.int().min(10).max(86_400), {
     default: 120,
     placeholder: "n",
     help: "time without progress after which a trainer is killed and its job requeued",
@@ -77,28 +69,26 @@ export const HARMLESS = [
 
 /** Options of `mos serve`. */
 export const serveOptions = group("Fine-tuning", {
-  state: text({
+  state: setting(z.string(), {
     common: true,
     placeholder: "folder",
     help: "accept fine-tuning jobs, and store their state in this folder",
   }),
   ...serviceOptions,
-  workers: integer({
-    min: 0,
+  workers: setting(z.int().min(0), {
     defaultText: "1, or 0 with --database-url",
     help: "jobs that this server trains in parallel; mos worker adds more",
   }),
-  webhookPorts: list(integer({ min: 1, max: 65_535, help: "port" }), {
+  webhookPorts: setting(distinct(z.int().min(1).max(65_535)).describe("a list of different ports"), {
     default: [443, 80],
     defaultText: "443,80",
-    what: "a list of different ports",
     help: "ports allowed in webhook URLs of non-admin keys",
   }),
-  peftFolder: text({
+  peftFolder: setting(z.string(), {
     placeholder: "folder",
     help: "also export each trained model here as a PEFT LoRA, in the layout of vLLM's filesystem resolver",
   }),
-  peftBaseName: text({
+  peftBaseName: setting(z.string(), {
     placeholder: "name",
     defaultText: "--model",
     help: "base_model_name_or_path of these exports, which must equal vLLM's --model",

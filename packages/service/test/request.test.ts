@@ -1,6 +1,6 @@
 // What the hyperparameters of a job mean.
 import { finetuneSettings, runCheck } from "mixture-of-shards";
-import { adapterOptions, type Setting } from "mixture-of-shards/cli";
+import { adapterOptions, type Setting, settingInfo } from "mixture-of-shards/cli";
 import { describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 
@@ -60,7 +60,8 @@ describe("settings under mos", () => {
 
   test.each(Object.entries<Setting>({ ...finetuneSettings, ...adapterOptions }))(
     "%s is taken as mos train takes it, or not offered",
-    (name, { check }) => {
+    (name, setting) => {
+      const { check } = settingInfo(setting);
       const expected = values.map((value) => !withheld.includes(name) && check.safeParse(value).success);
       if (name === "saveEvery") expected[values.indexOf(0)] = false; // a job needs its checkpoints
       expect(values.map((value) => isTaken({ [fieldOf(name)]: value }))).toEqual(expected);

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { shellQuote, toCurl, toTrainCommand, toTypeScript } from "../src/views/new-run/commands.ts";
 import type { JobBody } from "../src/views/new-run/draft.ts";
+import type { SettingField } from "../src/views/new-run/fields.ts";
 
 const target = { api: "http://localhost:8000/v1", needsKey: true };
 
@@ -51,11 +52,24 @@ test("the program sends the body of Start", async () => {
 });
 
 test("mos train has the same settings as options", () => {
+  const field = (name: string, option?: string): SettingField => ({
+    ...{ name, option, kind: "text", choices: [], help: "", label: undefined, methods: undefined },
+    ...{ minimum: undefined, maximum: undefined, above: undefined, below: undefined },
+    standard: name === "packing" ? "true" : "",
+  });
+  const fields = [
+    field("method", "--method"),
+    field("system", "--system"),
+    field("target_modules", "--targets"),
+    field("packing", "--no-packing"),
+    field("steps", "--steps"),
+    field("priority"),
+  ];
   const names = {
     base: "tiny",
     trainingName: "my data.jsonl",
     validationName: undefined,
-    standardFlags: new Set(["packing", "pair_dissociation"]),
+    fields,
   };
   expect(wordsOf(toTrainCommand(body, names))).toEqual([
     ...["train", "--model", "tiny", "--data", "my data.jsonl", "--validation-split", "0", "--method", "mos"],

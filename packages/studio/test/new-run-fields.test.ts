@@ -1,15 +1,13 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { expect, test } from "vitest";
 import { addServiceRoutes, type ServiceEnv } from "../../service/src/api/index.ts";
-import { labelOf } from "../src/core/format.ts";
 import {
-  hasField,
+  fieldOf,
   parseField,
   rangeOf,
   readFields,
   type SettingField,
   showValue,
-  standardFor,
 } from "../src/views/new-run/fields.ts";
 
 /** The fields of the document that a server with the service has now. */
@@ -29,30 +27,33 @@ const field = (name: string): SettingField => {
 test("all settings of the server are fields with a kind and a help", () => {
   expect(fields.length).toBeGreaterThan(30);
   for (const { name, help } of fields) expect(help, name).not.toBe("");
-  expect(field("adapter")).toMatchObject({ kind: "choice", standard: "mos" });
+  expect(field("adapter")).toMatchObject({ kind: "choice", standard: "mos", option: "--method" });
+  expect(field("adapter").methods).toMatchObject({ lora: { help: expect.stringMatching(/^Every layer/) } });
   expect(field("adapter").choices).toContain("prolora");
-  expect(field("target_modules")).toMatchObject({ kind: "list", standard: "all" });
+  expect(field("target_modules")).toMatchObject({ kind: "list", standard: "all", option: "--targets" });
   expect(field("target_modules").choices).toContain("q_proj");
 });
 
 test("bounds, defaults and scopes are those of the settings", () => {
-  expect(field("rank")).toMatchObject({ kind: "integer", minimum: 1, maximum: 65536, methods: undefined });
+  expect(field("rank")).toMatchObject({ kind: "integer", minimum: 1, maximum: 65536 });
   expect(rangeOf(field("learning_rate"))).toBe("above 0 to 10");
   expect(rangeOf(field("max_length"))).toBe("2 or more");
   expect(field("epochs").standard).toMatch(/^by the data: 30 for 40 examples/);
-  expect(field("equivalent_rank")).toMatchObject({
-    methods: ["mos", "subset-selection"],
+  expect(Object.keys(field("equivalent_rank").methods ?? {})).toEqual(["mos", "subset-selection"]);
+  expect(fieldOf(field("equivalent_rank"), "mos")).toMatchObject({
+    label: "Budget (equivalent LoRA rank)",
     help: "parameter budget, as the rank of a LoRA with as many trainable parameters",
   });
-  expect(hasField(field("alpha"), "vera")).toBe(false);
-  expect(hasField(field("alpha"), "lora")).toBe(true);
-  expect(field("pair_dissociation")).toMatchObject({
+  expect(fieldOf(field("alpha"), "vera")).toBeUndefined();
+  expect(fieldOf(field("alpha"), "lora")).toMatchObject({ standard: "16" });
+  expect(fieldOf(field("pair_dissociation"), "mos")).toMatchObject({
     kind: "flag",
-    methods: ["mos"],
+    option: "--no-pair-dissociation",
     help: "false: route B with the same indices as A",
     standard: "true",
   });
-  expect(labelOf("max_gradient_norm")).toBe("Max gradient norm");
+  expect(field("max_gradient_norm")).toMatchObject({ label: undefined, methods: undefined });
+  expect(field("priority")).toMatchObject({ option: undefined, standard: "that of the key" });
 });
 
 test("what is typed becomes a value, or is said to be wrong", () => {
@@ -86,8 +87,9 @@ test("a document without the service has no fields", () => {
 });
 
 test("the default of a method", () => {
-  expect(standardFor(field("rank"), "mos")).toBe("8");
-  expect(standardFor(field("rank"), "random-scaling")).toBe("64");
-  expect(standardFor(field("rank"), "vera")).toBe("256");
-  expect(standardFor(field("max_length"), "vera")).toBe("what the data need");
+  const standard = (name: string, method: string) => fieldOf(field(name), method)?.standard;
+  expect(standard("rank", "mos")).toBe("8");
+  expect(standard("rank", "random-scaling")).toBe("64");
+  expect(standard("rank", "vera")).toBe("256");
+  expect(standard("max_length", "vera")).toBe("what the data need");
 });

@@ -1,7 +1,7 @@
 // /v1/keys: administrators make and revoke the keys of the server's key file.
 import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { MosError, omitUndefined, parseWith, snakeCase } from "#core";
+import { MosError, omitUndefined, parseWith, settingInfo, snakeCase } from "#core";
 import { type ApiKey, type KeyFile, type KeyLimits, type KeyLine, limitsSchema } from "../auth.ts";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
 import { ApiError, invalidValue, needsAdmin } from "../errors.ts";
@@ -67,18 +67,14 @@ const listSchema = z
 
 const newKey = z
   .strictObject({
-    name: z.string().regex(keyName.pattern, keyName.what),
+    name: keyName,
     admin: z.boolean().optional(),
     adapters: z.array(z.string().min(1).max(200)).max(1000).optional().describe("Default: all."),
     requests_per_minute: numbers.requests_per_minute.min(1).optional(),
     max_concurrent: numbers.max_concurrent.min(1).optional(),
     tokens_per_day: numbers.tokens_per_day.min(1).optional(),
     tokens_per_month: numbers.tokens_per_month.min(1).optional(),
-    expires: z
-      .string()
-      .regex(keyExpiry.pattern, keyExpiry.what)
-      .optional()
-      .describe(`${keyExpiry.what}. Default: never.`),
+    expires: keyExpiry.optional().describe(`${keyExpiry.description}. Default: never.`),
     limits: limitValues.optional(),
   })
   .openapi("KeyRequest");
@@ -191,7 +187,7 @@ function checkLimits(given: z.output<typeof limitValues> = {}, limits: readonly 
 
 /** The one key that starts so. Throws ApiError for none, several, or the last administrator's. */
 function selectKey(keys: readonly KeyLine[], start: string, now: number): KeyLine {
-  if (!keyStart.pattern.test(start))
+  if (!keyStart.safeParse(start).success)
     throw invalidValue("a key's id is the start of its hash as GET /v1/keys shows it", "id");
   const [found, ...others] = keys.filter(({ sha256 }) => sha256.startsWith(start.toLowerCase()));
   if (found === undefined)
@@ -219,12 +215,10 @@ export function keyRoutes(app: ServerApp): void {
     const { limits } = file;
     const shown = { limits, now: server.date(), own };
     const fields = limits.flatMap(({ name: group, options = {} }) =>
-      Object.entries(options).map(([name, { help, expected }]) => ({
-        group,
-        name: snakeCase(name),
-        help,
-        expected,
-      })),
+      Object.entries(options).map(([name, option]) => {
+        const { help, expected } = settingInfo(option);
+        return { group, name: snakeCase(name), help, expected };
+      }),
     );
     const data = (await explained(readKeyFile(file))).map((line) => keyJson(line, shown));
     return context.json({ object: "list" as const, data, limit_fields: fields }, 200);

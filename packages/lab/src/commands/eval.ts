@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { baseSettings, batchSettings, describeTrainedOn, unfinishedText } from "mixture-of-shards";
 import {
+  adjust,
   counted,
   defineCommand,
   engineProgress,
@@ -19,14 +20,14 @@ import {
   pullProgress,
   quiet,
   type SettingValues,
+  setting,
   templateSettings,
-  text,
-  texts,
   textTable,
   thisRun,
   userPlaces,
   warn,
 } from "mixture-of-shards/cli";
+import { z } from "zod";
 import {
   type EvaluateEvent,
   evaluateModel,
@@ -44,20 +45,25 @@ import {
 const options = {
   ...group("Model", {
     model,
-    adapter: texts({ common: true, placeholder: "folder", help: "adapter to evaluate; repeatable" }),
+    adapter: setting(z.array(z.string()).readonly(), {
+      repeated: true,
+      common: true,
+      placeholder: "folder",
+      help: "adapter to evaluate; repeatable",
+    }),
     base: flag({ common: true, help: "with --adapter, also evaluate the base" }),
     ...baseSettings,
   }),
   ...group("Benchmarks", { ...evaluationSettings, ...templateSettings }),
   ...group("Data", {
-    data: text({
+    data: setting(z.string(), {
       placeholder: "folder",
       defaultText: "downloaded from the Hub once",
       help: "folder with the benchmarks' files, such as gsm8k/test.jsonl; docs/reference/files.md lists them",
     }),
   }),
   ...group("Output", {
-    out: text({
+    out: setting(z.string(), {
       common: true,
       required: true,
       placeholder: "file",
@@ -68,7 +74,7 @@ const options = {
   }),
   ...group("Machine", {
     python,
-    maxBatch: { ...batchSettings.maxBatch, default: 32, help: "questions answered concurrently" },
+    maxBatch: adjust(batchSettings.maxBatch, { default: 32, help: "questions answered concurrently" }),
     maxLength: batchSettings.maxLength,
     threads: batchSettings.threads,
   }),

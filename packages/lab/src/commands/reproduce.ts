@@ -1,6 +1,5 @@
 import { MosError, readModelConfig, toLayerShapes } from "mixture-of-shards";
 import {
-  choice,
   defineCommand,
   findModel,
   flag,
@@ -14,13 +13,14 @@ import {
   pullProgress,
   quiet,
   type SettingValues,
-  text,
-  texts,
+  setting,
+  settingInfo,
   textTable,
   thisRun,
   userPlaces,
   withProgress,
 } from "mixture-of-shards/cli";
+import { z } from "zod";
 import { findData } from "#evaluation";
 import {
   adapterSettings,
@@ -48,21 +48,31 @@ const { seeds, steps, privateRanks, shards, ...tuning } = gridSettings;
 const { evaluationExamples: evalExamples, answers, answerTokens } = measuringSettings;
 
 const options = {
-  ...group("Model", { model: text({ placeholder: "model", help: model.help }), ...baseSettings }),
+  ...group("Model", {
+    model: setting(z.string(), { placeholder: "model", help: settingInfo(model).help }),
+    ...baseSettings,
+  }),
   ...group("Data", {
-    train: text({ ...file, help: "training data in JSON Lines, as for mos train" }),
-    eval: text({ ...file, help: "test data in JSON Lines; never trained on" }),
+    train: setting(z.string(), { ...file, help: "training data in JSON Lines, as for mos train" }),
+    eval: setting(z.string(), { ...file, help: "test data in JSON Lines; never trained on" }),
   }),
   ...group("Grid", {
     seeds,
     steps,
-    only: texts({ placeholder: "row...", help: "run only these rows, by key or label (see --list)" }),
+    only: setting(z.array(z.string()).readonly(), {
+      repeated: true,
+      placeholder: "row...",
+      help: "run only these rows, by key or label (see --list)",
+    }),
     list: flag({ help: "list the rows of the experiment on this model without running it" }),
     privateRanks,
     shards,
     ...tuning,
-    tuneEval: text({ ...file, help: "choose learning rates on this file instead of a split of --train" }),
-    tuneTrain: text({
+    tuneEval: setting(z.string(), {
+      ...file,
+      help: "choose learning rates on this file instead of a split of --train",
+    }),
+    tuneTrain: setting(z.string(), {
       ...file,
       help: "with --tune-eval, the file to train on while choosing learning rates",
     }),
@@ -71,14 +81,14 @@ const options = {
   ...group("Evaluation", { evalExamples, answers, answerTokens }),
   ...group("Benchmarks", {
     ...benchmarkSettings,
-    benchmarkData: text({
+    benchmarkData: setting(z.string(), {
       placeholder: "folder",
       defaultText: "fetched from the Hub",
       help: "benchmark data, as for mos eval",
     }),
   }),
   ...group("Output", {
-    out: text({
+    out: setting(z.string(), {
       placeholder: "folder",
       help: "output folder for tables, pictures and runs; finished runs are not repeated",
     }),
@@ -88,7 +98,10 @@ const options = {
   }),
   ...group("Machine", machineSettings),
 };
-const experiment = choice(EXPERIMENTS, { required: true, help: "table1, table2, budget or figure1" });
+const experiment = setting(z.enum(EXPERIMENTS), {
+  required: true,
+  help: "table1, table2, budget or figure1",
+});
 type Values = SettingValues<typeof options> &
   SettingValues<{ readonly experiment: typeof experiment }> & { readonly json: boolean };
 

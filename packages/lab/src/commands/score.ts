@@ -2,7 +2,6 @@ import { dirname, resolve } from "node:path";
 import { MosError } from "mixture-of-shards";
 import {
   assertNoFolder,
-  choice,
   counted,
   defineCommand,
   group,
@@ -13,7 +12,7 @@ import {
   parseWith,
   readJsonLines,
   type SettingValues,
-  text,
+  setting,
   warn,
   writeFileAtomic,
 } from "mixture-of-shards/cli";
@@ -32,16 +31,16 @@ import {
 
 const options = {
   ...group("Data", {
-    task: choice(BENCHMARK_NAMES, { required: true, help: "benchmark whose rules apply" }),
+    task: setting(z.enum(BENCHMARK_NAMES), { required: true, help: "benchmark whose rules apply" }),
     rules: evaluationSettings.rules,
-    file: text({
+    file: setting(z.string(), {
       required: true,
       placeholder: "file",
       help: "JSON Lines file of predictions and references",
     }),
   }),
   ...group("Output", {
-    out: text({ placeholder: "file", help: "output file for the scores (default: stdout)" }),
+    out: setting(z.string(), { placeholder: "file", help: "output file for the scores (default: stdout)" }),
   }),
   ...group("Machine", { python }),
 };

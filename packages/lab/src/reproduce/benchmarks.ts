@@ -1,6 +1,7 @@
 // The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
 import { loadText } from "mixture-of-shards";
-import { adjust, choice, list, parseSettings } from "mixture-of-shards/cli";
+import { adjust, distinct, parseSettings, setting } from "mixture-of-shards/cli";
+import { z } from "zod";
 import {
   BENCHMARK_NAMES,
   type BenchmarkName,
@@ -54,11 +55,13 @@ export const BENCHMARK_SEED = 0;
 
 /** Each is an option of `mos reproduce`. */
 export const benchmarkSettings = {
-  benchmarks: list(choice(BENCHMARK_NAMES, { help: "a benchmark" }), {
-    what: `one or more different ones of ${BENCHMARK_NAMES.join(", ")}`,
-    placeholder: "names",
-    help: `comma-separated benchmarks to add as columns: ${BENCHMARK_NAMES.join(", ")}`,
-  }),
+  benchmarks: setting(
+    distinct(z.enum(BENCHMARK_NAMES)).describe(`one or more different ones of ${BENCHMARK_NAMES.join(", ")}`),
+    {
+      placeholder: "names",
+      help: `comma-separated benchmarks to add as columns: ${BENCHMARK_NAMES.join(", ")}`,
+    },
+  ),
   benchmarkLimit: adjust(evaluationSettings.limit, {
     help: "questions per benchmark, the same for all runs",
   }),

@@ -1,15 +1,14 @@
 import { finetuneSettings, methods } from "mixture-of-shards";
 import {
   adjust,
-  integer,
-  list,
-  names,
-  number,
+  distinct,
   parseSettings,
   pick,
   type SettingInput,
   type SettingValues,
+  setting,
 } from "mixture-of-shards/cli";
+import { z } from "zod";
 import { type BenchmarkOptions, resolveBenchmarkSettings } from "./benchmarks.ts";
 import { type ExperimentName, FIGURE_AXES } from "./tables.ts";
 
@@ -18,41 +17,35 @@ const AXIS = "one or more different numbers";
 
 /** Settings of the grid and of the search for learning rates. Each is an option of `mos reproduce`. */
 export const gridSettings = {
-  seeds: integer({
-    min: 1,
-    max: 1000,
+  seeds: setting(z.int().min(1).max(1000), {
     default: 3,
     help: "runs per row, with seeds 0 to n − 1",
   }),
-  steps: integer({ min: 1, max: MAX, default: 200, help: "updates per run" }),
-  privateRanks: list(integer({ min: 0, max: 4096, help: "private rank" }), {
-    what: AXIS,
+  steps: setting(z.int().min(1).max(MAX), { default: 200, help: "updates per run" }),
+  privateRanks: setting(distinct(z.int().min(0).max(4096)).describe(AXIS), {
     default: FIGURE_AXES.privateRanks,
     defaultText: FIGURE_AXES.privateRanks.join(","),
     help: "figure1: private ranks on one axis",
   }),
-  shards: list(integer({ min: 1, max: 65_536, help: "shards" }), {
-    what: AXIS,
+  shards: setting(distinct(z.int().min(1).max(65_536)).describe(AXIS), {
     default: FIGURE_AXES.shards,
     defaultText: FIGURE_AXES.shards.join(","),
     help: "figure1: shards per vector on the other axis",
   }),
-  learningRates: list(number({ above: 0, max: 10, help: "rate" }), {
-    what: "one or more different rates",
+  learningRates: setting(distinct(z.number().gt(0).max(10)).describe("one or more different rates"), {
     default: [1e-3],
     defaultText: "1e-3",
     help: "peak learning rate of all rows; with several, each row searches for its own",
   }),
-  tuneSteps: integer({
-    min: 1,
-    max: MAX,
+  tuneSteps: setting(z.int().min(1).max(MAX), {
     defaultText: "as many as --steps",
     help: "updates of each run that tries a learning rate",
   }),
-  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds with which to try each learning rate" }),
-  tuneExamples: integer({
-    min: 1,
-    max: MAX,
+  tuneSeeds: setting(z.int().min(1).max(1000), {
+    default: 2,
+    help: "seeds with which to try each learning rate",
+  }),
+  tuneExamples: setting(z.int().min(1).max(MAX), {
     defaultText: "64, or a tenth of a small file",
     help: "examples of --train to hold out for choosing learning rates",
   }),
@@ -73,7 +66,7 @@ const { alpha, dropout, targets } = methods.lora.settings;
 export const adapterSettings = {
   alpha: adjust(alpha, { help: "scale the update by alpha / rank, for every method but VeRA" }),
   dropout: adjust(dropout, { default: 0.1 }),
-  targets: names(targets.default ?? [], {
+  targets: setting(targets.unwrap(), {
     defaultText: "all that the method supports",
     help: "linear layers to adapt with every method",
   }),
@@ -96,32 +89,27 @@ export const trainingSettings = {
 
 /** Settings of measuring a cell. */
 export const measuringSettings = {
-  evaluationExamples: integer({
-    min: 1,
-    max: MAX,
+  evaluationExamples: setting(z.int().min(1).max(MAX), {
     defaultText: "all",
     help: "evaluate only the first n examples",
   }),
-  answers: integer({
-    min: 0,
-    max: MAX,
+  answers: setting(z.int().min(0).max(MAX), {
     default: 32,
     help: "number of test examples to answer greedily and compare for exact match",
   }),
-  answerTokens: integer({ min: 1, max: 1_000_000, default: 200, help: "maximum number of output tokens" }),
+  answerTokens: setting(z.int().min(1).max(1_000_000), {
+    default: 200,
+    help: "maximum number of output tokens",
+  }),
 };
 
 /** Settings of the cells' resources. */
 export const machineSettings = {
-  jobs: integer({
-    min: 1,
-    max: 1024,
+  jobs: setting(z.int().min(1).max(1024), {
     default: 1,
     help: "number of runs at the same time, each in its own process",
   }),
-  threads: integer({
-    min: 1,
-    max: 1024,
+  threads: setting(z.int().min(1).max(1024), {
     defaultText: "the cores, shared by the jobs",
     help: "threads per run",
   }),

@@ -13,7 +13,7 @@ import {
   parseAdapterConfig,
   shardCounts,
 } from "mixture-of-shards";
-import { pick } from "mixture-of-shards/cli";
+import { pick, settingInfo } from "mixture-of-shards/cli";
 import type { ChatFormat } from "#evaluation";
 
 /** Experiments of the paper that can be reproduced. */
@@ -296,7 +296,7 @@ const completeConfig = (adapter: AdapterConfigInput, { targets }: RowContext, ke
 
 /** A target of all rows that this method cannot adapt. */
 function foreignTarget({ method }: AdapterConfigInput, { targets = [] }: RowContext): string | undefined {
-  const known = methods[method].settings["targets"]?.choices ?? [];
+  const known = settingInfo(methods[method].settings["targets"]).choices ?? [];
   return targets.find((name) => !known.includes(name));
 }
 

@@ -101,8 +101,8 @@ function toMethodObject(request: JobRequest, { chosen }: JobRow): z.output<typeo
   const { type, hyperparameters: asked, fields } = shownMethod(request);
   const multiplier = asked["learning_rate_multiplier"];
   const decided = chosen && {
-    batch_size: chosen.batchSize,
-    n_epochs: chosen.epochs,
+    batch_size: chosen["batchSize"],
+    n_epochs: chosen["epochs"],
     learning_rate_multiplier: multiplier === "auto" ? 1 : multiplier,
   };
   return { type, [type]: { ...fields, hyperparameters: { ...asked, ...decided } } } as z.output<
@@ -110,8 +110,8 @@ function toMethodObject(request: JobRequest, { chosen }: JobRow): z.output<typeo
   >;
 }
 
-/** The same under the names of our own fields. */
-const chosenFields = ({ chosen }: JobRow): Readonly<Record<string, number>> =>
+/** Settings that the data decided, under the names of our own fields. */
+export const chosenFields = (chosen: JobRow["chosen"]): Readonly<Record<string, number>> =>
   Object.fromEntries(Object.entries(chosen ?? {}).map(([name, value]) => [snakeCase(name), value]));
 
 function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
@@ -140,7 +140,7 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
     user_provided_suffix: request.suffix ?? null,
     mos: {
       ...request.mos,
-      ...chosenFields(job),
+      ...chosenFields(job.chosen),
       priority: job.priority,
       step: job.step,
       total_steps: job.steps,

@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
-import { makeTemporaryFolder, OBJECTIVES, omitUndefined } from "mixture-of-shards/cli";
+import { makeTemporaryFolder, OBJECTIVES, omitUndefined, pickChosen } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import {
   assertAllowed,
@@ -14,7 +14,7 @@ import {
   objectivesFor,
   toLimits,
 } from "#store";
-import { checkedJob, type JobClient, toClient } from "./jobs.ts";
+import { checkedJob, chosenFields, type JobClient, toClient } from "./jobs.ts";
 import { type AddRoutes, addRoute, invalid, type ServiceEnv, storedBody } from "./routes.ts";
 
 /** Lines that are shown at most, and tokens of each. */
@@ -72,11 +72,10 @@ const previewSchema = z
     training: part,
     validation: part.nullable(),
     total_steps: z.int(),
-    n_epochs: z.number(),
-    batch_size: z.int(),
-    max_length: z.int(),
     warmup_steps: z.int(),
-    learning_rate: z.number().describe("Peak learning rate."),
+    chosen: z
+      .record(z.string(), z.number())
+      .describe("Settings that base and data decide where they are left out, by their names in `mos`."),
     trainable_parameters: z.int(),
     lora_parameters: z.int().describe("Trainable parameters of LoRA of the same rank on the same layers."),
     equivalent_rank: z.number().describe("Rank of the LoRA with as many trainable parameters."),
@@ -158,11 +157,8 @@ const toPreviewObject = (
   training: toPartObject(preview.train),
   validation: preview.validation === undefined ? null : toPartObject(preview.validation),
   total_steps: preview.steps,
-  n_epochs: preview.epochs,
-  batch_size: preview.batchSize,
-  max_length: preview.maxLength,
   warmup_steps: preview.warmup,
-  learning_rate: preview.learningRate,
+  chosen: chosenFields(pickChosen(preview)),
   trainable_parameters: preview.budget.trainable,
   lora_parameters: preview.budget.lora.trainable,
   equivalent_rank: preview.budget.equivalentRank,

@@ -4,7 +4,6 @@ export { type Arrival, openContents } from "./contents.ts";
 export type { FeedbackRow } from "./feedback.ts";
 export type { FileRow } from "./files.ts";
 export {
-  chosenSchema,
   type EventRow,
   hasEnded,
   type JobMeasurement,

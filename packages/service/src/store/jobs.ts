@@ -29,16 +29,6 @@ import { announceEnd } from "./webhooks.ts";
 
 const files = z.record(z.string(), z.string());
 
-/** Settings that the data decide where a request leaves them out. */
-export const chosenSchema = z.object({
-  epochs: z.number(),
-  batchSize: z.number(),
-  maxLength: z.number(),
-  learningRate: z.number(),
-  evaluateEvery: z.number(),
-  earlyStoppingPatience: z.number(),
-});
-
 const jobs = {
   name: "jobs",
   item: "fine-tuning job",
@@ -71,7 +61,7 @@ const jobs = {
     run: files.nullable(),
     step: z.number(),
     steps: z.number().nullable(),
-    chosen: chosenSchema.nullable(),
+    chosen: z.record(z.string(), z.number()).nullable(),
     trained_tokens: z.number().nullable(),
     seconds: z.number(),
     error: z.object({ code: z.string(), message: z.string(), param: z.string().nullable() }).nullable(),

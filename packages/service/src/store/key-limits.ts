@@ -1,19 +1,20 @@
 // Limits of fine-tuning in API keys. Their options are of mos keys, which loads this file alone.
-import { bytes, group, integer, type SettingInput } from "mixture-of-shards/cli";
+import { bytes, group, type SettingInput, setting } from "mixture-of-shards/cli";
 import type { ApiKey } from "mixture-of-shards/server";
+import { z } from "zod";
 
 /** Limits of a key's jobs and files, the `fine_tuning` of a key. Missing ones are unlimited. */
 export const keyLimits = {
   name: "fine_tuning",
   options: group("New key's fine-tuning jobs", {
-    maxActiveJobs: integer({ min: 0, help: "maximum number of unfinished jobs" }),
-    maxRunningJobs: integer({ min: 1, help: "maximum number of jobs that train at the same time" }),
-    maxStepsPerJob: integer({ min: 1, help: "maximum number of steps per job" }),
-    maxTokensPerJob: integer({ min: 1, help: "maximum number of trained tokens per job, over all epochs" }),
-    maxStorageBytes: bytes({ min: 0, help: "maximum total size of the tenant's files and feedback" }),
-    priority: integer({
-      min: -10,
-      max: 10,
+    maxActiveJobs: setting(z.int().min(0), { help: "maximum number of unfinished jobs" }),
+    maxRunningJobs: setting(z.int().min(1), { help: "maximum number of jobs that train at the same time" }),
+    maxStepsPerJob: setting(z.int().min(1), { help: "maximum number of steps per job" }),
+    maxTokensPerJob: setting(z.int().min(1), {
+      help: "maximum number of trained tokens per job, over all epochs",
+    }),
+    maxStorageBytes: setting(bytes(), { help: "maximum total size of the tenant's files and feedback" }),
+    priority: setting(z.int().min(-10).max(10), {
       help: "default and maximum job priority (higher runs first)",
     }),
   }),

@@ -7,28 +7,30 @@ import {
   type FinetuneSettingsInput,
   finetuneSettings,
   MosError,
+  methods,
   parseAdapterConfig,
 } from "mixture-of-shards";
 import {
   adapterOptions,
-  choice,
   errorText,
   expectedUpdate,
-  integer,
+  formatFlag,
   OBJECTIVES,
   omitUndefined,
   parseSettings,
   pick,
   type Setting,
+  type SettingInfo,
   type SettingInput,
+  type Settings,
+  setting,
+  settingInfo,
   snakeCase,
 } from "mixture-of-shards/cli";
 import type { FineTuningLimits } from "./key-limits.ts";
 import { graderField, hyperparametersSchema, methodOf, methodSchema, methodSettings } from "./method.ts";
 
 const { method: _, ...adapterSettings } = adapterOptions;
-
-type Settings = Readonly<Record<string, Setting>>;
 
 /** Settings that the service decides, or takes from other fields of the request. A tenant names no address that it asks. */
 const WITHHELD: readonly string[] = [
@@ -59,37 +61,63 @@ const MAX_TEXT = 10_000;
 
 const offered: Settings = {
   ...finetuneSettings,
-  objective: choice(objectives, {
+  objective: setting(z.enum(objectives), {
     defaultText: "sft",
-    help: finetuneSettings.objective.help,
+    help: settingInfo(finetuneSettings.objective).help,
   }),
   // a job that is interrupted goes on from a checkpoint
-  saveEvery: integer({ min: 1, help: finetuneSettings.saveEvery.help }),
+  saveEvery: setting(z.int().min(1), { help: settingInfo(finetuneSettings.saveEvery).help }),
 };
 const runSettings: Settings = Object.fromEntries(
   Object.entries(offered).filter(([name]) => !WITHHELD.includes(name)),
 );
 
-/** The field of a setting. Targets have PEFT's name. */
-const fieldName = (name: string): string => (name === "targets" ? "target_modules" : snakeCase(name));
+/** Targets have PEFT's name, and the method of an adapter stands beside that of the training. */
+const FIELD_NAMES: Readonly<Record<string, string>> = { targets: "target_modules", method: "adapter" };
 
-const fieldSchema = ({ kind, check }: Setting): z.ZodType =>
-  kind === "text" || kind === "object"
-    ? check.refine((value) => JSON.stringify(value).length <= MAX_TEXT, "at most 10,000 characters")
-    : check;
+/** The field of a setting. */
+const fieldName = (name: string): string => FIELD_NAMES[name] ?? snakeCase(name);
 
-/** The help of an option as the description of a field. The help of a flag that is on says what switching it off does. */
-function describeField({ kind, help, default: standard, defaultText }: Setting): string {
-  const effect = kind === "flag" && standard === true ? `false: ${help}` : help;
-  const text = defaultText ?? (standard === undefined ? "" : String(standard));
-  return text === "" ? effect : `${effect}; default: ${text}`;
+/** Texts of a setting. The help of a flag that is on says what switching it off does. */
+function textsOf(info: SettingInfo) {
+  const { kind, default: standard } = info;
+  const help = kind === "flag" && standard === true ? `false: ${info.help}` : info.help;
+  const { defaultText = standard === undefined ? undefined : String(standard) } = info;
+  return { help, ...omitUndefined({ default: defaultText }) };
+}
+
+/** What the methods that have a setting say of it; undefined where it belongs to the run. */
+function methodTexts(name: string): Readonly<Record<string, object>> | undefined {
+  const users = Object.entries(methods).flatMap(([method, { summary, settings }]) => {
+    if (name === "method") return [[method, { help: summary }]];
+    const own: Setting | undefined = Object.entries<Setting>(settings).find(([key]) => key === name)?.[1];
+    return own === undefined ? [] : [[method, textsOf(settingInfo(own))]];
+  });
+  return users.length === 0 ? undefined : Object.fromEntries(users);
+}
+
+/** The optional field of a setting, with all that a form shows of it. */
+function toField<Value>(name: string, setting: Setting<Value>): z.ZodOptional<z.ZodType<Value>> {
+  const info = settingInfo(setting);
+  const { kind, check } = info;
+  const field =
+    kind === "text" || kind === "object"
+      ? check.refine((value) => JSON.stringify(value).length <= MAX_TEXT, "at most 10,000 characters")
+      : check;
+  const { help, ...texts } = textsOf(info);
+  const { label } = info.about;
+  const form = { option: formatFlag(name, setting), ...omitUndefined({ label }), ...texts };
+  return field.optional().openapi({
+    description: help,
+    "x-mos": { ...form, ...omitUndefined({ methods: methodTexts(name) }) },
+  }) as z.ZodOptional<z.ZodType<Value>>;
 }
 
 /** The schema of each field, none of which is required. */
 const settingFields: Readonly<Record<string, z.ZodType>> = Object.fromEntries(
   Object.entries({ ...runSettings, ...adapterSettings }).map(([name, setting]) => [
     fieldName(name),
-    fieldSchema(setting).optional().describe(describeField(setting)),
+    toField(name, setting),
   ]),
 );
 
@@ -109,6 +137,9 @@ function settingsOf(fields: Readonly<Record<string, unknown>>): {
 /** Seconds after which a model expires, at most ten years. */
 export const lifetimeSchema = z.int().min(60).max(315_360_000);
 
+const lifetime = (description: string) =>
+  lifetimeSchema.optional().openapi({ description, "x-mos": { default: "never" } });
+
 /** Settings of the run and the adapter, and what only jobs have; what is left out has the defaults of mos train. */
 const mosFields = z
   .strictObject({
@@ -119,17 +150,18 @@ const mosFields = z
       .describe(
         "a grader of answers to held-out prompts, whose mean reward decides which adapter is the best",
       ),
-    adapter: adapterOptions.method.check.optional().describe(describeField(adapterOptions.method)),
+    adapter: toField("method", adapterOptions.method),
     priority: z
       .int()
       .min(-10)
       .max(10)
       .optional()
-      .describe("higher ones run first; at most that of the key, which is the default"),
-    expires_after: lifetimeSchema.optional().describe("seconds until the model is deleted; default: never"),
-    checkpoints_expire_after: lifetimeSchema
-      .optional()
-      .describe("seconds until a checkpoint is deleted; default: never"),
+      .openapi({
+        description: "higher ones run first; at most that of the key",
+        "x-mos": { default: "that of the key" },
+      }),
+    expires_after: lifetime("seconds until the model is deleted"),
+    checkpoints_expire_after: lifetime("seconds until a checkpoint is deleted"),
   })
   .openapi("MosSettings");
 
@@ -247,12 +279,15 @@ function checkStep(settings: FinetuneSettingsInput): void {
 export function toTrainingPlan(request: JobRequest, options: PlanOptions): TrainingPlan {
   const { seed, learningRate } = options;
   checkTogether(request, options);
-  const mos = request.mos ?? {};
+  const mos: NonNullable<JobRequest["mos"]> = request.mos ?? {};
   const { adapter, run } = settingsOf(mos);
   const { epochs: asked, ...method } = methodSettings(request, { own: run, learningRate });
   const { epochs = asked, steps, ...chosen } = run;
   const plan: TrainingPlan = {
-    adapter: { method: mos.adapter ?? adapterOptions.method.default, ...adapter } as AdapterConfigInput,
+    adapter: {
+      method: mos.adapter ?? settingInfo(adapterOptions.method).default,
+      ...adapter,
+    } as AdapterConfigInput,
     settings: omitUndefined({
       ...method,
       ...chosen,

@@ -2,9 +2,9 @@
 // limits of its key and a stop of the worker end it at a checkpoint.
 import { setTimeout as sleep } from "node:timers/promises";
 import { type FinetuneEvent, MosError } from "mixture-of-shards";
-import { ADAPTER_FILES, errorText } from "mixture-of-shards/cli";
+import { ADAPTER_FILES, errorText, pickChosen } from "mixture-of-shards/cli";
 import type { ObjectStore } from "#objects";
-import { type Arrival, chosenSchema, type JobRow, type NewEvent, type SliceEnd, type Slices } from "#store";
+import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
 import { isAfterStep, metricsAt, toJobEvent } from "./notes.ts";
 import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
 
@@ -174,7 +174,7 @@ async function beginRun(
   { slices, add, wait }: WatchContext & { readonly add: (note: NewEvent) => void },
 ): Promise<void> {
   const { steps } = event;
-  await retryTransient(() => slices.begin(job, { steps, chosen: chosenSchema.parse(event) }), wait);
+  await retryTransient(() => slices.begin(job, { steps, chosen: pickChosen(event) }), wait);
   if (job.failures > 0) add(interruptionNote(job, event));
 }
 

@@ -1,5 +1,6 @@
 // The same job from a terminal and from a program. What is in them comes from the request that Start sends, and nothing else.
 import type { JobBody } from "./draft.ts";
+import type { SettingField } from "./fields.ts";
 
 const PLAIN = /^[\w@%+=:,./-]+$/;
 
@@ -45,24 +46,15 @@ console.log(job.id);
 `;
 }
 
-/** Fields that only a service has. */
-const ONLY_JOBS: ReadonlySet<string> = new Set(["priority", "expires_after", "checkpoints_expire_after"]);
-
-/** Options that have other names than their fields. */
-const OPTION_NAMES: Readonly<Record<string, string>> = { adapter: "method", target_modules: "targets" };
-
-const optionName = (name: string): string => (OPTION_NAMES[name] ?? name).replaceAll("_", "-");
-
-function toOption([name, value]: readonly [string, unknown]): string {
-  const option = optionName(name);
-  if (typeof value === "boolean") return value ? `--${option}` : `--no-${option}`;
+/** An option with its value. */
+function toOption(option: string, value: unknown): string {
   const text = Array.isArray(value)
     ? value.join(",")
     : typeof value === "object"
       ? JSON.stringify(value)
       : String(value);
   // a value that looks like an option belongs to this one
-  return text.startsWith("-") ? shellQuote(`--${option}=${text}`) : `--${option} ${shellQuote(text)}`;
+  return text.startsWith("-") ? shellQuote(`${option}=${text}`) : `${option} ${shellQuote(text)}`;
 }
 
 /** The files of a job, and its base. */
@@ -70,25 +62,26 @@ interface TrainingNames {
   readonly base: string;
   readonly trainingName: string;
   readonly validationName: string | undefined;
-  /** Flags that are on unless they are switched off, and so have no option for it. */
-  readonly standardFlags: ReadonlySet<string>;
+  readonly fields: readonly SettingField[];
 }
 
 /** `mos train` with the same settings, on files of the same names. A job holds nothing out unless it is given. */
 export function toTrainCommand(
   { model, suffix, mos = {} }: JobBody,
-  { base, trainingName, validationName, standardFlags }: TrainingNames,
+  { base, trainingName, validationName, fields }: TrainingNames,
 ): string {
-  const options = Object.entries(mos).filter(
-    ([name, value]) =>
-      !ONLY_JOBS.has(name) && !(typeof value === "boolean" && value === standardFlags.has(name)),
-  );
+  const options = Object.entries(mos).flatMap(([name, value]) => {
+    const { option, standard } = fields.find((field) => field.name === name) ?? {};
+    if (option === undefined) return [];
+    if (typeof value !== "boolean") return toOption(option, value);
+    return String(value) === standard ? [] : option;
+  });
   return continued([
     `mos train --model ${shellQuote(base)}`,
-    toOption(["data", trainingName]),
-    toOption(validationName === undefined ? ["validation_split", 0] : ["validation_data", validationName]),
-    ...(model === base ? [] : [toOption(["from_adapter", model])]),
-    ...options.map(toOption),
-    toOption(["out", suffix ?? "adapter"]),
+    toOption("--data", trainingName),
+    validationName === undefined ? "--validation-split 0" : toOption("--validation-data", validationName),
+    ...(model === base ? [] : [toOption("--from-adapter", model)]),
+    ...options,
+    toOption("--out", suffix ?? "adapter"),
   ]);
 }

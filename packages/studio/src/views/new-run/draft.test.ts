@@ -11,7 +11,9 @@ const field = (name: string, more: Partial<SettingField> = {}): SettingField => 
   above: undefined,
   below: undefined,
   help: "",
+  label: undefined,
   standard: "",
+  option: undefined,
   methods: undefined,
   ...more,
 });
@@ -19,8 +21,8 @@ const fields = [
   field("adapter", { kind: "choice", choices: ["mos", "lora"] }),
   field("epochs"),
   field("steps"),
-  field("rank"),
-  field("private_rank", { methods: ["mos"] }),
+  field("rank", { methods: { mos: {}, lora: {} } }),
+  field("private_rank", { methods: { mos: {} } }),
   field("system", { kind: "text" }),
 ];
 const context = { fields, base: "tiny" };

@@ -1,5 +1,5 @@
 // What somebody has chosen in the form, and the request that it stands for.
-import { hasField, parseField, type SettingField, showValue } from "./fields.ts";
+import { fieldOf, parseField, type SettingField, showValue } from "./fields.ts";
 
 /** A form as it is filled in. */
 export interface Draft {
@@ -47,23 +47,14 @@ interface DraftContext {
   readonly objective?: string | undefined;
 }
 
-/** Settings that an adapter keeps from its start: those that only methods have, and what all methods share. */
-const ADAPTER_FIELDS: ReadonlySet<string> = new Set(["adapter", "rank", "dropout", "target_modules"]);
-
-/** Whether a setting belongs to the adapter, which a fine-tuned model brings with it. */
-export const isAdapterField = ({ name, methods }: Pick<SettingField, "name" | "methods">): boolean =>
-  methods !== undefined || ADAPTER_FIELDS.has(name);
-
-/** The settings that are open in this draft. */
-export function openFields(
+/** The settings that are open in this draft. A fine-tuned model brings those of its adapter with it. */
+export const openFields = (
   { method, model }: Draft,
   { fields, base }: DraftContext,
-): readonly SettingField[] {
-  return fields.filter(
-    (field) =>
-      field.name !== "adapter" && hasField(field, method) && (model === base || !isAdapterField(field)),
-  );
-}
+): readonly SettingField[] =>
+  fields
+    .filter(({ name, methods }) => name !== "adapter" && (model === base || methods === undefined))
+    .flatMap((field) => fieldOf(field, method) ?? []);
 
 /** The request of a draft. Steps, where they are given, decide instead of epochs. */
 export function toRequest(draft: Draft, context: DraftContext): Drafted {

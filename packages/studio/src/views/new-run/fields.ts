@@ -12,10 +12,14 @@ export interface SettingField {
   readonly above: number | undefined;
   readonly below: number | undefined;
   readonly help: string;
+  /** Where the name says too little. */
+  readonly label: string | undefined;
   /** What holds where nothing is given, in words; "" where that is nothing. */
   readonly standard: string;
-  /** Methods that have it; undefined for every one. */
-  readonly methods: readonly string[] | undefined;
+  /** Undefined for a setting of jobs alone. */
+  readonly option: string | undefined;
+  /** Texts of the methods that have it; undefined for a setting of the run. */
+  readonly methods: Extension["methods"];
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -50,28 +54,18 @@ const KINDS: Readonly<Record<string, SettingField["kind"]>> = {
   object: "object",
 };
 
-interface Described {
-  readonly help: string;
-  readonly standard: string;
-  readonly scope: string;
+/** What a method says of a setting that it has. */
+interface MethodTexts {
+  readonly help?: string;
+  readonly default?: string;
 }
 
-/** "false: mos: do it otherwise; default: true" in its parts. */
-function readDescription(text: string): Described {
-  const [effect = "", ...rest] = text.split("; default: ");
-  const standard = rest.join("; default: ");
-  const flag = effect.startsWith("false: ") ? "false: " : "";
-  const [, scope = ""] = /^((?:all but )?[a-z-]+(?:, [a-z-]+)*): /.exec(effect.slice(flag.length)) ?? [];
-  const help = scope === "" ? effect : flag + effect.slice(flag.length + scope.length + 2);
-  return { help, standard, scope };
-}
-
-function methodsOf(scope: string, methods: readonly string[]): readonly string[] | undefined {
-  if (scope === "") return undefined;
-  const others = scope.startsWith("all but ");
-  const named = scope.replace("all but ", "").split(", ");
-  if (!named.every((name) => methods.includes(name))) return undefined;
-  return others ? methods.filter((name) => !named.includes(name)) : named;
+/** What the server says of a field beside its schema. */
+interface Extension extends MethodTexts {
+  /** The option of `mos train`: `--steps`; `--no-packing` for a flag that is on by default. */
+  readonly option?: string;
+  readonly label?: string;
+  readonly methods?: Readonly<Record<string, MethodTexts>>;
 }
 
 function bound(
@@ -85,15 +79,17 @@ function bound(
   return Math.abs(value) < LARGEST_BOUND ? value : undefined;
 }
 
-function toField(name: string, schema: Json, methods: readonly string[]): SettingField | undefined {
+function toField(name: string, schema: Json): SettingField | undefined {
   const shapes = alternatives(schema);
   const [first] = shapes;
   const kind = KINDS[String(first?.["type"])];
   if (first === undefined || kind === undefined) return undefined;
   const lists = shapes.flatMap((shape) => textsOf(shape["enum"] ?? at(shape, "items", "enum")));
   const choices = [...new Set(lists)];
-  const text = schema["description"];
-  const { help, standard, scope } = readDescription(typeof text === "string" ? text : "");
+  const { "x-mos": extension = {}, description: help = "" } = schema as {
+    readonly "x-mos"?: Extension;
+    readonly description?: string;
+  };
   return {
     name,
     kind: kind === "text" && choices.length > 0 ? "choice" : kind,
@@ -103,8 +99,10 @@ function toField(name: string, schema: Json, methods: readonly string[]): Settin
     above: bound(shapes, "exclusiveMinimum", Math.min),
     below: bound(shapes, "exclusiveMaximum", Math.max),
     help,
-    standard,
-    methods: methodsOf(scope, methods),
+    label: extension.label,
+    standard: extension.default ?? "",
+    option: extension.option,
+    methods: extension.methods,
   };
 }
 
@@ -112,16 +110,18 @@ function toField(name: string, schema: Json, methods: readonly string[]): Settin
 export function readFields(document: unknown): readonly SettingField[] {
   const settings = at(document, "components", "schemas", "MosSettings", "properties");
   if (!isObject(settings)) return [];
-  const methods = textsOf(at(settings, "adapter", "enum"));
   return Object.entries(settings).flatMap(([name, schema]) => {
-    const field = isObject(schema) ? toField(name, schema, methods) : undefined;
+    const field = isObject(schema) ? toField(name, schema) : undefined;
     return field === undefined ? [] : [field];
   });
 }
 
-/** Whether a method has a setting. */
-export const hasField = ({ methods }: SettingField, method: string): boolean =>
-  methods === undefined || methods.includes(method);
+/** A field as a method has it; undefined where it has not. */
+export function fieldOf(field: SettingField, method: string): SettingField | undefined {
+  if (field.methods === undefined) return field;
+  const own = field.methods[method];
+  return own && { ...field, help: own.help ?? field.help, standard: own.default ?? field.standard };
+}
 
 /** A typed value, or what is expected instead. */
 export type Parsed = { readonly value: unknown } | { readonly problem: string };
@@ -193,11 +193,4 @@ export function parseField(text: string, field: SettingField): Parsed {
 export function showValue(value: unknown): string {
   if (Array.isArray(value)) return value.map(String).join(", ");
   return isObject(value) ? JSON.stringify(value) : String(value);
-}
-
-/** What holds for a method where nothing is given: its part of "8; 64 for pure-sharing; 256 for vera". */
-export function standardFor({ standard }: SettingField, method: string): string {
-  const [first = "", ...others] = standard.split("; ");
-  const own = others.find((part) => part.split(" for ").at(-1)?.split(", ").includes(method));
-  return own?.split(" for ")[0] ?? first;
 }

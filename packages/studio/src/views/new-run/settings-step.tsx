@@ -3,14 +3,15 @@ import { config } from "#api";
 import { labelOf } from "#core";
 import { Field, Select, TextArea, TextInput } from "#ui";
 import { openFields } from "./draft.ts";
-import { rangeOf, type SettingField, standardFor } from "./fields.ts";
-import type { Form, Preview } from "./form.ts";
-import { listMethods } from "./methods.ts";
+import { rangeOf, type SettingField } from "./fields.ts";
+import type { Form } from "./form.ts";
 
 /** What the adapter starts from, and how it is made. */
 export function ModelStep({ form }: { readonly form: Form }) {
   const { model, method } = form.draft.value;
-  const methods = form.fields.value.find(({ name }) => name === "adapter")?.choices ?? [];
+  const field = form.fields.value.find(({ name }) => name === "adapter");
+  const isUsual = (name: string): number => Number(name === field?.standard);
+  const methods = Object.entries(field?.methods ?? {}).sort(([a], [b]) => isUsual(b) - isUsual(a));
   const isNew = model === config.value?.model;
   return (
     <section class="card stack" aria-label="Model">
@@ -29,7 +30,7 @@ export function ModelStep({ form }: { readonly form: Form }) {
       {isNew && (
         <fieldset class="methods">
           <legend>Method</legend>
-          {listMethods(methods).map(({ name, sentence }) => (
+          {methods.map(([name, { help }]) => (
             <label key={name} class={name === method ? "method chosen" : "method"}>
               <input
                 type="radio"
@@ -39,7 +40,7 @@ export function ModelStep({ form }: { readonly form: Form }) {
                 onChange={() => form.change({ method: name })}
               />
               <span class="method-name">{name}</span>
-              <span class="muted">{sentence}</span>
+              <span class="muted">{help}</span>
             </label>
           ))}
         </fieldset>
@@ -56,39 +57,19 @@ function errorOf({ drafted, problem }: Form, param: string): string | undefined 
   return wrong === param ? message : undefined;
 }
 
-/** Settings that most runs are about. Steps stand in the place of epochs. */
-const COMMON = [
-  ...["objective", "epochs", "steps", "learning_rate"],
-  ...["equivalent_rank", "rank", "max_length", "batch_size"],
-];
-
-/** What the data decided, by the names of settings. */
-function chosenValue(name: string, preview: Preview | undefined): number | undefined {
-  switch (name) {
-    case "epochs":
-      return preview?.n_epochs;
-    case "steps":
-      return preview?.total_steps;
-    case "learning_rate":
-      return preview?.learning_rate;
-    case "max_length":
-      return preview?.max_length;
-    case "batch_size":
-      return preview?.batch_size;
-    default:
-      return undefined;
-  }
-}
+/** Settings that most runs are about, beside their duration. */
+const COMMON = ["objective", "learning_rate", "equivalent_rank", "rank", "max_length", "batch_size"];
+const DURATION = ["epochs", "steps"];
 
 const roundedText = (value: number): string => String(Number(value.toPrecision(4)));
 
 /** "auto: 12": what holds where nothing is typed. */
-function placeholderOf(field: SettingField, { draft, preview, objective }: Form): string {
+function placeholderOf(field: SettingField, { preview, objective }: Form): string {
   if (field.name === "objective" && objective.value !== undefined) return `auto: ${objective.value}`;
-  const chosen = chosenValue(field.name, preview.value);
-  if (chosen !== undefined) return `auto: ${roundedText(chosen)}`;
-  const standard = standardFor(field, draft.value.method);
-  return standard === "" ? "none" : `auto: ${standard}`;
+  const { chosen, total_steps } = preview.value ?? {};
+  const decided = field.name === "steps" ? total_steps : chosen?.[field.name];
+  if (decided !== undefined) return `auto: ${roundedText(decided)}`;
+  return field.standard === "" ? "none" : `auto: ${field.standard}`;
 }
 
 /** The settings that most runs are about, and all others folded. */
@@ -97,26 +78,20 @@ export function SettingsStep({ form }: { readonly form: Form }) {
   const base = config.value?.model ?? "";
   const open = openFields(draft.value, { fields: fields.value, base });
   const hasBudget = open.some(({ name }) => name === "equivalent_rank");
-  const isCommon = ({ name }: SettingField): boolean =>
-    COMMON.includes(name) && !(name === "rank" && hasBudget);
-  const common = open.filter(isCommon);
-  const rest = open.filter((field) => !isCommon(field));
+  const common = COMMON.filter((name) => !(name === "rank" && hasBudget)).flatMap(
+    (name) => open.find((field) => field.name === name) ?? [],
+  );
+  const duration = open.filter(({ name }) => DURATION.includes(name));
+  const rest = open.filter((field) => !common.includes(field) && !duration.includes(field));
   const filled = rest.filter(({ name }) => (draft.value.values[name] ?? "") !== "").length;
   return (
     <section class="card stack" aria-label="Settings">
       <h2>Settings</h2>
       <div class="settings">
-        <Duration form={form} fields={common} />
-        {[
-          "objective",
-          "learning_rate",
-          hasBudget ? "equivalent_rank" : "rank",
-          "max_length",
-          "batch_size",
-        ].map((name) => {
-          const field = common.find((one) => one.name === name);
-          return field && <Setting key={name} form={form} field={field} />;
-        })}
+        <Duration form={form} fields={duration} />
+        {common.map((field) => (
+          <Setting key={field.name} form={form} field={field} />
+        ))}
       </div>
       <details class="more">
         <summary>
@@ -152,12 +127,6 @@ function Duration({ form, fields }: { readonly form: Form; readonly fields: read
   );
 }
 
-/** Names that say more than those of the API. */
-const LABELS: Readonly<Record<string, string>> = {
-  equivalent_rank: "Budget (equivalent LoRA rank)",
-  max_length: "Maximum length",
-};
-
 interface SettingProps {
   readonly form: Form;
   readonly field: SettingField;
@@ -166,12 +135,12 @@ interface SettingProps {
 }
 
 function Setting({ form, field, isExplained = false }: SettingProps) {
-  const { name, help } = field;
+  const { name, help, label } = field;
   const range = rangeOf(field);
   const explained = range === "" || field.kind === "flag" ? help : `${help} (${range})`;
   const hint = isExplained ? explained.charAt(0).toUpperCase() + explained.slice(1) : "";
   return (
-    <Field label={LABELS[name] ?? labelOf(name)} hint={hint} error={errorOf(form, `mos.${name}`)}>
+    <Field label={label ?? labelOf(name)} hint={hint} error={errorOf(form, `mos.${name}`)}>
       <Control form={form} field={field} />
     </Field>
   );

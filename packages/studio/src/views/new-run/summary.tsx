@@ -154,11 +154,10 @@ function recipe(kind: string, { drafted, training, validation, fields }: Form): 
   const target = { api: new URL("../v1", location.href).href, needsKey };
   if (kind === "curl") return toCurl(body, target);
   if (kind === "typescript") return toTypeScript(body, target);
-  const flags = fields.value.filter((field) => field.kind === "flag" && field.standard === "true");
   return toTrainCommand(body, {
     base: model,
     trainingName: training.value?.filename ?? "train.jsonl",
     validationName: validation.value?.filename,
-    standardFlags: new Set(flags.map(({ name }) => name)),
+    fields: fields.value,
   });
 }
