@@ -34,12 +34,12 @@ export const dataSettings = {
   }),
 };
 
-/** The choice of what is minimised. */
+/** The objective of training. */
 export const objectiveChoice = {
   objective: setting(z.enum(OBJECTIVE_NAMES), {
     default: "sft",
     common: true,
-    help: "what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that are sampled, by a grader (grpo) or a teacher (distill)",
+    help: "training objective: sft; dpo, orpo or simpo for preference pairs; kto for rated answers; grpo for sampled answers with a grader; distill for sampled answers with a teacher",
   }),
 };
 
@@ -107,7 +107,7 @@ export const checkpointSettings = {
     {
       file: true,
       placeholder: "file",
-      help: "JSON file with a grader whose mean reward of answers to held-out prompts chooses the best adapter; item has the fields of their lines, and item.reference",
+      help: "JSON file with a grader, whose mean reward on held-out prompts selects the best adapter; item holds the fields of a line, and item.reference",
     },
   ),
   saveEvery: setting(z.int().min(0), {

@@ -8,80 +8,80 @@ import { REWARD_SCALES } from "../rollouts/advantages.ts";
 export const preferenceSettings = {
   beta: setting(z.number().min(0), {
     defaultText: "0.1; simpo 2, grpo 0",
-    help: "how strongly answers are held to the reference; without one, how sharply they are told apart",
+    help: "strength of the KL penalty; for simpo and orpo, the scale of the preference loss",
   }),
   dpoLoss: setting(z.enum(["sigmoid", "robust", "ipo", "hinge", "apo_zero", "sigmoid_norm"]), {
     defaultText: "sigmoid",
-    help: "loss of a pair of dpo; robust allows for pairs the wrong way round, ipo and sigmoid_norm go by means over tokens",
+    help: "loss of dpo; robust allows for mislabelled pairs, ipo and sigmoid_norm average over tokens",
   }),
   labelSmoothing: setting(z.number().min(0).lt(0.5), {
     defaultText: "0.1",
     placeholder: "share",
-    help: "share of the pairs that are the wrong way round, for the loss robust",
+    help: "expected fraction of mislabelled pairs, for the loss robust",
   }),
   sftWeight: setting(z.number().min(0), {
     defaultText: "dpo 1, simpo 0",
-    help: "weight of the loss of plain training on the chosen answers; with 0 they may become unlikely",
+    help: "weight of the SFT loss on chosen answers; at 0 their likelihood may fall",
   }),
   gamma: setting(z.number().min(0), {
     defaultText: "0.5",
-    help: "by how much the mean log-probability of the chosen answer, times beta, is to exceed the other's",
+    help: "target reward margin between chosen and rejected answers",
   }),
   desirableWeight: setting(z.number().gt(0), {
     defaultText: "1",
-    help: "weight of answers that are rated good",
+    help: "weight of desirable answers",
   }),
   undesirableWeight: setting(z.number().gt(0), {
     defaultText: "1",
-    help: "weight of answers that are rated bad",
+    help: "weight of undesirable answers",
   }),
 };
 
-/** Settings of answers that are sampled. */
+/** Settings of sampling answers. */
 export const samplingSettings = {
   grpoLoss: setting(z.enum(["dapo", "grpo", "dr_grpo", "bnpo"]), {
     defaultText: "dapo",
-    help: "what the loss is a mean of: the tokens of an update, answers, answers by their sums, the tokens of a batch",
+    help: "how the loss is averaged: over the tokens of an update (dapo), answers (grpo), answers by a constant length (dr_grpo), or the tokens of a batch (bnpo)",
   }),
   importanceLevel: setting(z.enum(["token", "sequence"]), {
     defaultText: "token",
-    help: "whether each token has a ratio of probabilities, or each answer the mean of its tokens'",
+    help: "level of the importance ratio: each token, or the mean over each sequence",
   }),
   epsilon: setting(z.number().gt(0).lt(1), {
     defaultText: "0.2",
-    help: "by how much a ratio of probabilities may fall below 1 before its gradient ends",
+    help: "lower clip range of the probability ratio",
   }),
   epsilonHigh: setting(z.number().gt(0), {
     defaultText: "0.2",
-    help: "by how much a ratio of probabilities may rise above 1 before its gradient ends",
+    help: "upper clip range of the probability ratio",
   }),
   groupSize: setting(z.int().min(2).max(256), {
     defaultText: "8",
-    help: "answers that are sampled for each prompt of an update",
+    help: "answers sampled per prompt",
   }),
   evaluatePrompts: setting(z.int().min(1), {
     defaultText: "64; grpo and distill all",
-    help: "held-out prompts that are answered at each evaluation, at most",
+    help: "maximum number of held-out prompts per evaluation",
   }),
   evaluateSamples: setting(z.int().min(1).max(256), {
-    defaultText: "1; grpo and distill as many as for a prompt of an update",
-    help: "answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature",
+    defaultText: "1; grpo and distill --group-size",
+    help: "answers sampled per held-out prompt; a single one is greedy unless --temperature is set",
   }),
   temperature: setting(z.number().gt(0), {
     defaultText: "1",
     placeholder: "t",
-    help: "sampling temperature of answers; at another than 1 they are not the policy's own",
+    help: "sampling temperature; values other than 1 make training off-policy",
   }),
   scaleRewards: setting(z.enum(REWARD_SCALES), {
     defaultText: "group",
-    help: "standard deviation that rewards, less the mean of their group, are divided by: the group's, the batch's, or none",
+    help: "how advantages are scaled: by the standard deviation of the group, that of the batch, or not",
   }),
   grader: setting(
     z.record(z.string(), z.unknown()).describe('a grader, such as {"type": "string_check", …}'),
     {
       file: true,
       placeholder: "file",
-      help: "JSON file with the grader whose reward answers are to earn",
+      help: "JSON file with the grader that rewards answers",
     },
   ),
   responseFormat: setting(
@@ -89,7 +89,7 @@ export const samplingSettings = {
     {
       file: true,
       placeholder: "file",
-      help: "JSON file with the response_format of OpenAI's API that sampled answers have, and prompts ask for",
+      help: "JSON file with an OpenAI response_format that sampled answers follow, and prompts ask for",
     },
   ),
   maxCompletionLength: setting(z.int().min(1), {
@@ -103,13 +103,13 @@ export const samplingSettings = {
 export const teacherSettings = {
   teacher: setting(z.string(), {
     placeholder: "url",
-    help: "base URL of an OpenAI-compatible API with the model that answers are to come close to, such as http://127.0.0.1:8080/v1",
+    help: "base URL of the teacher's OpenAI-compatible API, such as http://127.0.0.1:8080/v1",
   }),
-  teacherModel: setting(z.string(), { placeholder: "name", help: "the model's name there" }),
+  teacherModel: setting(z.string(), { placeholder: "name", help: "name of the teacher model in that API" }),
   advantageLimit: setting(z.number().gt(0), {
     defaultText: "none",
     placeholder: "nats",
-    help: "by how much the teacher's log-probability of a token may differ from the student's before it counts no more",
+    help: "difference between the log-probabilities of teacher and student beyond which it is clipped",
   }),
 };
 
@@ -126,7 +126,7 @@ export const ANSWER_SETTINGS = [
   "maxCompletionLength",
 ] as const satisfies readonly (keyof ObjectiveSettings)[];
 
-/** How answers are sampled where nothing else is asked for. */
+/** Defaults of sampling answers. */
 export const SAMPLING_DEFAULTS = {
   maxCompletionLength: 256,
   groupSize: 8,
