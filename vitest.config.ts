@@ -56,7 +56,7 @@ export default defineConfig({
     // a tier may be empty in a filtered run
     passWithNoTests: true,
     tags: [
-      { name: "thorough", description: "further cases of what a fast test decides: `npm run test:thorough`" },
+      { name: "thorough", description: "further cases of what a fast test decides: `npm run test:all`" },
     ],
     // the default leaves one core idle, which is half of a small machine
     maxWorkers: "100%",

@@ -9,7 +9,7 @@ close() {
   local code=$?
   if [ "$finished" != yes ]; then
     echo
-    echo "FAILED in: ${step:-the start} (exit code $code)"
+    echo "FAILED in: $(cat "$work/${failed:-main}.step" 2>/dev/null || echo the start) (exit code $code)"
   fi
   node -e '
     const { readdirSync, readFileSync } = require("node:fs");
@@ -28,9 +28,31 @@ close() {
 trap close EXIT
 
 begin() {
-  step=$1
+  echo "$1" >"$work/${lane:-main}.step"
   echo
-  echo "== $step ($((SECONDS / 60)):$(printf %02d $((SECONDS % 60))))"
+  echo "== $1 ($((SECONDS / 60)):$(printf %02d $((SECONDS % 60))))"
+}
+
+# Runs functions side by side, with their name before each line. The first that fails ends the others.
+together() {
+  local -A names=()
+  local name pid ended code
+  set -m # each with a group of processes of its own
+  for name; do
+    { lane=$name; "$name"; } > >(sed -u "s/^/$name: /") 2>&1 &
+    names[$!]=$name
+  done
+  set +m
+  while [ ${#names[@]} -gt 0 ]; do
+    code=0
+    wait -n -p ended "${!names[@]}" || code=$?
+    if [ "$code" -ne 0 ]; then
+      failed=${names[$ended]}
+      for pid in "${!names[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
+      exit "$code"
+    fi
+    unset "names[$ended]"
+  done
 }
 
 finish() {
