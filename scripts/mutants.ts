@@ -191,8 +191,10 @@ const compiles = createChecker();
 const copy = copyTree();
 try {
   for (let index = 0; index < Number(values.count); index++) {
-    const { path, edit } = candidates[random.below(candidates.length)]!;
+    const chosen = candidates[random.below(candidates.length)];
+    if (chosen === undefined) throw new Error(`${values.under} has no code to change`);
     if (index < results.length) continue;
+    const { path, edit } = chosen;
     const source = readFileSync(path, "utf8");
     const line = source.slice(0, edit.start).split("\n").length;
     const mutated = source.slice(0, edit.start) + edit.text + source.slice(edit.end);
