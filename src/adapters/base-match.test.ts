@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { LINEAR_NAMES } from "#graph";
+import { runs } from "../../test/runs.ts";
 import { checkBase, describeTrainedOn, inferShapes, type TrainedOn, UNKNOWN_TOKENS } from "./base-match.ts";
 import type { LayerShapes } from "./method.ts";
 import { type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./methods.ts";
@@ -86,9 +87,9 @@ describe.each(METHOD_NAMES)("%s", (method) => {
         expect(found.layers).toBe(shapes.layers);
         for (const name of config.targets) expect(found.widths[name]).toEqual(shapes.widths[name]);
       }),
-      { numRuns: 12 },
+      { numRuns: runs(12) },
     );
-    if (!["pure-sharing", "vera", "tied-lora"].includes(method)) expect(told).toBe(12);
+    if (!["pure-sharing", "vera", "tied-lora"].includes(method)) expect(told).toBe(runs(12));
   });
 });
 

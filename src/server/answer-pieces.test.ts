@@ -10,9 +10,10 @@ import {
   loadTextFromFolder,
   type Tool,
 } from "#text";
+import { runs } from "../../test/runs.ts";
 import { ChatWriter } from "./chat-writer.ts";
 
-const ANSWERS = 1000;
+const ANSWERS = runs(1000);
 const tools: readonly Tool[] = [
   {
     type: "function",
@@ -123,7 +124,7 @@ function piecesOf(answer: string): readonly (readonly string[])[] {
   return [tokens, bytes];
 }
 
-test("of a thousand answers the stream's sum is the whole, at every token and every byte", () => {
+test("of random answers the stream's sum is the whole, at every token and every byte", () => {
   let calls = 0;
   for (let seed = 0; seed < ANSWERS; seed++) {
     const answer = writeAnswer(seed);
@@ -139,8 +140,8 @@ test("of a thousand answers the stream's sum is the whole, at every token and ev
   expect(calls).toBeGreaterThan(ANSWERS);
 });
 
-test("of a hundred answers it is so for each place at which an answer is cut in two", () => {
-  for (let seed = 0; seed < 100; seed++) {
+test("it is so for each place at which an answer is cut in two", () => {
+  for (let seed = 0; seed < runs(100); seed++) {
     const answer = writeAnswer(seed);
     const expected = whole([answer]);
     const said = JSON.stringify(expected);

@@ -53,11 +53,7 @@ const alone = await collectAnswers({ maxBatch: 1 }, oneByOne);
 const promptLength = requests.reduce((sum, { prompt }) => sum + prompt.length, 0);
 
 describe("preempted requests resume with the same tokens:", () => {
-  test.each([
-    ["memory for two long requests", 2 * 128 * POSITION],
-    ["memory for one long request", 128 * POSITION],
-    ["memory for three and a half", 450 * POSITION],
-  ])("%s", async (_, cacheMemory) => {
+  const resume = async (_: string, cacheMemory: number): Promise<void> => {
     const { answers, promptTokens } = await collectAnswers({ cacheMemory }, together(requests));
     // all started with 64 positions, so some were preempted and prefilled again
     if (cacheMemory !== 128 * POSITION) expect(promptTokens).toBeGreaterThan(promptLength);
@@ -68,7 +64,12 @@ describe("preempted requests resume with the same tokens:", () => {
       expect(answer.events.at(-1)).toMatchObject({ type: "finish", usage: { completionTokens: 90 + i } });
       expect(answer.events).toHaveLength(92 + i);
     });
-  });
+  };
+  test.each([["memory for two long requests", 2 * 128 * POSITION]])("%s", resume);
+  test.each([
+    ["memory for one long request", 128 * POSITION],
+    ["memory for three and a half", 450 * POSITION],
+  ])("%s", { tags: "thorough" }, resume);
 });
 
 test("a prompt that is preempted while it is scored has every token's score once", async () => {

@@ -42,7 +42,7 @@ describe.each(databases)("growth on %s", (_, open) => {
       return Number(row?.["size"]);
     };
     const one = await size();
-    for (let i = 0; i < 60; i++) await rate(i % 2 === 0 ? "down" : "up", { correction: dense(5000) });
+    for (let i = 0; i < 20; i++) await rate(i % 2 === 0 ? "down" : "up", { correction: dense(5000) });
     expect(await size()).toBeLessThanOrEqual(one + 8192);
     const { value } = await opened.stores.feedback.all("acme").next();
     expect(value).toMatchObject({ rating: "up", prompt: dense(70_000), correction: dense(5000) });

@@ -221,7 +221,7 @@ describe.each(databases)("%s", (_, open) => {
         await slices.end(job, stopAt(1));
         return job.tenant;
       };
-      for (let i = 0; i < 40; i++) {
+      for (let i = 0; i < 20; i++) {
         await endFirst();
         running.push(await claimed());
       }
