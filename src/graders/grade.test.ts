@@ -1,4 +1,5 @@
 import { afterAll, expect, test, vi } from "vitest";
+import { createProgramChecker } from "#sandbox";
 import {
   checkItem,
   findExcess,
@@ -10,7 +11,7 @@ import {
 } from "./index.ts";
 import { parseTemplate } from "./template.ts";
 
-const python = new PythonGraders();
+const python = new PythonGraders({}, (options) => createProgramChecker({ ...options, workers: 1 }));
 const never = new AbortController().signal;
 afterAll(() => python[Symbol.asyncDispose]());
 
