@@ -3,7 +3,7 @@ import { deserialize } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { GrammarError } from "#grammar";
 import type { PreparedGrammar } from "#matcher";
-import type { FromWorker, SentError } from "./compile-worker.ts";
+import type { FromWorker } from "./compile-worker.ts";
 
 /** Limits of one compilation. */
 export interface CompileLimits {
@@ -59,11 +59,6 @@ function startWorker(megabytes: number): Worker {
       })
     : new Worker(entry, { execArgv: [], resourceLimits });
 }
-
-const decodeError = ({ code, message, ...place }: SentError): Error =>
-  code === undefined
-    ? new Error(`a grammar could not be compiled: ${message}`)
-    : new GrammarError(code, message, place);
 
 const count = (amount: number, noun: string): string =>
   `${amount.toLocaleString("en")} ${noun}${amount === 1 ? "" : "s"}`;
@@ -173,9 +168,16 @@ export class CompileThread {
         : answer;
       return { error, isLasting: !isLate };
     }
-    if (answer.type === "grammar") return { compiled: new SerializedGrammar(answer.bytes) };
-    if (answer.type === "error") return { error: decodeError(answer.error), isLasting: true };
-    throw new Error("the grammar compiler's thread started twice");
+    switch (answer.type) {
+      case "grammar":
+        return { compiled: new SerializedGrammar(answer.bytes) };
+      case "refusal":
+        return { error: new GrammarError(answer.code, answer.message, answer), isLasting: true };
+      case "failure":
+        return { error: new Error(`a grammar could not be compiled: ${answer.message}`), isLasting: true };
+      case "ready":
+        throw new Error("the grammar compiler's thread started twice");
+    }
   }
 
   /** Seconds of the thread's CPU since now. */

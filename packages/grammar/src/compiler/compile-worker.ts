@@ -2,7 +2,7 @@
 import { readlinkSync } from "node:fs";
 import { serialize } from "node:v8";
 import { parentPort } from "node:worker_threads";
-import { GrammarError, type GrammarErrorCode } from "#grammar";
+import { GrammarError } from "#grammar";
 import { prepareGrammar } from "#matcher";
 import { grammarFromSource } from "./source.ts";
 
@@ -11,33 +11,18 @@ const MAX_BYTES = 2_500_000;
 /** Characters of a message, which may quote the source. */
 const MAX_MESSAGE = 2000;
 
-/** A GrammarError on its way between threads; without a code, an error that nobody expects. */
-export interface SentError {
-  readonly code?: GrammarErrorCode;
-  readonly message: string;
-  readonly pointer?: string | undefined;
-  readonly keyword?: string | undefined;
-}
-
 export type FromWorker =
   | { readonly type: "ready"; readonly thread: string | undefined }
   | { readonly type: "grammar"; readonly bytes: Uint8Array }
-  | { readonly type: "error"; readonly error: SentError };
+  /** As a clone, a GrammarError would lose all but its message. */
+  | ({ readonly type: "refusal" } & Pick<GrammarError, "code" | "message" | "pointer" | "keyword">)
+  | { readonly type: "failure"; readonly message: string };
 
 /** Errors of V8 where a recursion, a string or an array becomes too large. */
 const toGrammarError = (error: unknown): unknown =>
   error instanceof RangeError
     ? new GrammarError("limit", `the grammar is nested too deeply or too large to compile (${error.message})`)
     : error;
-
-function encodeError(thrown: unknown): SentError {
-  const error = toGrammarError(thrown);
-  if (!(error instanceof GrammarError))
-    return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
-  const { code, message, pointer, keyword } = error;
-  const short = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
-  return { code, message: short, pointer, keyword };
-}
 
 function compile(source: string): Uint8Array {
   const bytes = serialize(prepareGrammar(grammarFromSource(JSON.parse(source))));
@@ -52,8 +37,16 @@ function compile(source: string): Uint8Array {
 function answer(source: string): FromWorker {
   try {
     return { type: "grammar", bytes: compile(source) };
-  } catch (error) {
-    return { type: "error", error: encodeError(error) };
+  } catch (thrown) {
+    const error = toGrammarError(thrown);
+    if (!(error instanceof GrammarError))
+      return {
+        type: "failure",
+        message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      };
+    const { code, message, pointer, keyword } = error;
+    const short = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+    return { type: "refusal", code, message: short, pointer, keyword };
   }
 }
 
