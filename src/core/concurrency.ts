@@ -74,10 +74,11 @@ export function closeWhenIdle(seconds: number, close: () => void): <T>(use: () =
 
 /** Runs a generator to its end, shows its events, such as those of a download, and gives what it returns. */
 export async function withProgress<Event, Result>(
-  events: AsyncGenerator<Event, Result>,
-  show: (event: Event) => void = () => undefined,
+  events: AsyncIterable<Event, Result>,
+  show: (event: Event) => unknown = () => undefined,
 ): Promise<Result> {
-  let step = await events.next();
-  for (; step.done !== true; step = await events.next()) show(step.value);
+  const iterator = events[Symbol.asyncIterator]();
+  let step = await iterator.next();
+  for (; step.done !== true; step = await iterator.next()) await show(step.value);
   return step.value;
 }

@@ -32,13 +32,11 @@ export { AsyncQueue } from "./queue.ts";
 export { type Random, randomStream } from "./random.ts";
 export {
   type CallContext,
-  type CallEvent,
+  type CallEvents,
   Caller,
-  type CallResult,
+  type CallOptions,
   type Channel,
   type Methods,
-  type Run,
-  resultOf,
   serveCalls,
 } from "./rpc.ts";
 export {

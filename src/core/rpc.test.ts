@@ -1,8 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { expect, onTestFinished, test } from "vitest";
+import { withProgress } from "./concurrency.ts";
 import { MosError } from "./error.ts";
-import { type CallContext, Caller, type Channel, resultOf, serveCalls } from "./rpc.ts";
+import { type CallContext, Caller, type Channel, serveCalls } from "./rpc.ts";
 
 const portChannel = (port: MessagePort): Channel => ({
   send: (message) => port.postMessage(message),
@@ -80,16 +81,16 @@ test("a method that is notified runs before a later call, and nothing comes back
 test("a call is aborted by its signal, by a reader who leaves, and by its server", async () => {
   const { caller, ended, calls } = connect();
   const stop = new AbortController();
-  const events = caller.stream("count", 1e6, stop.signal);
+  const events = caller.stream("count", 1e6, { signal: stop.signal });
   await events.next();
   stop.abort();
-  expect(await resultOf(events)).toBe("aborted");
-  expect(await caller.call("count", 2e6, AbortSignal.abort())).toBe("aborted");
+  expect(await withProgress(events)).toBe("aborted");
+  expect(await caller.call("count", 2e6, { signal: AbortSignal.abort() })).toBe("aborted");
   for await (const _ of caller.stream("count", 3e6)) break;
   const last = caller.stream("count", 4e6);
   await last.next();
   calls.abort();
-  expect(await resultOf(last)).toBe("aborted");
+  expect(await withProgress(last)).toBe("aborted");
   expect(ended).toEqual([1e6, 2e6, 3e6, 4e6]);
 });
 
@@ -98,6 +99,6 @@ test("a connection that fails ends all calls, and those that come later", async 
   const events = caller.stream("count", 1e6);
   await events.next();
   caller.fail(new MosError("device", "the worker failed"));
-  await expect(resultOf(events)).rejects.toThrow("the worker failed");
+  await expect(withProgress(events)).rejects.toThrow("the worker failed");
   await expect(caller.call("count", 1)).rejects.toThrow("the worker failed");
 });

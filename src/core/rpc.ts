@@ -1,4 +1,5 @@
 // Remote calls over a channel: a call has events, one result or error, and a signal. What carries the messages is the channel's.
+import { withProgress } from "./concurrency.ts";
 import { errorText, MosError } from "./error.ts";
 import { AsyncQueue } from "./queue.ts";
 
@@ -51,12 +52,15 @@ export interface CallContext<Event> {
 type Method = (...args: never[]) => unknown;
 /** Methods by name: each takes one argument and the context of its call. */
 export type Methods = Readonly<Record<string, Method>>;
-type Argument<M extends Method> = Parameters<M>[0];
-export type CallEvent<M> = M extends (args: never, context: CallContext<infer E>) => unknown ? E : never;
-export type CallResult<M extends Method> = Awaited<ReturnType<M>>;
+type EventOf<M> = M extends (args: never, context: CallContext<infer E>) => unknown ? E : never;
+/** What a call gives: events, and a result. */
+export type CallEvents<M extends Method> = AsyncGenerator<EventOf<M>, Awaited<ReturnType<M>>, unknown>;
 
-/** Runs a method of the given name. */
-export type Run = (method: string, argument: never, context: CallContext<unknown>) => unknown;
+/** Options of a call. */
+export interface CallOptions {
+  /** Aborts the signal of the method. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 interface RunningCall {
   readonly stop: AbortController;
@@ -64,15 +68,12 @@ interface RunningCall {
   readonly deliveries: ((answer: unknown) => void)[];
 }
 
-/** The calls that run at a server's end. */
-export interface Calls {
-  readonly size: number;
-  /** Aborts the signals of all. */
-  abort(): void;
-}
-
-/** Answers the calls of a channel; `onEnd` is told when one has ended. */
-export function serveCalls(channel: Channel, run: Run, onEnd: () => void = () => undefined): Calls {
+/** Answers the calls of a channel; `onEnd` is told when one has ended. Gives the calls that run. */
+export function serveCalls(
+  channel: Channel,
+  run: (method: string, argument: never, context: CallContext<unknown>) => unknown,
+  onEnd: () => void = () => undefined,
+) {
   const calls = new Map<number, RunningCall>();
   const send = (reply: Reply): void => channel.send(reply);
   const answer = async (id: number, method: string, argument: unknown): Promise<void> => {
@@ -110,6 +111,7 @@ export function serveCalls(channel: Channel, run: Run, onEnd: () => void = () =>
     get size() {
       return calls.size;
     },
+    /** Aborts the signals of all. */
     abort() {
       for (const { stop } of calls.values()) stop.abort();
     },
@@ -117,7 +119,7 @@ export function serveCalls(channel: Channel, run: Run, onEnd: () => void = () =>
 }
 
 /** Calls the methods that are served at the other end of a channel. */
-export class Caller<M extends Methods> {
+export class Caller<M extends Methods, Options extends CallOptions = CallOptions> {
   readonly #channel: Channel;
   readonly #calls = new Map<number, AsyncQueue<Reply>>();
   #lastId = 0;
@@ -138,18 +140,18 @@ export class Caller<M extends Methods> {
    */
   async call<N extends keyof M & string>(
     method: N,
-    argument: Argument<M[N]>,
-    signal?: AbortSignal,
-  ): Promise<CallResult<M[N]>> {
-    return await resultOf(this.stream(method, argument, signal));
+    argument: Parameters<M[N]>[0],
+    options?: Options,
+  ): Promise<Awaited<ReturnType<M[N]>>> {
+    return await withProgress(this.stream(method, argument, options));
   }
 
   /** Calls a method: its events, then its result. Throws like `call`. A reader who leaves aborts the signal of the method. */
   async *stream<N extends keyof M & string>(
     method: N,
-    argument: Argument<M[N]>,
-    signal?: AbortSignal,
-  ): AsyncGenerator<CallEvent<M[N]>, CallResult<M[N]>, unknown> {
+    argument: Parameters<M[N]>[0],
+    { signal }: Pick<Options, "signal"> = {},
+  ): CallEvents<M[N]> {
     const id = ++this.#lastId;
     const replies = new AsyncQueue<Reply>();
     if (this.#failure !== undefined) replies.close(this.#failure);
@@ -160,9 +162,9 @@ export class Caller<M extends Methods> {
       this.#send({ type: "call", id, method, argument });
       if (signal?.aborted === true) abort();
       for await (const reply of replies) {
-        if (reply.type === "result") return reply.value as CallResult<M[N]>;
+        if (reply.type === "result") return reply.value as Awaited<ReturnType<M[N]>>;
         if (reply.type === "failure") throw decodeError(reply.error);
-        const answer = yield reply.event as CallEvent<M[N]>;
+        const answer = yield reply.event as EventOf<M[N]>;
         if (reply.isDelivery) this.#send({ type: "handled", id, answer });
       }
       throw this.#failure;
@@ -174,7 +176,7 @@ export class Caller<M extends Methods> {
   }
 
   /** Calls a method without waiting for its end: nothing comes back, and an error ends the process. */
-  notify<N extends keyof M & string>(method: N, argument: Argument<M[N]>): void {
+  notify<N extends keyof M & string>(method: N, argument: Parameters<M[N]>[0]): void {
     this.#send({ type: "call", method, argument });
   }
 
@@ -186,13 +188,5 @@ export class Caller<M extends Methods> {
 
   #send(request: Request): void {
     this.#channel.send(request);
-  }
-}
-
-/** The result of a call whose events nobody wants. */
-export async function resultOf<Result>(events: AsyncGenerator<unknown, Result, unknown>): Promise<Result> {
-  for (;;) {
-    const { done, value } = await events.next();
-    if (done === true) return value;
   }
 }

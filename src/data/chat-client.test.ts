@@ -132,6 +132,10 @@ test("a teacher that nobody started is an error at once, and one that is restart
   await close();
   await expect(ask()).rejects.toThrow(/does not answer/);
   expect(waits).toHaveLength(7);
+  const late = await serve([], { isAwaited: true });
+  await late.close();
+  await expect(late.ask()).rejects.toThrow(/does not answer \(.*ECONNREFUSED.*\)$/);
+  expect(late.waits).toHaveLength(7);
 });
 
 test("uses the newer name of the limit where a model refuses the older one", async () => {

@@ -1,5 +1,6 @@
 // Asks a model, by chat completions as OpenAI's API has them: an endpoint, or an engine at hand.
 import { z } from "zod";
+import { errorText } from "#core";
 import type { ChatMessage } from "#text";
 import { type EndpointOptions, openEndpoint } from "./endpoint.ts";
 
@@ -28,6 +29,9 @@ export type ChatClient = (
   signal?: AbortSignal | undefined,
 ) => Promise<ChatCompletion>;
 
+/** The newer name of `max_tokens`. */
+const NEWER_LIMIT = "max_completion_tokens";
+
 /** Asks the models of an endpoint. Throws what `openEndpoint` throws. */
 export function openChatClient(options: EndpointOptions): ChatClient {
   const ask = openEndpoint(
@@ -36,19 +40,16 @@ export function openChatClient(options: EndpointOptions): ChatClient {
   );
   // some models of OpenAI refuse the older name, and some other servers do not know the newer one
   let limitField = "max_tokens";
-  return ({ max_tokens, ...request }, signal) => {
-    let tried = limitField;
-    return ask({
-      fields() {
-        tried = limitField;
-        return { ...request, ...(max_tokens === undefined ? {} : { [tried]: max_tokens }) };
-      },
-      learnsFrom(refusal) {
-        if (tried !== "max_tokens" || !refusal.includes("max_completion_tokens")) return false;
-        limitField = "max_completion_tokens";
-        return max_tokens !== undefined;
-      },
-      signal,
-    });
+  return async ({ max_tokens, ...request }, signal) => {
+    if (max_tokens === undefined) return await ask(request as ChatCompletionRequest, signal);
+    const send = (field: string) => ask({ ...request, [field]: max_tokens } as ChatCompletionRequest, signal);
+    const tried = limitField;
+    try {
+      return await send(tried);
+    } catch (error) {
+      if (tried === NEWER_LIMIT || !errorText(error).includes(NEWER_LIMIT)) throw error;
+      limitField = NEWER_LIMIT;
+      return await send(NEWER_LIMIT);
+    }
   };
 }

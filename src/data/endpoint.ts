@@ -11,6 +11,8 @@ export interface EndpointOptions {
   readonly key?: string | undefined;
   /** Name of its model in messages ("the teacher"). */
   readonly role?: string;
+  /** Whether a server that nobody has met yet is waited for (false). */
+  readonly isAwaited?: boolean;
   /** Told why a request is made again, and after how many seconds. */
   readonly onRetry?: ((reason: string, seconds: number) => void) | undefined;
   readonly fetch?: typeof fetch;
@@ -28,14 +30,8 @@ interface EndpointKind<T> {
   readonly answerName: string;
 }
 
-/** A request to an endpoint. */
-export interface EndpointRequest {
-  /** The body, as it is when a request is made. */
-  readonly fields: () => { readonly model: string };
-  /** True for a refusal after which `fields` are others, so that the request is made again at once. */
-  readonly learnsFrom?: (refusal: string) => boolean;
-  readonly signal?: AbortSignal | undefined;
-}
+/** The body of a request. */
+type Body = object & { readonly model: string };
 
 const MAX_ATTEMPTS = 8;
 /** Seconds of pauses that a server asks for, which count as no attempts: it is there, and busy. */
@@ -70,13 +66,13 @@ export function endpointUrl(base: string, endpoint: EndpointKind<unknown>["path"
 export function openEndpoint<T>(
   kind: EndpointKind<T>,
   options: EndpointOptions,
-): (request: EndpointRequest) => Promise<T> {
+): (body: Body, signal?: AbortSignal) => Promise<T> {
   const { sleep = (seconds, signal) => wait(seconds * 1000, { signal }), onRetry } = options;
   const endpoint = new Endpoint(kind, options);
-  return async (request) => {
+  return async (body, signal) => {
     let [attempts, waited] = [0, 0];
     for (;;) {
-      const result = await endpoint.ask(request);
+      const result = await endpoint.ask(body, signal);
       if ("answer" in result) return result.answer;
       const { transient, error, waitSeconds } = result;
       waited += waitSeconds ?? 0;
@@ -84,8 +80,8 @@ export function openEndpoint<T>(
       if (!transient || attempts === MAX_ATTEMPTS) throw error;
       const seconds = waitSeconds ?? Math.min(FIRST_WAIT * 2 ** (attempts - 1), MAX_WAIT);
       onRetry?.(error.message, seconds);
-      await sleep(seconds, request.signal).catch(() => undefined);
-      assertNotStopped(request.signal);
+      await sleep(seconds, signal).catch(() => undefined);
+      assertNotStopped(signal);
     }
   };
 }
@@ -106,16 +102,17 @@ class Endpoint<T> {
   readonly #kind: EndpointKind<T>;
   readonly #options: EndpointOptions;
   readonly #url: URL;
-  #hasAnswered = false;
+  /** A server that is restarted comes back; where none was ever met, waiting only hides the reason. */
+  #isThere: boolean;
 
   constructor(kind: EndpointKind<T>, options: EndpointOptions) {
     this.#kind = kind;
     this.#options = options;
     this.#url = endpointUrl(options.url, kind.path);
+    this.#isThere = options.isAwaited ?? false;
   }
 
-  async ask(request: EndpointRequest): Promise<Answered<T> | Failure> {
-    const { fields, learnsFrom, signal } = request;
+  async ask(body: Body, signal: AbortSignal | undefined): Promise<Answered<T> | Failure> {
     assertNotStopped(signal);
     // AbortSignal.any of Node 20 loses signals of AbortSignal.timeout
     const stop = new AbortController();
@@ -123,20 +120,18 @@ class Endpoint<T> {
     const timer = setTimeout(follow, TIMEOUT);
     signal?.addEventListener("abort", follow, { once: true });
     try {
-      const sent = fields();
-      const response = await this.#send(sent, stop.signal);
-      this.#hasAnswered = true;
+      const response = await this.#send(body, stop.signal);
+      this.#isThere = true;
       const bytes = await readBounded(response, MAX_ANSWER_BYTES);
-      if (bytes === undefined) return this.#tooLong(sent.model);
-      const body = new TextDecoder().decode(bytes);
-      if (response.ok) return this.#readAnswer(body);
-      if (response.status === 400 && learnsFrom?.(body) === true) return await this.ask(request);
-      return this.#refused(response, { body, model: sent.model });
+      if (bytes === undefined) return this.#tooLong(body.model);
+      const answer = new TextDecoder().decode(bytes);
+      return response.ok
+        ? this.#readAnswer(answer)
+        : this.#refused(response, { body: answer, model: body.model });
     } catch (error) {
       assertNotStopped(signal);
       const reason = stop.signal.aborted ? `no answer in ${TIMEOUT / 1000} s` : rootCause(error);
-      // a server that is restarted comes back; where none was ever met, waiting only hides the reason
-      const isAbsent = !this.#hasAnswered && /ECONNREFUSED|ENOTFOUND|bad port/.test(reason);
+      const isAbsent = !this.#isThere && /ECONNREFUSED|ENOTFOUND|bad port/.test(reason);
       const advice = isAbsent ? "; start it, or check the URL" : "";
       return { error: this.#failed(`does not answer (${reason})${advice}`, error), transient: !isAbsent };
     } finally {
@@ -145,7 +140,7 @@ class Endpoint<T> {
     }
   }
 
-  #send(fields: object, signal: AbortSignal): Promise<Response> {
+  #send(body: Body, signal: AbortSignal): Promise<Response> {
     const { key, fetch: send = fetch } = this.#options;
     return send(this.#url, {
       method: "POST",
@@ -153,7 +148,7 @@ class Endpoint<T> {
         "content-type": "application/json",
         ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
       },
-      body: JSON.stringify(fields),
+      body: JSON.stringify(body),
       redirect: "error", // the key is for this server
       signal,
     });

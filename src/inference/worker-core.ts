@@ -1,6 +1,6 @@
 // A core in a process of its own: its steps block nothing here, and if it crashes this process survives. This is the
 // caller's side; engine-worker.ts is the other one.
-import { MosError } from "#core";
+import { MosError, withProgress } from "#core";
 import { makeTemporaryFolder } from "#files";
 import { openModel } from "#models";
 import { type Child, moduleBeside, startChild } from "#process";
@@ -61,15 +61,9 @@ export async function openWorkerCore(
   try {
     // between two weights it stops by itself, and removes what it was writing; while programs are compiled it receives nothing
     const opening = child.stream("open", settings, { signal, killAfter: OPEN_STOP_SECONDS });
-    for (;;) {
-      const { done, value } = await opening.next();
-      if (done !== true) {
-        onProgress(value);
-        continue;
-      }
-      throwIfAborted();
-      return { core: new WorkerCore(child, silentSeconds), ...value };
-    }
+    const facts = await withProgress(opening, onProgress);
+    throwIfAborted();
+    return { core: new WorkerCore(child, silentSeconds), ...facts };
   } catch (error) {
     await child[Symbol.asyncDispose]();
     await removeUnfinishedCache(settings);

@@ -5,7 +5,7 @@ import { existsSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { setPriority } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { type CallEvent, Caller, type CallResult, type Methods, MosError, resultOf } from "#core";
+import { type CallEvents, Caller, type CallOptions, type Methods, MosError } from "#core";
 import { EXIT, WATCH, type Watch } from "./serve-parent.ts";
 
 const SCRIPT = /^(-e|-p|-pe|--eval|--print|--input-type)(=|$)/;
@@ -49,10 +49,8 @@ interface StartOptions extends Partial<Watch> {
   readonly stderr?: "inherit" | "ignore" | "pipe";
 }
 
-/** Options of a call. */
-interface CallOptions {
-  /** Aborts the signal of the method. */
-  readonly signal?: AbortSignal | undefined;
+/** Options of a call to a process. */
+interface ChildCallOptions extends CallOptions {
   /** Seconds that the call has to end in when the signal is aborted; then the process is killed, for the signal's reason. */
   readonly killAfter?: number;
   /** Seconds that the call may take; then the process is killed. */
@@ -107,15 +105,18 @@ function removeWithChild(child: Pick<Child<never>, "exited" | "kill">, folder: s
   });
 }
 
+function send(child: ChildProcess, message: unknown): void {
+  if (child.connected) child.send(message as string | object, () => undefined);
+}
+
 /** A child process. Disposing it ends it: at once where a call is running. */
-export class Child<M extends Methods> implements AsyncDisposable {
+export class Child<M extends Methods> extends Caller<M, ChildCallOptions> implements AsyncDisposable {
   readonly pid: number | undefined;
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>;
   /** Called with each beat: whether the process has computed since the last one. */
   onHeartbeat: (isComputing: boolean) => void = () => undefined;
   readonly #process: ChildProcess;
-  readonly #caller: Caller<M>;
   /** Calls that run. */
   #running = 0;
   #end: (error: Error) => void = () => undefined;
@@ -124,17 +125,17 @@ export class Child<M extends Methods> implements AsyncDisposable {
   #detaching: NodeJS.Timeout | undefined;
 
   constructor(child: ChildProcess, exitError: StartOptions["exitError"]) {
-    this.#process = child;
-    this.pid = child.pid;
-    this.#caller = new Caller({
-      send: (message) => this.#send(message),
+    super({
+      send: (message) => send(child, message),
       receive: (listener) => void child.on("message", listener),
     });
+    this.#process = child;
+    this.pid = child.pid;
     this.exited = new Promise((resolve) => {
       this.#end = (error) => {
         clearTimeout(this.#detaching);
         this.#failure ??= this.#killReason ?? error;
-        this.#caller.fail(this.#failure);
+        this.fail(this.#failure);
         resolve();
       };
     });
@@ -163,25 +164,11 @@ export class Child<M extends Methods> implements AsyncDisposable {
     return this.#process.connected && !this.#process.killed;
   }
 
-  /**
-   * Calls a method that has a result and no events.
-   *
-   * @throws what the method throws: MosError, or Error for what is unexpected; the error of `StartOptions.exitError`.
-   */
-  async call<N extends keyof M & string>(
+  override async *stream<N extends keyof M & string>(
     method: N,
-    args: Parameters<M[N]>[0],
-    options?: CallOptions,
-  ): Promise<CallResult<M[N]>> {
-    return await resultOf(this.stream(method, args, options));
-  }
-
-  /** Calls a method: its events, then its result. Throws like `call`. A reader who leaves aborts the signal of the method. */
-  async *stream<N extends keyof M & string>(
-    method: N,
-    args: Parameters<M[N]>[0],
-    { signal, killAfter, timeout }: CallOptions = {},
-  ): AsyncGenerator<CallEvent<M[N]>, CallResult<M[N]>, unknown> {
+    argument: Parameters<M[N]>[0],
+    { signal, killAfter, timeout }: ChildCallOptions = {},
+  ): CallEvents<M[N]> {
     let timer = timeout === undefined ? undefined : setTimeout(() => this.kill(), timeout * 1000);
     const abort = (): void => {
       if (killAfter === undefined) return;
@@ -192,17 +179,12 @@ export class Child<M extends Methods> implements AsyncDisposable {
     if (signal?.aborted === true) abort();
     this.#count(1);
     try {
-      return yield* this.#caller.stream(method, args, signal);
+      return yield* super.stream(method, argument, { signal });
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
       this.#count(-1);
     }
-  }
-
-  /** Calls a method without waiting for its end: nothing comes back, and an error ends the process. */
-  notify<N extends keyof M & string>(method: N, args: Parameters<M[N]>[0]): void {
-    this.#caller.notify(method, args);
   }
 
   /** Ends the process at once. Its calls throw the reason; without one, the error of `StartOptions.exitError`. */
@@ -219,14 +201,10 @@ export class Child<M extends Methods> implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#running > 0) this.kill();
-    else this.#send(EXIT);
+    else send(this.#process, EXIT);
     const kill = setTimeout(() => this.kill(), EXIT_TIME);
     await this.exited;
     clearTimeout(kill);
-  }
-
-  #send(message: unknown): void {
-    if (this.#process.connected) this.#process.send(message as string | object, () => undefined);
   }
 
   /** This process goes on while calls run. */

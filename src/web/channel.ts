@@ -1,5 +1,5 @@
 // What carries calls between a page and its worker.
-import type { CallContext, Channel } from "#core";
+import { type CallContext, type Channel, withProgress } from "#core";
 import { nextTurn } from "#platform";
 
 /** Where messages come from and go to: a worker, or the scope of one. */
@@ -14,15 +14,11 @@ export const portChannel = (port: Port): Channel => ({
 });
 
 /** Emits events, and gives their result. A step of WebAssembly lets no message in by itself, such as that a call is aborted. */
-export async function emitAll<Event, Result>(
+export const emitAll = <Event, Result>(
   events: AsyncIterable<Event, Result>,
   { emit }: CallContext<Event>,
-): Promise<Result> {
-  const iterator = events[Symbol.asyncIterator]();
-  for (;;) {
-    const { done, value } = await iterator.next();
-    if (done === true) return value;
-    emit(value);
+): Promise<Result> =>
+  withProgress(events, async (event) => {
+    emit(event);
     await nextTurn();
-  }
-}
+  });

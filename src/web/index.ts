@@ -1,5 +1,5 @@
 // Fine-tuning and chat in a page: the names of the package, answered by a worker.
-import { Caller, MosError } from "#core";
+import { Caller, MosError, withProgress } from "#core";
 import type { ChatRequest, EngineEvent, Prompt } from "#inference";
 import type { FinetuneEvent } from "#training";
 import type { ImportedAdapter, StoredAdapter } from "./adapters.ts";
@@ -196,17 +196,13 @@ export async function openWeb({ device = "auto", threads, runtime, worker }: Web
     ...opened,
     async loadModel(source, { onProgress, signal, ...options } = {}) {
       await page.navigator?.storage?.persist();
-      const events = caller.stream("loadModel", { ...options, source: toSource(source) }, signal);
-      for (;;) {
-        const { done, value } = await events.next();
-        if (done === true) return value;
-        onProgress?.(value);
-      }
+      const wanted = { ...options, source: toSource(source) };
+      return await withProgress(caller.stream("loadModel", wanted, { signal }), onProgress);
     },
     finetune: ({ model, signal, ...options }) =>
-      caller.stream("finetune", { ...options, model: nameOf(model) }, signal),
+      caller.stream("finetune", { ...options, model: nameOf(model) }, { signal }),
     generate: (model, prompt, { adapter, maxLength, signal, ...request } = {}) =>
-      caller.stream("generate", { model: nameOf(model), prompt, adapter, maxLength, request }, signal),
+      caller.stream("generate", { model: nameOf(model), prompt, adapter, maxLength, request }, { signal }),
     exportAdapter: async (name) => (await caller.call("exportAdapter", { name })).archive,
     async adapterForm(name) {
       const { config, tensors } = await caller.call("exportAdapter", { name });

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { buffer } from "node:stream/consumers";
+import { Readable } from "node:stream";
 
 /** Chat completions by HTTP. */
 export interface LocalModels extends AsyncDisposable {
@@ -22,7 +22,8 @@ export async function openLocalModels(
       const request = new Request("http://localhost/v1/chat/completions", {
         method: "POST",
         headers: { authorization, "content-type": type },
-        body: await buffer(incoming),
+        body: Readable.toWeb(incoming),
+        duplex: "half",
         signal: left.signal,
       });
       const answer = await fetch(request);

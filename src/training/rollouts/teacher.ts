@@ -67,7 +67,7 @@ function openTeacher(model: string, options: EndpointOptions, tokenizer: TokenTe
   return async (ids, signal) => {
     // some servers make at least one token
     const fields = { model, prompt: ids, echo: true, logprobs: 1, max_tokens: 1, temperature: 0 };
-    const { choices } = await ask({ fields: () => fields, signal });
+    const { choices } = await ask(fields, signal);
     const { tokens = [], token_logprobs: logprobs = [] } = choices[0]?.logprobs ?? {};
     if (tokens.length < ids.length || logprobs.length !== tokens.length)
       throw refuse(

@@ -46,7 +46,7 @@ const REPORT_EVERY = 1000;
 
 /** Asks the models of a server, and reports that it waits. */
 function openModels(access: NonNullable<TrainRequest["models"]>, emit: (event: Waiting) => void): ChatClient {
-  const ask = openChatClient({ ...access, role: "the server" });
+  const ask = openChatClient({ ...access, role: "the server", isAwaited: true });
   const inTurn = limitConcurrency(CONCURRENCY);
   return (request, signal) =>
     inTurn(async () => {
