@@ -154,12 +154,7 @@ import { openApp } from "mixture-of-shards";
 import { addServiceRoutes } from "./packages/service/src/api/index.ts";
 
 const extension = {
-  addRoutes: (app) => addServiceRoutes(app, {}),
-  extendKey: (key) => key,
-  fetch: async () => false,
-  resolve: async () => undefined,
-  describe: async () => ({ aliases: [], expiresAt: new Map() }),
-  metrics: async () => "",
+  routes: (app) => addServiceRoutes(app, {}),
 };
 const app = await openApp({ model: "assets/tiny-english", threads: 1, extension: async () => extension });
 const answers = await Promise.all(

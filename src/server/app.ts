@@ -4,7 +4,7 @@ import type { MiddlewareHandler, Next } from "hono";
 import { cors } from "hono/cors";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { authenticate, checkHost, checkSite, jobKey } from "./auth.ts";
+import { type ApiKey, authenticate, checkHost, checkSite, jobKey } from "./auth.ts";
 import {
   createContext,
   type RequestContext,
@@ -75,7 +75,7 @@ export function createServer(options: ServerOptions): ApiServer {
     const found =
       (await jobKey(server, { authorization, path: context.req.path })) ??
       (await authenticate(server, authorization));
-    const key = server.extension?.extendKey(found) ?? found;
+    const key = extendKey(found, server);
     context.var.record.keyName = key.name;
     if (!isNested)
       for (const [name, value] of Object.entries(server.rateLimiter.count(key))) context.header(name, value);
@@ -92,9 +92,20 @@ export function createServer(options: ServerOptions): ApiServer {
   app.onError((error, context) => failed(context, error));
   app.notFound((context) => failed(context, notFound(context)));
   for (const addTo of ROUTES) addTo(app);
-  options.extension?.addRoutes(app);
+  options.extension?.routes(app);
   refuseOtherMethods(app);
   return { app, inFlight: server.inFlight, limits: server.limits };
+}
+
+/** A key that may use the extension's models as that says, whatever adapters it may use beside them. */
+function extendKey(key: ApiKey, { extension }: ServerContext): ApiKey {
+  const { models } = extension ?? {};
+  if (models === undefined) return key;
+  const mayUse = (name: string): boolean => {
+    const access = models.access(name, key);
+    return access === undefined ? key.mayUse(name) : access !== "none";
+  };
+  return { ...key, mayUse };
 }
 
 /** Lets pages of other origins use the server. A browser's question before a request needs no key. */
@@ -143,7 +154,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
   record.end = () => {
     if (record.isAborted) record.status = CLIENT_LEFT;
     metrics.ended(record);
-    server.extension?.served?.(record, (now() - record.startedAt) / 1000);
+    server.extension?.metrics?.ended(record, (now() - record.startedAt) / 1000);
     if (record.error !== undefined || !UNLOGGED.has(record.route))
       log.info(logFields(record, now()), "request");
   };

@@ -35,19 +35,36 @@ import { packageVersion } from "./version.ts";
 /** Extension of a server by another package. */
 export interface ServerExtension {
   /** Adds its routes, under /v1. */
-  addRoutes(app: ServerApp): void;
-  /** A key that also may, or may not, use the models of the extension. */
-  extendKey(key: ApiKey): ApiKey;
+  readonly routes: (app: ServerApp) => void;
   /** The tenant of a running job, by the key with which its trainer asks models. */
-  jobTenant?(key: string): Promise<string | undefined>;
-  /** Whether a model of the extension is this key's own, which then may download it. */
-  owns?(name: string, key: ApiKey): boolean;
+  readonly jobTenant?: (key: string) => Promise<string | undefined>;
+  readonly models?: ExtensionModels;
+  /** Training runs of its own, beside run folders. */
+  readonly runs?: RunSource;
+  /** Where responses are stored, in place of this process's memory. */
+  readonly responses?: (limits: ResponseLimits) => ResponseStore;
+  readonly health?: {
+    /** @throws MosError `storage` while a disk that it needs cannot be used: then the server is not ready. */
+    check?(): Promise<void>;
+    /** Its workers and the queue of their jobs. @throws MosError `network` while that cannot be known. */
+    training?(): Promise<TrainingState>;
+  };
+  readonly metrics?: {
+    /** Counts a request that has ended, after some seconds. */
+    ended(record: RequestRecord, seconds: number): void;
+    /** Further lines of /metrics, in Prometheus' text format. */
+    render?(): Promise<string>;
+  };
+}
+
+/** The models of an extension, which are adapters, and names that stand for models. */
+interface ExtensionModels {
+  /** Whether a key may use a model, and download it if it is its own; undefined for a name that is no model of the extension. */
+  access(name: string, key: ApiKey): "own" | "use" | "none" | undefined;
   /** Brings a model of this name into the folder of adapters where it is not there yet. False for a name it does not know. */
   fetch(name: string): Promise<boolean>;
   /** A request needs a model in the folder of adapters. */
-  use?(name: string): void;
-  /** A request has ended, after some seconds. */
-  served?(record: RequestRecord, seconds: number): void;
+  use(name: string): void;
   /**
    * The model that another name stands for now, of those that the key's tenant has given. It is asked at each request for what
    * is neither the base nor an adapter.
@@ -55,18 +72,8 @@ export interface ServerExtension {
    * @throws ApiError 503 where it cannot be known now.
    */
   resolve(name: string, key: ApiKey): Promise<string | undefined>;
-  /** Where responses are stored, in place of this process's memory. */
-  responses?(limits: ResponseLimits): ResponseStore;
   /** Notes on a key's models for their list, beside adapters. */
   describe(key: ApiKey): Promise<ModelNotes>;
-  /** Training runs of its own, beside run folders. */
-  readonly runs?: RunSource;
-  /** @throws MosError `storage` while a disk that it needs cannot be used: then the server is not ready. */
-  check?(): Promise<void>;
-  /** Its workers and the queue of their jobs. @throws MosError `network` while that cannot be known. */
-  training?(): Promise<TrainingState>;
-  /** Further lines of /metrics, in Prometheus' text format. */
-  metrics(): Promise<string>;
 }
 
 /** Notes on models beside their adapters. Times in seconds since 1970. */
@@ -146,7 +153,7 @@ export function createContext(options: ServerOptions) {
     logprobBudget: createBudget(limits.logprobsInFlight, "log-probabilities"),
     embeddingBudget: createBudget(limits.embeddingsInFlight, "numbers of embeddings"),
     engineWatch,
-    storageWatch: watchStorage({ check: async () => options.extension?.check?.(), log: options.log }),
+    storageWatch: watchStorage({ check: async () => options.extension?.health?.check?.(), log: options.log }),
     answerTo: createAnswers(engineWatch, [
       ...(adapterFolder === undefined ? [] : [adapterFolder]),
       ...privatePaths,
@@ -162,7 +169,7 @@ export function createContext(options: ServerOptions) {
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),
     prompts: createPromptReader(engine.text, engine.model),
-    metrics: createMetrics({ engine, modelName, now, more: options.extension?.metrics }),
+    metrics: createMetrics({ engine, modelName, now, more: options.extension?.metrics?.render }),
     store: createAdapterStore({
       engine,
       modelName,

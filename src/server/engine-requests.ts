@@ -19,8 +19,8 @@ export async function findAdapter(
   if (!key.mayUse(name)) return undefined;
   const find = (): AdapterInfo | undefined => engine.adapters().find((adapter) => adapter.name === name);
   const found = find();
-  if (found !== undefined) extension?.use?.(name);
-  if (found !== undefined || !(await extension?.fetch(name))) return found;
+  if (found !== undefined) extension?.models?.use(name);
+  if (found !== undefined || !(await extension?.models?.fetch(name))) return found;
   await engine.refreshAdapters();
   return find();
 }
@@ -35,7 +35,7 @@ export async function resolveAdapter(context: RequestContext, model: string): Pr
   const isServed = async (name: string): Promise<boolean> =>
     name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;
   const isName = await isServed(model);
-  const name = isName ? model : await server.extension?.resolve(model, key);
+  const name = isName ? model : await server.extension?.models?.resolve(model, key);
   if (name === undefined || !(isName || (await isServed(name))))
     throw new ApiError(
       name === undefined

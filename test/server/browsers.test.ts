@@ -48,12 +48,7 @@ describe("with --cors", () => {
 
   test("routes of other packages are open to the page, too", async () => {
     const extension: ServerOptions["extension"] = {
-      addRoutes: (app) => void app.delete("/v1/files/:id", (context) => context.json({ deleted: true })),
-      extendKey: (key) => key,
-      fetch: async () => false,
-      resolve: async () => undefined,
-      describe: async () => ({ aliases: [], models: new Map() }),
-      metrics: async () => "",
+      routes: (app) => void app.delete("/v1/files/:id", (context) => context.json({ deleted: true })),
     };
     await using server = await makeServer({ server: { keys, extension, cors: [APP] } });
     const asked = await server.fetch("/v1/files/f", preflight(APP));

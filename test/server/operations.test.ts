@@ -3,15 +3,6 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { MosError } from "#core";
 import { makeServer } from "./harness.ts";
 
-const noExtension = {
-  addRoutes: () => undefined,
-  extendKey: <T>(key: T): T => key,
-  fetch: async () => false,
-  resolve: async () => undefined,
-  describe: async () => ({ aliases: [], models: new Map() }),
-  metrics: async () => "",
-};
-
 test("/health and /ready say whether the engine is busy or gone", async () => {
   await using server = await makeServer();
   const asked = () => Promise.all(["/health", "/ready"].map((path) => server.send(path)));
@@ -36,7 +27,9 @@ test("/ready looks at the disks of an extension; the log has what is wrong once,
   const check = async (): Promise<void> => {
     if (error !== undefined) throw error;
   };
-  await using server = await makeServer({ server: { extension: { ...noExtension, check } } });
+  await using server = await makeServer({
+    server: { extension: { routes: () => undefined, health: { check } } },
+  });
   const ready = async () => {
     const { status, json } = await server.send("/ready");
     return [status, json];

@@ -1,17 +1,9 @@
 // GET /v1/system: the server at one moment.
 import { describe, expect, test } from "vitest";
 import { MosError } from "#core";
-import { type ApiKey, openApp, type ServerExtension } from "#server";
+import { type ApiKey, openApp } from "#server";
 import { makeServer } from "./harness.ts";
 
-const noExtension: ServerExtension = {
-  addRoutes: () => undefined,
-  extendKey: (key) => key,
-  fetch: async () => false,
-  resolve: async () => undefined,
-  describe: async () => ({ aliases: [], models: new Map() }),
-  metrics: async () => "",
-};
 const training = {
   workers: [
     {
@@ -31,7 +23,10 @@ test("it has what the engine counts, by the names of the metrics' sources", asyn
   let now = 1_700_000_000_000;
   await using server = await makeServer({
     engine: { adapters: ["acme"] },
-    server: { now: () => now, extension: { ...noExtension, training: async () => training } },
+    server: {
+      now: () => now,
+      extension: { routes: () => undefined, health: { training: async () => training } },
+    },
   });
   await server.send("/v1/completions", { model: "base", prompt: "x", max_tokens: 5 });
   now += 2500;
@@ -86,8 +81,8 @@ describe("without training", () => {
   const hangs = () => new Promise<never>(() => undefined);
   test.each([
     ["on a server without jobs", undefined],
-    ["while the database is away", { ...noExtension, training: away }],
-    ["while the database hangs", { ...noExtension, training: hangs }],
+    ["while the database is away", { routes: () => undefined, health: { training: away } }],
+    ["while the database hangs", { routes: () => undefined, health: { training: hangs } }],
   ])("%s the rest is there", async (_, extension) => {
     await using server = await makeServer({ server: { extension } });
     const { status, json } = await server.send("/v1/system");

@@ -65,17 +65,10 @@ interface ExtensionParts {
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
-export function createExtension({
-  model,
-  checkRun,
-  publisher,
-  unpublish,
-  expired,
-  service,
-}: ExtensionParts): Omit<ServerExtension, "metrics" | "check" | "training"> {
+export function createExtension({ model, checkRun, publisher, unpublish, expired, service }: ExtensionParts) {
   const { aliases, usage } = service;
   return {
-    addRoutes: (app) =>
+    routes: (app) =>
       addServiceRoutes(app, {
         ...service,
         modelName: model.name,
@@ -87,48 +80,50 @@ export function createExtension({
         maxFileBytes: MAX_FILE_BYTES,
         nextSeed: () => randomInt(2 ** 31),
       }),
-    extendKey: (key) => ({
-      ...key,
-      mayUse: (name) => {
-        const tenant = modelTenant(name);
-        if (tenant === undefined) return key.mayUse(name);
-        return (key.isAdmin || tenant === key.name) && !expired.isOver(name);
-      },
-    }),
     jobTenant: service.jobKeys.tenant,
-    owns: (name, key) => modelTenant(name) === key.name,
     responses: service.responses.within,
     runs: jobRuns(service.jobs, model.shapes),
-    use: publisher.use,
-    fetch: (name) => withHttpErrors(publisher.fetch(name), "model"),
-    resolve: async (id, { name: tenant }) => {
-      const target = await withHttpErrors(aliases.target({ tenant, id }), "model");
-      if (target !== undefined) expired.hold(target);
-      return target;
+    models: {
+      access: (name, key) => {
+        const tenant = modelTenant(name);
+        if (tenant === undefined) return undefined;
+        if (expired.isOver(name)) return "none";
+        if (tenant === key.name) return "own";
+        return key.isAdmin ? "use" : "none";
+      },
+      use: publisher.use,
+      fetch: (name) => withHttpErrors(publisher.fetch(name), "model"),
+      resolve: async (id, { name: tenant }) => {
+        const target = await withHttpErrors(aliases.target({ tenant, id }), "model");
+        if (target !== undefined) expired.hold(target);
+        return target;
+      },
+      describe: (key) => readNotes(service, { key, base: model.name }),
     },
-    describe: (key) => readNotes(service, { key, base: model.name }),
-    served: (record, seconds) => {
-      const { keyName: tenant, model: name, status, ...tokens } = record;
-      if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
-        return;
-      usage.add({
-        tenant,
-        model: name,
-        requests: 1,
-        serving_seconds: seconds,
-        prompt_tokens: tokens.promptTokens,
-        cached_tokens: tokens.cachedTokens,
-        completion_tokens: tokens.completionTokens,
-      });
+    metrics: {
+      ended: (record, seconds) => {
+        const { keyName: tenant, model: name, status, ...tokens } = record;
+        if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
+          return;
+        usage.add({
+          tenant,
+          model: name,
+          requests: 1,
+          serving_seconds: seconds,
+          prompt_tokens: tokens.promptTokens,
+          cached_tokens: tokens.cachedTokens,
+          completion_tokens: tokens.completionTokens,
+        });
+      },
     },
-  };
+  } satisfies ServerExtension;
 }
 
 /** Without the database aliases cannot be used, so that lists go on without them. */
 async function readNotes(
   { aliases, models }: Pick<Stores, "aliases" | "models">,
   { key: { name: tenant, isAdmin }, base }: { readonly key: ApiKey; readonly base: string },
-): ReturnType<ServerExtension["describe"]> {
+) {
   try {
     const { rows } = await aliases.list(tenant, { limit: MAX_ALIASES });
     const owned = await models.list({ tenant, isAdmin });

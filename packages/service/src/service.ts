@@ -85,13 +85,18 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       });
       return {
         ...extension,
-        addRoutes: (served) => {
+        routes: (served) => {
           app = served;
-          extension.addRoutes(served);
+          extension.routes(served);
         },
-        check: async () => void (await Promise.all([parts.check(), publisher.check()])),
-        metrics: () => metrics.render({ read: watch.state, model: model.name }),
-        training: watch.training,
+        health: {
+          check: async () => void (await Promise.all([parts.check(), publisher.check()])),
+          training: watch.training,
+        },
+        metrics: {
+          ...extension.metrics,
+          render: () => metrics.render({ read: watch.state, model: model.name }),
+        },
       };
     },
     stop: stopWorkers,

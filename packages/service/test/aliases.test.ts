@@ -52,24 +52,21 @@ describe.each(databases)("%s", (_, open) => {
         const folders = (await readdir(adapters)).filter((each) => !each.startsWith("."));
         return ["plain", ...folders.map(fromFileName)];
       },
-      extension: {
-        ...createExtension({
-          model,
-          checkRun: unused,
-          publisher,
-          unpublish,
-          expired,
-          service: {
-            ...own,
-            objects,
-            preview: unused,
-            checkFile: unused,
-            grading: { grade: unused },
-            webhookPorts: [443],
-          },
-        }),
-        metrics: async () => "",
-      },
+      extension: createExtension({
+        model,
+        checkRun: unused,
+        publisher,
+        unpublish,
+        expired,
+        service: {
+          ...own,
+          objects,
+          preview: unused,
+          checkFile: unused,
+          grading: { grade: unused },
+          webhookPorts: [443],
+        },
+      }),
       keys: {
         find: async (token) => ({
           name: token,

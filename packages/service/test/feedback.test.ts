@@ -29,13 +29,8 @@ describe.each(databases)("feedback on %s", (_, open) => {
     const { responses, feedback } = opened.stores;
     server = await makeServer({
       extension: {
-        addRoutes: (app) => addServiceRoutes(app, { feedback } as unknown as ServiceEnv),
-        extendKey: (key) => key,
+        routes: (app) => addServiceRoutes(app, { feedback } as unknown as ServiceEnv),
         responses: responses.within,
-        fetch: async () => false,
-        resolve: async () => undefined,
-        describe: async () => ({ aliases: [], models: new Map() }),
-        metrics: async () => "",
       },
       keys: {
         find: async (name) => ({

@@ -25,12 +25,7 @@ beforeAll(async () => {
   server = await makeServer({
     extension: {
       // no other part of the service is asked
-      addRoutes: (app) => addServiceRoutes(app, { grading } as unknown as ServiceEnv),
-      extendKey: (key) => key,
-      fetch: async () => false,
-      resolve: async () => undefined,
-      describe: async () => ({ aliases: [], models: new Map() }),
-      metrics: async () => "",
+      routes: (app) => addServiceRoutes(app, { grading } as unknown as ServiceEnv),
     },
     keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true, ...limits }) },
   });

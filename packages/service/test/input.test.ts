@@ -29,24 +29,21 @@ describe.each(databases)("%s", (_, open) => {
     const objects = await openObjects(join(folder, "objects"));
     const model = { name: "base", shapes: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     server = await makeServer({
-      extension: {
-        ...createExtension({
-          model,
-          checkRun: () => undefined,
-          publisher: { use: () => undefined, fetch: unused },
-          unpublish: unused,
-          expired: openExpired(stores.models),
-          service: {
-            ...stores,
-            objects,
-            preview: unused,
-            checkFile: createFileChecker(),
-            grading: { grade: unused },
-            webhookPorts: [443],
-          },
-        }),
-        metrics: async () => "",
-      },
+      extension: createExtension({
+        model,
+        checkRun: () => undefined,
+        publisher: { use: () => undefined, fetch: unused },
+        unpublish: unused,
+        expired: openExpired(stores.models),
+        service: {
+          ...stores,
+          objects,
+          preview: unused,
+          checkFile: createFileChecker(),
+          grading: { grade: unused },
+          webhookPorts: [443],
+        },
+      }),
       keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
     });
     await opened.database.query("insert into models (name, tenant, files) values ($1, 'acme', '{}')", [

@@ -18,12 +18,18 @@ describe.each(databases)("%s", (_, open) => {
   beforeAll(async () => {
     opened = await openTables(open);
     const extension: ServerExtension = {
-      addRoutes: () => undefined,
-      extendKey: (key) => ({ ...key, mayUse: (name) => key.isAdmin || modelTenant(name) === key.name }),
-      fetch: async () => true,
-      resolve: async () => undefined,
-      describe: async () => ({ aliases: [], models: new Map() }),
-      metrics: async () => "",
+      routes: () => undefined,
+      models: {
+        access: (name, key) => {
+          const tenant = modelTenant(name);
+          if (tenant === undefined) return undefined;
+          return key.isAdmin || tenant === key.name ? "use" : "none";
+        },
+        use: () => undefined,
+        fetch: async () => true,
+        resolve: async () => undefined,
+        describe: async () => ({ aliases: [], models: new Map() }),
+      },
       jobTenant: opened.stores.jobKeys.tenant,
     };
     server = await makeServer({

@@ -128,7 +128,7 @@ describe.each(databases)("%s", (_, open) => {
       },
     });
     server = await makeServer({
-      extension: { ...extension, metrics: async () => "" },
+      extension,
       keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
     });
     file = (await addTrainingFile(stores)).id;

@@ -7,17 +7,12 @@ test("a server without fine-tuning says how to get it, at every route of the ser
   const routes = new Set<string>();
   await makeServer({
     extension: {
-      addRoutes: (app) => {
+      routes: (app) => {
         const before = new Set(app.routes);
         addServiceRoutes(app, {} as ServiceEnv); // nothing is asked
         const added = app.routes.filter((route) => !before.has(route) && route.method !== "ALL");
         for (const { method, path } of added) routes.add(`${method} ${path}`);
       },
-      extendKey: (key) => key,
-      fetch: async () => false,
-      resolve: async () => undefined,
-      describe: async () => ({ aliases: [], models: new Map() }),
-      metrics: async () => "",
     },
   });
   expect(routes.size).toBeGreaterThan(25);

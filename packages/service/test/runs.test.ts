@@ -39,7 +39,7 @@ describe.each(databases)("%s", (_, open) => {
       },
     });
     server = await makeServer({
-      extension: { ...extension, metrics: async () => "" },
+      extension,
       keys: { find: async (name) => ({ name, isAdmin: name === "root", mayUse: () => true }) },
     });
   });

@@ -123,7 +123,7 @@ describe.each(databases)("%s", (_, open) => {
           ? { find: async (name) => ({ name, isAdmin: name === "root", mayUse: () => true }) }
           : undefined,
       extension: {
-        addRoutes: (app) =>
+        routes: (app) =>
           addServiceRoutes(app, {
             ...stores,
             modelName: "tiny",
@@ -140,11 +140,6 @@ describe.each(databases)("%s", (_, open) => {
             grading: {} as never,
             checkFile: unused,
           }),
-        extendKey: (key) => key,
-        fetch: async () => false,
-        resolve: async () => undefined,
-        describe: async () => ({ aliases: [], models: new Map() }),
-        metrics: async () => "",
       },
     });
   const as = (tenant: string) => ({ authorization: `Bearer ${tenant}` });

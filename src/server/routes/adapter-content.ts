@@ -126,7 +126,7 @@ async function openAdapter({ server, key }: RequestContext["var"], name: string)
 
 /** Whoever may use an adapter may not take its weights. @throws ApiError 403. */
 function checkMayExport({ server, key }: RequestContext["var"], name: string): void {
-  if (seesAll(server, key) || server.extension?.owns?.(name, key) === true) return;
+  if (seesAll(server, key) || server.extension?.models?.access(name, key) === "own") return;
   throw needsAdmin("this key may use the adapter, but not download it; use an admin key");
 }
 

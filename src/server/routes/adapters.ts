@@ -160,7 +160,7 @@ interface AdaptersState {
 /** Without an engine that answers none is loaded. */
 async function readState({ server, key }: RequestContext["var"]): Promise<AdaptersState> {
   const stats = server.engineWatch.problem === undefined ? await server.engine.stats() : undefined;
-  const { aliases } = (await server.extension?.describe(key)) ?? { aliases: [] };
+  const { aliases } = (await server.extension?.models?.describe(key)) ?? { aliases: [] };
   return {
     resident: new Set(stats?.adapters.residentDigests),
     activeBytes: (name) => (stats?.runningAdapters[name] ?? 0) * (stats?.adapters.slotBytes ?? 0),

@@ -102,7 +102,7 @@ const NO_NOTES: ModelNotes = { aliases: [], models: new Map() };
 
 /** Adapters and aliases that a key may use. An alias has the name of what it stands for as its root. */
 async function adapterModels({ server, key }: RequestContext["var"]): Promise<readonly Model[]> {
-  const { aliases, models } = (await server.extension?.describe(key)) ?? NO_NOTES;
+  const { aliases, models } = (await server.extension?.models?.describe(key)) ?? NO_NOTES;
   const here = server.engine.adapters().map(({ name, changedAt }) => [name, { changedAt }] as const);
   const adapters = [...new Map<string, Omit<AdapterModel, "id">>([...here, ...models])]
     .filter(([id]) => key.mayUse(id) && id !== server.modelName)

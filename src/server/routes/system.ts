@@ -104,7 +104,7 @@ const RATE_SECONDS = 10;
 const TRAINING_TIMEOUT = 2000;
 
 async function readTraining({ extension }: ServerContext): Promise<TrainingState | null> {
-  const state = extension?.training?.().catch((error: unknown) => {
+  const state = extension?.health?.training?.().catch((error: unknown) => {
     if (error instanceof MosError && error.code === "network") return undefined;
     throw error;
   });
