@@ -5,7 +5,6 @@ import { createModelRunner, LocalCore, type ModelRunner } from "#inference";
 import { loadModelText, openModel, toLayerShapes } from "#models";
 import { openAdapterManager } from "../src/inference/adapters/manager.ts";
 import { usableDraftTokens } from "../src/inference/drafts.ts";
-import { checkOptions } from "../src/inference/engine-options.ts";
 import { openWeights } from "../src/inference/open-core.ts";
 import type { SequenceUpdate } from "../src/inference/sequence.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
@@ -73,8 +72,8 @@ let onUpdate: (update: SequenceUpdate) => void = () => undefined;
 
 /** An engine whose answers come one at a time. */
 async function openStream(draftTokens: number) {
-  const checked = checkOptions(given.flag("float32") ? { computeDtype: "float32" } : {}, false);
-  const opened = await openWeights(path, checked, { onProgress: () => undefined });
+  const dtype = given.flag("float32") ? { computeDtype: "float32" as const } : {};
+  const opened = await openWeights({ model: path, ...dtype }, { onProgress: () => undefined });
   const { config, fingerprint, weights, tokenizer, maxLength, cacheMemory, computeDtype, twice } = opened;
   const options = { maxLength, adapters: false, session: { threads }, twice };
   const runner = await createModelRunner(weights, options);

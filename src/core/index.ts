@@ -22,11 +22,12 @@ export {
 } from "./json.ts";
 export {
   assertMemory,
+  chooseWay,
   describePlan,
   fitsMemory,
   type MemoryPlan,
   memoryPlan,
-  remedyText,
+  usableMemory,
 } from "./memory-plan.ts";
 export { AsyncQueue } from "./queue.ts";
 export { type Random, randomStream } from "./random.ts";

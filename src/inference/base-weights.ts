@@ -281,7 +281,7 @@ const HEAD = "lm_head.weight";
 const missingError = (name: string): MosError =>
   new MosError("bad_model", `the weight ${name} is missing from the model`);
 
-function groupWidths(config: ModelConfig): Base["widths"] {
+export function groupWidths(config: ModelConfig): Base["widths"] {
   const { widths } = toLayerShapes(config);
   const widthsInGroup = (group: GroupName): GroupWidths => {
     const [first] = GROUPS[group];

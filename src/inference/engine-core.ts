@@ -42,14 +42,11 @@ export interface EngineCore extends AsyncDisposable {
   stats(): Promise<CoreStats>;
 }
 
-/** Limits of a step, in tokens and slots. */
-export interface CoreLimits extends PrefillLimits, PlacementLimits {}
-
 /** Parts of a core, which disposes the runner and the adapters. */
 export interface CoreParts extends SequenceOptions {
   readonly runner: ModelRunner;
   readonly adapters: AdapterManager;
-  readonly limits: CoreLimits;
+  readonly limits: PrefillLimits & PlacementLimits;
   /** Most tokens of a draft, which the runner must be able to verify (0). */
   readonly draftTokens?: number;
   /** Milliseconds between two steps in which grammars find the tokens that may come next (16). */

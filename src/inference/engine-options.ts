@@ -71,31 +71,21 @@ export interface EngineOptions extends SettingInput<typeof engineSettings>, Loca
 }
 
 /** The options that decide what a core is; they cross to the engine's process. */
-export type CoreOptions<Model = string> = SettingInput<typeof engineSettings> &
-  Pick<EngineOptions, "adapters" | "mergedAdapter" | "cacheFolder" | "device"> & { readonly model: Model };
+export interface CoreOptions<Model = string>
+  extends SettingInput<typeof engineSettings>,
+    Pick<EngineOptions, "adapters" | "mergedAdapter" | "cacheFolder" | "device"> {
+  readonly model: Model;
+}
 
-/** The settings of an engine with everything that was left out, but what only the model and the machine decide. */
-export interface CheckedOptions extends SettingValues<typeof engineSettings> {
+/** The options of an engine with what its model and its device decide. */
+export interface ResolvedOptions extends SettingValues<typeof engineSettings> {
+  readonly computeDtype: ComputeDtype;
+  /** The longest sequence. */
+  readonly maxLength: number;
+  readonly device: Device;
   /** True if slots hold adapters. */
   readonly adapters: boolean;
   readonly cacheFolder?: string | undefined;
-}
-
-/** The settings of an engine on its model. */
-export interface ResolvedOptions extends CheckedOptions {
-  readonly computeDtype: ComputeDtype;
-}
-
-/**
- * Fills in and checks.
- *
- * @throws MosError `bad_option` with the setting's name, what was given, and what would be accepted.
- */
-export function checkOptions(
-  { cacheFolder, ...given }: SettingInput<typeof engineSettings> & Pick<EngineOptions, "cacheFolder">,
-  adapters: boolean,
-): CheckedOptions {
-  return { ...parseSettings(engineSettings, given), adapters, cacheFolder };
 }
 
 const CACHE_DTYPES = ["float32", "float16"] as const satisfies readonly CacheDtype[];

@@ -1,7 +1,7 @@
 export { mergeAdapter, type PrepareOptions, prepareWeights } from "./base-weights.ts";
 export { unitVector } from "./embedding.ts";
 export { EngineClient } from "./engine-client.ts";
-export { type CoreLimits, LocalCore } from "./engine-core.ts";
+export { type CoreParts, LocalCore } from "./engine-core.ts";
 export {
   adapterSettings,
   answerSettings,

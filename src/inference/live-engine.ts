@@ -10,12 +10,12 @@ import { openAdapterManager } from "./adapters/manager.ts";
 import { type BaseWeights, prepareWeights } from "./base-weights.ts";
 import { ClientGrammars } from "./client-grammars.ts";
 import { CoreGrammars } from "./core-grammars.ts";
-import { type CoreLimits, LocalCore } from "./engine-core.ts";
+import { type CoreParts, LocalCore } from "./engine-core.ts";
 import type { ModelWithText } from "./engine-options.ts";
 import { unpackLogprobs } from "./logprobs.ts";
-import { createModelRunner, type ModelRunner } from "./model-runner.ts";
-import { prefillLimits } from "./open-core.ts";
+import { createModelRunner } from "./model-runner.ts";
 import { fullRequest } from "./requests.ts";
+import { prefillLimits } from "./scheduler.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import { AdapterSlots, slotNames } from "./slots.ts";
 import type { EngineEvent, SamplingOptions } from "./types.ts";
@@ -147,17 +147,6 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
   return { base: live, refresh: (now: FactorMap): void => slots.fill(0, now) };
 }
 
-interface RunOptions {
-  readonly runner: ModelRunner;
-  readonly limits: CoreLimits;
-  readonly maxLength: number;
-  readonly tokenizer: Tokenizer;
-  readonly endTokens: readonly number[];
-  readonly signal: AbortSignal | undefined;
-  /** Builds one of the grammar that all match, at its start. */
-  readonly matcher: (() => Promise<Matcher>) | undefined;
-}
-
 /** Events of a request, until it ends. */
 class Completion {
   readonly #tokens: number[] = [];
@@ -186,9 +175,19 @@ class Completion {
 /** Runs requests in a core of their own, which finds nothing of what others have left in the cache. */
 async function* runRequests(
   requests: readonly SampleRequest[],
-  options: RunOptions,
+  {
+    maxLength,
+    signal,
+    matcher,
+    ...parts
+  }: Pick<CoreParts, "runner" | "limits" | "tokenizer" | "endTokens"> & {
+    readonly maxLength: number;
+    readonly signal: AbortSignal | undefined;
+    /** Builds one of the grammar that all match, at its start. */
+    readonly matcher: (() => Promise<Matcher>) | undefined;
+  },
 ): AsyncGenerator<readonly [number, Sample], void> {
-  const { runner, tokenizer, endTokens, limits, maxLength, signal, matcher } = options;
+  const { runner, limits } = parts;
   const { config, cache, slots } = runner;
   cache.resize(0, 0);
   slots.resize(0, 0);
@@ -204,12 +203,10 @@ async function* runRequests(
   } as const;
   const adapters = await openAdapterManager({ ...noAdapters, shapes: toLayerShapes(config), now });
   await using core = new LocalCore({
+    ...parts,
     // it goes on with other cores
     runner: { ...runner, [Symbol.asyncDispose]: async () => undefined },
     adapters,
-    limits,
-    tokenizer,
-    endTokens,
     now,
     grammarMilliseconds: Number.POSITIVE_INFINITY,
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { FreeMemory } from "#core";
+import { type FreeMemory, parseSettings } from "#core";
 import type { WeightFormat } from "#files";
 import {
   baseFromConfig,
@@ -9,7 +9,8 @@ import {
   presetConfig,
   weightShapes,
 } from "#models";
-import { type EngineSize, requireEngineMemory } from "./memory.ts";
+import { engineSettings, type ResolvedOptions } from "./engine-options.ts";
+import { requireEngineMemory } from "./memory.ts";
 import { bytesPerPosition, capacityFor } from "./slots.ts";
 
 const Q4_0: WeightFormat = {
@@ -24,15 +25,11 @@ const Q4_0: WeightFormat = {
 const plannedModel = (preset: PresetName, stored: WeightFormat): PlannedBase =>
   baseFromConfig(preset, presetConfig(preset), stored);
 
-const size: EngineSize = {
-  draftTokens: 7,
-  baseDtype: "stored",
+const size: ResolvedOptions = {
+  ...parseSettings(engineSettings, {}),
   computeDtype: "int8",
-  cacheDtype: "float32",
-  cacheMemory: undefined,
-  slotMemory: 2e9,
-  maxBatch: 16,
   maxLength: 2048,
+  device: "cpu",
   adapters: true,
 };
 const free = (gigabytes: number): FreeMemory => ({ bytes: gigabytes * 1e9, limit: "machine", resident: 1e8 });
@@ -43,19 +40,23 @@ const partBytes = (
 
 describe("the memory of an engine", () => {
   test("of 7B in 4 bits with 16 slots is at most 9 GB where the cache gets what is left", () => {
-    const { plan, cacheMemory } = requireEngineMemory(
+    const { plan, cacheMemory, lonePrefillChunk } = requireEngineMemory(
       plannedModel("llama2-7b", Q4_0),
       { ...size, cacheDtype: "float16", maxLength: 1024 },
       free(9),
     );
     expect(plan.bytes).toBeLessThan(9.1e9);
     expect(cacheMemory).toBeGreaterThan(2 * 32 * 4096 * 2 * 1024);
+    expect(lonePrefillChunk).toBe(128);
   });
 
   test("a cache has its size where that was given, else what a full batch takes, what is left, or 4 GB", () => {
     const model = plannedModel("llama3.2-3b", Q4_0);
     expect(requireEngineMemory(model, { ...size, cacheMemory: 1e9 }, free(16)).cacheMemory).toBe(1e9);
-    expect(requireEngineMemory(model, size, free(64)).cacheMemory).toBe(4e9);
+    expect(requireEngineMemory(model, size, free(64))).toMatchObject({
+      cacheMemory: 4e9,
+      lonePrefillChunk: 512,
+    });
     const few = { ...size, maxBatch: 2, maxLength: 100 };
     const positions = 2 * capacityFor(100);
     expect(requireEngineMemory(model, few, free(64)).cacheMemory).toBe(

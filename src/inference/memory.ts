@@ -2,46 +2,53 @@
 
 import {
   assertMemory,
+  chooseWay,
   countElements,
   type FreeMemory,
   fitsMemory,
   type MemoryPlan,
   memoryPlan,
-  remedyText,
+  usableMemory,
 } from "#core";
 import { type BlockFormat, type WeightFormat, weightBytes } from "#files";
-import { GROUPS, listLayerGroups } from "#graph";
-import { type ComputeDtype, type ModelConfig, type PlannedBase, toLayerShapes, weightShapes } from "#models";
+import { add, DEFAULT_DEVICE, linear, plainLinear, programPeak, softCap, supports } from "#graph";
+import {
+  type ComputeDtype,
+  eachLinear,
+  headWeight,
+  type ModelConfig,
+  type PlannedBase,
+  weightLeaves,
+  weightShapes,
+} from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import { DRAFT_COPY_LIMIT, EMBEDDING, isBlocks, isExpandable, SECOND_COPY_LIMIT } from "./base-weights.ts";
+import {
+  DRAFT_COPY_LIMIT,
+  EMBEDDING,
+  groupWidths,
+  isBlocks,
+  isExpandable,
+  SECOND_COPY_LIMIT,
+} from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
-import { bytesPerPosition, capacityFor } from "./slots.ts";
+import { generalStep, type StepBase } from "./model-runner.ts";
+import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
+import { AdapterSlots, bytesPerPosition, capacityFor } from "./slots.ts";
 
-/** Settings that determine an engine's memory. */
-export type EngineSize = Pick<
-  ResolvedOptions,
-  | "baseDtype"
-  | "computeDtype"
-  | "cacheDtype"
-  | "cacheMemory"
-  | "slotMemory"
-  | "maxBatch"
-  | "adapters"
-  | "draftTokens"
-> & {
-  readonly maxLength: number;
-  /** Whether the device multiplies with blocks as the runtime packs them (true). */
-  readonly packs?: boolean | undefined;
-};
+/** Choices each of which takes more memory, and is faster. */
+interface Way {
+  /** Keeps as float32 what can be expanded. */
+  readonly expand: boolean;
+  /** Keeps a large base twice, as drafts need it. */
+  readonly twice: boolean;
+  /** Prompt tokens at a time when no slot decodes. */
+  readonly lonePrefillChunk: number;
+}
 
-/** Choices that make an engine fit. */
-export interface EngineMemory {
+/** The choices of an engine that has room. */
+export interface EngineMemory extends Way {
   readonly plan: MemoryPlan;
   readonly cacheMemory: number;
-  /** True if weights that are expanded fit as float32. */
-  readonly expand: boolean;
-  /** True if a large base fits twice, as drafts need it. */
-  readonly twice: boolean;
 }
 
 /** The most that keys and values take where no setting says otherwise. */
@@ -54,8 +61,6 @@ const RUNTIME = 200e6;
 const LIVE_PROGRAMS = 30e6;
 /** The rank that slots are planned for. */
 const RANK = 8;
-/** Rows of the largest step. */
-const ROWS = 512;
 
 /** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */
 const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
@@ -84,27 +89,30 @@ function engineBaseBytes(
   formats: ReadonlyMap<string, WeightFormat>,
   {
     computeDtype,
-    packs = true,
+    device,
     expand,
     twice,
-  }: Pick<EngineSize, "computeDtype" | "packs"> & Pick<EngineMemory, "expand" | "twice">,
-): { readonly plain: number; readonly packed: number } {
+  }: Pick<ResolvedOptions, "computeDtype" | "device"> & Pick<Way, "expand" | "twice">,
+) {
+  const packs = supports(device, "blockProduct");
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
     return expand && isExpandable(given, packs) ? FLOAT32 : given;
   };
+  const isProduct = (name: string): boolean => name !== EMBEDDING || config.tiedHead;
   for (const [name, shape] of weightShapes(config)) {
     const format = formatFor(name);
     const isPlain = !packs || !isBlocks(format);
     const staysPlain = isPlain && computeDtype === "float32";
-    const isProduct = shape.length === 2 && (name !== EMBEDDING || config.tiedHead);
     // rows of a stored embedding are read where they lie in the file
     if (staysPlain || shape.length === 1 || (isPlain && name === EMBEDDING))
       plain += weightBytes(format, shape);
-    if (isProduct && !staysPlain) packed += packedBytes(format, shape, computeDtype);
+    if (!staysPlain && shape.length === 2 && isProduct(name))
+      packed += packedBytes(format, shape, computeDtype);
   }
-  return { plain, packed: packed * (packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1) };
+  const copies = packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1;
+  return { plain, packed: copies * packed };
 }
 
 /** Formats for an engine, which packs the weights itself: its own products in int8 need no transposed codes. */
@@ -113,78 +121,69 @@ export const AS_KEPT = { computeDtype: "float32", transposedCodes: false } as co
 const FLOAT32: WeightFormat = { kind: "float32" };
 
 /** Factors of the slots of a full batch. */
-function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: EngineSize): number {
+function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: ResolvedOptions): number {
   if (!adapters) return 0;
-  const { widths } = toLayerShapes(config);
-  let perRank = 0;
-  for (const { group } of listLayerGroups(config.layers)) {
-    const names = GROUPS[group];
-    const out = names.reduce((sum, name) => sum + widths[name].out, 0);
-    perRank += (names.length * widths[names[0]].in + out) * Float32Array.BYTES_PER_ELEMENT;
-  }
-  return Math.min(slotMemory, maxBatch * RANK * perRank);
+  const { bytesPerRank } = new AdapterSlots({ config, widths: groupWidths(config) });
+  return Math.min(slotMemory, maxBatch * RANK * bytesPerRank);
 }
 
-/** Bytes of the largest step: the rows between the layers, scores of one layer with its mask, logits of a full batch. */
-function stepBytes(
-  config: ModelConfig,
-  { maxLength, maxBatch }: Pick<EngineSize, "maxLength" | "maxBatch">,
-): number {
-  const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim, vocabularySize } = config;
-  const rows = Math.min(ROWS, maxLength);
-  // without windows masks do not depend on the query
-  const masks = config.window === undefined ? 0 : heads / keyValueHeads;
-  const elements =
-    rows * (2 * hiddenSize + 2 * (heads + keyValueHeads) * headDim + 3 * intermediateSize) +
-    (2 * heads + masks) * rows * Math.min(maxLength, 4 * ROWS) +
-    2 * maxBatch * vocabularySize;
-  return elements * Float32Array.BYTES_PER_ELEMENT;
-}
+type StepSize = Pick<ResolvedOptions, "maxLength" | "maxBatch" | "adapters" | "cacheDtype">;
 
-/** The memory of an engine whose cache takes `cacheMemory`. */
-function planEngine(
-  model: PlannedBase,
-  size: EngineSize,
-  { cacheMemory, expand, twice }: Omit<EngineMemory, "plan">,
-): MemoryPlan {
-  const formats = model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype });
-  const { computeDtype, packs } = size;
-  const { plain, packed } = engineBaseBytes(model.config, formats, { computeDtype, packs, expand, twice });
-  return memoryPlan({
-    base: plain + packed,
-    cache: cacheMemory,
-    slots: slotBytes(model.config, size),
-    steps: stepBytes(model.config, size),
-    runtime: RUNTIME + TOKENIZER_BYTES * model.config.vocabularySize,
-  });
-}
-
-/** Size of a live engine: its longest sequence, and the most that run side by side. */
-export interface LiveEngineSize {
-  readonly maxLength: number;
-  readonly maxBatch: number;
-  /** Format of each weight as the trainer holds it. */
-  readonly formats: ReadonlyMap<string, WeightFormat>;
+/**
+ * Bytes of the largest step by `prefillChunk`: the last part of the longest prompt, or one token of each sequence of a full batch.
+ * Products with packed matrices have the results of plain ones.
+ */
+function planSteps(config: ModelConfig, size: StepSize): (prefillChunk: number) => number {
+  const { maxLength, maxBatch } = size;
+  const values = weightLeaves(config);
+  const project = eachLinear(values, plainLinear);
+  const base: StepBase = {
+    config,
+    values,
+    widths: groupWidths(config),
+    project: (x, group, branches = []) =>
+      project(x, group).map((y, i) => (branches[i] ? add(y, branches[i]) : y)),
+    head: (x) => softCap(linear(x, headWeight(config, values)), config.logitSoftCap),
+  };
+  const outputs = generalStep.outputs(base, size);
+  const peak = (slots: number, tokens: number): number => {
+    const grouped = (config.heads / config.keyValueHeads) * tokens;
+    const cached = capacityFor(maxLength);
+    const sizes = new Map(Object.entries({ slots, tokens, grouped, cached, logits: slots, rank: RANK }));
+    // "cached + tokens", "rank · 2"
+    const product = (term: string): number =>
+      term.split(" · ").reduce((size, factor) => size * (sizes.get(factor) ?? Number(factor)), 1);
+    const dimensionSize = (name: string): number =>
+      name.split(" + ").reduce((size, term) => size + product(term), 0);
+    return programPeak(outputs, { dimensionSize }).workspace;
+  };
+  return (prefillChunk) => Math.max(peak(1, Math.min(prefillChunk, maxLength)), peak(maxBatch, 1));
 }
 
 /** What a live engine takes beside its trainer: keys and values, and weights that it expands or packs, with the largest step. */
 export function liveEngineBytes(
   config: ModelConfig,
-  { formats, ...size }: LiveEngineSize,
+  {
+    formats,
+    ...given
+  }: Pick<ResolvedOptions, "maxLength" | "maxBatch"> & {
+    readonly formats: ReadonlyMap<string, WeightFormat>;
+  },
 ): { readonly cache: number; readonly sampler: number } {
-  const { all } = cacheSizes({ config }, { ...size, cacheDtype: "float32" });
-  const shared = { computeDtype: "float32", expand: true, twice: false } as const;
+  const size = { ...given, cacheDtype: "float32", adapters: false } as const;
+  const shared = { computeDtype: "float32", device: DEFAULT_DEVICE, expand: true, twice: false } as const;
   const { packed } = engineBaseBytes(config, formats, shared);
   let expanded = 0;
   for (const [name, shape] of weightShapes(config))
     if (isExpandable(formats.get(name) ?? FLOAT32, true)) expanded += weightBytes(FLOAT32, shape);
-  return { cache: all, sampler: expanded + packed + stepBytes(config, size) + LIVE_PROGRAMS };
+  const steps = planSteps(config, size)(LONE_PREFILL_CHUNK);
+  return { cache: cacheSizes(config, size).all, sampler: expanded + packed + steps + LIVE_PROGRAMS };
 }
 
 /** Cache of the longest sequence, and of as many as run side by side. */
 function cacheSizes(
-  { config }: Pick<PlannedBase, "config">,
-  { maxLength, maxBatch, cacheDtype }: Pick<EngineSize, "maxLength" | "maxBatch" | "cacheDtype">,
+  config: ModelConfig,
+  { maxLength, maxBatch, cacheDtype }: Pick<ResolvedOptions, "maxLength" | "maxBatch" | "cacheDtype">,
 ) {
   const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype);
   return { one, all: maxBatch * one };
@@ -194,22 +193,36 @@ function cacheSizes(
 export const defaultCacheMemory = (...engine: Parameters<typeof cacheSizes>): number =>
   Math.min(CACHE_MEMORY, cacheSizes(...engine).all);
 
-/** An engine that has room: a cache without a size of its own gets what is left, one sequence at least. */
-function fitEngine(model: PlannedBase, size: EngineSize, free: FreeMemory): EngineMemory | undefined {
-  const { one, all } = cacheSizes(model, size);
+/** The fastest engine that has room, whose cache gets what is left where it has no size of its own, or else the smallest. */
+function planEngine(model: PlannedBase, size: ResolvedOptions, free: FreeMemory): EngineMemory {
+  const { config } = model;
+  const { one, all } = cacheSizes(config, size);
   const given = size.cacheMemory;
   const least = Math.min(all, given ?? one);
+  const formats = model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype });
+  const stepsOf = planSteps(config, size);
+  const planWay = (way: Way): MemoryPlan => {
+    const base = engineBaseBytes(config, formats, { ...size, ...way });
+    return memoryPlan({
+      base: base.plain + base.packed,
+      cache: least,
+      slots: slotBytes(config, size),
+      steps: stepsOf(way.lonePrefillChunk),
+      runtime: RUNTIME + TOKENIZER_BYTES * config.vocabularySize,
+    });
+  };
   const drafts = size.draftTokens > 0 && size.computeDtype === "int8" ? [true, false] : [false];
-  const choices = [true, false].flatMap((expand) => drafts.map((twice) => ({ expand, twice })));
-  for (const choice of choices) {
-    const smallest = planEngine(model, size, { cacheMemory: least, ...choice });
-    if (!fitsMemory(smallest, free)) continue;
-    const left = CACHE_SHARE * (free.bytes + free.resident - smallest.bytes);
-    const cacheMemory = given ?? Math.max(least, Math.min(defaultCacheMemory(model, size), least + left));
-    const plan = planEngine(model, size, { cacheMemory: Math.min(all, cacheMemory), ...choice });
-    return { plan, cacheMemory, ...choice };
-  }
-  return undefined;
+  const ways = [true, false].flatMap((expand) =>
+    drafts.flatMap((twice) =>
+      [LONE_PREFILL_CHUNK, PREFILL_CHUNK].map((lonePrefillChunk) => ({ expand, twice, lonePrefillChunk })),
+    ),
+  );
+  const { plan, ...way } = chooseWay<Way>(ways, planWay, free);
+  if (!fitsMemory(plan, free)) return { plan, cacheMemory: least, ...way };
+  const left = CACHE_SHARE * (usableMemory(free) - plan.bytes);
+  const cacheMemory = given ?? Math.max(least, Math.min(defaultCacheMemory(config, size), least + left));
+  const parts = Object.fromEntries(plan.parts.map(({ name, bytes }) => [name, bytes]));
+  return { plan: memoryPlan({ ...parts, cache: Math.min(all, cacheMemory) }), cacheMemory, ...way };
 }
 
 /**
@@ -217,33 +230,23 @@ function fitEngine(model: PlannedBase, size: EngineSize, free: FreeMemory): Engi
  *
  * @throws MosError "memory" with the parts of the plan and the settings that would fit.
  */
-export function requireEngineMemory(model: PlannedBase, size: EngineSize, free: FreeMemory): EngineMemory {
-  const found = fitEngine(model, size, free);
-  if (found !== undefined) return found;
-  const { one, all } = cacheSizes(model, size);
-  const cacheMemory = Math.min(all, size.cacheMemory ?? one);
-  const smallest = { cacheMemory, expand: false, twice: false };
-  const plan = planEngine(model, size, smallest);
-  const remedies = (): readonly string[] => engineRemedies(model, size, free);
-  assertMemory(plan, { what: `an engine of ${model.name}`, free, remedies });
-  return { plan, ...smallest };
-}
-
-/** Settings that fit: a smaller base, a smaller cache, shorter sequences, or the first of these together. */
-function engineRemedies(model: PlannedBase, size: EngineSize, free: FreeMemory): readonly string[] {
+export function requireEngineMemory(
+  model: PlannedBase,
+  size: ResolvedOptions,
+  free: FreeMemory,
+): EngineMemory {
+  const found = planEngine(model, size, free);
   const lengths = [4, 16].map((share) => Math.floor(size.maxLength / share)).filter((length) => length >= 64);
-  const changes: readonly (readonly [string, Partial<EngineSize>])[] = [
-    ["--base-dtype int4", { baseDtype: "int4" }],
-    ["--cache-dtype float16", { cacheDtype: "float16" }],
-    ...(size.cacheMemory === undefined ? [] : [["no --cache-memory", { cacheMemory: undefined }] as const]),
-    ...lengths.map((maxLength) => [`--max-length ${maxLength}`, { maxLength }] as const),
-  ];
-  const together: typeof changes = lengths.map((maxLength) => [
-    `--base-dtype int4 --cache-dtype float16 --max-length ${maxLength}`,
-    { baseDtype: "int4", cacheDtype: "float16", maxLength },
-  ]);
-  const fitting = (some: typeof changes): readonly string[] =>
-    some.flatMap(([text, change]) => remedyText(text, fitEngine(model, { ...size, ...change }, free)?.plan));
-  const alone = fitting(changes);
-  return (alone.length > 0 ? alone : fitting(together)).slice(0, 2);
+  assertMemory<Partial<ResolvedOptions>>(found.plan, {
+    what: `an engine of ${model.name}`,
+    free,
+    changes: [
+      size.cacheMemory === undefined ? [] : [{ cacheMemory: undefined }],
+      [{ baseDtype: "int4" }],
+      [{ cacheDtype: "float16" }],
+      lengths.map((maxLength) => ({ maxLength })),
+    ],
+    planOf: (change) => planEngine(model, { ...size, ...change }, free).plan,
+  });
+  return found;
 }

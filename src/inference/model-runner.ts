@@ -240,9 +240,14 @@ export interface ModelRunnerOptions {
   readonly session?: SessionOptions;
 }
 
+/** The part of a base that a step's graph is made of. */
+export interface StepBase extends Pick<BaseWeights, "config" | "widths" | "project" | "head"> {
+  readonly values: ReadonlyMap<string, Value>;
+}
+
 /** A program of a step: its outputs are `logits` [T, V], of the general one `hidden` [T, C], and `new_keys_values`, of all layers the rotated keys, then the values. */
 interface StepGraph {
-  readonly outputs: (base: BaseWeights, options: ModelRunnerOptions) => Readonly<Record<string, Value>>;
+  readonly outputs: (base: StepBase, options: ModelRunnerOptions) => Readonly<Record<string, Value>>;
   /** The axis of the slots in the factors of adapters. */
   readonly slotAxis: 0 | 1;
   /** All that changes with each step, of a graph for sequences up to `maxLength`; cache, slots and weights are bound. */
@@ -352,7 +357,7 @@ function gridFeeds({ from, count, tokens, allLogits = false }: Step, { lengths }
  */
 const withSlots =
   (
-    base: BaseWeights,
+    base: StepBase,
     {
       adapters = true,
       isSteady = false,

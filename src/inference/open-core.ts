@@ -1,13 +1,12 @@
 // From a model to a core on this thread. engine-worker.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter, MERGE_LIMIT } from "#adapters";
-import { errorText, type FreeMemory, freeMemory, type MemoryPlan, MosError } from "#core";
-import { weightBytes } from "#files";
-import { DEFAULT_DEVICE, type Device, supports } from "#graph";
+import { errorText, type FreeMemory, freeMemory, MosError, parseSettings } from "#core";
+import { type WeightFormat, weightBytes } from "#files";
+import { DEFAULT_DEVICE, supports } from "#graph";
 import {
   type BaseDtype,
   baseFormats,
   baseFromFiles,
-  type ComputeDtype,
   defaultComputeDtype,
   type LoadedModel,
   loadModelText,
@@ -17,6 +16,7 @@ import {
   openModel,
   readWeights,
   steadyPositions,
+  storageFormats,
   toLayerShapes,
   type Weight,
   weightShapes,
@@ -27,18 +27,17 @@ import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./bas
 import { usableDraftTokens } from "./drafts.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
-  type CheckedOptions,
   type CoreOptions,
-  checkOptions,
+  engineSettings,
   type ModelWithText,
   type OpenProgress,
   type ResolvedOptions,
 } from "./engine-options.ts";
-import { AS_KEPT, defaultCacheMemory, requireEngineMemory } from "./memory.ts";
+import { AS_KEPT, defaultCacheMemory, type EngineMemory, requireEngineMemory } from "./memory.ts";
 import { createModelRunner } from "./model-runner.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { AdmissionLimits } from "./requests.ts";
-import type { PrefillLimits } from "./scheduler.ts";
+import { prefillLimits } from "./scheduler.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
@@ -52,7 +51,7 @@ export interface OpenedCore {
 }
 
 /** Callbacks for opening, and limits that tests lower. */
-interface OpenCoreOptions {
+interface OpenCalls {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal?: AbortSignal | undefined;
   /** Memory available to the engine ("what the machine and its limits leave"). */
@@ -63,13 +62,6 @@ interface OpenCoreOptions {
   readonly minCacheBytes?: number;
 }
 
-/** Prompt tokens between two tokens of the slots that decode. */
-const PREFILL_CHUNK = 128;
-/** Prompt tokens at a time when no slot decodes. */
-const LONE_PREFILL_CHUNK = 512;
-/** Logits of prompt tokens that exist at a time, at most: 64 MiB, and twice while they are copied. */
-const SCORING_LOGITS = 2 ** 24;
-
 /**
  * Opens a core whose steps block the thread that calls this.
  *
@@ -77,22 +69,16 @@ const SCORING_LOGITS = 2 ** 24;
  * `bad_adapter` for a merged adapter that is broken or belongs to another base, `memory` where it has no room, `cancelled`.
  */
 export async function openCore(
-  {
-    model: given,
-    adapters: source,
-    mergedAdapter,
-    device = DEFAULT_DEVICE,
-    ...rest
-  }: CoreOptions<string | ModelWithText>,
-  options: OpenCoreOptions,
+  options: CoreOptions<string | ModelWithText>,
+  calls: OpenCalls,
 ): Promise<OpenedCore> {
-  const { onProgress, signal, mergeLimit = MERGE_LIMIT } = options;
-  const checked = checkOptions(rest, source !== undefined || mergedAdapter !== undefined);
-  const opened = await openWeights(given, checked, { ...options, device });
-  const { tokenizer, maxLength, cacheMemory, plan, computeDtype, twice, ...facts } = opened;
+  const { onProgress, signal, mergeLimit = MERGE_LIMIT } = calls;
+  const { adapters: source, mergedAdapter } = options;
+  const opened = await openWeights(options, calls);
   await using base = opened.weights;
-  const { config, fingerprint, identity } = facts;
-  const { baseDtype, cacheDtype, maxBatch, maxWaiting, slotMemory, threads } = checked;
+  const { config, fingerprint, identity, tokenizer, maxLength, lonePrefillChunk } = opened;
+  const { maxBatch, maxWaiting, cacheMemory, slotMemory } = opened;
+  const { vocabularySize } = config;
   const shapes = toLayerShapes(config);
   const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
   const merged =
@@ -101,7 +87,7 @@ export async function openCore(
       : mergedAdapter;
   // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead; and
   // into quantised weights nothing can be merged without rounding it
-  const isCopied = typeof given !== "string";
+  const isCopied = typeof options.model !== "string";
   const usesSlot =
     merged !== undefined &&
     (!base.canMerge || (source === undefined && isCopied && linearParameters(config) > mergeLimit));
@@ -109,31 +95,31 @@ export async function openCore(
     ...marks,
     source: source ?? {},
     signal,
-    limitBytes: source === undefined ? 0 : checked.adapterMemory,
-    maxRank: checked.maxAdapterRank,
-    dtype: checked.adapterDtype,
+    limitBytes: source === undefined ? 0 : opened.adapterMemory,
+    maxRank: opened.maxAdapterRank,
+    dtype: opened.adapterDtype,
     now: () => performance.now(),
   });
   const registered = adapters.list();
   onProgress({ type: "adapters", done: registered.length, total: registered.length });
   try {
-    const session = { device, threads };
+    const session = { device: opened.device, threads: opened.threads };
     if (merged !== undefined && !usesSlot) await mergeAdapter(base, await expandFactors(merged), session);
     onProgress({ type: "compile", done: 0, total: 1 });
-    const slots = { adapters: source !== undefined || usesSlot };
-    const runner = await createModelRunner(base, { ...slots, maxLength, cacheDtype, session, twice });
+    const used = { ...opened, adapters: source !== undefined || usesSlot };
+    const runner = await createModelRunner(base, { ...used, session });
     onProgress({ type: "compile", done: 1, total: 1 });
     const model: EngineModel = {
-      vocabularySize: config.vocabularySize,
+      vocabularySize,
       hiddenSize: config.hiddenSize,
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...config.eosTokens])],
       fingerprint,
       identity,
       tokens: marks.tokens,
-      baseDtype,
-      computeDtype,
-      plan,
+      baseDtype: opened.baseDtype,
+      computeDtype: opened.computeDtype,
+      plan: opened.plan,
     };
     const core = new LocalCore({
       runner,
@@ -141,9 +127,9 @@ export async function openCore(
       tokenizer,
       endTokens: model.endTokens,
       defaultAdapter: usesSlot ? permanentLease(merged) : undefined,
-      limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(config.vocabularySize) },
+      limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(vocabularySize, lonePrefillChunk) },
       now: () => performance.now(),
-      draftTokens: await usableDraftTokens(runner, { ...checked, ...slots, maxLength }),
+      draftTokens: await usableDraftTokens(runner, used),
     });
     const limits = { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition };
     return { core, model, limits, adapters: registered, refused: adapters.refused() };
@@ -152,12 +138,6 @@ export async function openCore(
     throw cause;
   }
 }
-
-export const prefillLimits = (vocabularySize: number): PrefillLimits => ({
-  prefillChunk: PREFILL_CHUNK,
-  lonePrefillChunk: LONE_PREFILL_CHUNK,
-  scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
-});
 
 function linearParameters(config: ModelConfig): number {
   const { layers, widths } = toLayerShapes(config);
@@ -175,16 +155,14 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
 
 const MAX_LENGTH = 4096;
 
-interface OpenedWeights extends Pick<LoadedModel, "config" | "fingerprint" | "identity"> {
+/** A base as its engine holds it; of a loaded model, memory is not planned. */
+interface OpenedWeights
+  extends ResolvedOptions,
+    Partial<Omit<EngineMemory, "cacheMemory">>,
+    Pick<LoadedModel, "config" | "fingerprint" | "identity"> {
   readonly weights: BaseWeights;
   readonly tokenizer: LoadedText["tokenizer"];
-  /** The longest sequence. */
-  readonly maxLength: number;
   readonly cacheMemory: number;
-  readonly computeDtype: ComputeDtype;
-  /** A large base has room for a second program. */
-  readonly twice?: boolean;
-  readonly plan?: MemoryPlan;
 }
 
 /**
@@ -192,60 +170,52 @@ interface OpenedWeights extends Pick<LoadedModel, "config" | "fingerprint" | "id
  * no room is refused before that. A loaded model has its room already.
  */
 export async function openWeights(
-  given: string | ModelWithText,
-  checked: CheckedOptions,
-  { device, ...options }: OpenCoreOptions & Pick<CoreOptions, "device">,
+  {
+    model: given,
+    adapters,
+    mergedAdapter,
+    cacheFolder,
+    device = DEFAULT_DEVICE,
+    ...settings
+  }: CoreOptions<string | ModelWithText>,
+  calls: OpenCalls,
 ): Promise<OpenedWeights> {
-  const longest = (config: ModelConfig): number =>
-    Math.min(checked.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
+  const parsed = parseSettings(engineSettings, settings);
+  const resolve = (config: ModelConfig, formats: Iterable<readonly [string, WeightFormat]>) => ({
+    ...parsed,
+    computeDtype: parsed.computeDtype ?? defaultComputeDtype(formats, device),
+    maxLength: Math.min(
+      parsed.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)),
+      config.maxPositions,
+    ),
+    device,
+    adapters: adapters !== undefined || mergedAdapter !== undefined,
+    cacheFolder,
+  });
   if (typeof given !== "string") {
     const { config, fingerprint, identity, weights: plain } = given.model;
-    const formats = [...plain].map(([name, { format }]) => [name, format] as const);
-    const maxLength = longest(config);
-    const {
-      computeDtype = defaultComputeDtype(formats, device),
-      cacheMemory = defaultCacheMemory({ config }, { ...checked, maxLength }),
-    } = checked;
-    const weights = await prepareWeights(config, plain, { computeDtype, device });
+    const options = resolve(config, storageFormats(plain));
+    const { cacheMemory = defaultCacheMemory(config, options) } = options;
+    const weights = await prepareWeights(config, plain, options);
     const { tokenizer } = given.text;
-    return {
-      config,
-      fingerprint,
-      identity,
-      weights,
-      tokenizer,
-      maxLength,
-      cacheMemory,
-      computeDtype,
-    };
+    return { ...options, config, fingerprint, identity, weights, tokenizer, cacheMemory };
   }
   await using files = await openModel(given);
   const { config } = files;
-  const maxLength = longest(config);
-  const free = options.free ?? (await freeMemory());
-  const formats = baseFormats(files, { ...AS_KEPT, baseDtype: checked.baseDtype });
-  const { computeDtype = defaultComputeDtype(formats, device) } = checked;
-  const settings = { ...checked, computeDtype };
-  const size = { ...settings, maxLength, packs: supports(device ?? DEFAULT_DEVICE, "blockProduct") };
-  const { expand, ...memory } = requireEngineMemory(baseFromFiles(files), size, free);
+  const options = resolve(config, baseFormats(files, { ...AS_KEPT, baseDtype: parsed.baseDtype }));
+  const memory = requireEngineMemory(baseFromFiles(files), options, calls.free ?? (await freeMemory()));
   const { tokenizer } = await loadModelText(files.source);
-  const base = await loadBase(files, { ...options, settings, expand, device });
-  return { config, ...base, ...memory, tokenizer, maxLength, computeDtype };
+  const base = await loadBase(files, { ...calls, ...options, expand: memory.expand });
+  return { ...options, ...memory, ...base, config, tokenizer };
 }
 
-interface BaseOptions extends OpenCoreOptions {
-  readonly settings: ResolvedOptions;
-  /** Keeps weights as float32 that can be expanded. */
-  readonly expand: boolean;
-  readonly device: Device | undefined;
-}
+type LoadOptions = ResolvedOptions & OpenCalls & Pick<EngineMemory, "expand">;
 
 type HashedBase = ModelHashes & Pick<OpenedWeights, "weights">;
 
 /** The weights from the cache; or else they are read, packed, and cached. */
-async function loadBase(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
-  const { settings, expand, device, onProgress } = options;
-  const { baseDtype, computeDtype } = settings;
+async function loadBase(files: ModelFiles, options: LoadOptions): Promise<HashedBase> {
+  const { baseDtype, onProgress } = options;
   const note = (text: string): void => onProgress({ type: "note", text });
   const cache = await chooseCache(files, options);
   const cached = await cache?.open();
@@ -253,7 +223,7 @@ async function loadBase(files: ModelFiles, options: BaseOptions): Promise<Hashed
     const { hashes, store } = cached;
     try {
       const outlines = outlineWeights(files, baseDtype);
-      const weights = await prepareWeights(files.config, outlines, { computeDtype, expand, device, store });
+      const weights = await prepareWeights(files.config, outlines, { ...options, store });
       onProgress({ type: "model", done: 1, total: 1 });
       return { ...hashes, weights };
     } catch (cause) {
@@ -275,11 +245,8 @@ async function loadBase(files: ModelFiles, options: BaseOptions): Promise<Hashed
   }
 }
 
-async function readBase(
-  files: ModelFiles,
-  { settings: { baseDtype, computeDtype }, expand, device, signal, onProgress }: BaseOptions,
-  store?: PackedStore,
-): Promise<HashedBase> {
+async function readBase(files: ModelFiles, options: LoadOptions, store?: PackedStore): Promise<HashedBase> {
+  const { baseDtype, signal, onProgress } = options;
   let hashes: ModelHashes | undefined;
   async function* read(): AsyncGenerator<readonly [string, Weight], void> {
     hashes = yield* readWeights(files, {
@@ -289,7 +256,7 @@ async function readBase(
       onProgress: ({ doneBytes: done, totalBytes: total }) => onProgress({ type: "model", done, total }),
     });
   }
-  const weights = await prepareWeights(files.config, read(), { computeDtype, expand, device, store });
+  const weights = await prepareWeights(files.config, read(), { ...options, store });
   if (hashes === undefined) throw new MosError("bad_config", "the weights were not read completely");
   return { ...hashes, weights };
 }
@@ -304,13 +271,10 @@ function outlineWeights(files: ModelFiles, baseDtype: BaseDtype): readonly (read
 }
 
 /** The cache of a base that is quantised here, all of whose matrices are packed. */
-async function chooseCache(
-  files: ModelFiles,
-  { settings, minCacheBytes = MIN_CACHE_BYTES, device = DEFAULT_DEVICE, onProgress }: BaseOptions,
-): Promise<WeightCache | undefined> {
-  const { baseDtype, computeDtype, cacheFolder } = settings;
-  if (!supports(device, "blockProduct")) return undefined;
-  if (!settings.weightCache || baseDtype === "stored" || baseDtype === "float32") return undefined;
+async function chooseCache(files: ModelFiles, options: LoadOptions): Promise<WeightCache | undefined> {
+  const { baseDtype, computeDtype, cacheFolder, minCacheBytes = MIN_CACHE_BYTES, onProgress } = options;
+  if (!supports(options.device, "blockProduct")) return undefined;
+  if (!options.weightCache || baseDtype === "stored" || baseDtype === "float32") return undefined;
   const { tiedHead } = files.config;
   let bytes = 0;
   const outlines = outlineWeights(files, baseDtype);

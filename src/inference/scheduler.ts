@@ -38,6 +38,23 @@ export interface PrefillLimits {
   readonly scoringChunk: number;
 }
 
+/** Prompt tokens between two tokens of the slots that decode. */
+export const PREFILL_CHUNK = 128;
+/** Prompt tokens at a time when no slot decodes, where memory has room for them. */
+export const LONE_PREFILL_CHUNK = 512;
+/** Logits of prompt tokens that exist at a time, at most: 64 MiB, and twice while they are copied. */
+const SCORING_LOGITS = 2 ** 24;
+
+/** The limits of an engine whose model has so many tokens. */
+export const prefillLimits = (
+  vocabularySize: number,
+  lonePrefillChunk = LONE_PREFILL_CHUNK,
+): PrefillLimits => ({
+  prefillChunk: PREFILL_CHUNK,
+  lonePrefillChunk,
+  scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
+});
+
 /** Prefills prompts in the order of their arrival, in chunks, and decodes every slot whose prompt is done. */
 export function planStep(
   slots: readonly SlotState[],

@@ -199,7 +199,7 @@ export class AdapterSlots {
   /** Counts the times that the arrays were replaced. */
   version = 0;
 
-  constructor({ config, widths }: BaseWeights) {
+  constructor({ config, widths }: Pick<BaseWeights, "config" | "widths">) {
     this.#groups = listLayerGroups(config.layers).map((layerGroup) => ({
       layerGroup,
       widths: widths[layerGroup.group],

@@ -1,14 +1,6 @@
 // Memory plan of a training run: its parts, the choices that make it fit, and the refusal if it does not.
 import { type AdapterConfig, blankAdapter } from "#adapters";
-import {
-  assertMemory,
-  type FreeMemory,
-  fitsMemory,
-  type MemoryPlan,
-  MosError,
-  memoryPlan,
-  remedyText,
-} from "#core";
+import { assertMemory, chooseWay, type FreeMemory, fitsMemory, type MemoryPlan, memoryPlan } from "#core";
 import type { WeightFormat } from "#files";
 import { type Device, leaf, type ProgramPeak, programPeak } from "#graph";
 import { liveEngineBytes } from "#inference";
@@ -26,7 +18,13 @@ import { rowsAtOnce } from "./micro-batches.ts";
 import type { Objective } from "./objectives/objective.ts";
 import { plainTraining } from "./objectives/sft.ts";
 import type { ResolvedSettings } from "./settings.ts";
-import { type Pass, passOutputs, type Rematerialise, type StepShape, targetLogprobs } from "./step-graph.ts";
+import {
+  type PassOptions,
+  passOutputs,
+  type Rematerialise,
+  type StepShape,
+  targetLogprobs,
+} from "./step-graph.ts";
 import { type PlannedModel, plannedModel } from "./trainable.ts";
 
 /** Settings that determine a run's memory. */
@@ -120,32 +118,15 @@ export function planMemory(
   const full = { shape: { rows, length: size.maxLength }, validationShape: undefined };
   const shapes = size.batchShapes?.(size) ?? full;
   const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
-  const { evaluates, sampler, objective = plainTraining } = size;
-  let least: RunMemory | undefined;
-  const candidates = listCandidates(base, size);
-  const planCandidate = (candidate: (typeof candidates)[number]): MemoryPlan => {
-    const formats = base.formsOf({ ...size, ...candidate });
+  const planWay = (way: Omit<RunMemory, "plan">): MemoryPlan => {
+    const formats = base.formsOf({ ...size, ...way });
     const alone = memoryPlan({ base: baseBytes(config, formats) });
     // the rest takes a second to plan, and changes nothing
     if (free !== undefined && !fitsMemory(alone, free)) return { ...alone, isPartial: true };
-    const options = {
-      formats,
-      ...shapes,
-      gradientAccumulationSteps,
-      objective,
-      // the reference is measured as an evaluation is
-      evaluates: evaluates || objective.usesReference,
-      rematerialise: candidate.rematerialise,
-      sampler,
-    };
-    return trainingMemory(plannedModel(config, formats, adapter), options);
+    const batches = { ...shapes, gradientAccumulationSteps, rematerialise: way.rematerialise };
+    return trainingMemory(plannedModel(config, formats, adapter), { ...size, ...batches, formats });
   };
-  for (const candidate of candidates) {
-    const found = { ...candidate, plan: planCandidate(candidate) };
-    if (free === undefined || fitsMemory(found.plan, free)) return found;
-    if (least === undefined || found.plan.bytes < least.plan.bytes) least = found;
-  }
-  return least as RunMemory;
+  return chooseWay(listCandidates(base, size), planWay, free);
 }
 
 /**
@@ -179,75 +160,15 @@ export function requireRunMemory(
   size: RunSize & { readonly free: FreeMemory },
 ): RunMemory {
   const found = planMemory(base, adapter, size);
-  const fits = (change: Partial<RunSize>): MemoryPlan | undefined => {
-    const { plan } = planMemory(base, adapter, { ...size, ...change });
-    return fitsMemory(plan, size.free) ? plan : undefined;
-  };
+  const { free, baseDtype } = size;
+  const smallerBase: readonly Partial<RunSize>[] = baseDtype === "int4" ? [] : [{ baseDtype: "int4" }];
   assertMemory(found.plan, {
     what: `training ${base.name}`,
-    free: size.free,
-    remedies: () =>
-      runRemedies(size, {
-        fits,
-        smallerBase: findSmallerBase(base, size),
-        isBaseTooLarge: found.plan.isPartial === true,
-      }),
+    free,
+    changes: [smallerBase, smallerBatches(size), shorterRows(size)],
+    planOf: (change) => planMemory(base, adapter, { ...size, ...change }).plan,
   });
   return found;
-}
-
-/** A base in 4 bits, where it is not in 4 bits already and can be kept so. */
-function findSmallerBase(base: PlannedBase, size: RunSize): Partial<RunSize> | undefined {
-  if (size.baseDtype === "int4") return undefined;
-  const smaller: Partial<RunSize> = { baseDtype: "int4" };
-  try {
-    const { computeDtype = "float32" } = size;
-    base.formsOf({ baseDtype: "int4", computeDtype, transposedCodes: false });
-    return smaller;
-  } catch (error) {
-    if (error instanceof MosError && error.code === "unsupported") return undefined;
-    throw error;
-  }
-}
-
-interface Search {
-  readonly fits: (change: Partial<RunSize>) => MemoryPlan | undefined;
-  /** Undefined where there is none. */
-  readonly smallerBase: Partial<RunSize> | undefined;
-  readonly isBaseTooLarge: boolean;
-}
-
-/** Settings that fit: a smaller base, smaller batches, shorter rows, or all of them. */
-function runRemedies(size: RunSize, { fits, smallerBase, isBaseTooLarge }: Search): readonly string[] {
-  const trySettings = (change: Partial<RunSize>): readonly string[] => {
-    return remedyText(optionsText(change), fits(change));
-  };
-  const found = [
-    ...(smallerBase === undefined ? [] : trySettings(smallerBase)),
-    ...(isBaseTooLarge
-      ? []
-      : [
-          ...firstFitting(smallerBatches(size), trySettings),
-          ...firstFitting(shorterRows(size), trySettings),
-        ]),
-  ];
-  if (found.length > 0) return found;
-  const [smallest = {}] = smallerBatches(size).slice(-1);
-  return firstFitting(
-    [{}, ...shorterRows(size)].map((change) => ({ ...smallerBase, ...smallest, ...change })),
-    trySettings,
-  );
-}
-
-function firstFitting<T>(
-  changes: readonly T[],
-  trySettings: (change: T) => readonly string[],
-): readonly string[] {
-  for (const change of changes) {
-    const text = trySettings(change);
-    if (text.length > 0) return text;
-  }
-  return [];
 }
 
 /** Half the rows at a time and twice the batches of an update, which computes the same. */
@@ -269,41 +190,8 @@ function shorterRows({ maxLength }: RunSize): readonly Partial<RunSize>[] {
   return changes;
 }
 
-const OPTIONS = {
-  baseDtype: "--base-dtype",
-  batchSize: "--batch-size",
-  gradientAccumulationSteps: "--gradient-accumulation-steps",
-  maxLength: "--max-length",
-} as const;
-
-const optionsText = (change: Partial<RunSize>): string =>
-  Object.entries(OPTIONS)
-    .flatMap(([name, option]) => {
-      const value = change[name as keyof typeof OPTIONS];
-      return value === undefined ? [] : [`${option} ${value}`];
-    })
-    .join(" ");
-
 // The memory of one candidate: the bytes of the base by their formats, and what the runtime will hold for its programs,
 // which are built here as they will be compiled.
-
-/** Settings that determine the memory of a run. */
-export interface TrainingMemoryOptions {
-  /** Format of each weight, by name; float32 by default. */
-  readonly formats: ReadonlyMap<string, WeightFormat>;
-  /** The largest batch. */
-  readonly shape: PlannedShape;
-  readonly rematerialise: Rematerialise;
-  readonly objective?: Objective;
-  /** Batches whose gradients are summed; 1. */
-  readonly gradientAccumulationSteps?: number;
-  /** Measures the loss on validation examples, by a program of its own; false. */
-  readonly evaluates?: boolean;
-  /** The largest batch of these; as of those that are trained on. */
-  readonly validationShape?: PlannedShape | undefined;
-  /** Samples answers; it does not by default. */
-  readonly sampler?: SamplerSize | undefined;
-}
 
 // Measured: what the process has beside tensors.
 /** Node, its code, ONNX Runtime, and its threads. */
@@ -311,27 +199,31 @@ const PROCESS = 170e6;
 /** A compiled program, for each of its nodes. */
 const NODE = 7500;
 
-/**
- * The memory of a run at its peak: with full batches in which every token is a target. Nothing is read or compiled.
- *
- * @example
- * trainingMemory(model, { formats, shape: { rows: 4, length: 512 }, rematerialise: "none" }).bytes;
- */
-export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
-  const { formats, shape, rematerialise, gradientAccumulationSteps = 1, evaluates = false } = options;
-  const { validationShape = shape, objective = plainTraining, sampler } = options;
+/** A run, and how its base is kept. */
+interface PlannedRun
+  extends RunShapes,
+    Pick<RunSize, "gradientAccumulationSteps" | "objective" | "evaluates" | "sampler">,
+    Pick<RunMemory, "rematerialise"> {
+  readonly formats: ReadonlyMap<string, WeightFormat>;
+}
+
+/** The memory of a run at its peak: with full batches in which every token is a target. Nothing is read or compiled. */
+function trainingMemory(model: PlannedModel, run: PlannedRun): MemoryPlan {
+  const { formats, shape, rematerialise, sampler, objective = plainTraining } = run;
   const { config, parameters } = model;
   const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const masks = 4 * model.maskBufferLength(shape);
   const step = stepPeak(model, { shape, pass: "training", rematerialise, objective });
-  const evaluation = evaluates
-    ? stepPeak(model, { shape: validationShape, pass: "loss", rematerialise: "none", objective })
-    : { workspace: 0, constants: 0, results: 0, nodes: 0 };
+  const { validationShape = shape } = run;
+  const evaluation =
+    run.evaluates || objective.usesReference // which is measured as an evaluation is
+      ? stepPeak(model, { shape: validationShape, pass: "loss", rematerialise: "none", objective })
+      : { workspace: 0, constants: 0, nodes: 0 };
   return memoryPlan({
     base: baseBytes(config, formats),
     adapter: trained,
     // two moments; gradients of a batch, their sum, and those of the batch before until they are collected
-    optimiser: 2 * trained + (gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
+    optimiser: 2 * trained + (run.gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
     activations: step.workspace + 2 * masks,
     evaluation: evaluation.workspace,
     ...(sampler === undefined ? {} : liveEngineBytes(config, { ...sampler, formats })),
@@ -343,14 +235,15 @@ export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptio
   });
 }
 
-interface StepOptions {
-  readonly shape: PlannedShape;
-  readonly pass: Pass;
-  readonly rematerialise: Rematerialise;
-  readonly objective: Objective;
-}
-
-function stepPeak(model: PlannedModel, { shape, pass, rematerialise, objective }: StepOptions): ProgramPeak {
+function stepPeak(
+  model: PlannedModel,
+  {
+    shape,
+    pass,
+    rematerialise,
+    objective,
+  }: Pick<RunShapes, "shape"> & Pick<RunMemory, "rematerialise"> & Omit<PassOptions, "trainable">,
+): ProgramPeak {
   const training = pass === "training";
   const masks = training ? model.maskBufferLength(shape) : 0;
   const logprobs = targetLogprobs(model.config, {

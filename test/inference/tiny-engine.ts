@@ -3,7 +3,7 @@ import { type ExpandedFactors, expandFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import {
   bytesPerPosition,
-  type CoreLimits,
+  type CoreParts,
   createModelRunner,
   type Engine,
   EngineClient,
@@ -59,9 +59,7 @@ export async function randomFactors(
   return expandFactors(randomAdapter({ seed, ...settings }, toLayerShapes(config), numbers));
 }
 
-interface Limits extends CoreLimits {
-  readonly maxWaiting: number;
-}
+type Limits = CoreParts["limits"] & { readonly maxWaiting: number };
 
 export const LIMITS: Limits = {
   maxBatch: 4,

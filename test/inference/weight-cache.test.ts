@@ -22,7 +22,6 @@ import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { createModelRunner } from "#inference";
 import type { BaseDtype, ComputeDtype } from "#models";
 import { thisWriter } from "#platform";
-import { checkOptions } from "../../src/inference/engine-options.ts";
 import { openWeights } from "../../src/inference/open-core.ts";
 import { replaceBuiltin } from "../replace-builtin.ts";
 
@@ -86,12 +85,15 @@ async function openNoted({
 }: StartOptions = {}) {
   const notes: string[] = [];
   const settings = { baseDtype, computeDtype, maxLength: 64, weightCache: keep, cacheFolder: fallback };
-  const opened = await openWeights(path, checkOptions(settings, false), {
-    minCacheBytes: from,
-    onProgress: (progress) => {
-      if (progress.type === "note") notes.push(progress.text);
+  const opened = await openWeights(
+    { model: path, ...settings },
+    {
+      minCacheBytes: from,
+      onProgress: (progress) => {
+        if (progress.type === "note") notes.push(progress.text);
+      },
     },
-  });
+  );
   return { opened, notes };
 }
 
