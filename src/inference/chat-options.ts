@@ -1,6 +1,7 @@
 // What a chat asks of its answer, as programs write it: schemas of zod and of libraries like it become JSON Schema.
 import { z } from "zod";
-import { errorText, MosError, type OptionKinds, parseWith } from "#core";
+
+import { errorText, type OptionKinds, parseWith } from "#core";
 import {
   customFields,
   findRepeatedTool,
@@ -12,7 +13,8 @@ import {
   toCustomTool,
   toFunctionTool,
 } from "#text";
-import { requestKinds } from "./requests.ts";
+import { invalid, requestKinds } from "./requests.ts";
+
 import type { ChatRequest, StandardJsonSchema } from "./types.ts";
 
 /** Kinds of a chat's options. */
@@ -33,8 +35,6 @@ interface ResolvedChatOptions {
 }
 
 type Given = Pick<ChatRequest, "tools" | "toolChoice" | "parallelToolCalls" | "responseFormat" | "grammar">;
-
-const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 const toolList = z.array(
   z.discriminatedUnion("type", [

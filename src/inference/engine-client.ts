@@ -11,6 +11,7 @@ import { ClientGrammars } from "./client-grammars.ts";
 import { unitVector } from "./embedding.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { NO_DEFAULTS } from "./engine-options.ts";
+import type { OpenedCore } from "./open-core.ts";
 import { type AdmissionLimits, checkCount, fullRequest, invalid } from "./requests.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import type {
@@ -29,18 +30,10 @@ import type {
 } from "./types.ts";
 
 /** Parts of an engine. */
-interface EngineParts {
-  /** Disposed with the engine. */
-  readonly core: EngineCore;
-  readonly model: EngineModel;
+interface EngineParts extends Omit<OpenedCore, "refused">, Partial<Pick<OpenedCore, "refused">> {
   readonly text: LoadedText;
   /** Defaults of requests; greedy, with at most 256 tokens. */
   readonly defaults?: AnswerDefaults;
-  readonly limits: AdmissionLimits;
-  /** Those that are registered now. */
-  readonly adapters: readonly AdapterInfo[];
-  /** Folders beside them that cannot be used now; none. */
-  readonly refused?: readonly RefusedAdapter[];
 }
 
 /** A request that was accepted and has not finished. */

@@ -127,14 +127,16 @@ function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: Reso
   return Math.min(slotMemory, maxBatch * RANK * bytesPerRank);
 }
 
-type StepSize = Pick<ResolvedOptions, "maxLength" | "maxBatch" | "adapters" | "cacheDtype">;
-
 /**
  * Bytes of the largest step by `prefillChunk`: the last part of the longest prompt, or one token of each sequence of a full batch.
  * Products with packed matrices have the results of plain ones.
  */
-function planSteps(config: ModelConfig, size: StepSize): (prefillChunk: number) => number {
-  const { maxLength, maxBatch } = size;
+function planSteps(
+  config: ModelConfig,
+  size: Pick<ResolvedOptions, "maxLength" | "maxBatch" | "adapters" | "cacheDtype" | "cacheMemory">,
+): (prefillChunk: number) => number {
+  const { maxLength, maxBatch, cacheMemory = defaultCacheMemory(config, size) } = size;
+  const positions = cacheMemory / bytesPerPosition(config, size.cacheDtype);
   const values = weightLeaves(config);
   const project = eachLinear(values, plainLinear);
   const base: StepBase = {
@@ -148,7 +150,7 @@ function planSteps(config: ModelConfig, size: StepSize): (prefillChunk: number) 
   const outputs = generalStep.outputs(base, size);
   const peak = (slots: number, tokens: number): number => {
     const grouped = (config.heads / config.keyValueHeads) * tokens;
-    const cached = capacityFor(maxLength);
+    const cached = Math.min(capacityFor(maxLength), Math.ceil(positions / slots));
     const sizes = new Map(Object.entries({ slots, tokens, grouped, cached, logits: slots, rank: RANK }));
     // "cached + tokens", "rank · 2"
     const product = (term: string): number =>
@@ -170,7 +172,8 @@ export function liveEngineBytes(
     readonly formats: ReadonlyMap<string, WeightFormat>;
   },
 ): { readonly cache: number; readonly sampler: number } {
-  const size = { ...given, cacheDtype: "float32", adapters: false } as const;
+  const cache = { cacheDtype: "float32", cacheMemory: Number.POSITIVE_INFINITY } as const;
+  const size = { ...given, ...cache, adapters: false };
   const shared = { computeDtype: "float32", device: DEFAULT_DEVICE, expand: true, twice: false } as const;
   const { packed } = engineBaseBytes(config, formats, shared);
   let expanded = 0;

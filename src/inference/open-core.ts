@@ -41,7 +41,7 @@ import { prefillLimits } from "./scheduler.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
-/** A core that waits to be started, and what its client has to know. */
+/** A core that waits to be started, and what its client, which disposes it, has to know. */
 export interface OpenedCore {
   readonly core: EngineCore;
   readonly model: EngineModel;

@@ -22,12 +22,6 @@ const IN_PLACE = new Set([
   "Cast",
 ]);
 
-/** Sizes of the symbolic dimensions of a program. */
-interface PeakOptions {
-  /** The size of a dimension that only a run knows. */
-  readonly dimensionSize: (name: string) => number;
-}
-
 /** Memory of a program without its inputs. */
 export interface ProgramPeak {
   /** Bytes of its intermediate tensors and results, as the runtime's allocator holds them. */
@@ -40,14 +34,14 @@ export interface ProgramPeak {
 }
 
 /**
- * The memory of one run of the program that computes `outputs`.
+ * The memory of one run of the program that computes `outputs`, with the sizes of dimensions that only a run knows.
  *
  * @example
  * programPeak({ y: mul(x, x) }, { dimensionSize: () => 512 }).workspace;
  */
 export function programPeak(
   outputs: Readonly<Record<string, Value>>,
-  { dimensionSize }: PeakOptions,
+  { dimensionSize }: { readonly dimensionSize: (name: string) => number },
 ): ProgramPeak {
   const results = Object.values(outputs);
   const program = orderedProgram(results);
