@@ -1,7 +1,7 @@
 // What a chat asks of its answer, as programs write it: schemas of zod and of libraries like it become JSON Schema.
 import { z } from "zod";
 
-import { errorText, type OptionKinds, parseWith } from "#core";
+import { errorText, MosError, type OptionKinds, parseWith } from "#core";
 import {
   customFields,
   findRepeatedTool,

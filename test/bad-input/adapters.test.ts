@@ -4,7 +4,13 @@ import { copyFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type AdapterConfigInput, createAdapter, loadAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
+import {
+  type AdapterConfigInput,
+  createAdapter,
+  loadAdapter,
+  parseAdapterConfig,
+  saveAdapter,
+} from "#adapters";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { loadBase, toLayerShapes } from "#models";
 import { writeTinyFolder } from "../tiny-folder.ts";

@@ -89,10 +89,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
           app = served;
           extension.routes(served);
         },
-        health: {
-          check: async () => void (await Promise.all([parts.check(), publisher.check()])),
-          training: watch.training,
-        },
+        health: { check: () => parts.check().then(publisher.check), training: watch.training },
         metrics: {
           ...extension.metrics,
           render: () => metrics.render({ read: watch.state, model: model.name }),
