@@ -49,14 +49,13 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
     ...{ stores, objects, log },
     isOnDemand: isBucket(options.storage ?? ""),
   });
-  const { publisher } = published;
   const grading = createGrading();
   const tools = { checkFile: createFileChecker(), preview: choosePreviewer(options), grading };
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
   let app: ServerApp | undefined;
-  const pass = (request: Request) => app?.fetch(request) ?? Response.error();
-  const localModels = options.workers > 0 ? await openLocalModels(pass) : undefined;
+  const ask = (request: Request) => app?.fetch(request) ?? Response.error();
+  const localModels = options.workers === 0 ? undefined : await openLocalModels(ask);
   const stopWorkers = async (): Promise<void> => {
     stopping.abort();
     await Promise.all(running);
@@ -69,7 +68,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       const { signal } = stopping;
       const { models } = stores;
       const others = await openOthers(options, { models, objects, signal, modelName: model.name });
-      const everywhere = others === undefined ? [publisher] : [publisher, others];
+      const everywhere = others === undefined ? [published.publisher] : [published.publisher, others];
       const unpublish = async (name: string): Promise<void> => {
         for (const place of everywhere) await place.remove(name);
       };
@@ -89,7 +88,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
           app = served;
           extension.routes(served);
         },
-        health: { check: () => parts.check().then(publisher.check), training: watch.training },
+        health: { check: () => parts.check().then(published.publisher.check), training: watch.training },
         metrics: {
           ...extension.metrics,
           render: () => metrics.render({ read: watch.state, model: model.name }),
