@@ -1,7 +1,8 @@
 // Draws metrics of runs as small curves, one beside the other: npm run curves -- OUT.svg RUN=METRIC [RUN=METRIC …]
 // A run is its folder, and a metric a field of its metrics.jsonl, such as loss or rewards/margins.
-import { readFile, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { writeFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { readMeasurements } from "mixture-of-shards/cli";
 
 const [WIDTH, HEIGHT, GAP] = [230, 120, 20];
 /** Around the curve: for the title above, the numbers below. */
@@ -14,12 +15,12 @@ const STYLE =
 type Point = readonly [step: number, value: number];
 
 async function readCurve(folder: string, metric: string): Promise<readonly Point[]> {
-  const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trim().split("\n");
-  const points = lines.flatMap((line): readonly Point[] => {
-    const { type, step, metrics = {}, ...own } = JSON.parse(line);
-    const value: unknown = own[metric] ?? metrics[metric];
-    return type === "step" && typeof value === "number" ? [[step, value]] : [];
-  });
+  const points: Point[] = [];
+  for await (const { measurement } of readMeasurements(folder)) {
+    const { type, step, metrics = {}, ...own } = measurement;
+    const value = new Map<string, unknown>(Object.entries({ ...metrics, ...own })).get(metric);
+    if (type === "step" && typeof value === "number") points.push([step, value]);
+  }
   if (points.length < 2) throw new Error(`${folder}: metrics.jsonl has no curve of ${metric}`);
   return points;
 }

@@ -2,7 +2,7 @@
 import { basename, dirname, extname } from "node:path";
 import { findAdapter } from "#adapters";
 import { describeBytes, describeCount, type SettingValues } from "#core";
-import type { ChosenSettings, finetuneSettings } from "#training";
+import { type ChosenSettings, type finetuneSettings, rewardOf } from "#training";
 import { commandText, counted, formatDuration, formatInteger, labelled, paint } from "./format.ts";
 import { adapterText, budgetText } from "./model-text.ts";
 import { heading, MOS, nextText, shellWord, terminalColumns } from "./terminal.ts";
@@ -140,7 +140,7 @@ export async function endText(outcome: TrainOutcome, options: RunOptions): Promi
   const reward = rewardText(history.validation);
   if (reward !== undefined) rows.push(["validation reward", reward]);
   // of answers that are learnt from it is the reward once more
-  const isReward = history.validation.every(({ loss, reward: x }) => x !== undefined && loss === -x);
+  const isReward = history.validation.every((one) => one.loss === -(rewardOf(one) ?? Number.NaN));
   if (validation !== undefined && !isReward) rows.push(["validation loss", validation]);
   if (seconds > 0)
     rows.push([

@@ -12,7 +12,7 @@ test("validation loss: before, after, and the best where it lies between", () =>
   const before = { step: 0, loss: 1 };
   const after = { step: 20, loss: 0.5 };
   expect(validationText([before, after])).toBe("1.000 (perplexity 2.72) → 0.500 (perplexity 1.65)");
-  const [first, last] = [before, after].map((point) => ({ ...point, isOfTokens: false }));
+  const [first, last] = [before, after].map((point) => ({ ...point, metrics: {} }));
   expect(validationText([first!, last!])).toBe("1.000 → 0.500");
   expect(validationText([before, { step: 10, loss: 0.25 }, after])).toContain("best 0.250 at step 10");
 });

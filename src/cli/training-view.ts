@@ -1,5 +1,5 @@
 // Display of a training run: the live line while it runs, its losses afterwards.
-import { describeBytes, omitUndefined } from "#core";
+import { describeBytes } from "#core";
 import {
   baseOf,
   type Evaluated,
@@ -228,7 +228,10 @@ function updateOutcome(
 
 type EvaluationEvent = Extract<FinetuneEvent, { readonly type: "evaluation" }>;
 
-const evaluatedOf = (event: EvaluationEvent): Evaluated => ({ loss: event.loss, reward: rewardOf(event) });
+const evaluatedOf = (event: Pick<Measurement, "loss" | "metrics">): Evaluated => ({
+  loss: event.loss,
+  reward: rewardOf(event),
+});
 
 function evaluationText(
   event: EvaluationEvent,
@@ -259,40 +262,38 @@ const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "
     ? `stopped early after step ${formatInteger(step)}: no evaluation was better than the one before training`
     : `stopped early after step ${formatInteger(step)}: keeping the adapter of step ${formatInteger(best.step)}, with a validation ${measureOf(best).join(" of ")}`;
 
-/** The losses of a run from its first step on, those before a break included. */
+/** The measurements of a run from its first step on, those before a break included. */
 export interface TrainHistory {
-  readonly steps: readonly CurvePoint[];
-  readonly validation: readonly CurvePoint[];
-}
-
-function toPoint({ step, loss, metrics }: Measurement): CurvePoint {
-  const reward = rewardOf({ metrics });
-  return { step, loss, isOfTokens: metrics === undefined, ...omitUndefined({ reward }) };
+  readonly steps: readonly Measurement[];
+  readonly validation: readonly Measurement[];
 }
 
 /** Reads the metrics of a run folder. */
 export async function readHistory(folder: string): Promise<TrainHistory> {
-  const points = { step: [] as CurvePoint[], evaluation: [] as CurvePoint[] };
-  for await (const { measurement } of readMeasurements(folder))
-    points[measurement.type].push(toPoint(measurement));
-  return { steps: points.step, validation: points.evaluation };
+  const found: Record<Measurement["type"], Measurement[]> = { step: [], evaluation: [] };
+  for await (const { measurement } of readMeasurements(folder)) found[measurement.type].push(measurement);
+  return { steps: found.step, validation: found.evaluation };
 }
 
-const lossText = ({ loss, isOfTokens = true }: CurvePoint): string =>
-  isOfTokens ? `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})` : loss.toFixed(3);
+/** What is shown of an evaluation. An objective with metrics of its own has no cross-entropy of tokens, and so no perplexity. */
+type ShownEvaluation = Pick<Measurement, "step" | "loss" | "metrics">;
+
+const lossText = ({ loss, metrics }: ShownEvaluation): string =>
+  metrics === undefined ? `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})` : loss.toFixed(3);
 
 /** `2.310 (perplexity 10.07) → 1.204 (perplexity 3.33)`, and the best in between where it is another. */
-export function validationText(validation: readonly CurvePoint[]): string | undefined {
+export function validationText(validation: readonly ShownEvaluation[]): string | undefined {
   const [before, after] = [validation[0], validation.at(-1)];
   if (before === undefined || after === undefined) return undefined;
   if (before.step === after.step) return lossText(after);
-  const text = `${lossText(before)} → ${lossText(after)}`;
-  return `${text}${bestBetween(validation.map(({ step, loss }) => ({ step, loss })))}`;
+  return `${lossText(before)} → ${lossText(after)}${bestBetween(validation.map(({ step, loss }) => ({ step, loss })))}`;
 }
 
 /** The same of rewards, where answers are graded: `0.312 → 0.667`. */
-export function rewardText(validation: readonly CurvePoint[]): string | undefined {
-  const points = validation.filter(({ reward }) => reward !== undefined);
+export function rewardText(validation: readonly ShownEvaluation[]): string | undefined {
+  const points = validation
+    .map((one) => ({ step: one.step, ...evaluatedOf(one) }))
+    .filter(({ reward }) => reward !== undefined);
   const [before, after] = [points[0], points.at(-1)];
   if (before === undefined || after === undefined) return undefined;
   const [first, last] = [measureOf(before)[1], measureOf(after)[1]];
@@ -300,7 +301,7 @@ export function rewardText(validation: readonly CurvePoint[]): string | undefine
 }
 
 /** The best of some evaluations, where it is neither the first nor the last. */
-function bestBetween(points: readonly CurvePoint[]): string {
+function bestBetween(points: readonly (Evaluated & { readonly step: number })[]): string {
   const best = points.reduce((found, point) => (isBetter(point, found) ? point : found));
   const isBetween = best.step !== points[0]?.step && best.step !== points.at(-1)?.step;
   return isBetween ? `, best ${measureOf(best)[1]} at step ${best.step}` : "";
@@ -315,14 +316,7 @@ export function curveText({ steps }: TrainHistory, columns: number): string {
 }
 
 /** One measured loss. */
-export interface CurvePoint {
-  readonly step: number;
-  readonly loss: number;
-  /** The mean reward of an evaluation in which answers were graded. */
-  readonly reward?: number;
-  /** False for the loss of an objective that is no cross-entropy of tokens, and so has no perplexity; true. */
-  readonly isOfTokens?: boolean;
-}
+type CurvePoint = Pick<Measurement, "step" | "loss">;
 
 export interface CurveOptions {
   /** Columns of the whole picture, labels included. */

@@ -39,6 +39,8 @@ const prompts: readonly Prompt[] = Array.from({ length: 5 }, (_, i) => ({
 const settings = {
   ...{ batchSize: 2, gradientAccumulationSteps: 1, maxLength: 16, packing: true, padToken: 0, seed: 7 },
   ...{ steps: 6, groupSize: 4, maxCompletionLength: 6, temperature: 1 },
+  // as the settings of a run have it
+  grader: { type: "string_check" },
 } as const;
 
 const options = (over: Partial<RolloutOptions> = {}): RolloutOptions => ({

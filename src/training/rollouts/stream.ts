@@ -41,7 +41,8 @@ export async function* rollouts(options: RolloutOptions, start: Position): Async
   let skipped = start.microBatches;
   let isSilent = start.updates === 0;
   for (const { update, epoch, prompts } of planUpdates(options, start.updates)) {
-    const groups = await sampleGroups(prompts, { ...options, ...settings, label: `answer ${update}` });
+    // the settings of a run have a grader, too, which is data
+    const groups = await sampleGroups(prompts, { ...settings, ...options, label: `answer ${update}` });
     const examples = toExamples(groups, grader);
     isSilent &&= examples.every(isSettled);
     if (isSilent && update + 1 >= Math.min(PATIENCE, settings.steps))

@@ -70,8 +70,6 @@ export interface RunPlan {
   readonly model: string | BaseModel;
   readonly base: PlannedBase;
   readonly text: LoadedText;
-  /** True if there will be validation examples. */
-  readonly evaluates: boolean;
   readonly free: FreeMemory;
   readonly device: Device | undefined;
   readonly data: RunData;
@@ -111,7 +109,7 @@ export async function* planRun(
       "evaluateBy grades answers to held-out prompts, but nothing is held out; give validationData, or a validationSplit above 0",
     );
   const text = typeof model === "string" ? await loadText(model) : model.text;
-  const open = { ...prepared, data, text, evaluates: data.validation.length > 0 };
+  const open = { ...prepared, data, text };
   const limit = longestRow(settings, base.config.maxPositions);
   let size: RowLimits = { batchSize: settings.batchSize, limit };
   for (;;) {
@@ -165,7 +163,7 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
 async function* prepareRun(
   options: RunOptions,
   recorded: RunRecord | undefined,
-): AsyncGenerator<DownloadEvent, Omit<OpenPlan, "data" | "text" | "evaluates">> {
+): AsyncGenerator<DownloadEvent, Omit<OpenPlan, "data" | "text">> {
   checkDevice(options.session?.device);
   const asked = parseSettings(finetuneSettings, options.settings ?? {});
   const objective = chooseObjective(asked);
@@ -280,7 +278,8 @@ async function planSize(
   { limit, batchSize }: RowLimits,
   signal: AbortSignal | undefined,
 ): Promise<RunPlan> {
-  const { data, text, base, config, evaluates } = open;
+  const { data, text, base, config } = open;
+  const evaluates = data.validation.length > 0;
   const given = { ...open.settings, batchSize };
   const encoding = { ...encodingOptions({ text, settings: { ...given, maxLength: limit } }), signal };
   const prepared = ({ encoded, ...others }: EncodedDataset): EncodedDataset => {
@@ -311,7 +310,7 @@ function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSett
 }
 
 /** What decides the memory of a run, by the batches that its examples make. */
-function memorySize({ settings, evaluates, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
+function memorySize({ settings, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
   const { train, validation, run, base } = plan;
   const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
   const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
@@ -337,5 +336,6 @@ function memorySize({ settings, evaluates, free, device, objective, ...plan }: O
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
+  const evaluates = validation !== undefined;
   return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
 }
