@@ -15,7 +15,7 @@ import {
   saveAdapter,
   savedBase,
 } from "#adapters";
-import { checkCall, MosError, parseSettings, pick, setting, settingKinds, show } from "#core";
+import { checkCall, kinds, MosError, parseSettings, pick, setting, show } from "#core";
 import { type ModelConfig, toLayerShapes } from "#models";
 import { join } from "#platform";
 import { checkFolderTarget } from "./export-import.ts";
@@ -61,11 +61,11 @@ export interface AverageSummary {
  */
 export async function averageAdapters(options: AverageOptions): Promise<AverageSummary> {
   checkCall<AverageOptions>("averageAdapters", options, {
-    ...settingKinds(averageSettings),
-    adapters: "array!",
-    out: "string!",
-    model: "object",
-    overwrite: "boolean",
+    ...averageSettings,
+    adapters: kinds.array,
+    out: z.string(),
+    model: kinds.object.optional(),
+    overwrite: z.boolean().optional(),
   });
   const { weights } = parseSettings(averageSettings, pick(averageSettings, options));
   const { adapters: folders, out, overwrite = false, model } = options;

@@ -11,7 +11,7 @@ import {
   type TrainedOn,
   UNKNOWN_TOKENS,
 } from "#adapters";
-import { checkCall, locateKinds, MosError, parseSettings, pick, setting, settingKinds } from "#core";
+import { checkCall, kinds, locateKinds, MosError, parseSettings, pick, setting } from "#core";
 import { makeFolder, openGguf, storageError } from "#files";
 import type { LinearName } from "#graph";
 import {
@@ -59,10 +59,10 @@ export const importSettings = {
 
 const exchangeKinds = {
   ...locateKinds,
-  model: "string!",
-  out: "string!",
-  overwrite: "boolean",
-  onProgress: "function",
+  model: z.string(),
+  out: z.string(),
+  overwrite: z.boolean().optional(),
+  onProgress: kinds.function.optional(),
 } as const;
 
 interface ExchangeOptions extends LocateCalls {
@@ -132,10 +132,10 @@ export interface ImportSummary extends LoraSummary, Pick<AssembledLora, "padded"
  */
 export async function exportAdapter(options: ExportOptions): Promise<ExportSummary> {
   checkCall<ExportOptions>("exportAdapter", options, {
-    ...settingKinds(exportSettings),
+    ...exportSettings,
     ...exchangeKinds,
-    adapter: "string!",
-    isBaseKnown: "boolean",
+    adapter: z.string(),
+    isBaseKnown: z.boolean().optional(),
   });
   const { format, dtype } = parseSettings(exportSettings, pick(exportSettings, options));
   const { adapter: folder, model: source, out, overwrite = false } = options;
@@ -173,9 +173,9 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
  */
 export async function importAdapter(options: ImportOptions): Promise<ImportSummary> {
   checkCall<ImportOptions>("importAdapter", options, {
-    ...settingKinds(importSettings),
+    ...importSettings,
     ...exchangeKinds,
-    folder: "string!",
+    folder: z.string(),
   });
   const { from } = parseSettings(importSettings, pick(importSettings, options));
   const { folder, model: source, out, overwrite = false } = options;

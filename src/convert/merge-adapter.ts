@@ -7,7 +7,7 @@ import {
   readAdapterBase,
   type TrainedOn,
 } from "#adapters";
-import { bytes, checkCall, MosError, parseSettings, pick, setting, settingKinds } from "#core";
+import { bytes, checkCall, kinds, MosError, parseSettings, pick, setting } from "#core";
 import {
   assertSpace,
   listFolder,
@@ -101,12 +101,12 @@ export type MergeEvent =
  */
 export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<MergeEvent, void> {
   checkCall<MergeOptions>("mergeAdapter", options, {
-    ...settingKinds(mergeSettings),
-    model: "string!",
-    adapter: "string!",
-    out: "string!",
-    hub: "object",
-    signal: "object",
+    ...mergeSettings,
+    model: z.string(),
+    adapter: z.string(),
+    out: z.string(),
+    hub: kinds.object.optional(),
+    signal: kinds.object.optional(),
   });
   const { dtype, shardSize } = parseSettings(mergeSettings, pick(mergeSettings, options));
   const { model: given, adapter: folder, out, signal } = options;

@@ -1,5 +1,5 @@
 export { concatBytes, equalBytes, utf8Length } from "./bytes.ts";
-export { checkCall, checkKind, locateKinds, type OptionKinds, settingKinds } from "./call-options.ts";
+export { checkCall, checkKind, kinds, locateKinds, type OptionKinds } from "./call-options.ts";
 export { monotonicNow } from "./clock.ts";
 export { closeWhenIdle, limitConcurrency, withProgress } from "./concurrency.ts";
 export {

@@ -1,7 +1,6 @@
 // What a chat asks of its answer, as programs write it: schemas of zod and of libraries like it become JSON Schema.
 import { z } from "zod";
-
-import { errorText, MosError, type OptionKinds, parseWith } from "#core";
+import { errorText, kinds, MosError, type OptionKinds, parseWith } from "#core";
 import {
   customFields,
   findRepeatedTool,
@@ -14,16 +13,15 @@ import {
   toFunctionTool,
 } from "#text";
 import { invalid, requestKinds } from "./requests.ts";
-
 import type { ChatRequest, StandardJsonSchema } from "./types.ts";
 
 /** Kinds of a chat's options. */
 export const chatKinds: OptionKinds<ChatRequest> = {
   ...requestKinds,
-  tools: "array",
-  toolChoice: "string|object",
-  parallelToolCalls: "boolean",
-  responseFormat: "object|function",
+  tools: kinds.array.optional(),
+  toolChoice: z.union([z.string(), kinds.object]).optional(),
+  parallelToolCalls: z.boolean().optional(),
+  responseFormat: z.union([kinds.object, kinds.function]).optional(),
 };
 
 /** A chat's options in the form that prompts and grammars are made of. */

@@ -1,7 +1,8 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
 import type { GrammarSource } from "mixture-of-shards-grammar";
-import { AsyncQueue, checkCall, checkKind, MosError } from "#core";
+import { z } from "zod";
+import { AsyncQueue, checkCall, checkKind, kinds, MosError } from "#core";
 import { encodePrompt } from "#data";
 import { nextTurn, setMaxListeners } from "#platform";
 import { type AnswerFormat, answerFormat, type ChatMessage, type LoadedText, withFormat } from "#text";
@@ -187,8 +188,13 @@ export class EngineClient implements Engine {
     texts: readonly string[],
     options: Parameters<Engine["embed"]>[1] = {},
   ): Promise<readonly Float32Array[]> {
-    checkCall("embed", options, { adapter: "", tenant: "string", signal: "object", dimensions: "number" });
-    checkKind("embed: texts", texts, "array!");
+    checkCall("embed", options, {
+      adapter: z.unknown(),
+      tenant: z.string().optional(),
+      signal: kinds.object.optional(),
+      dimensions: kinds.number.optional(),
+    });
+    checkKind("embed: texts", texts, kinds.array);
     const { dimensions, signal, ...more } = options;
     const { pooling, tokenizer } = this.text;
     if (pooling instanceof MosError) throw pooling;

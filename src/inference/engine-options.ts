@@ -4,6 +4,7 @@ import type { Adapter } from "#adapters";
 import {
   bytes,
   flag,
+  kinds,
   locateKinds,
   MosError,
   type OptionKinds,
@@ -12,7 +13,6 @@ import {
   type SettingInput,
   type SettingValues,
   setting,
-  settingKinds,
 } from "#core";
 import type { Device } from "#graph";
 import { baseDtype, type ComputeDtype, computeDtype, type LoadedModel, type LocateCalls } from "#models";
@@ -160,19 +160,19 @@ export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSet
 
 /** Kinds of the options of `openEngine`. */
 export const engineKinds: OptionKinds<EngineOptions> = {
-  ...settingKinds(engineSettings),
+  ...engineSettings,
   ...locateKinds,
-  model: "string|object!",
-  adapters: "string|object",
-  mergedAdapter: "string|object",
-  cacheFolder: "string",
-  device: "string",
-  inProcess: "boolean",
-  defaults: "object",
-  chatTemplateKwargs: "object",
-  silentSeconds: "number",
-  now: "object",
-  onProgress: "function",
+  model: z.union([z.string(), kinds.object]),
+  adapters: z.union([z.string(), kinds.object]).optional(),
+  mergedAdapter: z.union([z.string(), kinds.object]).optional(),
+  cacheFolder: z.string().optional(),
+  device: z.string().optional(),
+  inProcess: z.boolean().optional(),
+  defaults: kinds.object.optional(),
+  chatTemplateKwargs: kinds.object.optional(),
+  silentSeconds: kinds.number.optional(),
+  now: kinds.object.optional(),
+  onProgress: kinds.function.optional(),
 };
 
 const modelsOr = (value: number): string => `the model's, else ${value}`;

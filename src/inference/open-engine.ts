@@ -1,5 +1,6 @@
+import { z } from "zod";
 import type { Adapter } from "#adapters";
-import { checkCall, checkKind, locateKinds, MosError, type OptionKinds } from "#core";
+import { checkCall, checkKind, kinds, locateKinds, MosError, type OptionKinds } from "#core";
 import { checkDevice } from "#graph";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
@@ -80,13 +81,13 @@ const { adapter: _, ...answerKinds } = chatKinds;
 const generateKinds: OptionKinds<GenerateOptions> = {
   ...answerKinds,
   ...locateKinds,
-  adapter: "string|object",
-  generationConfig: "string",
-  chatTemplateKwargs: "object",
-  maxLength: "number",
-  device: "string",
-  threads: "number",
-  onProgress: "function",
+  adapter: z.union([z.string(), kinds.object]).optional(),
+  generationConfig: z.string().optional(),
+  chatTemplateKwargs: kinds.object.optional(),
+  maxLength: kinds.number.optional(),
+  device: z.string().optional(),
+  threads: kinds.number.optional(),
+  onProgress: kinds.function.optional(),
 };
 
 /** A text is continued as it stands; messages are a conversation, laid out by the model's chat template. @inline */
@@ -125,7 +126,7 @@ export async function* generate(
   prompt: Prompt,
   options: GenerateOptions = {},
 ): AsyncGenerator<EngineEvent, void> {
-  checkKind("generate: base", base, "string|object!");
+  checkKind("generate: base", base, z.union([z.string(), kinds.object]));
   checkCall<GenerateOptions>("generate", options, generateKinds);
   const {
     adapter,

@@ -1,5 +1,6 @@
 // What a request may be: its kinds, its defaults, and what is refused before anything runs.
-import { checkCall, MosError, type OptionKinds } from "#core";
+import { z } from "zod";
+import { checkCall, kinds, MosError, type OptionKinds } from "#core";
 import { NO_DEFAULTS, samplingSettings } from "./engine-options.ts";
 import { checkSampling, samplingBy } from "./sampler.ts";
 import { capacityFor } from "./slots.ts";
@@ -32,21 +33,21 @@ const DEFAULTS = {
 
 /** Kinds of a request's options. */
 export const requestKinds: OptionKinds<TextRequest> = {
-  adapter: "",
-  maxTokens: "number",
+  adapter: z.unknown(),
+  maxTokens: kinds.number.optional(),
   sampling: samplingSettings,
-  seed: "number",
-  grammar: "object",
-  stop: "array",
-  stopTokens: "array",
-  ignoreEos: "boolean",
-  minTokens: "number",
-  continuesPrompt: "boolean",
-  logprobs: "number",
-  promptLogprobs: "number",
-  candidates: "array",
-  tenant: "string",
-  signal: "object",
+  seed: kinds.number.optional(),
+  grammar: kinds.object.optional(),
+  stop: kinds.array.optional(),
+  stopTokens: kinds.array.optional(),
+  ignoreEos: z.boolean().optional(),
+  minTokens: kinds.number.optional(),
+  continuesPrompt: z.boolean().optional(),
+  logprobs: kinds.number.optional(),
+  promptLogprobs: kinds.number.optional(),
+  candidates: kinds.array.optional(),
+  tenant: z.string().optional(),
+  signal: kinds.object.optional(),
 };
 
 export const invalid = (message: string): MosError => new MosError("bad_option", message);
@@ -89,9 +90,9 @@ export function fullRequest(
 ): FullRequest {
   checkCall<Omit<EngineRequest, "signal">>("request", grammar === undefined ? given : { ...given, grammar }, {
     ...requestKinds,
-    prompt: "array!",
-    calls: "object",
-    pooling: "string",
+    prompt: kinds.array,
+    calls: kinds.object.optional(),
+    pooling: z.string().optional(),
   });
   const { vocabularySize, maxLength } = model;
   const room = Math.max(1, maxLength - given.prompt.length);

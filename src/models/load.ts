@@ -3,12 +3,12 @@ import { z } from "zod";
 import {
   checkCall,
   flag,
+  kinds,
   locateKinds,
   MosError,
   parseSettings,
   pick,
   setting,
-  settingKinds,
   withProgress,
 } from "#core";
 import {
@@ -276,9 +276,9 @@ const formatSettings = {
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
   checkCall<LoadOptions>("loadModel", options, {
-    ...settingKinds(formatSettings),
+    ...formatSettings,
     ...locateKinds,
-    onProgress: "function",
+    onProgress: kinds.function.optional(),
   });
   parseSettings(formatSettings, pick(formatSettings, options));
   const loaded = await loadBase(model, options);

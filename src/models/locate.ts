@@ -1,4 +1,5 @@
 // From a model's name to its folder or file: a local path, the hub's cache, or the hub.
+import { z } from "zod";
 import { checkKind, MosError, withProgress } from "#core";
 import { pathExists } from "#files";
 import {
@@ -57,7 +58,7 @@ export async function* locateModel(
   given: string,
   { hub: settings, include, kind, signal }: LocateOptions & WantedFiles = {},
 ): AsyncGenerator<DownloadEvent, string> {
-  checkKind("model", given, "string!");
+  checkKind("model", given, z.string());
   if (await pathExists(given)) return given;
   const hub = await withHubDefaults(settings);
   const model = repositoryAt(given, hub.endpoint);

@@ -8,6 +8,7 @@ import {
   checkCall,
   distinct,
   flag,
+  kinds,
   locateKinds,
   MosError,
   matching,
@@ -18,7 +19,6 @@ import {
   type SettingInput,
   type SettingValues,
   setting,
-  settingKinds,
 } from "#core";
 import { repairFolder } from "#files";
 import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
@@ -148,20 +148,23 @@ export interface ServeOptions
 }
 
 const serveKinds: OptionKinds<ServeOptions> = {
-  ...settingKinds({ ...networkSettings, ...engineSettings, ...defaultsSettings, ...templateSettings }),
+  ...networkSettings,
+  ...engineSettings,
+  ...defaultsSettings,
+  ...templateSettings,
   ...locateKinds,
-  model: "string!",
-  modelName: "string",
-  adapters: "string",
-  runs: "string",
-  keyLimits: "array",
-  cacheFolder: "string",
-  log: "object",
-  extension: "function",
-  serviceHint: "string",
-  onProgress: "function",
-  now: "function",
-  date: "function",
+  model: z.string(),
+  modelName: z.string().optional(),
+  adapters: z.string().optional(),
+  runs: z.string().optional(),
+  keyLimits: kinds.array.optional(),
+  cacheFolder: z.string().optional(),
+  log: kinds.object.optional(),
+  extension: kinds.function.optional(),
+  serviceHint: z.string().optional(),
+  onProgress: kinds.function.optional(),
+  now: kinds.function.optional(),
+  date: kinds.function.optional(),
 };
 
 /** The model of a server. @inline */

@@ -1,7 +1,7 @@
 // Preview of a run, without running it: its examples, updates and memory. Of the model the header and the
 // tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, budget } from "#adapters";
-import { type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
+import { type FreeMemory, kinds, type MemoryPlan, MosError, withProgress } from "#core";
 import {
   type AnswerKind,
   CallChecker,
@@ -102,7 +102,11 @@ const DEFAULT_LINES = 3;
  * const { steps, plan, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
-  checkRunOptions("previewRun", options, { lines: "array", maxShown: "number", onDownload: "function" });
+  checkRunOptions("previewRun", options, {
+    lines: kinds.array.optional(),
+    maxShown: kinds.number.optional(),
+    onDownload: kinds.function.optional(),
+  });
   const plan = await withProgress(planRun(options), ({ transfer }) => options.onDownload?.(transfer));
   const { settings, config, base, free, train, validation, run, memory } = plan;
   const { maxLength } = settings;

@@ -1,4 +1,5 @@
 // A run from its options to its adapter, in steps that each take what the one before gives: options, plan, load, train, record.
+import { z } from "zod";
 import { lockFolder } from "#files";
 import { basename, resolve } from "#platform";
 import { readRecord } from "../run-record.ts";
@@ -25,7 +26,7 @@ import { trainRun } from "./train.ts";
  *   if (event.type === "step") console.log(event.step, event.loss);
  */
 export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneEvent, void> {
-  checkRunOptions("finetune", options, { out: "string!" });
+  checkRunOptions("finetune", options, { out: z.string() });
   const { resume = false, overwrite = false } = options;
   const out = /^\.*$/.test(basename(options.out)) ? resolve(options.out) : options.out;
   const place = await chooseRunPath(out, { resume, overwrite });

@@ -1,6 +1,7 @@
 // Options of a run, as `finetune` and `previewRun` take them.
+import { z } from "zod";
 import { type AdapterConfigInput, adapterSettings } from "#adapters";
-import { checkCall, type FreeMemory, type OptionKinds } from "#core";
+import { checkCall, type FreeMemory, kinds, type OptionKinds } from "#core";
 import type { SessionOptions } from "#graph";
 import type { BaseModel, LoadOptions, LocateOptions } from "#models";
 import type { GraderInputs } from "../rollouts/grader.ts";
@@ -54,36 +55,36 @@ export interface FinetuneOptions extends LocateOptions, GraderInputs, Pick<LoadO
 export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOptions, "out">>;
 
 const sessionKinds: OptionKinds<SessionOptions> = {
-  device: "string",
-  threads: "number",
-  profile: "string",
-  inlineLimit: "number",
+  device: z.string().optional(),
+  threads: kinds.number.optional(),
+  profile: z.string().optional(),
+  inlineLimit: kinds.number.optional(),
 };
 
 const runOptionKinds: OptionKinds<RunOptions> = {
-  model: "string|object!",
-  data: "string|array|object!",
-  validationData: "string|array|object",
+  model: z.union([z.string(), kinds.object]),
+  data: z.union([z.string(), kinds.array, kinds.object]),
+  validationData: z.union([z.string(), kinds.array, kinds.object]).optional(),
   adapter: adapterSettings,
   settings: finetuneSettings,
-  out: "string",
-  reward: "function",
-  scoreModel: "function",
-  pythonGraders: "object",
-  teacherAccess: "object",
-  resume: "boolean",
-  overwrite: "boolean",
-  tensorboard: "boolean",
-  keepVersions: "number",
-  maxTokens: "number",
-  saveSeconds: "number",
-  session: "object",
-  free: "object",
-  freeBytes: "function",
-  now: "function",
-  onProgress: "function",
-  hub: "object",
-  signal: "object",
+  out: z.string().optional(),
+  reward: kinds.function.optional(),
+  scoreModel: kinds.function.optional(),
+  pythonGraders: kinds.object.optional(),
+  teacherAccess: kinds.object.optional(),
+  resume: z.boolean().optional(),
+  overwrite: z.boolean().optional(),
+  tensorboard: z.boolean().optional(),
+  keepVersions: kinds.number.optional(),
+  maxTokens: kinds.number.optional(),
+  saveSeconds: kinds.number.optional(),
+  session: kinds.object.optional(),
+  free: kinds.object.optional(),
+  freeBytes: kinds.function.optional(),
+  now: kinds.function.optional(),
+  onProgress: kinds.function.optional(),
+  hub: kinds.object.optional(),
+  signal: kinds.object.optional(),
 };
 
 /** Checks the kinds of options, with those that a function has besides. Throws `bad_option`. */
