@@ -1,5 +1,5 @@
 // An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
-import { countElements, MosError, randomStream } from "#core";
+import { countElements, MosError, omitUndefined, randomStream } from "#core";
 import {
   constant,
   type LinearHook,
@@ -144,7 +144,7 @@ export const adapterHook =
       lowRankLinear(x, weights.weight, {
         ...found,
         merge: merge && mask === undefined,
-        ...(mask === undefined ? {} : { dropoutMask: mask }),
+        ...omitUndefined({ dropoutMask: mask }),
       }),
       weights.bias,
     );

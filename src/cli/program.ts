@@ -2,7 +2,7 @@
 // become text and exit codes here and nowhere else.
 import { writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
-import { errorText, MosError, oneLine } from "#core";
+import { errorText, MosError, omitUndefined, oneLine } from "#core";
 import { addOnCommands, installText, manifest, packageOfOption } from "./add-ons.ts";
 import type { Command } from "./command.ts";
 import { breakColumns, breakLines, paint, terminalColumns } from "./format.ts";
@@ -321,8 +321,7 @@ export function failureText(
 ): string {
   const stack = verbose ? errorStack(error) : undefined;
   const { code, message } = failure;
-  if (json)
-    return `${JSON.stringify({ error: { code, message, ...(stack === undefined ? {} : { stack }) } })}\n`;
+  if (json) return `${JSON.stringify({ error: { code, message, ...omitUndefined({ stack }) } })}\n`;
   const said = `${paint(["bold", "red"], "mos:", process.stderr)} ${message}`;
   return `${breakLines(said, breakColumns(process.stderr))}\n${stack === undefined ? "" : `${stack}\n`}`;
 }

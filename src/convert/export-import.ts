@@ -11,7 +11,7 @@ import {
   type TrainedOn,
   UNKNOWN_TOKENS,
 } from "#adapters";
-import { checkCall, kinds, locateKinds, MosError, parseSettings, pick, setting } from "#core";
+import { checkCall, kinds, locateKinds, MosError, omitUndefined, parseSettings, pick, setting } from "#core";
 import { makeFolder, openGguf, storageError } from "#files";
 import type { LinearName } from "#graph";
 import {
@@ -197,7 +197,7 @@ function summarize(
 ): LoraSummary {
   const { rank, targets } = adapter.config;
   const layers = targets.length * adapter.shapes.layers - absent.length;
-  return { ...names, rank, alpha, targets, layers, ...(trainedOn === undefined ? {} : { trainedOn }) };
+  return { ...names, rank, alpha, targets, layers, ...omitUndefined({ trainedOn }) };
 }
 
 /** Identity of a base. Its weights are read one at a time. */

@@ -1,6 +1,6 @@
 // A data set is one or more files, or an iterable of examples. The first example of a file decides its format, and every other
 // one must have the same: a mixture of formats is most likely a mistake.
-import { distinct, MosError, matching, randomStream, setting, show } from "#core";
+import { distinct, MosError, matching, omitUndefined, randomStream, setting, show } from "#core";
 import { readJsonLines } from "#files";
 import { nextTurn } from "#platform";
 import { type DataKind, type Example, placeText, type Source, textsOf } from "./example.ts";
@@ -221,7 +221,7 @@ async function* readings(
       const record = toRecord(value, { columns, kind, place, isTable });
       first ??= { line, unit, form: detectForm(record, options, refuse) };
       checkForm(record, first, refuse);
-      const example = FORMS[first.form].read(record, { line, ...(source === undefined ? {} : { source }) });
+      const example = FORMS[first.form].read(record, { line, ...omitUndefined({ source }) });
       if (typeof example === "string") throw refuse(example);
       checkSize(example, refuse);
       // also under the names that its columns have in the data

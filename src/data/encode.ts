@@ -1,6 +1,6 @@
 // From an example to token ids and labels. Targets of the loss are only what the model has to say: the tokens of
 // assistant messages or completions, and the end of turn.
-import { MosError, monotonicNow } from "#core";
+import { MosError, monotonicNow, omitUndefined } from "#core";
 import { nextTurn } from "#platform";
 import type {
   AnsweredExample,
@@ -116,7 +116,7 @@ function toEncoded({ line, source }: Place, labelled: Labelled, maxLength: numbe
   const weight = Float32Array.from(weights.slice(1, length).filter((one) => one > 0));
   return {
     line,
-    ...(source === undefined ? {} : { source }),
+    ...omitUndefined({ source }),
     ...labelledIds(labelled, 0, length),
     targetTokens: weight.length,
     truncated: length < ids.length,

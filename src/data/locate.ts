@@ -1,5 +1,5 @@
 // Location of data: files by name or by pattern, or a data set of the Hugging Face Hub.
-import { describeBytes, MosError } from "#core";
+import { describeBytes, MosError, omitUndefined } from "#core";
 import { pathExists, storageError } from "#files";
 import {
   cachedDataset,
@@ -65,7 +65,7 @@ async function* locateOne(
     );
   return yield* pullTables(name, {
     hub: await withHubDefaults(hub),
-    ...(signal === undefined ? {} : { signal }),
+    ...omitUndefined({ signal }),
   });
 }
 
@@ -174,7 +174,7 @@ async function* pullOne(
   { hub, revision, select, ...connection }: PullOneOptions,
 ): AsyncGenerator<TransferEvent, PulledDataset> {
   const { offline, ...settings } = hub;
-  const wanted = { ...settings, select, ...(revision === undefined ? {} : { revision }) };
+  const wanted = { ...settings, select, ...omitUndefined({ revision }) };
   if (!offline) return yield* pullDataset(repository, { ...wanted, ...connection });
   const cached = await cachedDataset(repository, wanted);
   if (cached !== undefined) return cached;

@@ -4,7 +4,7 @@
 //   chatml         ChatML without the default system message that some templates add
 //   plain          prompt and completion as they are, then the end-of-text token
 //   open-instruct  the layout and the masking of open-instruct's training script
-import { errorText, MosError } from "#core";
+import { errorText, MosError, omitUndefined } from "#core";
 import {
   type ChatMessage,
   type ChatTemplate,
@@ -169,7 +169,7 @@ function renderTurns(
   const schemas = new Map(tools.map((tool) => [tool.name, tool]));
   const messages = turns.map((turn) => toChatMessage(turn, schemas));
   return refusing(place, () =>
-    template.renderTurns(messages, { lastOnly, tools, ...(variables === undefined ? {} : { variables }) }),
+    template.renderTurns(messages, { lastOnly, tools, ...omitUndefined({ variables }) }),
   );
 }
 

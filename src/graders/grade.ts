@@ -1,5 +1,5 @@
 // Grading one answer by one grader.
-import { MosError, parseJson } from "#core";
+import { MosError, omitUndefined, parseJson } from "#core";
 import type { ChatClient } from "#data";
 import { findExcess, type Grader, graderName, readFormula } from "./grader.ts";
 import type { PythonGraders } from "./python.ts";
@@ -238,11 +238,11 @@ export function addUsage(a: Grade["usage"], b: Grade["usage"]): Grade["usage"] {
 
 /** The answer as graders see it. Text that is JSON is given as a value as well. */
 export function readSample(text: string, tools?: readonly unknown[]): GradeInput["sample"] {
-  const message = { role: "assistant", content: text, ...(tools === undefined ? {} : { tool_calls: tools }) };
+  const message = { role: "assistant", content: text, ...omitUndefined({ tool_calls: tools }) };
   return {
     output_text: text,
     ...parsedJson(text),
-    ...(tools === undefined ? {} : { output_tools: tools }),
+    ...omitUndefined({ output_tools: tools }),
     choices: [{ index: 0, message, finish_reason: tools === undefined ? "stop" : "tool_calls" }],
   };
 }

@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { commitIter, createBranch, createRepo, HubApiError, modelInfo } from "@huggingface/hub";
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import { storageError } from "#files";
 import {
   apiFetch,
@@ -145,7 +145,7 @@ async function* commitChanges(
       path,
       content: typeof content === "string" ? pathToFileURL(content) : new Blob([content]),
     })),
-    ...(connection.signal === undefined ? {} : { abortSignal: connection.signal }),
+    ...omitUndefined({ abortSignal: connection.signal }),
   });
   let step = await committing.next();
   for (; step.done !== true; step = await committing.next()) {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Adapter } from "#adapters";
-import { checkCall, checkKind, kinds, locateKinds, MosError, type OptionKinds } from "#core";
+import { checkCall, checkKind, kinds, locateKinds, MosError, type OptionKinds, omitUndefined } from "#core";
 import { checkDevice } from "#graph";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
@@ -151,7 +151,7 @@ export async function* generate(
     onDownload,
     defaults: { generationConfig },
     chatTemplateKwargs,
-    ...(onProgress === undefined ? {} : { onProgress }),
+    ...omitUndefined({ onProgress }),
     signal: request.signal,
   });
   yield* typeof prompt === "string" ? engine.complete(prompt, request) : engine.chat(prompt, request);

@@ -1,7 +1,7 @@
 // A file of packed weights: safetensors, whose tensors are the constants of the programs, each at the begin of a page, so that
 // the runtime maps them where they lie.
 import { z } from "zod";
-import { MosError, parseJson, parseWith } from "#core";
+import { MosError, omitUndefined, parseJson, parseWith } from "#core";
 import {
   type AtomicFile,
   openForReading,
@@ -245,7 +245,7 @@ export function createPackedFile(
     },
     /** Gives the file its name, once all tensors are there. */
     async commit({ fingerprint, identity }: ModelHashes): Promise<void> {
-      const facts = { fingerprint, ...(identity === undefined ? {} : { identity }), matrices };
+      const facts = { fingerprint, ...omitUndefined({ identity }), matrices };
       try {
         const header = safetensorsHeader(written, {
           metadata: {

@@ -1,6 +1,6 @@
 // A request while it runs: its tokens, the text that they complete, and the adapter that it pins.
 import { GrammarError } from "mixture-of-shards-grammar";
-import { MosError, type Random, randomStream } from "#core";
+import { MosError, omitUndefined, type Random, randomStream } from "#core";
 import {
   createAnswerScanner,
   createDetokenizer,
@@ -274,7 +274,7 @@ export class Sequence {
     if (events.length === 0 && error === undefined) return undefined;
     this.#events = [];
     this.#error = undefined;
-    return { id, events, ...(error === undefined ? {} : { error }) };
+    return { id, events, ...omitUndefined({ error }) };
   }
 
   #choose(row: Row): void {

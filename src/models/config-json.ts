@@ -1,7 +1,7 @@
 // config.json of a Hugging Face folder → ModelConfig, and back. Fields that change results and are not implemented are
 // refused by name; fields that do not matter for the forward pass are ignored.
 import { z } from "zod";
-import { MosError, parseWith } from "#core";
+import { MosError, omitUndefined, parseWith } from "#core";
 import { checkConfig, jsonNames, type ModelConfig } from "./config.ts";
 import { ACTIVATIONS, activationName } from "./families/activations.ts";
 import { unsupported } from "./families/family.ts";
@@ -146,8 +146,7 @@ export function parseHuggingFaceConfig(
     ...readActivation(raw, { family, where }),
     ...family.fromJson(raw, where),
     eosTokens: endTokens(raw, eos_token_id),
-    ...(bosToken === undefined ? {} : { bosToken }),
-    ...(padToken === undefined ? {} : { padToken }),
+    ...omitUndefined({ bosToken, padToken }),
   };
   const head = (raw.head_dim ?? undefined) === undefined ? "hidden_size / num_attention_heads" : "head_dim";
   const rope = Object.keys(raw.rope_scaling ?? {}).length > 0 ? "rope_scaling" : "rope_parameters";

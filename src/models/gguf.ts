@@ -1,6 +1,6 @@
 // A GGUF file as a model with Hugging Face's names and layout. llama.cpp has names of its own, and its own order of the
 // rows of q and k; adapters for it are written by the same rules.
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import type { GgufFile } from "#files";
 import { checkConfig, ggufNames, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
@@ -244,7 +244,7 @@ function specialTokens(header: GgufHeader, vocabularySize: number) {
   const padToken = at("padding");
   return {
     eosTokens: [...new Set(ends)].sort((a, b) => a - b),
-    ...(bosToken === undefined ? {} : { bosToken }),
+    ...omitUndefined({ bosToken }),
     ...(padToken === undefined || padToken >= vocabularySize ? {} : { padToken }),
   };
 }

@@ -1,5 +1,6 @@
 // Messages of a chat request: their fields, and the same as data, once it is certain that calls and their results pair up.
 import { z } from "@hono/zod-openapi";
+import { omitUndefined } from "#core";
 import { type ChatMessage, callArguments, findUnpaired, openaiRole, type ToolCall, toRole } from "#text";
 import { type ApiError, invalidValue } from "./errors.ts";
 import { neutral, nullOnly, unused } from "./request.ts";
@@ -119,7 +120,7 @@ function readAnswer(given: Message, index: number): Pick<ChatMessage, "toolCalls
   const reasoning = given.reasoning_content ?? given.reasoning;
   return {
     ...(toolCalls.length === 0 ? {} : { toolCalls }),
-    ...(reasoning === undefined ? {} : { reasoning }),
+    ...omitUndefined({ reasoning }),
   };
 }
 

@@ -1,6 +1,6 @@
 // A conversation as the engine takes it, which chats and responses share: the prompt with its tools, and the engine's requests with
 // the grammar of the answer. What the grammar refuses is explained by the field that is to blame.
-import { errorText, MosError } from "#core";
+import { errorText, MosError, omitUndefined } from "#core";
 import type { EngineRequest } from "#inference";
 import {
   type AnswerFormat,
@@ -79,9 +79,9 @@ export async function planConversation(
     tenant: key.name,
     seed: sampling.seed ?? server.nextSeed(),
     maxTokens: resolveMaxTokens(prompt, sampling, { maxLength, fallback, field }),
-    ...(format.grammar === undefined ? {} : { grammar: format.grammar }),
+    ...omitUndefined({ grammar: format.grammar }),
     calls: format.calls,
-    ...(logprobs === undefined ? {} : { logprobs }),
+    ...omitUndefined({ logprobs }),
     // a blank before the first word is part of an answer that continues a message
     continuesPrompt: fields.continueFinalMessage === true,
   });

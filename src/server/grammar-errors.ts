@@ -1,6 +1,6 @@
 // Refusals of grammars, as errors that name the field of the request that is to blame.
 import { checkStrict, GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import type { Engine } from "#inference";
 import { formatSource, type Tool } from "#text";
 import { ApiError, invalidValue } from "./errors.ts";
@@ -28,7 +28,7 @@ export function invalidConstraint(
 ): ApiError {
   if (responseFormat?.type !== "json_schema") return invalidValue(`${field}: ${cause.message}`, param, cause);
   const message = `Invalid schema for response_format '${responseFormat.name ?? ""}': ${cause.message}`;
-  return new ApiError(message, { status: 400, param, cause, ...(code === undefined ? {} : { code }) });
+  return new ApiError(message, { status: 400, param, cause, ...omitUndefined({ code }) });
 }
 
 /** The tools of a request, each with its place. */

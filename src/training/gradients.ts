@@ -1,5 +1,5 @@
 // The program of a training step: its graph, compiled for each shape of a batch, and fed.
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import type { Batch } from "#data";
 import {
   compile,
@@ -231,7 +231,7 @@ function programCache(
           await oldest[1][Symbol.asyncDispose]();
         }
       }
-      const shape = { rows, length, reach, ...(maxSegment === undefined ? {} : { maxSegment }) };
+      const shape = { rows, length, reach, ...omitUndefined({ maxSegment }) };
       const program = found ?? (await build(shape, pass));
       programs.set(name, program);
       return program;

@@ -1,5 +1,5 @@
 // One update: gradients accumulated over micro-batches, clipped, and applied by AdamW.
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import { nextTurn } from "#platform";
 import { emptyMoments, type Moments, type TrainingState, type UnfinishedUpdate } from "./checkpoint.ts";
 import { addLosses, type GradientSource, NO_LOSS } from "./gradients.ts";
@@ -183,7 +183,7 @@ function completeUpdate(
     targetTokens: targets,
     examples,
     seconds: update.seconds + (now() - started) / 1000,
-    ...(metrics === undefined ? {} : { metrics }),
+    ...omitUndefined({ metrics }),
   };
   return { state: { ...state, step, tokens: state.tokens + tokens }, event };
 }

@@ -1,4 +1,4 @@
-import { countElements, MosError, type Shape } from "#core";
+import { countElements, MosError, omitUndefined, type Shape } from "#core";
 import { randomUUID } from "#platform";
 import { openSession, serialization } from "#session";
 import { serialize } from "../onnx.ts";
@@ -57,7 +57,7 @@ export async function compile(
     ...serialization(),
     externalName: `${name}.bin`,
     standardProducts: !supports(device, "fusedMatMul"),
-    ...(inlineLimit === undefined ? {} : { inlineLimit }),
+    ...omitUndefined({ inlineLimit }),
     ...(prefersConstants(device) ? { fixed } : {}),
   });
   // only the inputs are kept: the runtime has its own copy of the constants

@@ -8,7 +8,7 @@ import {
   type LayerShapes,
   openAdapterFolder,
 } from "#adapters";
-import { limitConcurrency, MosError } from "#core";
+import { limitConcurrency, MosError, omitUndefined } from "#core";
 import { fromFileName, pathExists, repairFolder, replacedName, storageError, toFileName } from "#files";
 import { join, readdir, stat } from "#platform";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
@@ -333,7 +333,7 @@ export class Registry {
       residentBytes: own,
       sizeBytes: version.bytes,
       changedAt: version.changedAt,
-      ...(trainedOn === undefined ? {} : { trainedOn }),
+      ...omitUndefined({ trainedOn }),
     };
     return { info, config, path, version: version.text };
   }

@@ -1,5 +1,5 @@
 // Rotary frequencies in config.json.
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import {
   type ModelShape,
   maxPositions,
@@ -230,7 +230,7 @@ export function ropeFields(config: ModelShape, where: string): Readonly<Record<s
   return {
     max_position_embeddings: rope.kind === "dynamic" ? rope.originalMaxPositions : config.maxPositions,
     rope_theta: rope.theta,
-    ...(stated === undefined ? {} : { rope_scaling: stated }),
+    ...omitUndefined({ rope_scaling: stated }),
     ...(rotaryDim === undefined ? {} : { partial_rotary_factor: rotaryDim / headDim }),
   };
 }

@@ -1,6 +1,6 @@
 // The answer to a request of the Responses API: whole, or as events; and stored, so that later requests may refer to it.
 import { randomUUID } from "node:crypto";
-import { errorText } from "#core";
+import { errorText, omitUndefined } from "#core";
 import { type EngineEvent, samplingBy } from "#inference";
 import { type AnswerDelta, toSchemaFormat } from "#text";
 import { sendJson, streamTypedEvents } from "../answer.ts";
@@ -154,7 +154,7 @@ class ResponseAnswer {
       response: whole,
       input: input.own,
       output: this.#writer.items,
-      ...(request.previous_response_id === undefined ? {} : { previous: request.previous_response_id }),
+      ...omitUndefined({ previous: request.previous_response_id }),
     };
     // the client has its answer in any case
     await server.responses?.put(key.name, stored).catch((error: unknown) => {

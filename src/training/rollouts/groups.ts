@@ -1,5 +1,5 @@
 // Answers to prompts by the adapter that is trained, graded, and the examples that they become.
-import { randomStream } from "#core";
+import { omitUndefined, randomStream } from "#core";
 import { type EncodedExample, IGNORED } from "#data";
 import type { LiveEngine, Sample } from "#inference";
 import type { Metrics } from "../objectives/objective.ts";
@@ -62,7 +62,7 @@ export function toExample(
   const none = new Int32Array(ids.length).fill(IGNORED);
   return {
     line,
-    ...(source === undefined ? {} : { source }),
+    ...omitUndefined({ source }),
     ids: Int32Array.from([...ids, ...tokens]),
     labels: Int32Array.from([...none, ...tokens]),
     targetTokens: tokens.length,

@@ -1,5 +1,5 @@
 // Answers to held-out prompts, and what their grader says: by that a run is evaluated, whatever it learns from.
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import { answerText, type Example, encodePromptOf, wantedAnswer } from "#data";
 import type { UnfinishedEvaluation } from "../checkpoint.ts";
 import { addLosses, NO_LOSS } from "../gradients.ts";
@@ -47,7 +47,7 @@ function itemOf(example: Example): Prompt["item"] {
   if (example.kind === "prompt") return example.item;
   const wanted = wantedAnswer(example);
   const reference = wanted && answerText(wanted);
-  return { ...(reference === undefined ? {} : { reference }), ...example.fields };
+  return { ...omitUndefined({ reference }), ...example.fields };
 }
 
 /** Held-out prompts that are answered where a run does not learn from answers. */

@@ -162,7 +162,7 @@ function makeResult(
     version,
     date: new Date(now()).toISOString(),
     command,
-    ...(environment === undefined ? {} : { environment }),
+    ...omitUndefined({ environment }),
     model,
     settings: {
       rules,

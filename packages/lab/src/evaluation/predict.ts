@@ -1,6 +1,6 @@
 // One question to the engine, and the predictions that come back.
 import { type Engine, type EngineEvent, MosError } from "mixture-of-shards";
-import { randomStream } from "mixture-of-shards/cli";
+import { omitUndefined, randomStream } from "mixture-of-shards/cli";
 import type { OutputSpec, Question } from "./benchmark.ts";
 
 type Request = Parameters<Engine["submit"]>[0];
@@ -55,7 +55,7 @@ export async function predict(question: Question, options: PredictOptions): Prom
           maxTokens: Math.min(output.maxTokens, room),
           sampling: { ...NO_OTHER_SAMPLING, temperature: output.temperature, topP: output.topP },
           stop: output.stop,
-          ...(output.grammar === undefined ? {} : { grammar: output.grammar }),
+          ...omitUndefined({ grammar: output.grammar }),
           continuesPrompt: true,
           seed: randomStream(options.seed, `${id} ${i}`).uint32(),
         },

@@ -2,7 +2,7 @@
 // asked get a prompt and tokens.
 import { setImmediate } from "node:timers/promises";
 import { type ChatMessage, encodePrompt, type LoadedText, MosError } from "mixture-of-shards";
-import { randomStream } from "mixture-of-shards/cli";
+import { omitUndefined, randomStream } from "mixture-of-shards/cli";
 import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
 import { type BenchmarkData, describeCounts } from "./data.ts";
 
@@ -102,7 +102,7 @@ export async function finishQuestions(
   return {
     questions: await renderDrafts(chosen, options, typeof output === "function" ? output(chosen[0]) : output),
     shots,
-    ...(direct === undefined ? {} : { direct }),
+    ...omitUndefined({ direct }),
     dataDigest: data.digest,
     notes: [...describeCounts(data.counts), ...notes],
   };

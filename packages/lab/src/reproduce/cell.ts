@@ -2,7 +2,7 @@
 // one file; everything that decides the result is in the cell's identity.
 import { join } from "node:path";
 import type { AdapterConfig, FinetuneSettingsInput } from "mixture-of-shards";
-import { pathExists, readJson } from "mixture-of-shards/cli";
+import { omitUndefined, pathExists, readJson } from "mixture-of-shards/cli";
 import { z } from "zod";
 import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
 import type { BenchmarkSpec } from "./benchmarks.ts";
@@ -208,5 +208,5 @@ export const hasAdapter = (spec: TrialSpec): Promise<boolean> =>
 /** Where and with how many threads a cell computes. */
 export const sessionOptions = ({ threads }: TrialSpec) => ({
   device: "cpu" as const,
-  ...(threads === undefined ? {} : { threads }),
+  ...omitUndefined({ threads }),
 });

@@ -143,7 +143,7 @@ async function* trainAndMeasure(
     tokens: trained.tokens,
     seconds: { total: now() / 1000, load, ...trained.seconds, evaluation: measured.seconds, answers: 0 },
     jobs: spec.jobs,
-    ...(spec.threads === undefined ? {} : { threads: spec.threads }),
+    ...omitUndefined({ threads: spec.threads }),
     ...(typeof resumedAt === "number" && resumedAt > 0 ? { resumedAt } : {}),
   };
   return { result, questions: measured.questions };

@@ -1,6 +1,6 @@
 // Runs an experiment's cells, each in a process of its own: first those that choose learning rates, then the measured ones.
 import { MosError } from "mixture-of-shards";
-import { type AsyncQueue, errorText, moduleBeside, startChild } from "mixture-of-shards/cli";
+import { type AsyncQueue, errorText, moduleBeside, omitUndefined, startChild } from "mixture-of-shards/cli";
 import type { BenchmarkName } from "#evaluation";
 import {
   isFinished,
@@ -135,7 +135,7 @@ function resultEvent(spec: TrialSpec, result: TrialResult, { settings }: Grid): 
     trial: pickName(spec),
     validationLoss,
     seconds: seconds.total,
-    ...(answers === undefined ? {} : { answers }),
+    ...omitUndefined({ answers }),
     ...(scores.length === 0
       ? {}
       : { scores: byTitle(({ value }) => value), questions: byTitle(({ questions }) => questions) }),

@@ -204,7 +204,7 @@ async function previewJob(
       ...(from === undefined ? {} : { adapter: { from } }),
       data: data.path,
       validationData: validationData?.path,
-      ...(request.lines === undefined ? {} : { lines: request.lines }),
+      ...omitUndefined({ lines: request.lines }),
       maxShown: MAX_SHOWN,
     };
     const made = await preview(run, { tenant: key.name, signal }).catch((error: unknown) => {

@@ -6,7 +6,7 @@ import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CompletedPart, ListMultipartUploadsCommandOutput, Part, S3Client } from "@aws-sdk/client-s3";
 import { MosError } from "mixture-of-shards";
-import { errorText, limitConcurrency } from "mixture-of-shards/cli";
+import { errorText, limitConcurrency, omitUndefined } from "mixture-of-shards/cli";
 
 /** Contents by their names below a prefix. All methods throw MosError `storage`. */
 export interface Bucket {
@@ -58,7 +58,7 @@ export async function openBucket(url: string, given: string | undefined): Promis
   const endpoint = given ?? AWS_ENDPOINT_URL_S3 ?? AWS_ENDPOINT_URL;
   const region = AWS_REGION ?? AWS_DEFAULT_REGION ?? (endpoint === undefined ? undefined : "us-east-1");
   const client = new sdk.S3Client({
-    ...(region === undefined ? {} : { region }),
+    ...omitUndefined({ region }),
     // other servers know buckets by their path, and not all know checksums but Content-MD5
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     requestChecksumCalculation: "WHEN_REQUIRED",
