@@ -32,7 +32,6 @@ const options = {
 const positional = {
   action: setting(z.enum(ACTIONS), { required: true, help: ACTIONS.join(", ") }),
   folder: setting(z.array(z.string()).readonly(), {
-    repeated: true,
     required: true,
     help: "list: folder of adapters; rollback, tensorboard: folder of one adapter; average: folders of adapters",
   }),

@@ -59,7 +59,6 @@ const options = {
 const positional = {
   action: setting(z.enum(ACTIONS), { required: true, help: ACTIONS.join(", ") }),
   files: setting(z.array(z.string()).readonly(), {
-    repeated: true,
     help: "inspect, convert: files, patterns in quotes, or org/name of a data set of the Hub; passages, generate: .txt and .md files, patterns, and folders; generate: files of passages",
   }),
 };

@@ -45,7 +45,6 @@ const keyOptions = {
   ...group("New key", {
     admin: flag({ help: "allow adding, replacing and removing adapters, and reading /metrics" }),
     adapters: setting(z.array(z.string()).readonly(), {
-      repeated: true,
       placeholder: "pattern...",
       defaultText: "all",
       help: 'adapters that the key may use, such as "acme-*"',

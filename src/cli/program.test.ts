@@ -26,7 +26,7 @@ describe("a command out of settings", () => {
     }),
     ...group("Others", {
       form: setting(z.enum(["plain", "chatml"]), { default: "plain", help: "form" }),
-      stop: setting(z.array(z.string()).readonly(), { repeated: true, help: "may be repeated" }),
+      stop: setting(z.array(z.string()).readonly(), { help: "may be repeated" }),
       packing: flag({ default: true, help: "one example in a row" }),
       out: setting(z.string(), { required: true, placeholder: "folder", help: "the folder" }),
     }),
@@ -36,7 +36,7 @@ describe("a command out of settings", () => {
     description: "Tries settings.",
     arguments: {
       file: setting(z.string(), { help: "a file" }),
-      others: setting(z.array(z.string()).readonly(), { repeated: true, help: "more files" }),
+      others: setting(z.array(z.string()).readonly(), { help: "more files" }),
     },
     options,
     conflicts: [["steps", "rank"]],

@@ -18,7 +18,6 @@ const options = group("Output", {
   cache: setting(z.string(), { placeholder: "folder", help: "cache folder (default: Hugging Face's)" }),
   out: setting(z.string(), { placeholder: "folder", help: "also copy an adapter into this folder" }),
   include: setting(z.array(z.string()).readonly(), {
-    repeated: true,
     placeholder: "pattern",
     help: "files to download, such as *Q4_K_M.gguf; repeatable",
   }),

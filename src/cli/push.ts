@@ -31,7 +31,6 @@ const options = {
   }),
   ...group("Network", {
     uploadHost: setting(z.array(z.string()).readonly(), {
-      repeated: true,
       placeholder: "host",
       help: "host that files may be uploaded to, besides those of the Hub's own domain; repeatable",
     }),

@@ -46,7 +46,6 @@ const options = {
   ...group("Model", { model }),
   ...group("Data", {
     data: setting(z.array(z.string()).readonly(), {
-      repeated: true,
       common: true,
       required: true,
       placeholder: "name",
@@ -54,7 +53,6 @@ const options = {
     }),
     ...dataSettings,
     validationData: setting(z.array(z.string()).readonly(), {
-      repeated: true,
       placeholder: "name",
       defaultText: "a split of --data",
       help: "validation data, given like --data",

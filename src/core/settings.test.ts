@@ -26,7 +26,7 @@ const settings = {
   schedule: setting(z.enum(["linear", "cosine"]), { default: "linear", help }),
   memory: setting(bytes(1), { default: 2e9, defaultText: "2GB", help }),
   name: setting(z.string().regex(/^\w+$/).describe("a word"), { help }),
-  stops: setting(z.array(z.string()).readonly(), { repeated: true, help }),
+  stops: setting(z.array(z.string()).readonly(), { help }),
   targets: setting(
     z
       .array(z.enum(["q", "v"]))

@@ -28,8 +28,6 @@ interface About {
   readonly defaultText?: string;
   /** True if most users need it: help shows it first. */
   readonly common?: boolean;
-  /** True if each use of the option adds one entry to a list. */
-  readonly repeated?: boolean;
   /** True for an object that the command line takes as the path of a JSON file. */
   readonly file?: boolean;
   /** Name in a form, where the setting's own says too little. */
@@ -89,7 +87,7 @@ export function adjust<
   { default: standard, ...change }: Change,
 ): Change extends { readonly default: unknown } ? z.ZodType<Exclude<z.output<S>, undefined>> : S {
   const adjusted = standard === undefined ? schema.clone() : checkOf(schema).default(() => standard);
-  // a setting with a new default is one that had none or another
+  // whether there is a default is known here, not to the compiler
   return adjusted.register(texts, { ...texts.get(schema), ...change }) as never;
 }
 
@@ -111,6 +109,12 @@ function kindOf(schema: z.core.$ZodType): Kind {
   return schema instanceof z.ZodString ? "text" : "object";
 }
 
+/** A list of any texts grows by each use of its option; the values of others are typed with commas between them. */
+const isListOfTexts = (schema: z.core.$ZodType): schema is z.ZodArray =>
+  schema instanceof z.ZodArray &&
+  plain(schema.element) instanceof z.ZodString &&
+  schema.meta()?.["uniqueItems"] !== true;
+
 const PLACEHOLDERS: Readonly<Record<Kind | "names", string>> = {
   integer: "n",
   number: "x",
@@ -130,17 +134,18 @@ export function settingInfo(schema: Setting = z.unknown()) {
   const kind = kindOf(form);
   const element = form instanceof z.ZodArray ? plain(form.element) : form;
   const choices = element instanceof z.ZodEnum ? element.options.map(String) : undefined;
+  const isRepeated = isListOfTexts(form);
   const about = texts.get(schema) ?? {};
   return {
     about,
     kind,
     help: about.help ?? "",
     placeholder:
-      about.placeholder ??
-      PLACEHOLDERS[about.repeated ? "text" : kind === "list" && choices ? "names" : kind],
+      about.placeholder ?? PLACEHOLDERS[isRepeated ? "text" : kind === "list" && choices ? "names" : kind],
     isRequired: check === schema,
     isCommon: about.common ?? false,
-    isRepeated: about.repeated ?? false,
+    /** True if each use of the option adds one entry to a list. */
+    isRepeated,
     group: about.group,
     defaultText: about.defaultText,
     default: schema instanceof z.ZodDefault ? schema.def.defaultValue : undefined,
@@ -154,16 +159,16 @@ export function settingInfo(schema: Setting = z.unknown()) {
     },
     /** The same for what was typed: "a size of 1B or more, such as 2GB". */
     get expectedText(): string {
-      return describeText(toJson(check), about);
+      return describeText(toJson(check), about.file);
     },
     /** Parses a value of the command line without checking it; gives NaN or undefined for text that is no such value. */
-    read: (text: string): unknown => readText(text, form, about),
+    read: (text: string): unknown => readText(text, form, about.file),
   };
 }
 /** What a schema and its texts say of a setting. */
 export type SettingInfo = ReturnType<typeof settingInfo>;
 
-function readText(text: string, form: z.core.$ZodType, { repeated, file }: Partial<About>): unknown {
+function readText(text: string, form: z.core.$ZodType, isFile = false): unknown {
   switch (kindOf(form)) {
     case "integer":
       return /^-?\d[\d_]*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
@@ -174,12 +179,12 @@ function readText(text: string, form: z.core.$ZodType, { repeated, file }: Parti
     case "flag":
       return text === "true";
     case "list": {
-      if (repeated || !(form instanceof z.ZodArray)) return [text];
+      if (isListOfTexts(form) || !(form instanceof z.ZodArray)) return [text];
       const element = plain(form.element);
-      return text.split(",").map((part) => readText(part.trim(), element, {}));
+      return text.split(",").map((part) => readText(part.trim(), element));
     }
     case "object":
-      return readJson(text, file);
+      return readJson(text, isFile);
     default:
       return text;
   }
@@ -206,7 +211,7 @@ function readBytes(text: string): number {
 }
 
 /** Undefined for a file that is missing, and for text that is not JSON. */
-function readJson(text: string, isFile = false): unknown {
+function readJson(text: string, isFile: boolean): unknown {
   try {
     return JSON.parse(isFile ? readFileSync(text, "utf8") : text);
   } catch {
@@ -264,15 +269,16 @@ function describeRange(what: string, json: Json): string {
 }
 
 /** The same of text that is typed. */
-function describeText(json: Json, { repeated, file }: Partial<About>): string {
+function describeText(json: Json, isFile = false): string {
   const { type, description, items, uniqueItems } = json;
   if (json["unit"] === "byte") return `a size of ${json.minimum}B or more, such as 500MB, 2GB or 1.5GiB`;
-  if (type === "object" && file) return `the path of a JSON file with ${description}`;
+  if (type === "object" && isFile) return `the path of a JSON file with ${description}`;
   if (type === "object") return 'a JSON object such as {"name": true}';
-  if (type !== "array" || repeated) return describe(json);
+  if (type !== "array") return describe(json);
   const element = items as Json;
   if (element.enum !== undefined)
     return `one or more of ${element.enum.join(", ")}, with commas between them`;
+  if (element.type === "string" && !uniqueItems) return describe(json);
   return `${describe(element)}; or several ${uniqueItems ? "different " : ""}ones, with commas between them`;
 }
 

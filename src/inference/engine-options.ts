@@ -232,7 +232,6 @@ export const defaultsSettings = {
 export const answerSettings = {
   ...defaultsSettings,
   stop: setting(z.array(z.string()).readonly(), {
-    repeated: true,
     help: "stop sequence, \\n for a line break; repeatable",
   }),
   seed: setting(z.int().min(0), {

@@ -46,7 +46,6 @@ const options = {
   ...group("Model", {
     model,
     adapter: setting(z.array(z.string()).readonly(), {
-      repeated: true,
       common: true,
       placeholder: "folder",
       help: "adapter to evaluate; repeatable",

@@ -60,7 +60,6 @@ const options = {
     seeds,
     steps,
     only: setting(z.array(z.string()).readonly(), {
-      repeated: true,
       placeholder: "row...",
       help: "run only these rows, by key or label (see --list)",
     }),
