@@ -60,7 +60,8 @@ export function checkCall<O extends object>(call: string, options: O, schemas: O
 
 /** Throws `bad_option` for a value that a schema does not accept. */
 export function checkKind(name: string, value: unknown, schema: z.ZodType): void {
-  if (schema.safeParse(value).success) return;
+  const issue = schema.safeParse(value).error?.issues[0];
+  if (issue === undefined) return;
   const found = value === undefined ? " is missing" : `: ${show(value, 60)} is invalid`;
-  throw new MosError("bad_option", `${name}${found}; give ${expected(schema)}`);
+  throw new MosError("bad_option", `${name}${found}; give ${expected(schema, issue.path.length)}`);
 }
