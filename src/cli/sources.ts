@@ -2,6 +2,7 @@
 // configuration file. Each knows where it is from, so that messages can say so.
 import { readFile } from "node:fs/promises";
 import {
+  isRecord,
   MosError,
   parseJson,
   type Setting,
@@ -119,7 +120,7 @@ export function readConfigValues(
   { where, section, options }: Section & { readonly where: string },
 ): SourcedValues {
   const config = parseJson(content, { code: "bad_option", where });
-  if (!isObject(config)) throw refuse(where, show(config, 60), "an object");
+  if (!isRecord(config)) throw refuse(where, show(config, 60), "an object");
   let values: SourcedValues = new Map();
   for (const [name, given] of Object.entries(config)) {
     if (name === section) values = readSection(`${where}: ${name}`, options, given);
@@ -135,7 +136,7 @@ export function readConfigValues(
 }
 
 function readSection(where: string, settings: Settings, given: unknown): SourcedValues {
-  if (!isObject(given)) throw refuse(where, show(given, 60), "an object of its options");
+  if (!isRecord(given)) throw refuse(where, show(given, 60), "an object of its options");
   const values = new Map<string, SourcedValue>();
   for (const [name, value] of Object.entries(given)) {
     const origin = `${where}.${name}`;
@@ -155,9 +156,6 @@ function readField(origin: string, setting: Setting, value: unknown): unknown {
   if (given.success) return given.data;
   throw refuse(origin, show(value, 60), isSize ? info.expectedText : info.expected);
 }
-
-const isObject = (value: unknown): value is object =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Options that exclude each other. */
 type Conflicts = readonly (readonly string[])[];

@@ -14,6 +14,7 @@ export {
   decodeText,
   describeEncoding,
   describeIssues,
+  isRecord,
   isUtf16,
   parseJson,
   parseWith,

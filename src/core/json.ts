@@ -121,6 +121,10 @@ export function describeEncoding(bytes: Uint8Array): string {
 export const isUtf16 = ([first, second]: Uint8Array): boolean =>
   (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
 
+/** Tests whether a value is an object of JSON. */
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** Deeper values are not valid input, and would overflow the stack of recursive functions. */
 const MAX_DEPTH = 100;
 

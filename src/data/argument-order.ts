@@ -1,5 +1,5 @@
 // The keys of a call's arguments in the order of the tool's schema, in which a constrained answer writes them.
-import { isRecord } from "./line-form.ts";
+import { isRecord } from "#core";
 
 /** JSON whose numbers keep their spelling: 1.0 stays 1.0. */
 type Json = string | { readonly items: readonly Json[] } | { readonly members: readonly Member[] };

@@ -1,10 +1,10 @@
 // Formats of conversations: OpenAI's messages and ShareGPT's, both with tools, their calls and results.
 import { z } from "zod";
-import { omitUndefined } from "#core";
+import { isRecord, omitUndefined } from "#core";
 import { openaiRole, type Tool, toRole } from "#text";
 import { findTurnProblem, type LineTurn, toMessages } from "./conversation-turns.ts";
 import { type ChatExample, type Place, type PromptExample, SPEAKERS, type Speaker } from "./example.ts";
-import { isBlank, isRecord, lineForm } from "./line-form.ts";
+import { isBlank, lineForm } from "./line-form.ts";
 import { boundedList, callList, callText, formerCall, toolList, withToolList } from "./tool-lines.ts";
 
 const text = z.string("a string");

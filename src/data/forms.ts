@@ -1,8 +1,10 @@
 // The formats of a line of a data set.
+
 import { z } from "zod";
+import { isRecord } from "#core";
 import { messagesForm, sharegptForm } from "./conversations.ts";
 import { asTurns, type DataKind, type Example, type Place } from "./example.ts";
-import { isBlank, isRecord, joinInput, lineForm } from "./line-form.ts";
+import { isBlank, joinInput, lineForm } from "./line-form.ts";
 import { PREFERENCE_FORMS } from "./preference-forms.ts";
 
 const text = z.string("a string");

@@ -1,6 +1,6 @@
 // A format of lines as a schema, and what is wrong with a line in the words of its fields.
 import type { z } from "zod";
-import { readIssues } from "#core";
+import { isRecord, readIssues } from "#core";
 import { mediaPart } from "#text";
 import type { DataKind, Example, Place } from "./example.ts";
 
@@ -58,10 +58,6 @@ function describeIssue(error: z.ZodError, value: unknown): string {
   }
   return `${formatPath(keys)} is ${describeValue(found)}; expected ${issue.message}`;
 }
-
-/** Tests whether a value is an object of JSON. */
-export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 function at(value: unknown, key: string | number): unknown {
   if (Array.isArray(value) && typeof key === "number") return value[key];

@@ -1,5 +1,7 @@
 // Formats of preferences: pairs of answers to one prompt, answers that are rated, and prompts whose answers are graded.
+
 import { z } from "zod";
+import { isRecord } from "#core";
 import type { LineTurn } from "./conversation-turns.ts";
 import {
   type LineTools,
@@ -15,7 +17,7 @@ import {
   toPrompt,
 } from "./conversations.ts";
 import type { AnsweredExample, Example, PairExample, Place } from "./example.ts";
-import { isBlank, isRecord, joinInput, lineForm } from "./line-form.ts";
+import { isBlank, joinInput, lineForm } from "./line-form.ts";
 import { byShape, withToolList } from "./tool-lines.ts";
 
 /** A part of a line: a text, a message or a list of messages. */

@@ -1,6 +1,7 @@
 // Tools and calls as lines of data have them: in OpenAI's shapes, or as functions alone, as ShareGPT's format and OpenAI's
 // former one write them.
 import { z } from "zod";
+import { isRecord } from "#core";
 import {
   callArguments,
   customFields,
@@ -11,7 +12,6 @@ import {
   toCustomTool,
   toFunctionTool,
 } from "#text";
-import { isRecord } from "./line-form.ts";
 
 const text = z.string("a string");
 

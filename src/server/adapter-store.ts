@@ -6,7 +6,7 @@ import {
   removeVersions,
   ADAPTER_TENSORS as TENSORS,
 } from "#adapters";
-import { errorText, MosError, parseJson } from "#core";
+import { errorText, isRecord, MosError, parseJson } from "#core";
 import {
   assertAdapterHeader,
   fromFileName,
@@ -143,8 +143,7 @@ function checkConfig(config: string): void {
   if (size > MAX_CONFIG_BYTES)
     throw new MosError("bad_adapter", `${CONFIG}: ${size} bytes exceed the limit of ${MAX_CONFIG_BYTES}`);
   const value = parseJson(config, { code: "bad_adapter", where: CONFIG });
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new MosError("bad_adapter", `${CONFIG}: not a JSON object`);
+  if (!isRecord(value)) throw new MosError("bad_adapter", `${CONFIG}: not a JSON object`);
 }
 
 async function writeUpload(

@@ -8,7 +8,6 @@ import { closeWhenIdle, limitConcurrency, MosError } from "#core";
 import { makeTemporaryFolder } from "#files";
 import { moduleBeside, startChild } from "#process";
 import type { AdapterMethods } from "./adapter-process.ts";
-import { ApiError } from "./errors.ts";
 
 /** Formats of an export with the names of their files. Clients choose among these, and give no paths. */
 export const EXPORT_FILES = {
@@ -56,7 +55,7 @@ export interface AdapterRead {
 
 type AdapterChild = ReturnType<typeof startChild<AdapterMethods>>;
 
-/** Runs one task at a time. Its methods throw ApiError 429 where too many wait, and what loading an adapter throws. */
+/** Runs one task at a time. Its methods throw MosError `busy` where too many wait, and what loading an adapter throws. */
 export function createAdapterTasks(model: string, { waiting, seconds, idleSeconds, kept } = LIMITS) {
   const limited = limitConcurrency(1);
   const known = new Map<string, AdapterLayers>();
@@ -76,9 +75,7 @@ export function createAdapterTasks(model: string, { waiting, seconds, idleSecond
 
   async function inChild<T>(signal: AbortSignal, task: (child: AdapterChild) => Promise<T>): Promise<T> {
     if (count > waiting)
-      throw new ApiError(`${count} adapters are being read or exported; retry later`, {
-        status: 429,
-        code: "busy",
+      throw new MosError("busy", `${count} adapters are being read or exported; retry later`, {
         retryAfter: 5,
       });
     count++;

@@ -12,6 +12,7 @@ import {
   withFormat,
 } from "#text";
 import { checkChoices, startChoices } from "./choices.ts";
+import { checkStrictness, findUnenforceable, type OutputConstraint, refusalOf } from "./constraints.ts";
 import type { RequestContext } from "./context.ts";
 import {
   checkTokenIds,
@@ -22,15 +23,13 @@ import {
   resolveMaxTokens,
 } from "./engine-requests.ts";
 import { ApiError, invalidValue } from "./errors.ts";
-import { checkStrictness, findUnenforceable, refusalOf } from "./grammar-errors.ts";
 import type { SamplingFields } from "./request-fields.ts";
-import type { OutputConstraint } from "./structured.ts";
 import type { RequestedTools } from "./tools.ts";
 
 /** What a request says of a conversation, whichever API it came by. */
 export interface ConversationFields {
   readonly messages: readonly ChatMessage[];
-  readonly tools?: Pick<RequestedTools, "tools" | "choice" | "parallel" | "placeOf"> | undefined;
+  readonly tools?: Pick<RequestedTools, "tools" | "choice" | "parallel" | "places"> | undefined;
   readonly constraint?: OutputConstraint | undefined;
   /** Variables for the chat template. */
   readonly variables?: TemplateVariables | undefined;

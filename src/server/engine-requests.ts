@@ -7,7 +7,7 @@ import type { AdapterInfo, EngineModel, EngineRequest, SamplingOptions } from "#
 import type { LoadedText } from "#text";
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
-import { ApiError, invalidValue } from "./errors.ts";
+import { ApiError, invalidValue, unknownModel } from "./errors.ts";
 import type { SamplingFields } from "./request-fields.ts";
 
 /** An adapter that a key may use, by name. */
@@ -37,12 +37,12 @@ export async function resolveAdapter(context: RequestContext, model: string): Pr
   const isName = await isServed(model);
   const name = isName ? model : await server.extension?.models?.resolve(model, key);
   if (name === undefined || !(isName || (await isServed(name))))
-    throw new ApiError(
-      name === undefined
-        ? `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`
-        : `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
-      { status: 404, code: "model_not_found", param: "model" },
-    );
+    throw name === undefined
+      ? unknownModel(model)
+      : new ApiError(
+          `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
+          { status: 404, code: "model_not_found", param: "model" },
+        );
   record.model = name;
   if (name === server.modelName) return null;
   server.lastUse.set(name, Math.floor(server.date() / 1000));

@@ -48,6 +48,22 @@ function typeForStatus(status: number): string {
 export const invalidValue = (message: string, param?: string, cause?: unknown): ApiError =>
   new ApiError(message, { status: 400, code: "invalid_value", param, cause });
 
+/** @returns 404 for a model or adapter that is not there, or that the key may not use: which of both, no client learns. */
+export const unknownModel = (name: string, { what = "model", param = "model" } = {}): ApiError =>
+  new ApiError(
+    `the ${what} ${JSON.stringify(name)} does not exist or you do not have access to it; GET /v1/${what}s lists the ${what}s`,
+    { status: 404, code: "model_not_found", param },
+  );
+
+/** @returns 400 for an image, a sound or a file where models read text. */
+export const unsupportedMedia = (param: string, what: string, cause?: unknown): ApiError =>
+  new ApiError(`${param} is ${what}; this server's models read text only`, {
+    status: 400,
+    code: "unsupported_value",
+    param,
+    cause,
+  });
+
 /** @returns 403 for what only an administrator's key may do. */
 export const needsAdmin = (message: string): ApiError =>
   new ApiError(message, { status: 403, code: "admin_key_required" });

@@ -26,7 +26,7 @@ export {
 } from "./key-file.ts";
 export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
-export { checkedBy, deletedSchema, failed, jsonBody, ok, security } from "./request.ts";
+export { apiRoute, checkedBy, deletedSchema, jsonBody, ok } from "./request.ts";
 export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
 export { storedConversation } from "./responses/stored-conversation.ts";
 export type { TrainingState } from "./routes/system.ts";

@@ -1,14 +1,14 @@
 // A request's body from bytes to checked fields: the size while it arrives, then UTF-8, JSON and the route's schema; and the
 // fields that the schemas of several routes share.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { z } from "@hono/zod-openapi";
+import { createRoute, type RouteConfig, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { decodeText, describeIssues, errorText, parseJson, readIssues, similarName } from "#core";
+import { decodeText, describeIssues, errorText, isRecord, parseJson, readIssues, similarName } from "#core";
 import { mediaPart } from "#text";
 import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
 import { tooLong } from "./engine-requests.ts";
-import { ApiError, invalidValue } from "./errors.ts";
+import { ApiError, invalidValue, unsupportedMedia } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
 
 /** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */
@@ -92,9 +92,6 @@ function decodeJson(bytes: Uint8Array): unknown {
   }
 }
 
-export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** Members whose value is a JSON Schema or other JSON of the client's, in which null is a value: at any depth, or of the body. */
 const OPAQUE: ReadonlySet<string> = new Set(["parameters", "schema", "json", "arguments"]);
 const OPAQUE_IN_BODY = "json_schema";
@@ -152,7 +149,7 @@ const isOpaque = (name: string, depth: number): boolean =>
 function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
   if (depth === 0) return value;
   if (Array.isArray(value)) return value.map((item) => withoutNulls(item, depth - 1));
-  if (!isObject(value)) return value;
+  if (!isRecord(value)) return value;
   const members = Object.entries(value).filter(([, member]) => member !== null);
   return Object.fromEntries(
     members.map(([name, member]) => [name, isOpaque(name, depth) ? member : withoutNulls(member, depth - 1)]),
@@ -169,7 +166,7 @@ export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
   const { limits, engine } = context.var.server;
   checkJsonType(context.req.raw);
   const body = decodeJson(await readBody(context.req.raw, limits));
-  if (!isObject(body))
+  if (!isRecord(body))
     throw new ApiError("the request body is not a JSON object", { status: 400, code: "invalid_json" });
   checkExtent(body);
   const { maxLength } = engine.model;
@@ -238,9 +235,7 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
   for (const { path, found } of issues) {
     const media = mediaPart(found);
     if (media === undefined) continue;
-    const param = [...path, media.index].join(".");
-    const message = `${param} is ${media.what}; this server's models read text only`;
-    return invalid(message, "unsupported_value", param);
+    return unsupportedMedia([...path, media.index].join("."), media.what, error);
   }
   // before other complaints: a message that calls tools need not have a content
   const field = issues.map(({ path }) => unsupportedOn(path, schema)).find((found) => found !== undefined);
@@ -352,7 +347,12 @@ export const okOrStream = <T extends z.ZodType, C extends z.ZodType>(schema: T, 
 });
 
 /** Any other answer. */
-export const failed = { content: json(error), description: "An error in OpenAI's format." };
+const failed = { content: json(error), description: "An error in OpenAI's format." };
 
-/** The key that a route asks for. */
-export const security = [{ key: [] }];
+/** A route that asks for a key, and whose errors are in OpenAI's format. */
+export const apiRoute = <P extends string, R extends Omit<RouteConfig, "path"> & { path: P }>(route: R) =>
+  createRoute({
+    ...route,
+    security: [{ key: [] }],
+    responses: { ...route.responses, default: failed },
+  });

@@ -65,7 +65,8 @@ type ToolFields = z.output<typeof toolRequest>;
 export interface RequestedTools {
   readonly tools: readonly Tool[];
   readonly choice: ToolChoice;
-  readonly placeOf: PlaceOfTool;
+  /** Where each tool stands in the request, for errors: its fields follow. */
+  readonly places: readonly string[];
   /** An answer may have several calls. */
   readonly parallel: boolean;
   /** The request names one tool to call; then answers end with "stop", as OpenAI's do. */
@@ -74,47 +75,27 @@ export interface RequestedTools {
   readonly isLegacy: boolean;
 }
 
-/** Where the fields of a tool stand in a request, for errors. */
-export interface ToolPlace {
-  readonly name: string;
-  readonly parameters: string;
-  readonly format: string;
-}
-
-/** The places of a tool's fields, by its type and its index. */
-export type PlaceOfTool = (tool: Pick<Tool, "type">, index: number) => ToolPlace;
-
-const chatPlaces =
-  (isLegacy: boolean): PlaceOfTool =>
-  ({ type }, index) => {
-    const at = isLegacy ? `functions[${index}]` : `tools[${index}].${type}`;
-    return { name: `${at}.name`, parameters: `${at}.parameters`, format: `${at}.format` };
-  };
-
 /** @throws ApiError 400 for tools of one name, a choice that names none of them, and a mix with the older fields. */
 export function readTools(fields: ToolFields): RequestedTools {
   const { parallel_tool_calls: parallel = true } = fields;
   checkForm(fields);
   const isLegacy = (fields.functions ?? []).length > 0;
-  const placeOf = chatPlaces(isLegacy);
-  const tools = toTools(fields, placeOf);
+  const tools = toTools(fields);
+  const places = tools.map(({ type }, i) => (isLegacy ? `functions[${i}]` : `tools[${i}].${type}`));
+  checkTools(tools, places);
   const wanted = isLegacy ? toNewForm(fields.function_call) : fields.tool_choice;
   const choice = toToolChoice(wanted, { tools, field: isLegacy ? "function_call" : "tool_choice" });
   const isNamed = typeof wanted === "object" && wanted.type !== "allowed_tools";
-  return { tools, choice, placeOf, parallel: parallel && !isNamed && !isLegacy, isNamed, isLegacy };
+  return { tools, choice, places, parallel: parallel && !isNamed && !isLegacy, isNamed, isLegacy };
 }
 
-function toTools({ tools = [], functions = [] }: ToolFields, placeOf: PlaceOfTool): readonly Tool[] {
-  const read =
-    functions.length > 0
-      ? functions.map(toFunctionTool)
-      : tools.map((one) => {
-          if (one.type === "function") return toFunctionTool(one.function);
-          const { format } = one.custom;
-          return toCustomTool(one.custom, format?.type === "grammar" ? format.grammar : undefined);
-        });
-  checkTools(read, placeOf);
-  return read;
+function toTools({ tools = [], functions = [] }: ToolFields): readonly Tool[] {
+  if (functions.length > 0) return functions.map(toFunctionTool);
+  return tools.map((one) => {
+    if (one.type === "function") return toFunctionTool(one.function);
+    const { format } = one.custom;
+    return toCustomTool(one.custom, format?.type === "grammar" ? format.grammar : undefined);
+  });
 }
 
 /** The older fields with their neutral values say nothing beside the newer ones. */
@@ -149,18 +130,18 @@ export const invalidParameters = (name: string, { reason, param, cause }: Invali
   });
 
 /** @throws ApiError 400 for parameters that are no object, and for the second tool of a name. */
-export function checkTools(tools: readonly Tool[], placeOf: PlaceOfTool): void {
+export function checkTools(tools: readonly Tool[], places: readonly string[]): void {
   for (const [index, tool] of tools.entries()) {
     if (tool.type !== "function") continue;
     const { type = "object" } = tool.parameters ?? {};
     if (type === "object") continue;
     const reason = `the schema's type must be "object", not ${JSON.stringify(type).slice(0, 100)}`;
-    throw invalidParameters(tool.name, { reason, param: placeOf(tool, index).parameters });
+    throw invalidParameters(tool.name, { reason, param: `${places[index]}.parameters` });
   }
   const repeated = findRepeatedTool(tools);
   const tool = tools[repeated ?? -1];
   if (repeated === undefined || tool === undefined) return;
-  const { name } = placeOf(tool, repeated);
+  const name = `${places[repeated]}.name`;
   const first = tools.findIndex((other) => other.name === tool.name);
   throw invalidValue(
     `${name} is ${JSON.stringify(tool.name)}, which tool ${first} has already; give each a name of its own`,

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type AnswerDelta, type AnswerParts, LayoutParser } from "./answer-parser.ts";
-import { CallReader } from "./call-reader.ts";
 import { CALL_SYNTAXES, type CallSyntax, TAGGED, writeCalls } from "./call-syntax.ts";
 import { spacedJson } from "./json-text.ts";
+import { ToolCallParser } from "./tool-call-parser.ts";
 
 const kinds = new Map<string, "function" | "custom">([
   ["look_up", "function"],
@@ -189,9 +189,9 @@ describe("what no grammar has constrained", () => {
   });
 
   test("beginnings of calls within one another are read in linear time", () => {
-    const feed = CallReader.prototype.feed;
+    const feed = ToolCallParser.prototype.feed;
     let fed = 0;
-    CallReader.prototype.feed = function count(char) {
+    ToolCallParser.prototype.feed = function count(char) {
       fed++;
       return feed.call(this, char);
     };
@@ -203,7 +203,7 @@ describe("what no grammar has constrained", () => {
       });
       expect(more).toBeLessThan(2.5 * fewer);
     } finally {
-      CallReader.prototype.feed = feed;
+      ToolCallParser.prototype.feed = feed;
     }
   });
 

@@ -1,6 +1,7 @@
 // What a model writes, taken apart while it comes: reasoning, text, and calls of tools.
-import { CallReader, InputReader } from "./call-reader.ts";
+
 import { type CallSyntax, callHead } from "./call-syntax.ts";
+import { ToolCallParser, ToolInputParser } from "./tool-call-parser.ts";
 import type { ReasoningTags } from "./tool-probe.ts";
 
 /** A part of an answer. */
@@ -59,8 +60,8 @@ export class LayoutParser implements AnswerParser {
   #shown = "";
   #deltas: AnswerDelta[] = [];
   #hasReasoned = false;
-  #reader: CallReader | undefined;
-  #input: InputReader | undefined;
+  #reader: ToolCallParser | undefined;
+  #input: ToolInputParser | undefined;
   /** Text of a call that may turn out to be none. */
   #raw = "";
   #isAnnounced = false;
@@ -170,7 +171,7 @@ export class LayoutParser implements AnswerParser {
     const found = heads.find(({ head }) => this.#held.startsWith(head));
     if (found === undefined)
       return heads.some(({ head }) => head.startsWith(this.#held)) ? false : this.#enter("text");
-    this.#beginCall(new CallReader(syntax.argumentsKey, found.name));
+    this.#beginCall(new ToolCallParser(syntax.argumentsKey, found.name));
     this.#announce(found.name);
     return this.#enter("call", found.head.length);
   }
@@ -195,7 +196,7 @@ export class LayoutParser implements AnswerParser {
 
   #betweenCalls(): boolean {
     if (this.#held.startsWith("{")) {
-      this.#beginCall(new CallReader(this.#parts.syntax?.argumentsKey ?? ""));
+      this.#beginCall(new ToolCallParser(this.#parts.syntax?.argumentsKey ?? ""));
       return this.#enter("call");
     }
     const tag = this.#callTags.find((one) => this.#held.startsWith(one));
@@ -204,7 +205,7 @@ export class LayoutParser implements AnswerParser {
     return AROUND.test(this.#held) ? this.#enter("calls", 1) : this.#enter("text");
   }
 
-  #beginCall(reader: CallReader): void {
+  #beginCall(reader: ToolCallParser): void {
     [this.#reader, this.#input, this.#raw, this.#isAnnounced] = [reader, undefined, "", false];
   }
 
@@ -234,7 +235,7 @@ export class LayoutParser implements AnswerParser {
     this.#isAnnounced = true;
     this.#index++;
     const kind = this.#parts.kinds.get(name) ?? "function";
-    if (kind === "custom") this.#input = new InputReader();
+    if (kind === "custom") this.#input = new ToolInputParser();
     const id = this.#parts.nextId?.();
     this.#deltas.push({ type: "call", index: this.#index, ...(id === undefined ? {} : { id }), kind, name });
   }

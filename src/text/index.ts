@@ -17,33 +17,9 @@ export type {
   ToolCall,
   ToolChoice,
 } from "./messages.ts";
-export {
-  callArguments,
-  openaiRole,
-  toRole,
-  type WrittenCall,
-  writeCall,
-} from "./openai/messages.ts";
-export {
-  jsonSchema,
-  jsonSchemaFields,
-  jsonSchemaFormat,
-  parseResponseFormat,
-  responseFormat,
-  toResponseFormat,
-  toSchemaFormat,
-} from "./openai/response-format.ts";
-export {
-  customFields,
-  customFormat,
-  findRepeatedTool,
-  functionFields,
-  grammarFields,
-  MAX_TOOLS,
-  openaiName,
-  toCustomTool,
-  toFunctionTool,
-} from "./openai/tools.ts";
+export * from "./openai/messages.ts";
+export * from "./openai/response-format.ts";
+export * from "./openai/tools.ts";
 export type { Pooling } from "./pooling.ts";
 export { pythonStrip } from "./python-strip.ts";
 export type { RenderedPiece } from "./render-turns.ts";

@@ -1,5 +1,5 @@
 // JSON as text that goes through a chat template and comes out as it was written.
-import { MosError } from "#core";
+import { isRecord, MosError } from "#core";
 
 /** A string, or what may be a number. */
 const TOKEN = /"(?:[^"\\]|\\.)*(?:"(\s*:)?)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
@@ -30,9 +30,8 @@ export class JsonValues {
       return String(Number(token)) === token ? token : this.#number(token);
     });
     const value = parsed(text.trim() === "" ? "{}" : marked);
-    if (typeof value !== "object" || value === null || Array.isArray(value))
-      throw new MosError("bad_data", `${where} are no JSON object: ${text.slice(0, 60)}`);
-    return value as Readonly<Record<string, unknown>>;
+    if (!isRecord(value)) throw new MosError("bad_data", `${where} are no JSON object: ${text.slice(0, 60)}`);
+    return value;
   }
 
   /** A rendered text with all numbers and keys as they were. */

@@ -14,7 +14,8 @@ let isFull = false;
 /** In this process, in place of one of its own. */
 const grading: ServiceEnv["grading"] = {
   async grade({ grader, item, text }, { ask: scoreModel }) {
-    if (isFull) throw new MosError("busy", "acme already has 8 gradings in progress; retry later");
+    if (isFull)
+      throw new MosError("busy", "acme already has 8 gradings in progress; retry later", { retryAfter: 5 });
     return grade(grader, { item, sample: readSample(text) }, { python, scoreModel });
   },
 };

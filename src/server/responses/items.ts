@@ -1,8 +1,8 @@
 // Items of the Responses API: what a request brings, and what it means as messages of a conversation.
 import { z } from "@hono/zod-openapi";
+import { isRecord } from "#core";
 import { type ChatMessage, callArguments, findUnpaired, mediaPart, type ToolCall, toRole } from "#text";
-import { ApiError, invalidValue } from "../errors.ts";
-import { isObject } from "../request.ts";
+import { type ApiError, invalidValue, unsupportedMedia } from "../errors.ts";
 import { type FlatNames, toFlatName } from "./tools.ts";
 
 const textPart = z.object({ type: z.enum(["input_text", "output_text", "text"]), text: z.string() });
@@ -75,7 +75,7 @@ const KNOWN: ReadonlySet<unknown> = new Set([
 export function checkItemTypes(input: unknown): void {
   if (!Array.isArray(input)) return;
   for (const [i, item] of input.entries()) {
-    if (!isObject(item)) continue;
+    if (!isRecord(item)) continue;
     const { type } = item;
     if (typeof type === "string" && !KNOWN.has(type))
       throw invalidValue(
@@ -89,12 +89,7 @@ export function checkItemTypes(input: unknown): void {
 function checkMedia(content: unknown, place: string): void {
   const media = mediaPart(content);
   if (media === undefined) return;
-  const param = `${place}[${media.index}]`;
-  throw new ApiError(`${param} is ${media.what}; this server's models read text only`, {
-    status: 400,
-    code: "unsupported_value",
-    param,
-  });
+  throw unsupportedMedia(`${place}[${media.index}]`, media.what);
 }
 
 /** Tests whether an item stands for another one, which the server has stored. */

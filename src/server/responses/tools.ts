@@ -13,7 +13,7 @@ import {
   toFunctionTool,
 } from "#text";
 import { ApiError } from "../errors.ts";
-import { checkTools, namedChoice, type PlaceOfTool, plainChoice, type RequestedTools } from "../tools.ts";
+import { checkTools, namedChoice, plainChoice, type RequestedTools } from "../tools.ts";
 
 const functionTool = z.object({ type: z.literal("function"), ...functionFields });
 
@@ -89,7 +89,7 @@ export const toFlatName = (
     : name;
 
 /** The tools of a request as a model takes them. */
-export interface ResponseTools extends Pick<RequestedTools, "tools" | "choice" | "parallel" | "placeOf"> {
+export interface ResponseTools extends Pick<RequestedTools, "tools" | "choice" | "parallel" | "places"> {
   readonly names: FlatNames;
   /** Those that are kept, as they were given: the answer shows them. */
   readonly shown: readonly GivenTool[];
@@ -132,13 +132,9 @@ export function readTools(fields: ToolFields): ResponseTools {
   const skipped = given.filter((tool) => !isShown(tool)).map(({ type }) => type);
   if (skipped[0] !== undefined && tools.length === 0 && tool_choice !== "none")
     throw unsupportedTool(skipped[0], `tools[${given.findIndex((tool) => !isShown(tool))}]`);
-  const placeOf: PlaceOfTool = (_, index) => {
-    const place = places[index] ?? "tools";
-    return { name: `${place}.name`, parameters: `${place}.parameters`, format: `${place}.format` };
-  };
-  checkTools(tools, placeOf);
+  checkTools(tools, places);
   const choice = readChoice(tool_choice, tools);
-  return { tools, choice, parallel, placeOf, names, shown: given.filter(isShown), skipped };
+  return { tools, choice, parallel, places, names, shown: given.filter(isShown), skipped };
 }
 
 const unsupportedTool = (type: string, param: string): ApiError =>

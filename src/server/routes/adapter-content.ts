@@ -1,13 +1,13 @@
 // What is in an adapter: its layers as a picture, and its files for other programs.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import type { AdapterLayers } from "#adapters";
 import type { AdapterInfo } from "#inference";
 import { EXPORT_FILES } from "../adapter-tasks.ts";
 import { seesAll } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { findAdapter } from "../engine-requests.ts";
-import { ApiError, invalidValue, needsAdmin } from "../errors.ts";
-import { failed, ok, security } from "../request.ts";
+import { ApiError, invalidValue, needsAdmin, unknownModel } from "../errors.ts";
+import { apiRoute, ok } from "../request.ts";
 
 const params = z.object({ name: z.string().max(256).describe("Name of the adapter.") });
 
@@ -55,13 +55,12 @@ const layersSchema = z
   })
   .openapi("AdapterLayers");
 
-const layersRoute = createRoute({
+const layersRoute = apiRoute({
   method: "get",
   path: "/v1/adapters/{name}/layers",
   summary: "Describe the layers of an adapter: rows of the pools, and norms",
-  security,
   request: { params },
-  responses: { 200: ok(layersSchema, "The layers, by target and then by layer."), default: failed },
+  responses: { 200: ok(layersSchema, "The layers, by target and then by layer.") },
 });
 
 const exportSchema = z
@@ -81,12 +80,11 @@ const exportQuery = z.object({
   file: z.string().max(64).optional().describe("Download this file in place of the list of files."),
 });
 
-const exportRoute = createRoute({
+const exportRoute = apiRoute({
   method: "get",
   path: "/v1/adapters/{name}/export",
   summary: "List the files of an adapter in another format, or download one",
   description: "Administrators, owners of fine-tuned models, and everybody where there are no keys.",
-  security,
   request: { params, query: exportQuery },
   responses: {
     200: {
@@ -96,7 +94,6 @@ const exportRoute = createRoute({
         "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) },
       },
     },
-    default: failed,
   },
 });
 
@@ -110,11 +107,7 @@ interface FoundAdapter {
 /** @throws ApiError 404 for an adapter that is not there or that the key may not use, 400 without a folder of adapters. */
 async function openAdapter({ server, key }: RequestContext["var"], name: string): Promise<FoundAdapter> {
   const info = await findAdapter(server, { name, key });
-  if (info === undefined)
-    throw new ApiError(
-      `the adapter ${JSON.stringify(name)} does not exist or you do not have access to it; GET /v1/adapters lists the adapters`,
-      { status: 404, code: "model_not_found", param: "name" },
-    );
+  if (info === undefined) throw unknownModel(name, { what: "adapter", param: "name" });
   const path = await server.store.locate(name);
   const { adapterTasks: tasks } = server;
   if (tasks !== undefined) return { info, path, tasks };

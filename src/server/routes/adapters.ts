@@ -1,6 +1,6 @@
 // /v1/adapters: the adapters there are, and for administrators adding, replacing and removing them.
 
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText } from "#core";
 import type { AdapterInfo } from "#inference";
@@ -11,7 +11,7 @@ import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
 import { ApiError, needsAdmin } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
-import { checkedBy, deletedSchema, failed, jsonBody, mediaType, ok, security } from "../request.ts";
+import { apiRoute, checkedBy, deletedSchema, jsonBody, mediaType, ok } from "../request.ts";
 
 const adapterSchema = z
   .object({
@@ -109,22 +109,19 @@ function adviseForm(error: unknown): never {
   throw new ApiError(`${error.message}, or send the adapter as multipart/form-data`, error.details);
 }
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path: "/v1/adapters",
   summary: "List the adapters that the key may use",
-  security,
   responses: {
     200: ok(adapterList, "The adapters with their sizes."),
-    default: failed,
   },
 });
 
-const addRoute = createRoute({
+const addRoute = apiRoute({
   method: "post",
   path: "/v1/adapters",
   summary: "Upload or replace an adapter (administrators)",
-  security,
   middleware: [adminOnly, uploadBody] as const,
   request: {
     body: {
@@ -134,19 +131,17 @@ const addRoute = createRoute({
       },
     },
   },
-  responses: { 201: ok(adapterSchema, "The adapter."), default: failed },
+  responses: { 201: ok(adapterSchema, "The adapter.") },
 });
 
-const removeRoute = createRoute({
+const removeRoute = apiRoute({
   method: "delete",
   path: "/v1/adapters/{name{.+}}",
   summary: "Delete an adapter (administrators)",
-  security,
   middleware: adminOnly,
   request: { params: z.object({ name: z.string() }) },
   responses: {
     200: ok(deletedSchema("adapter"), "The adapter was deleted. Running requests finish with it."),
-    default: failed,
   },
 });
 

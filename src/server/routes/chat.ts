@@ -1,24 +1,14 @@
 // POST /v1/chat/completions: answers a conversation.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { sendAnswer } from "../answer.ts";
 import { messagesField, toChatMessages } from "../chat-messages.ts";
 import { ChatWriter, chatAnswer, chatChunk } from "../chat-writer.ts";
+import { readConstraint, structuredFields } from "../constraints.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { type ConversationFields, startConversation } from "../conversation.ts";
 import { invalidValue } from "../errors.ts";
-import {
-  checkedBy,
-  failed,
-  json,
-  jsonBody,
-  neutral,
-  nullOnly,
-  okOrStream,
-  security,
-  unused,
-} from "../request.ts";
+import { apiRoute, checkedBy, json, jsonBody, neutral, nullOnly, okOrStream, unused } from "../request.ts";
 import { clientFields, metadata, samplingFields } from "../request-fields.ts";
-import { readConstraint, structuredFields } from "../structured.ts";
 import { type RequestedTools, readTools, toolFields } from "../tools.ts";
 
 const chatRequest = z
@@ -57,14 +47,13 @@ const chatRequest = z
 
 type ChatRequest = z.output<typeof chatRequest>;
 
-const chatRoute = createRoute({
+const chatRoute = apiRoute({
   method: "post",
   path: "/v1/chat/completions",
   summary: "Create a chat completion",
-  security,
   middleware: jsonBody,
   request: { body: { required: true, content: json(chatRequest) } },
-  responses: { 200: okOrStream(chatAnswer, chatChunk), default: failed },
+  responses: { 200: okOrStream(chatAnswer, chatChunk) },
 });
 
 export function chatRoutes(app: ServerApp): void {

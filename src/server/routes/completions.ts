@@ -1,9 +1,17 @@
 // POST /v1/completions: continues or scores texts.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { type Engine, type EngineEvent, type EngineRequest, unpackLogprobs } from "#inference";
 import { createDetokenizer, type Tokenizer } from "#text";
 import { type ChoiceWriter, type JsonPieces, jsonObject, sendAnswer } from "../answer.ts";
 import { checkChoices, startChoices, toFinishReason } from "../choices.ts";
+import {
+  checkStrictness,
+  constraintSource,
+  invalidConstraint,
+  readConstraint,
+  refusalOf,
+  structuredFields,
+} from "../constraints.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import {
   checkTokenIds,
@@ -13,24 +21,21 @@ import {
   resolveMaxTokens,
 } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { checkStrictness, constraintSource, invalidConstraint, refusalOf } from "../grammar-errors.ts";
 import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
 import {
   answerFields,
+  apiRoute,
   checkedBy,
   chunkFields,
-  failed,
   finishReason,
   json,
   jsonBody,
   neutral,
   nullOnly,
   okOrStream,
-  security,
 } from "../request.ts";
 import { samplingFields } from "../request-fields.ts";
-import { readConstraint, structuredFields } from "../structured.ts";
 
 /** OpenAI's default of max_tokens, used if the server has none either. */
 const DEFAULT_TOKENS = 16;
@@ -82,14 +87,13 @@ const completionChunk = z
 
 type CompletionChunk = z.output<typeof completionChunk>;
 
-const completionRoute = createRoute({
+const completionRoute = apiRoute({
   method: "post",
   path: "/v1/completions",
   summary: "Create a completion or score a text",
-  security,
   middleware: jsonBody,
   request: { body: { required: true, content: json(completionRequest) } },
-  responses: { 200: okOrStream(completionAnswer, completionChunk), default: failed },
+  responses: { 200: okOrStream(completionAnswer, completionChunk) },
 });
 
 export function completionRoutes(app: ServerApp): void {

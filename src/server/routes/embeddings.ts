@@ -1,5 +1,5 @@
 // POST /v1/embeddings: texts as vectors.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { MosError } from "#core";
 import { unitVector } from "#inference";
 import { jsonList, jsonObject, sendJson } from "../answer.ts";
@@ -8,7 +8,7 @@ import type { RequestContext, ServerApp } from "../context.ts";
 import { resolveAdapter } from "../engine-requests.ts";
 import { invalidValue } from "../errors.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
-import { checkedBy, failed, json, jsonBody, ok, security } from "../request.ts";
+import { apiRoute, checkedBy, json, jsonBody, ok } from "../request.ts";
 import { samplingFields } from "../request-fields.ts";
 
 const embeddingRequest = z
@@ -47,14 +47,13 @@ const embeddingAnswer = z
   })
   .openapi("EmbeddingAnswer");
 
-const embeddingRoute = createRoute({
+const embeddingRoute = apiRoute({
   method: "post",
   path: "/v1/embeddings",
   summary: "Embed texts",
-  security,
   middleware: jsonBody,
   request: { body: { required: true, content: json(embeddingRequest) } },
-  responses: { 200: ok(embeddingAnswer, "The embeddings, in the order of the input."), default: failed },
+  responses: { 200: ok(embeddingAnswer, "The embeddings, in the order of the input.") },
 });
 
 export function embeddingRoutes(app: ServerApp): void {

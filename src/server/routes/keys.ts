@@ -1,5 +1,5 @@
 // /v1/keys: administrators make and revoke the keys of the server's key file.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { MosError, omitUndefined, parseWith, settingInfo, snakeCase } from "#core";
 import { type ApiKey, type KeyFile, type KeyLimits, type KeyLine, limitsSchema } from "../auth.ts";
@@ -17,7 +17,7 @@ import {
   revokeKeys,
   shortHash,
 } from "../key-file.ts";
-import { checkedBy, deletedSchema, failed, jsonBody, ok, security } from "../request.ts";
+import { apiRoute, checkedBy, deletedSchema, jsonBody, ok } from "../request.ts";
 
 const limitValues = z
   .record(z.string(), z.record(z.string(), z.unknown()))
@@ -114,33 +114,29 @@ const managersOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
   await next();
 };
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path: "/v1/keys",
   summary: "List the keys of the key file (administrators)",
-  security,
-  responses: { 200: ok(listSchema, "The keys, without the keys themselves."), default: failed },
+  responses: { 200: ok(listSchema, "The keys, without the keys themselves.") },
 });
 
-const createKeyRoute = createRoute({
+const createKeyRoute = apiRoute({
   method: "post",
   path: "/v1/keys",
   summary: "Create a key, which is shown once (administrators)",
-  security,
   middleware: [managersOnly, jsonBody] as const,
   request: { body: { content: { "application/json": { schema: newKey } }, required: true } },
-  responses: { 201: ok(madeSchema, "The key with its token."), default: failed },
+  responses: { 201: ok(madeSchema, "The key with its token.") },
 });
 
-const revokeRoute = createRoute({
+const revokeRoute = apiRoute({
   method: "delete",
   path: "/v1/keys/{id}",
   summary: "Revoke a key (administrators)",
-  security,
   request: { params: z.object({ id: z.string() }) },
   responses: {
     200: ok(deletedSchema("key"), "The key is refused from now on. Running requests finish."),
-    default: failed,
   },
 });
 

@@ -1,10 +1,10 @@
 // GET /v1/models: the base and the adapters that a key may use.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { type AdapterInfo, samplingBy } from "#inference";
 import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { findAdapter } from "../engine-requests.ts";
-import { ApiError } from "../errors.ts";
-import { failed, ok, security } from "../request.ts";
+import { unknownModel } from "../errors.ts";
+import { apiRoute, ok } from "../request.ts";
 
 const parametersSchema = z
   .object({
@@ -34,24 +34,21 @@ const modelSchema = z
   })
   .openapi("Model");
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path: "/v1/models",
   summary: "List the base and the adapters that the key may use",
-  security,
   responses: {
     200: ok(z.object({ object: z.literal("list"), data: z.array(modelSchema) }), "The models."),
-    default: failed,
   },
 });
 
-const describeRoute = createRoute({
+const describeRoute = apiRoute({
   method: "get",
   path: "/v1/models/{model{.+}}",
   summary: "Retrieve a model",
-  security,
   request: { params: z.object({ model: z.string() }) },
-  responses: { 200: ok(modelSchema, "The model."), default: failed },
+  responses: { 200: ok(modelSchema, "The model.") },
 });
 
 type Model = z.output<typeof modelSchema>;
@@ -128,10 +125,6 @@ export function modelRoutes(app: ServerApp): void {
     const found = (await adapterModels(context.var)).find(({ id }) => id === name);
     if (found !== undefined) return context.json(found, 200);
     // also for another tenant's adapter
-    throw new ApiError(`the model ${JSON.stringify(name)} does not exist or you do not have access to it`, {
-      status: 404,
-      code: "model_not_found",
-      param: "model",
-    });
+    throw unknownModel(name);
   });
 }

@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { authenticate } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { needsAdmin } from "../errors.ts";
-import { failed, ok, security } from "../request.ts";
+import { apiRoute, ok } from "../request.ts";
 import { authorizationOf } from "../session.ts";
 
 const state = <const T extends readonly [string, ...string[]]>(...statuses: T) =>
@@ -31,17 +31,15 @@ const readyRoute = createRoute({
   },
 });
 
-const metricsRoute = createRoute({
+const metricsRoute = apiRoute({
   method: "get",
   path: "/metrics",
   summary: "Prometheus metrics (administrators)",
-  security,
   responses: {
     200: {
       description: "Metrics in Prometheus' text format.",
       content: { "text/plain": { schema: z.string() } },
     },
-    default: failed,
   },
 });
 

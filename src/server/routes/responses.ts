@@ -1,10 +1,10 @@
 // The routes of the Responses API: answers, and those that are stored.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
 import { planConversation } from "../conversation.ts";
 import { ApiError, invalidValue } from "../errors.ts";
-import { checkedBy, deletedSchema, failed, json, jsonBody, ok, security } from "../request.ts";
+import { apiRoute, checkedBy, deletedSchema, json, jsonBody, ok } from "../request.ts";
 import { answerRequest, readRequest } from "../responses/answer.ts";
 import { checkItemTypes, inputItem } from "../responses/items.ts";
 import { responseRequest } from "../responses/request.ts";
@@ -21,11 +21,10 @@ const checkItems: MiddlewareHandler<ServerEnv> = async (context, next) => {
   await next();
 };
 
-const createResponse = createRoute({
+const createResponse = apiRoute({
   method: "post",
   path,
   summary: "Create a response",
-  security,
   middleware: [jsonBody, checkItems],
   request,
   responses: {
@@ -34,15 +33,13 @@ const createResponse = createRoute({
         "The response or, with stream: true, server-sent events, whose last one has the whole response.",
       content: { ...json(responseResource), "text/event-stream": { schema: responseEvent } },
     },
-    default: failed,
   },
 });
 
-const countTokens = createRoute({
+const countTokens = apiRoute({
   method: "post",
   path: `${path}/input_tokens`,
   summary: "Count the tokens of a response's input",
-  security,
   middleware: [jsonBody, checkItems],
   request,
   responses: {
@@ -50,39 +47,35 @@ const countTokens = createRoute({
       z.object({ object: z.literal("response.input_tokens"), input_tokens: z.int() }),
       "The tokens of the prompt.",
     ),
-    default: failed,
   },
 });
 
-const getResponse = createRoute({
+const getResponse = apiRoute({
   method: "get",
   path: `${path}/{id}`,
   summary: "Retrieve a stored response",
-  security,
   request: {
     params,
     // clients that ask for events wait for them forever if they get an object
     query: z.object({ stream: z.literal("false").optional().describe("Only false: it comes as a whole.") }),
   },
-  responses: { 200: ok(responseResource, "The response."), default: failed },
+  responses: { 200: ok(responseResource, "The response.") },
 });
 
-const deleteResponse = createRoute({
+const deleteResponse = apiRoute({
   method: "delete",
   path: `${path}/{id}`,
   summary: "Delete a stored response",
-  security,
   request: { params },
-  responses: { 200: ok(deletedSchema("response"), "It is deleted."), default: failed },
+  responses: { 200: ok(deletedSchema("response"), "It is deleted.") },
 });
 
-const cancelResponse = createRoute({
+const cancelResponse = apiRoute({
   method: "post",
   path: `${path}/{id}/cancel`,
   summary: "Cancel a background response, which this server does not have",
-  security,
   request: { params },
-  responses: { default: failed },
+  responses: {},
 });
 
 const itemList = z.object({
@@ -93,11 +86,10 @@ const itemList = z.object({
   has_more: z.boolean(),
 });
 
-const listItems = createRoute({
+const listItems = apiRoute({
   method: "get",
   path: `${path}/{id}/input_items`,
   summary: "List the input items of a stored response",
-  security,
   request: {
     params,
     query: z.object({
@@ -106,7 +98,7 @@ const listItems = createRoute({
       after: z.string().max(200).optional(),
     }),
   },
-  responses: { 200: ok(itemList, "The items."), default: failed },
+  responses: { 200: ok(itemList, "The items.") },
 });
 
 export function responseRoutes(app: ServerApp): void {

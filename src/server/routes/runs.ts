@@ -1,9 +1,9 @@
 // /v1/runs: training runs and what they measured, of run folders and of the service's jobs.
 import { createHash } from "node:crypto";
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import type { ServerApp } from "../context.ts";
 import { ApiError } from "../errors.ts";
-import { failed, ok, security } from "../request.ts";
+import { apiRoute, ok } from "../request.ts";
 import { metricsSchema, runSchema } from "../runs/run.ts";
 
 const params = z.object({ id: z.string().max(200) });
@@ -17,13 +17,12 @@ const whole = (least: number, most: number) =>
     .pipe(z.int().min(least).max(most))
     .openapi({ type: "integer", minimum: least, maximum: most });
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path: "/v1/runs",
   summary: "List training runs, the newest first",
   description:
     "Jobs that the key may see and, for administrators or without keys, run folders below the server's --runs.",
-  security,
   request: {
     query: z.object({
       after: z.string().max(200).optional().describe("Last id of the previous page."),
@@ -42,26 +41,23 @@ const listRoute = createRoute({
       "A page.",
     ),
     304: { description: "It is as the If-None-Match of the request says." },
-    default: failed,
   },
 });
 
-const describeRoute = createRoute({
+const describeRoute = apiRoute({
   method: "get",
   path: "/v1/runs/{id}",
   summary: "Retrieve a training run",
-  security,
   request: { params },
-  responses: { 200: ok(runSchema, "The run."), default: failed },
+  responses: { 200: ok(runSchema, "The run.") },
 });
 
-const metricsRoute = createRoute({
+const metricsRoute = apiRoute({
   method: "get",
   path: "/v1/runs/{id}/metrics",
   summary: "Retrieve what a training run measured, in columns",
   description:
     "Of more rows than points, those with the least and the greatest values of neighbours are kept, each as it was measured.",
-  security,
   request: {
     params,
     query: z.object({
@@ -70,7 +66,7 @@ const metricsRoute = createRoute({
       points: whole(10, 20_000).default(2000).describe("Rows of training, and of validation, at most."),
     }),
   },
-  responses: { 200: ok(metricsSchema, "The measurements."), default: failed },
+  responses: { 200: ok(metricsSchema, "The measurements.") },
 });
 
 /** Without the run's name, which another tenant's may be. */

@@ -4,9 +4,9 @@ import type { Stats } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, RUN_FILES } from "#adapters";
+import { isRecord } from "#core";
 import { fromFileName, isFolderLocked, openSafetensors } from "#files";
 import { baseName } from "../base-name.ts";
-import { isObject } from "../request.ts";
 import { readAddedLines, SAFE_FLAGS } from "./line-reader.ts";
 import type { RunEntry, RunFacts } from "./run.ts";
 
@@ -29,7 +29,7 @@ async function readFields(path: string): Promise<Fields | undefined> {
     const found = await handle.stat();
     if (!found.isFile() || found.size > MAX_JSON) return undefined;
     const value: unknown = JSON.parse(await handle.readFile("utf8"));
-    return isObject(value) ? value : undefined;
+    return isRecord(value) ? value : undefined;
   } catch {
     return undefined;
   } finally {
@@ -93,7 +93,7 @@ async function readFacts(folder: string, adapter: string | undefined): Promise<F
   const record = await readFields(join(folder, RUN_FILES.record));
   const config = adapter === undefined ? undefined : await readFields(join(adapter, ADAPTER_CONFIG));
   const [given, settings] = [record?.["adapter"], record?.["settings"]].map((part) =>
-    isObject(part) ? part : {},
+    isRecord(part) ? part : {},
   );
   const { baseDtype, computeDtype } = record ?? {};
   const steps = settings?.["steps"];

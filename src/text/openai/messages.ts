@@ -1,6 +1,6 @@
 // Messages of a chat as OpenAI's API writes them, and the same as data.
 import { z } from "zod";
-import { errorText, parseJson } from "#core";
+import { errorText, isRecord, parseJson } from "#core";
 import type { ToolCall } from "../messages.ts";
 
 /** Roles of messages; `developer` and `function` are names of `system` and `tool`. */
@@ -15,12 +15,9 @@ export function toRole(role: z.output<typeof openaiRole>): "system" | "user" | "
   return role === "function" ? "tool" : role;
 }
 
-const isObject = (value: unknown): boolean =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** Arguments of a call as JSON text: text of an object, the object itself, or "" for none. */
 export const callArguments = z.unknown().transform((given, context): string => {
-  if (isObject(given)) return JSON.stringify(given);
+  if (isRecord(given)) return JSON.stringify(given);
   const reason = typeof given === "string" ? findProblem(given) : "";
   if (typeof given === "string" && reason === undefined) return given.trim() === "" ? "{}" : given;
   context.issues.push({ code: "custom", message: `an object as JSON${reason}`, input: given });
@@ -30,25 +27,14 @@ export const callArguments = z.unknown().transform((given, context): string => {
 function findProblem(text: string): string | undefined {
   if (text.trim() === "") return undefined;
   try {
-    return isObject(parseJson(text, { code: "bad_data", where: "arguments" })) ? undefined : "";
+    return isRecord(parseJson(text, { code: "bad_data", where: "arguments" })) ? undefined : "";
   } catch (error) {
     return ` (${errorText(error)})`;
   }
 }
 
-/** A call as a chat's message has it. */
-export type WrittenCall =
-  | {
-      readonly id: string;
-      readonly type: "function";
-      readonly function: { readonly name: string; readonly arguments: string };
-    }
-  | {
-      readonly id: string;
-      readonly type: "custom";
-      readonly custom: { readonly name: string; readonly input: string };
-    };
-
 /** Writes a call as OpenAI does. */
-export const writeCall = ({ type, id, ...call }: ToolCall): WrittenCall =>
-  "input" in call ? { id, type: "custom", custom: call } : { id, type: "function", function: call };
+export const writeCall = ({ type, id, ...call }: ToolCall) =>
+  "input" in call
+    ? { id, type: "custom" as const, custom: call }
+    : { id, type: "function" as const, function: call };

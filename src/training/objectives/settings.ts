@@ -38,7 +38,7 @@ export const preferenceSettings = {
 };
 
 /** Settings of sampling answers. */
-export const samplingSettings = {
+export const rolloutSettings = {
   grpoLoss: setting(z.enum(["dapo", "grpo", "dr_grpo", "bnpo"]), {
     defaultText: "dapo",
     help: "how the loss is averaged: over the tokens of an update (dapo), answers (grpo), answers by a constant length (dr_grpo), or the tokens of a batch (bnpo)",
@@ -114,7 +114,7 @@ export const teacherSettings = {
 };
 
 /** Settings of all objectives; `objective` chooses which of them there are. */
-export const objectiveSettings = { ...preferenceSettings, ...samplingSettings, ...teacherSettings };
+export const objectiveSettings = { ...preferenceSettings, ...rolloutSettings, ...teacherSettings };
 /** Their values; undefined where they are left out. */
 export type ObjectiveSettings = SettingValues<typeof objectiveSettings>;
 
@@ -138,7 +138,7 @@ export const SAMPLING_DEFAULTS = {
 /** How the answers of a run are sampled. */
 export const sampling = (settings: Partial<ObjectiveSettings>) => ({
   ...SAMPLING_DEFAULTS,
-  ...omitUndefined(pick(samplingSettings, settings)),
+  ...omitUndefined(pick(rolloutSettings, settings)),
 });
 
 /** Names of the objectives that a run may have. */

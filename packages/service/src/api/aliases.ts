@@ -1,14 +1,6 @@
 // /v1/aliases: names that stand for models, and for another one from one request to the next.
-import { createRoute, z } from "@hono/zod-openapi";
-import {
-  ApiError,
-  type ApiKey,
-  deletedSchema,
-  failed,
-  findAdapter,
-  ok,
-  security,
-} from "mixture-of-shards/server";
+import { z } from "@hono/zod-openapi";
+import { ApiError, type ApiKey, apiRoute, deletedSchema, findAdapter, ok } from "mixture-of-shards/server";
 import { type AliasId, type AliasRow, isAliasName } from "#store";
 import {
   type AddRoutes,
@@ -61,37 +53,34 @@ const expected_version = z
   .min(0)
   .optional()
   .describe("Fail with 409 unless the alias is at this version; 0 requires that it does not exist.");
-const answers = { 200: ok(aliasSchema, "The updated alias."), default: failed };
+const answers = { 200: ok(aliasSchema, "The updated alias.") };
 
 const setRequest = z
   .strictObject({ model: z.string().min(1).max(256), expected_version })
   .openapi("SetAliasRequest");
 
-const setRoute = createRoute({
+const setRoute = apiRoute({
   method: "put",
   path: `${path}/{name}`,
   summary: "Create an alias or point it to another model",
   description: "Requests that start after the response use the new model, on every server.",
-  security,
   middleware: storedBody,
   request: { params, query, body: { content: { "application/json": { schema: setRequest } } } },
   responses: answers,
 });
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path,
   summary: "List aliases",
-  security,
   request: { query: z.object({ ...pageQuery({ standard: 20, most: 100 }), tenant }) },
-  responses: { 200: ok(pageSchema(aliasSchema), "A page of aliases, newest first."), default: failed },
+  responses: { 200: ok(pageSchema(aliasSchema), "A page of aliases, newest first.") },
 });
 
-const getRoute = createRoute({
+const getRoute = apiRoute({
   method: "get",
   path: `${path}/{name}`,
   summary: "Retrieve an alias",
-  security,
   request: { params, query },
   responses: answers,
 });
@@ -100,30 +89,26 @@ const changeSchema = z
   .object({ object: z.literal("alias.change"), version: z.int(), model: z.string(), changed_at: z.int() })
   .openapi("AliasChange");
 
-const historyRoute = createRoute({
+const historyRoute = apiRoute({
   method: "get",
   path: `${path}/{name}/history`,
   summary: "List the models that an alias has stood for",
-  security,
   request: { params, query },
   responses: {
     200: ok(
       z.object({ object: z.literal("list"), data: z.array(changeSchema) }),
       "The last 100 changes, newest first. To roll back, point the alias to an earlier model.",
     ),
-    default: failed,
   },
 });
 
-const removeRoute = createRoute({
+const removeRoute = apiRoute({
   method: "delete",
   path: `${path}/{name}`,
   summary: "Delete an alias",
-  security,
   request: { params, query },
   responses: {
     200: ok(deletedSchema("alias"), "The alias was deleted; its models are kept."),
-    default: failed,
   },
 });
 

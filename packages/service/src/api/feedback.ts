@@ -1,7 +1,7 @@
 // /v1/feedback: what people said of stored answers, and its export as training data.
 import { Readable } from "node:stream";
-import { createRoute, z } from "@hono/zod-openapi";
-import { ApiError, deletedSchema, failed, ok, security, storedConversation } from "mixture-of-shards/server";
+import { z } from "@hono/zod-openapi";
+import { ApiError, apiRoute, deletedSchema, ok, storedConversation } from "mixture-of-shards/server";
 import { type FeedbackRow, toLimits } from "#store";
 import { tooLarge } from "./files.ts";
 import { type AddRoutes, addRoute, seconds, storedBody } from "./routes.ts";
@@ -38,41 +38,37 @@ const feedbackSchema = z
   })
   .openapi("Feedback");
 
-const rateRoute = createRoute({
+const rateRoute = apiRoute({
   method: "post",
   path,
   summary: "Rate a stored response, and perhaps correct it",
   description:
     "Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. It counts as storage of the key. A second rating replaces the first.",
-  security,
   middleware: storedBody,
   request: { body: { content: { "application/json": { schema: feedbackRequest } } } },
-  responses: { 200: ok(feedbackSchema, "The feedback."), default: failed },
+  responses: { 200: ok(feedbackSchema, "The feedback.") },
 });
 
-const exportRoute = createRoute({
+const exportRoute = apiRoute({
   method: "get",
   path: `${path}/export`,
   summary: "Download all feedback as a training file for the objective kto",
   description:
     "Lines of prompt, completion and label. A correction is a line of its own, with the label true.",
-  security,
   responses: {
     200: {
       description: "JSON Lines.",
       content: { "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) } },
     },
-    default: failed,
   },
 });
 
-const removeRoute = createRoute({
+const removeRoute = apiRoute({
   method: "delete",
   path: `${path}/{response_id}`,
   summary: "Delete the feedback on a response",
-  security,
   request: { params: z.object({ response_id: z.string().max(200) }) },
-  responses: { 200: ok(deletedSchema("feedback"), "The feedback was deleted."), default: failed },
+  responses: { 200: ok(deletedSchema("feedback"), "The feedback was deleted.") },
 });
 
 const toFeedbackObject = (row: FeedbackRow): z.output<typeof feedbackSchema> => ({

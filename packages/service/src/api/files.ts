@@ -1,19 +1,18 @@
 // /v1/files: what clients upload to train on, and what jobs leave.
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import { storageError } from "mixture-of-shards/cli";
 import {
   ApiError,
   type ApiKey,
+  apiRoute,
   deletedSchema,
   type FormFile,
-  failed,
   invalidForm,
   ok,
   readMultipart,
-  security,
 } from "mixture-of-shards/server";
 import { storable } from "#database";
 import type { StoredObject } from "#objects";
@@ -74,22 +73,19 @@ const uploadForm = z.object({
     .describe("Seconds after which the file is deleted, from 3600 to 2592000."),
 });
 
-const uploadRoute = createRoute({
+const uploadRoute = apiRoute({
   method: "post",
   path: "/v1/files",
   summary: "Upload a JSON Lines file for training or validation",
-  security,
   responses: {
     200: ok(fileSchema, "The file; its status says whether it passed validation."),
-    default: failed,
   },
 });
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path: "/v1/files",
   summary: "List files",
-  security,
   request: {
     query: z.object({
       ...pageQuery({ standard: 10_000, most: 10_000 }),
@@ -97,25 +93,23 @@ const listRoute = createRoute({
       order: z.enum(["asc", "desc"]).optional(),
     }),
   },
-  responses: { 200: ok(pageSchema(fileSchema), "A page of files."), default: failed },
+  responses: { 200: ok(pageSchema(fileSchema), "A page of files.") },
 });
 
-const getRoute = createRoute({
+const getRoute = apiRoute({
   method: "get",
   path: "/v1/files/{id}",
   summary: "Retrieve a file",
-  security,
   request: { params },
-  responses: { 200: ok(fileSchema, "The file object."), default: failed },
+  responses: { 200: ok(fileSchema, "The file object.") },
 });
 
-const contentRoute = createRoute({
+const contentRoute = apiRoute({
   method: "get",
   path: "/v1/files/{id}/content",
   summary: "Download file content",
-  security,
   request: { params },
-  responses: { 200: { description: "The content of the file." }, default: failed },
+  responses: { 200: { description: "The content of the file." } },
 });
 
 /** Problems that are listed of a file. */
@@ -135,27 +129,23 @@ const problemsSchema = z
   })
   .openapi("FileProblemList");
 
-const problemsRoute = createRoute({
+const problemsRoute = apiRoute({
   method: "get",
   path: "/v1/files/{id}/problems",
   summary: `List the wrong lines of a file, at most ${MAX_PROBLEMS}`,
-  security,
   request: { params },
   responses: {
     200: ok(problemsSchema, "The problems in the order of lines; none of a valid file."),
-    default: failed,
   },
 });
 
-const removeRoute = createRoute({
+const removeRoute = apiRoute({
   method: "delete",
   path: "/v1/files/{id}",
   summary: "Delete a file",
-  security,
   request: { params },
   responses: {
     200: ok(deletedSchema("file"), "The file was deleted; jobs that use it continue."),
-    default: failed,
   },
 });
 

@@ -1,5 +1,5 @@
 // /v1/fine_tuning/alpha/graders: tries graders out, on one answer each.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import {
   askedModels,
@@ -9,7 +9,7 @@ import {
   graderSchema,
   parseGrader,
 } from "mixture-of-shards/cli";
-import { ApiError, failed, jsonBody, ok, type ServerApp, security } from "mixture-of-shards/server";
+import { ApiError, apiRoute, jsonBody, ok, type ServerApp } from "mixture-of-shards/server";
 import { type AddRoutes, addRoute, invalid } from "./routes.ts";
 
 const path = "/v1/fine_tuning/alpha/graders";
@@ -67,26 +67,24 @@ const runResponse = z
   })
   .openapi("RunGraderResponse");
 
-const runRoute = createRoute({
+const runRoute = apiRoute({
   method: "post",
   path: `${path}/run`,
   summary: "Grade one answer",
   description:
     "score_model asks a model of this server, by the key of the request. What fails in grading is noted in the errors, and the reward is 0.",
-  security,
   middleware: jsonBody,
   request: { body: { content: { "application/json": { schema: runRequest } } } },
-  responses: { 200: ok(runResponse, "The reward."), default: failed },
+  responses: { 200: ok(runResponse, "The reward.") },
 });
 
-const validateRoute = createRoute({
+const validateRoute = apiRoute({
   method: "post",
   path: `${path}/validate`,
   summary: "Check a grader",
-  security,
   middleware: jsonBody,
   request: { body: { content: { "application/json": { schema: validateRequest } } } },
-  responses: { 200: ok(validateRequest, "The grader, which is valid."), default: failed },
+  responses: { 200: ok(validateRequest, "The grader, which is valid.") },
 });
 
 /** The API itself, with the key of a request, of which what is asked is a part. */

@@ -1,17 +1,9 @@
 // POST /v1/models: an adapter that was trained elsewhere becomes a model of the service, which is then as those of jobs.
 import { rm } from "node:fs/promises";
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
 import { makeTemporaryFolder } from "mixture-of-shards/cli";
-import {
-  ApiError,
-  type ApiKey,
-  failed,
-  invalidForm,
-  ok,
-  readMultipart,
-  security,
-} from "mixture-of-shards/server";
+import { ApiError, type ApiKey, apiRoute, invalidForm, ok, readMultipart } from "mixture-of-shards/server";
 import { randomId } from "#database";
 import type { Files } from "#objects";
 import { type Arrival, type ModelRow, modelName, toLimits } from "#store";
@@ -21,11 +13,10 @@ import { type AddRoutes, invalid, type ServiceEnv, toOwner, withHttpErrors } fro
 
 const binary = z.string().openapi({ format: "binary" });
 
-const importRoute = createRoute({
+const importRoute = apiRoute({
   method: "post",
   path: "/v1/models",
   summary: "Import an adapter that was trained elsewhere",
-  security,
   request: {
     body: {
       content: {
@@ -44,7 +35,6 @@ const importRoute = createRoute({
   },
   responses: {
     200: ok(modelSchema, "The model. It is listed, served and deleted as others."),
-    default: failed,
   },
 });
 

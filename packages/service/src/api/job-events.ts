@@ -1,7 +1,7 @@
 // /v1/fine_tuning/jobs/{id}/events and checkpoints: the course of a job, also as a live stream.
 import { setTimeout as sleep } from "node:timers/promises";
-import { createRoute, z } from "@hono/zod-openapi";
-import { ApiError, failed, ok, security, streamEvents } from "mixture-of-shards/server";
+import { z } from "@hono/zod-openapi";
+import { ApiError, apiRoute, ok, streamEvents } from "mixture-of-shards/server";
 import type { Owner } from "#database";
 import { type CheckpointRow, type EventRow, hasEnded, type JobRow, type JobStore } from "#store";
 import { showMeasurement, showMetrics } from "./measurements.ts";
@@ -56,11 +56,10 @@ const toCheckpointObject = (checkpoint: CheckpointRow): z.output<typeof checkpoi
   metrics: showMetrics(checkpoint),
 });
 
-const eventsRoute = createRoute({
+const eventsRoute = apiRoute({
   method: "get",
   path: `${path}/{id}/events`,
   summary: "List the events of a job, or stream them with stream=true",
-  security,
   request: {
     params,
     query: z.object({
@@ -73,17 +72,15 @@ const eventsRoute = createRoute({
       pageSchema(eventSchema),
       "A page of events, newest first; with stream=true, server-sent events from the first one on.",
     ),
-    default: failed,
   },
 });
 
-const checkpointsRoute = createRoute({
+const checkpointsRoute = apiRoute({
   method: "get",
   path: `${path}/{id}/checkpoints`,
   summary: "List the checkpoints of a job, each usable as a model",
-  security,
   request: { params, query: z.object(pageQuery({ standard: 10, most: 100 })) },
-  responses: { 200: ok(pageSchema(checkpointSchema), "A page, newest first."), default: failed },
+  responses: { 200: ok(pageSchema(checkpointSchema), "A page, newest first.") },
 });
 
 /** Events from the first one on, as they happen, until the job has ended or the client has left. */

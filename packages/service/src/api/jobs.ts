@@ -1,8 +1,8 @@
 // /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
 import { errorText, formatSource, parseResponseFormat, snakeCase } from "mixture-of-shards/cli";
-import { ApiError, type ApiKey, failed, ok, type ServerApp, security } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, apiRoute, ok, type ServerApp } from "mixture-of-shards/server";
 import { type Owner, storable } from "#database";
 import {
   type FileRow,
@@ -149,15 +149,14 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
   };
 }
 
-const answers = { 200: ok(jobSchema, "The job."), default: failed };
+const answers = { 200: ok(jobSchema, "The job.") };
 
-const createJobRoute = createRoute({
+const createJobRoute = apiRoute({
   method: "post",
   path,
   summary: "Create a fine-tuning job",
   description:
     "Repeating a request with the same Idempotency-Key returns the job that the first one created.",
-  security,
   middleware: storedBody,
   request: {
     headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
@@ -166,30 +165,27 @@ const createJobRoute = createRoute({
   responses: answers,
 });
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path,
   summary: "List fine-tuning jobs",
-  security,
   request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(jobSchema), "A page, newest first."), default: failed },
+  responses: { 200: ok(pageSchema(jobSchema), "A page, newest first.") },
 });
 
-const getRoute = createRoute({
+const getRoute = apiRoute({
   method: "get",
   path: `${path}/{id}`,
   summary: "Retrieve a fine-tuning job",
-  security,
   request: { params },
   responses: answers,
 });
 
 const change = (what: "cancel" | "pause" | "resume", summary: string) =>
-  createRoute({
+  apiRoute({
     method: "post",
     path: `${path}/{id}/${what}`,
     summary,
-    security,
     request: { params },
     responses: answers,
   });

@@ -1,6 +1,6 @@
 // /v1/models: until when a fine-tuned model, or one of its checkpoints, is needed.
-import { createRoute, z } from "@hono/zod-openapi";
-import { deletedSchema, failed, ok, security } from "mixture-of-shards/server";
+import { z } from "@hono/zod-openapi";
+import { apiRoute, deletedSchema, ok } from "mixture-of-shards/server";
 import { lifetimeSchema, type ModelRow } from "#store";
 import { type AddRoutes, addRoute, invalid, seconds, storedBody, toOwner } from "./routes.ts";
 
@@ -15,18 +15,16 @@ export const modelSchema = z.object({
   expires_at: z.int().optional(),
 });
 
-const removeRoute = createRoute({
+const removeRoute = apiRoute({
   method: "delete",
   path,
   summary: "Delete a fine-tuned model",
-  security,
   request: { params },
   responses: {
     200: ok(
       deletedSchema("model"),
       "The model was deleted. Running requests finish with it. A model with an alias cannot be deleted.",
     ),
-    default: failed,
   },
 });
 
@@ -40,14 +38,13 @@ const updateRequest = z
   })
   .openapi("UpdateModelRequest");
 
-const updateRoute = createRoute({
+const updateRoute = apiRoute({
   method: "post",
   path,
   summary: "Set or remove the expiry of a fine-tuned model",
-  security,
   middleware: storedBody,
   request: { params, body: { content: { "application/json": { schema: updateRequest } } } },
-  responses: { 200: ok(modelSchema, "The model."), default: failed },
+  responses: { 200: ok(modelSchema, "The model.") },
 });
 
 /** Expiry in a request. */

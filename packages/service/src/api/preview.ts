@@ -1,9 +1,9 @@
 // POST /v1/fine_tuning/preview: what a job would be, before it is made.
 import { rm } from "node:fs/promises";
-import { createRoute, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import { makeTemporaryFolder, OBJECTIVES, omitUndefined, pickChosen } from "mixture-of-shards/cli";
-import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, apiRoute, ok } from "mixture-of-shards/server";
 import {
   assertAllowed,
   checkMethod,
@@ -107,15 +107,14 @@ const previewSchema = z
   })
   .openapi("FineTuningPreview");
 
-const route = createRoute({
+const route = apiRoute({
   method: "post",
   path: "/v1/fine_tuning/preview",
   summary: "Preview a fine-tuning job: tokenised examples, steps and memory",
   description: "Takes the body of a job. Creates nothing and does not load the base.",
-  security,
   middleware: storedBody,
   request: { body: { content: { "application/json": { schema: requestSchema } } } },
-  responses: { 200: ok(previewSchema, "The preview."), default: failed },
+  responses: { 200: ok(previewSchema, "The preview.") },
 });
 
 const toPartObject = (report: RunPreview["train"]): z.output<typeof part> => ({

@@ -1,6 +1,6 @@
 // GET /v1/usage: what tenants have trained and requested, in the shape of OpenAI's usage of an organization.
-import { createRoute, z } from "@hono/zod-openapi";
-import { failed, ok, security } from "mixture-of-shards/server";
+import { z } from "@hono/zod-openapi";
+import { apiRoute, ok } from "mixture-of-shards/server";
 import type { UsageRow } from "#store";
 import { type AddRoutes, addRoute, invalid, toOwner, wholeNumber } from "./routes.ts";
 
@@ -42,11 +42,10 @@ const usageSchema = z.object({
   next_page: z.string().nullable(),
 });
 
-const usageRoute = createRoute({
+const usageRoute = apiRoute({
   method: "get",
   path: "/v1/usage",
   summary: "Report usage per UTC hour or day; administrators see all tenants",
-  security,
   request: {
     query: z.object({
       start_time: time
@@ -60,7 +59,7 @@ const usageRoute = createRoute({
       page: time.optional().describe("next_page of the previous page."),
     }),
   },
-  responses: { 200: ok(usageSchema, "A page of buckets, oldest first."), default: failed },
+  responses: { 200: ok(usageSchema, "A page of buckets, oldest first.") },
 });
 
 const toUsageObject = (row: UsageRow): z.output<typeof resultSchema> => ({

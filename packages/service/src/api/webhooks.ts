@@ -1,6 +1,6 @@
 // /v1/webhooks: where tenants are notified of the ends of their jobs.
-import { createRoute, z } from "@hono/zod-openapi";
-import { deletedSchema, failed, ok, security } from "mixture-of-shards/server";
+import { z } from "@hono/zod-openapi";
+import { apiRoute, deletedSchema, ok } from "mixture-of-shards/server";
 import { type DeliveryRow, type WebhookRow, webhookEvents } from "#store";
 import { isPrivateHost, urlPort } from "#webhooks";
 import {
@@ -87,70 +87,61 @@ const newWebhookSchema = z
   })
   .openapi("WebhookRequest");
 
-const createWebhookRoute = createRoute({
+const createWebhookRoute = apiRoute({
   method: "post",
   path,
   summary: "Create a webhook",
   description:
     "The webhook is called when a job of the tenant ends. Only this response contains its signing secret.",
-  security,
   middleware: storedBody,
   request: { body: { content: { "application/json": { schema: newWebhookSchema } } } },
   responses: {
     200: ok(webhookSchema.extend({ secret: z.string() }), "The webhook with its secret."),
-    default: failed,
   },
 });
 
-const listRoute = createRoute({
+const listRoute = apiRoute({
   method: "get",
   path,
   summary: "List webhooks",
-  security,
   request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(webhookSchema), "A page of webhooks, newest first."), default: failed },
+  responses: { 200: ok(pageSchema(webhookSchema), "A page of webhooks, newest first.") },
 });
 
-const getRoute = createRoute({
+const getRoute = apiRoute({
   method: "get",
   path: `${path}/{id}`,
   summary: "Retrieve a webhook with its last delivery",
-  security,
   request: { params },
   responses: {
     200: ok(webhookSchema.extend({ last_delivery: deliverySchema.nullable() }), "The webhook."),
-    default: failed,
   },
 });
 
-const removeRoute = createRoute({
+const removeRoute = apiRoute({
   method: "delete",
   path: `${path}/{id}`,
   summary: "Delete a webhook and its pending deliveries",
-  security,
   request: { params },
   responses: {
     200: ok(deletedSchema("webhook"), "The webhook was deleted."),
-    default: failed,
   },
 });
 
-const testRoute = createRoute({
+const testRoute = apiRoute({
   method: "post",
   path: `${path}/{id}/test`,
   summary: "Send a test event for the job ftjob-test",
-  security,
   request: { params },
-  responses: { 200: ok(deliverySchema, "The delivery, which is being attempted."), default: failed },
+  responses: { 200: ok(deliverySchema, "The delivery, which is being attempted.") },
 });
 
-const deliveriesRoute = createRoute({
+const deliveriesRoute = apiRoute({
   method: "get",
   path: `${path}/{id}/deliveries`,
   summary: "List the deliveries of the last 30 days, at most 1,000",
-  security,
   request: { params, query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries, newest first."), default: failed },
+  responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries, newest first.") },
 });
 
 /** @throws ApiError 400 for a URL that this client may not name. */

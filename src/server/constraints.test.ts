@@ -1,8 +1,8 @@
 import { z } from "@hono/zod-openapi";
 import { expect, test } from "vitest";
+import { readConstraint, structuredFields } from "./constraints.ts";
 import type { ApiError } from "./errors.ts";
 import { checkedBy } from "./request.ts";
-import { readConstraint, structuredFields } from "./structured.ts";
 
 const request = z.strictObject(structuredFields);
 

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { CallReader } from "./call-reader.ts";
+import { ToolCallParser } from "./tool-call-parser.ts";
 
 test("a key of a call is read once", () => {
-  const reader = new CallReader("arguments");
+  const reader = new ToolCallParser("arguments");
   const before = process.cpuUsage();
   for (const char of `{"${'\\"'.repeat(100_000)}": 1, "name": "look_up", "arguments": {}}`) reader.feed(char);
   expect([reader.name, reader.takeArguments()]).toEqual(["look_up", "{}"]);

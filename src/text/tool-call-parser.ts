@@ -1,4 +1,4 @@
-// One call of a tool, read character by character while the model writes it.
+// Parses one tool call, character by character while the model writes it.
 
 /** Extent of a JSON value. */
 class ValueExtent {
@@ -32,7 +32,7 @@ export type CallStep = "more" | "arguments" | "end" | "bad";
 const isBlank = (char: string): boolean => " \n\r\t".includes(char);
 
 /** Reads `{"name": …, "arguments": …}`: keys in this order, others are passed over. */
-export class CallReader {
+export class ToolCallParser {
   readonly #argumentsKey: string;
   #step: "begin" | "members" | "key" | "colon" | "value" = "begin";
   #name: string | undefined;
@@ -137,7 +137,7 @@ function parsedString(text: string): string | undefined {
 const ESCAPES: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };
 
 /** The text of the only string in an object such as `{"input": "…"}`, while that is written. */
-export class InputReader {
+export class ToolInputParser {
   #step: "before" | "text" | "escape" | "after" = "before";
   #key = 0;
   #hex = "";
