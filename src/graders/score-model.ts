@@ -100,5 +100,8 @@ function readScore(
   return { reward: Math.min(most, Math.max(least, result)), ...spent };
 }
 
-const toUsage = (usage: ChatCompletion["usage"]): TokenUsage | undefined =>
-  usage ? { ...usage, total_tokens: usage.prompt_tokens + usage.completion_tokens } : undefined;
+function toUsage(usage: ChatCompletion["usage"]): TokenUsage | undefined {
+  if (!usage) return undefined;
+  const { prompt_tokens, completion_tokens } = usage;
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}

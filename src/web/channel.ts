@@ -4,6 +4,7 @@ import { nextTurn } from "#platform";
 
 /** Where messages come from and go to: a worker, or the scope of one. */
 export interface Port {
+  /** Sends a message. */
   postMessage(message: unknown): void;
   addEventListener(type: "message", listener: (message: { readonly data: unknown }) => void): void;
 }
