@@ -113,7 +113,7 @@ test("the mean of equal adapters is the adapter, to the same bytes, whatever the
       for (const file of [ADAPTER_TENSORS, "adapter_config.json"])
         expect(await readFile(join(out, file))).toEqual(await readFile(join(path, file)));
     }),
-    { numRuns: runs(20) },
+    { numRuns: runs(8) },
   );
 });
 

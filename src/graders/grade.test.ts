@@ -1,5 +1,6 @@
-import { afterAll, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { createProgramChecker } from "#sandbox";
+import { kinds } from "../../test/checker-kinds.ts";
 import {
   checkItem,
   findExcess,
@@ -11,9 +12,7 @@ import {
 } from "./index.ts";
 import { parseTemplate } from "./template.ts";
 
-const python = new PythonGraders({}, (options) => createProgramChecker({ ...options, workers: 1 }));
 const never = new AbortController().signal;
-afterAll(() => python[Symbol.asyncDispose]());
 
 const check = {
   type: "string_check",
@@ -212,14 +211,21 @@ test.each([
 
 const ofPython = (source: string): Grader => parseGrader({ type: "python", source });
 
-test("a Python grader sees the answer and the item, and what it returns is the reward", async () => {
-  const grader = ofPython(
-    `def grade(sample, item):\n    assert sample["choices"][0]["message"]["content"] == sample["output_text"]\n    return len(sample["output_json"]["a"]) / item["π \\"\\\\"]`,
-  );
-  const sample = readSample('{"a": "\\ud83d\\ude42\\n\\u0000\u2028"}');
-  const result = await grade(grader, { item: { 'π "\\': 8 }, sample }, { python });
-  expect(result).toMatchObject({ reward: 0.5, type: "python", name: "python" });
-});
+// a program is the same in both, and Pyodide takes seconds to start
+for (const [name, path] of kinds)
+  test(`${name}: a Python grader sees the answer and the item, and what it returns is the reward`, {
+    tags: path === undefined && kinds.length > 1 ? ["thorough"] : [],
+  }, async () => {
+    await using python = new PythonGraders({}, (options) =>
+      createProgramChecker({ ...options, workers: 1, python: path }),
+    );
+    const grader = ofPython(
+      `def grade(sample, item):\n    assert sample["choices"][0]["message"]["content"] == sample["output_text"]\n    return len(sample["output_json"]["a"]) / item["π \\"\\\\"]`,
+    );
+    const sample = readSample('{"a": "\\ud83d\\ude42\\n\\u0000\u2028"}');
+    const result = await grade(grader, { item: { 'π "\\': 8 }, sample }, { python });
+    expect(result).toMatchObject({ reward: 0.5, type: "python", name: "python" });
+  });
 
 test("texts are too long when their templates are filled in, and are not filled in then", async () => {
   const part = { ...check, operation: "eq", input: "{{item.a}}".repeat(250), reference: "" };

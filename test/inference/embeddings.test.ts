@@ -92,7 +92,7 @@ const adapters = new Map([
 describe("a batch", () => {
   // prompts of one token, within a part and of several parts, some of which begin alike
   const shared = randomPrompt(99, 40);
-  const requests = Array.from({ length: 24 }, (_, i) =>
+  const requests = Array.from({ length: 12 }, (_, i) =>
     request({
       prompt: i % 4 === 3 ? [...shared, i] : randomPrompt(i, 1 + 2 * i),
       adapter: [null, "lora", "vera"][i % 3] ?? null,

@@ -81,9 +81,9 @@ test.each([
   ["with a grammar", grammar],
 ])("the same requests give the same bytes, whatever was sampled before: %s", async (_, form) => {
   const adapter = moved("lora");
-  const requests = group(7, 40);
+  const requests = group(5, 24);
   const first = await openEngine(adapter, form);
-  await collect(first, group(3, 40));
+  await collect(first, group(3, 24));
   const later = await collect(first, requests);
   await first[Symbol.asyncDispose]();
   await using fresh = await openEngine(adapter, form);

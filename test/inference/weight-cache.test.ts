@@ -18,7 +18,7 @@ import files, {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createModelRunner } from "#inference";
 import type { BaseDtype, ComputeDtype } from "#models";
 import { thisWriter } from "#platform";
@@ -63,6 +63,22 @@ interface Started {
   readonly fingerprint: string;
   readonly identity: string | undefined;
   readonly notes: readonly string[];
+}
+
+/** What the first start of a model says, and its folder with what that has written. */
+let written: { readonly folder: string; readonly started: Started };
+beforeAll(async () => {
+  model = join(root, "written");
+  await cp("assets/tiny-english", model, { recursive: true });
+  // a copy has the time in milliseconds
+  await utimes(join(model, "model.safetensors"), 1000, 1000);
+  written = { folder: model, started: await start() };
+});
+/** A model that was started once. */
+async function startedBefore(): Promise<Started> {
+  await rm(model, { recursive: true });
+  await cp(written.folder, model, { recursive: true, preserveTimestamps: true });
+  return written.started;
 }
 
 interface StartOptions {
@@ -143,7 +159,7 @@ describe("the second start has the same bits, and says nothing", () => {
 });
 
 test("the second start reads the file that the first one wrote, and no weights", async () => {
-  const { logits } = await start();
+  const { logits } = await startedBefore();
   const path = await cacheFile();
   const before = await readFile(path);
   const changed = Buffer.from(before);
@@ -179,7 +195,7 @@ async function changeHeader(path: string, from: RegExp, to: string, isSealed: bo
 }
 
 test("a header that was changed is noticed: the model's fingerprint, a type", async () => {
-  const { fingerprint, identity, logits } = await start();
+  const { fingerprint, identity, logits } = await startedBefore();
   for (const [from, to] of [
     [/sha256:./, "sha256:x"],
     [/("padding\.\d+":\{"dtype":)"U8"/, '$1"I8"'],
@@ -192,7 +208,7 @@ test("a header that was changed is noticed: the model's fingerprint, a type", as
 });
 
 test("a cache whose matrices do not fit the model is made anew, however well it is sealed", async () => {
-  const { logits } = await start();
+  const { logits } = await startedBefore();
   const path = await cacheFile();
   const before = await readFile(path);
   for (const [from, to] of [
@@ -221,7 +237,7 @@ const DAMAGES: readonly Damage[] = [
 ];
 describe("a file is named in a line that is", () => {
   const nameDamage = async (...[_, damage, message]: Damage): Promise<void> => {
-    const { logits } = await start();
+    const { logits } = await startedBefore();
     const path = await cacheFile();
     await damage(path);
     const again = await start();
@@ -255,7 +271,7 @@ test("weights for another model in the same place are not used: size, time and p
 });
 
 test("a file under the name of another is not used", async () => {
-  const { logits } = await start();
+  const { logits } = await startedBefore();
   const kept = await readFile(await cacheFile());
   await utimes(join(model, "model.safetensors"), 1, 1);
   await notesOf();
@@ -268,7 +284,7 @@ test("a file under the name of another is not used", async () => {
 test.skipIf(process.platform === "win32")(
   "what other users may write, or own, is not used, and made anew",
   async () => {
-    await notesOf();
+    await startedBefore();
     const path = await cacheFile();
     await chmod(path, 0o664);
     expect((await notesOf())[0]).toMatch(/writable by other users/);
@@ -360,7 +376,7 @@ test("two that write at once, and one that reads meanwhile", async () => {
 });
 
 test.skipIf(process.platform !== "linux" || !mountable)("a cache that is only read serves", async () => {
-  const { logits } = await start();
+  const { logits } = await startedBefore();
   const folder = join(model, ".mos");
   execFileSync("mount", ["--bind", folder, folder], { stdio: "ignore" });
   try {

@@ -124,7 +124,7 @@ const HOSTILE: Readonly<Record<string, unknown>> = {
     ),
   },
   "large counts": { type: ["string", "array", "object"], maxLength: 1e9, minItems: 1e9, minProperties: 1e9 },
-  "patterns of names": { patternProperties: Object.fromEntries(range(300).map((i) => [`a.*${i}`, {}])) },
+  "patterns of names": { patternProperties: Object.fromEntries(range(150).map((i) => [`a.*${i}`, {}])) },
   "long pattern": { pattern: "a".repeat(100_000) },
   "repeats of repeats": { pattern: "^((a{1,1000}){1,1000}){1,1000}$" },
   dependencies: {
