@@ -155,7 +155,7 @@ describe.each(databases)("%s", (_, open) => {
 
   test("a content that arrives again while it is being removed is there when its row is", async () => {
     let last = await upload("same");
-    for (let round = 0; round < 40; round++) {
+    for (let round = 0; round < 15; round++) {
       const [next] = await Promise.all([upload("same"), remove(last), collect()]);
       expect(await contents()).toEqual([expect.stringContaining(next.digest)]);
       last = next;
