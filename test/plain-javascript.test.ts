@@ -75,7 +75,12 @@ test.each([
     "data: {} is invalid; give a file, an array of files",
   ],
   ["no folder", trained, { ...run, out: undefined }, "finetune: out is missing; give a string"],
-  ["a flag", trained, { ...run, overwrite: "no" }, 'finetune: overwrite: "no" is invalid; give true or false'],
+  [
+    "a flag",
+    trained,
+    { ...run, overwrite: "no" },
+    'finetune: overwrite: "no" is invalid; give true or false',
+  ],
   ["an adapter", trained, { ...run, adapter: "mos" }, 'finetune: adapter: "mos" is invalid; give an object'],
   [
     "a session",
