@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
+import { settingInfo } from "#core";
 import { createMetrics as createServiceMetrics } from "../packages/service/src/metrics.ts";
 import { findFlaw } from "../scripts/ci/commands.ts";
 import { idleStats } from "../scripts/ci/reference.ts";
@@ -100,8 +101,8 @@ test.each([
 });
 
 test("nginx and Caddy keep streams, long answers and connections as the server does", () => {
-  const keepAlive = Number(networkSettings.keepAlive.default);
-  const requestTimeout = Number(networkSettings.requestTimeout.default);
+  const keepAlive = Number(settingInfo(networkSettings.keepAlive).default);
+  const requestTimeout = Number(settingInfo(networkSettings.requestTimeout).default);
   const nginx = read("nginx.conf");
   expect(settings(nginx, "proxy_buffering")).toEqual(["off"]);
   expect(seconds(settings(nginx, "keepalive_timeout")[0])).toBeLessThan(keepAlive);

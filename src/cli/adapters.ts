@@ -5,7 +5,7 @@ import { type AverageSummary, averageAdapters, averageSettings } from "#convert"
 import { describeCount, flag, MosError, monotonicNow, type SettingValues, setting } from "#core";
 import { readModelConfig } from "#models";
 import { metricsToTensorboard } from "#training";
-import { defineCommand, formatFlag, group } from "./command.ts";
+import { defineCommand, group, refuseOthers } from "./command.ts";
 import { configOnly } from "./common-options.ts";
 import { counted, labelled, textTable } from "./format.ts";
 import { configPath } from "./loading.ts";
@@ -72,7 +72,8 @@ an adapter belongs to the model that it serves.`,
 });
 
 async function run({ action, folder: folders, json, ...values }: Values): Promise<void> {
-  refuseOthers(action, values);
+  const taken: readonly string[] = ACTION_OPTIONS[action];
+  refuseOthers(options, values, { isTaken: (name) => taken.includes(name), command: `adapters ${action}` });
   const [folder = ""] = folders;
   if (action === "average") return await average(folders, { json, ...values });
   if (folders.length > 1)
@@ -99,17 +100,6 @@ async function run({ action, folder: folders, json, ...values }: Values): Promis
   if (json)
     printJson({ adapter: basename(folder), restored: done.restored.version, kept: done.kept ?? null });
   else printLine(rolledBackText(done, folder));
-}
-
-/** Throws `bad_option` for an option of another action. */
-function refuseOthers(action: Values["action"], values: Readonly<Record<string, unknown>>): void {
-  const taken: readonly string[] = ACTION_OPTIONS[action];
-  for (const [name, setting] of Object.entries(options))
-    if (!taken.includes(name) && (values[name] ?? setting.default) !== setting.default)
-      throw new MosError(
-        "bad_option",
-        `${formatFlag(name, setting)} cannot be used with mos adapters ${action}`,
-      );
 }
 
 async function average(

@@ -257,3 +257,19 @@ export function defineCommand<O extends Settings, A extends Settings = Record<ne
   };
   return { options, configurable: isConfigurable ? ownOptions(options) : undefined, harmless, attach };
 }
+
+/** Throws `bad_option` for an option that is given and belongs to other actions of a command. */
+export function refuseOthers(
+  options: Settings,
+  values: Readonly<Record<string, unknown>>,
+  { isTaken, command }: { readonly isTaken: (name: string) => boolean; readonly command: string },
+): void {
+  for (const [name, setting] of Object.entries(options)) {
+    const { default: standard } = settingInfo(setting);
+    if (!isTaken(name) && (values[name] ?? standard) !== standard)
+      throw new MosError(
+        "bad_option",
+        `${formatFlag(name, setting)} cannot be used with mos ${command}; see mos ${command.split(" ")[0]} --help`,
+      );
+  }
+}

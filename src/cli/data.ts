@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { flag, MosError, type SettingValues, setting, settingInfo, withProgress } from "#core";
+import { flag, MosError, type SettingValues, setting, withProgress } from "#core";
 import {
   checkOutput,
   convertDataset,
@@ -11,7 +11,7 @@ import {
 } from "#data";
 import { writeJsonLines } from "#files";
 import { loadText, readModelConfig } from "#models";
-import { type Command, defineCommand, formatFlag, group } from "./command.ts";
+import { type Command, defineCommand, group, refuseOthers } from "./command.ts";
 import { quiet } from "./common-options.ts";
 import { generateFrom, openDocuments, teacherOptions } from "./data-generate.ts";
 import { counted, formatInteger, labelled } from "./format.ts";
@@ -104,16 +104,8 @@ async function run({ action, files, ...values }: Values): Promise<number> {
   if (files === undefined || files.length === 0)
     throw new MosError("bad_option", `mos data ${action} needs the names of files; see mos data --help`);
   const taken: readonly string[] = ACTION_OPTIONS[action];
-  for (const [name, setting] of Object.entries(options)) {
-    const isGiven = Object.entries(values).some(
-      ([key, value]) => key === name && value !== settingInfo(setting).default,
-    );
-    if (isGiven && name !== "quiet" && !taken.includes(name))
-      throw new MosError(
-        "bad_option",
-        `${formatFlag(name, setting)} cannot be used with mos data ${action}; see mos data --help`,
-      );
-  }
+  const isTaken = (name: string): boolean => name === "quiet" || taken.includes(name);
+  refuseOthers(options, values, { isTaken, command: `data ${action}` });
   return await WORK[action]({ ...values, files });
 }
 

@@ -6,7 +6,6 @@ import {
   type Settings,
   type SettingValues,
   setting,
-  settingInfo,
   snakeCase,
 } from "#core";
 import {
@@ -24,7 +23,7 @@ import {
   shortHash,
 } from "#server";
 import { installedServeAddOns, listKeyLimits } from "./add-ons.ts";
-import { type Command, defineCommand, formatFlag, group } from "./command.ts";
+import { type Command, defineCommand, group, refuseOthers } from "./command.ts";
 import { counted, formatInteger, labelled, textTable } from "./format.ts";
 import { printable, printJson, printLine } from "./terminal.ts";
 
@@ -114,15 +113,7 @@ const invalid = (message: string): MosError => new MosError("bad_option", messag
 
 /** Does what is asked with keys, and shows no key but one that it makes. */
 async function run({ action, file, ...values }: Values, { options, limits }: KeyParts): Promise<void> {
-  for (const [name, setting] of Object.entries(options)) {
-    const isGiven = Object.entries(values).some(
-      ([key, value]) => key === name && value !== settingInfo(setting).default,
-    );
-    if (isGiven && !isOptionOf(action, name))
-      throw invalid(
-        `${formatFlag(name, setting)} cannot be used with mos keys ${action}; see mos keys --help`,
-      );
-  }
+  refuseOthers(options, values, { isTaken: (name) => isOptionOf(action, name), command: `keys ${action}` });
   if (action === "create") {
     if (file !== undefined)
       throw invalid(`mos keys create takes no file; use --name ${file} or --append ${file}`);

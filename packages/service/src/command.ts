@@ -35,11 +35,17 @@ const options = {
   ...group("Service", {
     ...serviceOptions,
     storage: setting(z.string(), { placeholder: "place", required: true, help: settingInfo(storage).help }),
-    serverUrl: setting(z.url({ protocol: /^https?$/ }), {
-      placeholder: "url",
-      defaultText: "none",
-      help: "URL of a mos serve on the same database, for jobs whose graders ask models",
-    }),
+    serverUrl: setting(
+      z
+        .string()
+        .regex(/^https?:\/\/./)
+        .describe("an http or https URL"),
+      {
+        placeholder: "url",
+        defaultText: "none",
+        help: "URL of a mos serve on the same database, for jobs whose graders ask models",
+      },
+    ),
   }),
   ...group("Machine", {
     threads: setting(z.int().min(0), {

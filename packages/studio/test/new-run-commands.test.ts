@@ -58,7 +58,7 @@ test("mos train has the same settings as options", () => {
     standard: name === "packing" ? "true" : "",
   });
   const fields = [
-    field("method", "--method"),
+    field("adapter", "--method"),
     field("system", "--system"),
     field("target_modules", "--targets"),
     field("packing", "--no-packing"),
