@@ -14,7 +14,7 @@ interface Budget {
 const BUDGETS: Readonly<Record<string, Budget>> = {
   ".": {
     packedBytes: 4_800_000,
-    files: 1400,
+    files: 1420,
     allowed: /^(assets\/|scripts\/no-cuda\/preinstall\.mjs$)/,
   },
   "packages/grammar": { packedBytes: 450_000, files: 360, allowed: /^$/ },
