@@ -1,13 +1,5 @@
 import { z } from "zod";
-import {
-  flag,
-  MosError,
-  omitUndefined,
-  type Settings,
-  type SettingValues,
-  setting,
-  snakeCase,
-} from "#core";
+import { flag, MosError, omitUndefined, type Settings, type SettingValues, setting, snakeCase } from "#core";
 import {
   addKey,
   isExpired,
