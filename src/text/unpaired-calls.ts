@@ -34,14 +34,13 @@ export function findUnpaired(
       continue;
     }
     if (!isAnywhere && waiting.size > 0) return unanswered(waiting, result);
-    const ids = [...waiting.keys(), ...toolCalls.map(({ id }) => id)];
-    const again = ids.find((id, i) => ids.indexOf(id) < i);
+    // one that waits already makes them no more
+    const again = toolCalls.find(({ id }) => waiting.size === waiting.set(id, index).size);
     if (again !== undefined)
       return {
         index,
-        problem: `repeats the call id ${quoteNames([again])}; give each call an id of its own`,
+        problem: `repeats the call id ${quoteNames([again.id])}; give each call an id of its own`,
       };
-    for (const { id } of toolCalls) waiting.set(id, index);
   }
   const unpaired = unanswered(waiting, result);
   return mayEndInCalls && unpaired?.index === messages.length - 1 ? undefined : unpaired;

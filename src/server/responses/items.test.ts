@@ -152,3 +152,10 @@ test("items of earlier responses are counted apart", () => {
   );
   expect(() => check([question, output("a")], 1)).toThrow(/^input\[0\] answers/);
 });
+
+test("as many calls as a request can have are paired at once", () => {
+  const ids = Array.from({ length: 4000 }, (_, i) => `call_${i}`);
+  const started = performance.now();
+  check([...ids.map((id) => call(id)), ...ids.map(output)]);
+  expect(performance.now() - started).toBeLessThan(2000);
+});
