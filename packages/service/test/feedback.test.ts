@@ -54,6 +54,14 @@ describe.each(databases)("feedback on %s", (_, open) => {
   const exported = async (tenant: string): Promise<string> =>
     (await server.fetch("/v1/feedback/export", { headers: as(tenant) })).text();
 
+  test("an answer that was cut off within the arguments of a call can be rated", async () => {
+    const call = { type: "function_call", call_id: "c", name: "weather", arguments: '{"city":"B' };
+    const output = [{ ...call, id: "fc_1", status: "incomplete" }] as StoredResponse["output"];
+    const kept = opened.stores.responses.within({ bytes: 100_000, days: 1 });
+    await kept.put("acme", stored("cut", ["Weather?", ""], { output }));
+    expect((await rate("acme", { response_id: "cut", rating: "down" })).status).toBe(200);
+  });
+
   test("ratings and corrections of stored responses are lines of training data", async () => {
     const { status, json } = await rate("acme", { response_id: "a", rating: "up" });
     expect([status, json]).toEqual([

@@ -172,7 +172,8 @@ const isCall = (item: ConversationItem): item is Call =>
 function toToolCall(item: Call, names: FlatNames): ToolCall {
   const call = { id: item.call_id, name: toFlatName(item, names) };
   return item.type === "function_call"
-    ? { type: "function", ...call, arguments: callArguments.parse(item.arguments) }
+    ? // a stored answer may have been cut off within them
+      { type: "function", ...call, arguments: callArguments.safeParse(item.arguments).data ?? item.arguments }
     : { type: "custom", ...call, input: item.input };
 }
 
