@@ -17,9 +17,10 @@ export async function openLocalModels(
   const server = createServer(async (incoming, outgoing) => {
     const left = new AbortController();
     outgoing.once("close", () => left.abort());
-    const { authorization = "", "content-type": type = "" } = incoming.headers;
+    const { authorization = "", "content-type": type = "", host = "" } = incoming.headers;
     try {
-      const request = new Request("http://localhost/v1/chat/completions", {
+      // by the name that it was called by, which the server checks
+      const request = new Request(`http://${host}/v1/chat/completions`, {
         method: "POST",
         headers: { authorization, "content-type": type },
         body: Readable.toWeb(incoming),

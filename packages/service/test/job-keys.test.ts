@@ -1,4 +1,6 @@
 // Keys of jobs' trainers: for chat completions in the name of their tenant, until their slice is over.
+import { request } from "node:http";
+import { text } from "node:stream/consumers";
 import { MosError } from "mixture-of-shards";
 import { openChatClient } from "mixture-of-shards/cli";
 import type { ServerExtension } from "mixture-of-shards/server";
@@ -112,4 +114,17 @@ describe.each(databases)("%s", (_, open) => {
     const wrong = openChatClient({ url: models.url, key: "mos-job-none" });
     await expect(wrong(chat)).rejects.toThrow(MosError);
   });
+});
+
+test("the server is told by which name it was called, which may be that of a page whose name was pointed at this machine", async () => {
+  await using models = await openLocalModels(({ url }) => new Response(url));
+  const called = (host: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const headers = { host, "content-type": "application/json" };
+      request(models.url, { method: "POST", headers }, (answer) => resolve(text(answer)))
+        .on("error", reject)
+        .end("{}");
+    });
+  expect(await called("evil.example:1")).toBe(`http://evil.example:1${PATH}`);
+  await expect(called("no host")).rejects.toThrow();
 });
