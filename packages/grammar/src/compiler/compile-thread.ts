@@ -69,11 +69,12 @@ const PATIENCE = 5;
 const LOOK_SECONDS = 0.01;
 
 /** Seconds of CPU that a thread has taken so far, where the system tells; `thread` as /proc/thread-self names it. */
-function threadSeconds(thread: string | undefined): number | undefined {
+export function threadSeconds(thread: string | undefined): number | undefined {
   if (thread === undefined) return undefined;
   try {
     const [nanoseconds] = readFileSync(`/proc/${thread}/schedstat`, "utf8").split(" ");
-    return Number(nanoseconds) / 1e9;
+    // kernels that do not count write zeros
+    return Number(nanoseconds) > 0 ? Number(nanoseconds) / 1e9 : undefined;
   } catch {
     return undefined;
   }

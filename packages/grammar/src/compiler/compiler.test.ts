@@ -1,8 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { beforeEach, describe, expect, test } from "vitest";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { GrammarError, type GrammarSource } from "#grammar";
 import { prepareGrammar } from "#matcher";
-import { CompileThread } from "./compile-thread.ts";
+import { CompileThread, threadSeconds } from "./compile-thread.ts";
 import { GrammarCompiler } from "./compiler.ts";
 import { grammarFromSource } from "./source.ts";
 
@@ -91,6 +94,16 @@ describe("time is that of the thread's CPU", () => {
     expect(await compileWith(0.02, () => 0)).toHaveProperty("compiled");
     let spent = 0;
     expect(await compileWith(0.02, () => (spent += 0.01))).toMatchObject(isLate);
+  });
+
+  test.each([
+    ["1500000000 7 9\n", 1.5],
+    ["0 0 0\n", undefined],
+  ])("which a kernel writes as %j", async (text, seconds) => {
+    const folder = await mkdtemp(join(tmpdir(), "mos-thread-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    await writeFile(join(folder, "schedstat"), text);
+    expect(threadSeconds(`..${folder}`)).toBe(seconds);
   });
 
   test("and where the system does not tell it, several times as long may pass", async () => {
