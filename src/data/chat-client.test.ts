@@ -87,6 +87,9 @@ test("a server that says when it has time is asked again for ten minutes, and th
   const { ask, seen } = await serve(Array(99).fill(status(429, "", { "retry-after": "20" })));
   await expect(ask()).rejects.toThrow(/the teacher answered 429/);
   expect(seen).toHaveLength(600 / 20 + 8);
+  const hasty = await serve(Array(99).fill(status(429, "", { "retry-after": "0" })));
+  await expect(hasty.ask()).rejects.toThrow(/the teacher answered 429/);
+  expect(hasty.seen).toHaveLength(8);
 });
 
 test("gives up after eight attempts, and at once where another one would not help", async () => {

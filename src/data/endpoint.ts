@@ -75,8 +75,10 @@ export function openEndpoint<T>(
       const result = await endpoint.ask(body, signal);
       if ("answer" in result) return result.answer;
       const { transient, error, waitSeconds } = result;
-      waited += waitSeconds ?? 0;
-      if (waitSeconds === undefined || waited > PATIENCE) attempts++;
+      const asked = waitSeconds ?? 0;
+      waited += asked;
+      // "Retry-After: 0" would never run out of patience
+      if (asked < FIRST_WAIT || waited > PATIENCE) attempts++;
       if (!transient || attempts === MAX_ATTEMPTS) throw error;
       const seconds = waitSeconds ?? Math.min(FIRST_WAIT * 2 ** (attempts - 1), MAX_WAIT);
       onRetry?.(error.message, seconds);
