@@ -1,6 +1,7 @@
 // A worker that dies in the middle of a slice: the job goes on from what was stored meanwhile, and its events say so.
 import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { MosError } from "mixture-of-shards";
 import { makeFolder, pathExists } from "mixture-of-shards/cli";
 import { describe, expect, test, vi } from "vitest";
 import { openSlices } from "#store";
@@ -31,12 +32,16 @@ function dyingTrainer(seen: { readonly resume: boolean; readonly steps: number }
   });
 }
 
-const work = ({ database, objects, folder }: TestTables, trainer: ReturnType<typeof fakeTrainer>) => {
+const work = (
+  { database, objects, folder }: TestTables,
+  trainer: ReturnType<typeof fakeTrainer>,
+  slices = openSlices(database),
+) => {
   const stopping = new AbortController();
   const nothing = (): void => undefined;
   const working = runWorker({
     ...{ name: "w", objects, trainer, scratch: join(folder, "scratch") },
-    slices: openSlices(database),
+    ...{ slices, serverUrl: "http://127.0.0.1:1" },
     log: { info: nothing, warn: nothing, error: nothing },
     models: new Map([["tiny", "path"]]),
     signal: stopping.signal,
@@ -73,6 +78,30 @@ describe.each(databases)("%s", (_, open) => {
     expect(rows.map(({ message }) => message).filter((text) => text.includes("interrupted"))).toEqual([
       "The job was interrupted, and goes on from the checkpoint at step 2",
     ]);
+  });
+
+  test("a database that is away when a slice needs its key is waited for", async () => {
+    await using opened = await openTables(open);
+    const model = { type: "score_model", name: "m", model: "tiny", input: [{ role: "user", content: "?" }] };
+    const method = { type: "reinforcement", reinforcement: { grader: model } };
+    const { id } = await queueJob(opened, { method, validationData: Buffer.from("{}\n") });
+    const slices = openSlices(opened.database);
+    const issueKey = vi
+      .fn(slices.issueKey)
+      .mockRejectedValueOnce(new MosError("network", "PostgreSQL cannot be reached"));
+    const keys: unknown[] = [];
+    const trainer = fakeTrainer(async function* ({ models }) {
+      keys.push(models?.key);
+      yield { type: "failed", code: "bad_data", message: "x" };
+    });
+    const stop = work(opened, trainer, { ...slices, issueKey });
+    try {
+      await vi.waitFor(() => expect(keys).toEqual([expect.stringMatching(/^mos-job-/)]), { timeout: 20_000 });
+    } finally {
+      await stop();
+    }
+    expect(issueKey).toHaveBeenCalledTimes(2);
+    expect(await opened.stores.jobs.find(admin, id)).toMatchObject({ failures: 0 });
   });
 
   test("a server that has its database alone takes the slices of killed workers over at once", async () => {

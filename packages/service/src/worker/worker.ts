@@ -226,7 +226,7 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
     const fetched = await timed(times, "fetchSeconds", () =>
       retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
     );
-    const endpoint = await endpointFor(job, fetched.settings, context);
+    const endpoint = await retryTransient(() => endpointFor(job, fetched.settings, context), context.wait);
     order = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS, models: endpoint };
     const excess = order.resume ? undefined : await excessLines(job, order);
     if (excess !== undefined) return excess;
