@@ -1,9 +1,10 @@
-import { charClass, type Grammar, type GrammarError, literal, type Regex, specialTokenBytes } from "#grammar";
+import { charClass, type Grammar, literal, type Regex } from "#grammar";
 import { COMMON_TERMINALS } from "./common-terminals.ts";
-import { type Expression, MAX_COUNT, MAX_NESTING } from "./expression.ts";
+import type { Expression } from "./expression.ts";
 import { ignoreCase } from "./ignore-case.ts";
 import { readRegex } from "./lark-regex.ts";
 import type { GrammarText } from "./position.ts";
+import { Scanner } from "./scanner.ts";
 import { readEscape } from "./string-escapes.ts";
 
 /** A rule or a terminal. */
@@ -31,96 +32,67 @@ const BLANK_LINES = /(?:[ \t\r\n]|\/\/[^\n]*|#[^\n]*)*/y;
 const NAME = /_?[a-z][a-z0-9_]*|_?[A-Z][A-Z0-9_]*/y;
 const STRING = /"((?:[^"\\\n]|\\[^\n])*)"(i?)/y;
 const REGEX = /\/((?:[^/\\\n]|\\[^\n])+)\/([a-zA-Z]*)/y;
-const COUNTS = /\{\s*(?:(\d+)\s*)?(?:(,)\s*(?:(\d+)\s*)?)?\}/y;
 const TILDE = /~\s*(\d+)(?:\s*(\.\.)\s*(\d+))?/y;
-const SPECIAL = /<([^<>\s]+)>/y;
 
 export const isTerminal = (name: string): boolean => name !== name.toLowerCase();
 
 /** Reads a grammar of Lark's syntax, with llguidance's additions. */
-export class LarkParser {
-  readonly #source: GrammarText;
-  readonly #text: string;
+export class LarkParser extends Scanner {
   readonly #options: LarkOptions;
   readonly #definitions = new Map<string, Definition>();
   readonly #ignored: Expression[] = [];
-  #at = 0;
-  #nesting = 0;
 
   constructor(source: GrammarText, options: LarkOptions) {
-    this.#source = source;
-    this.#text = source.text;
+    super(source, { blank: BLANK, blankLines: BLANK_LINES, otherCounts: TILDE });
     this.#options = options;
   }
 
   parse(): LarkFile {
-    for (this.#match(BLANK_LINES); this.#at < this.#text.length; this.#match(BLANK_LINES)) {
-      if (this.#text[this.#at] === "%") this.#directive();
+    for (this.match(BLANK_LINES); this.at < this.text.length; this.match(BLANK_LINES)) {
+      if (this.text[this.at] === "%") this.#directive();
       else this.#definition();
       this.#endOfLine();
     }
     return { definitions: this.#definitions, ignored: this.#ignored };
   }
 
-  /** What a pattern matches here, which is then behind. */
-  #match(pattern: RegExp): RegExpExecArray | undefined {
-    pattern.lastIndex = this.#at;
-    const match = pattern.exec(this.#text) ?? undefined;
-    if (match !== undefined) this.#at = pattern.lastIndex;
-    return match;
-  }
-
-  /** Skips blanks and comments: over the ends of lines within brackets, and where the next line begins with an alternative. */
-  #skip(): void {
-    this.#match(this.#nesting > 0 ? BLANK_LINES : BLANK);
-    const before = this.#at;
-    this.#match(BLANK_LINES);
-    if (this.#text[this.#at] !== "|") this.#at = before;
-  }
-
   #take(token: string): boolean {
-    this.#skip();
-    if (!this.#text.startsWith(token, this.#at)) return false;
-    this.#at += token.length;
+    this.skip();
+    if (!this.text.startsWith(token, this.at)) return false;
+    this.at += token.length;
     return true;
   }
 
   #expect(token: string, where: string): void {
-    if (!this.#take(token)) throw this.#unexpected(`${token} ${where}`);
-  }
-
-  #unexpected(expected: string): GrammarError {
-    const rest = this.#text.slice(this.#at).split("\n", 1)[0] ?? "";
-    const found = rest === "" ? "the end of the line" : JSON.stringify(rest.slice(0, 20));
-    return this.#source.bad(this.#at, `${expected} is expected, but there is ${found}`);
+    if (!this.#take(token)) throw this.unexpected(`${token} ${where}`);
   }
 
   #endOfLine(): void {
-    this.#match(BLANK);
-    if (this.#at < this.#text.length && this.#text[this.#at] !== "\n")
-      throw this.#unexpected("an operator or the end of the line");
+    this.match(BLANK);
+    if (this.at < this.text.length && this.text[this.at] !== "\n")
+      throw this.unexpected("an operator or the end of the line");
   }
 
   #directive(): void {
-    const at = this.#at;
-    const name = this.#match(/%[a-z_]*/y)?.[0];
-    this.#match(BLANK);
+    const at = this.at;
+    const name = this.match(/%[a-z_]*/y)?.[0];
+    this.match(BLANK);
     if (name === "%ignore") this.#ignored.push(this.#either());
     else if (name === "%import") this.#import();
-    else throw this.#source.unsupported(at, name ?? "%");
+    else throw this.source.unsupported(at, name ?? "%");
   }
 
   #import(): void {
-    const at = this.#at;
-    if (this.#match(/common\b/y) === undefined)
-      throw this.#source.unsupported(at, "an import of anything but common");
-    this.#match(BLANK);
+    const at = this.at;
+    if (this.match(/common\b/y) === undefined)
+      throw this.source.unsupported(at, "an import of anything but common");
+    this.match(BLANK);
     if (this.#take(".")) {
       this.#importName();
       return;
     }
     this.#expect("(", "or . after common");
-    this.#nested(() => {
+    this.nested(() => {
       do this.#importName();
       while (this.#take(","));
       this.#expect(")", "after the names");
@@ -128,12 +100,12 @@ export class LarkParser {
   }
 
   #importName(): void {
-    this.#skip();
-    const at = this.#at;
-    const name = this.#match(NAME)?.[0] ?? "";
+    this.skip();
+    const at = this.at;
+    const name = this.match(NAME)?.[0] ?? "";
     const regex = Object.hasOwn(COMMON_TERMINALS, name) ? COMMON_TERMINALS[name] : undefined;
     if (regex === undefined)
-      throw this.#source.bad(
+      throw this.source.bad(
         at,
         `common has no ${name === "" ? "such name" : name}, but ${Object.keys(COMMON_TERMINALS).join(", ")}`,
       );
@@ -142,9 +114,9 @@ export class LarkParser {
   }
 
   #name(expected: string): string {
-    this.#skip();
-    const name = this.#match(NAME)?.[0];
-    if (name === undefined) throw this.#unexpected(expected);
+    this.skip();
+    const name = this.match(NAME)?.[0];
+    if (name === undefined) throw this.unexpected(expected);
     return name;
   }
 
@@ -152,28 +124,28 @@ export class LarkParser {
     const { name, at } = definition;
     const before = this.#definitions.get(name);
     if (before !== undefined)
-      throw this.#source.bad(at, `${name} is defined twice, first in ${this.#source.place(before.at)}`);
+      throw this.source.bad(at, `${name} is defined twice, first in ${this.source.place(before.at)}`);
     this.#definitions.set(name, definition);
   }
 
   #definition(): void {
-    const at = this.#at;
-    this.#match(/[!?]*/y);
+    const at = this.at;
+    this.match(/[!?]*/y);
     const name = this.#name("a rule, a terminal or a directive");
-    if (this.#match(/\.-?\d+/y) !== undefined) throw this.#source.unsupported(at, "a priority");
-    if (this.#match(/\{/y) !== undefined) throw this.#source.unsupported(at, "a template");
-    if (this.#match(/::/y) !== undefined) throw this.#source.unsupported(at, "a parameter of a rule");
-    const lazy = this.#match(/\[/y) === undefined ? undefined : this.#attributes();
+    if (this.match(/\.-?\d+/y) !== undefined) throw this.source.unsupported(at, "a priority");
+    if (this.match(/\{/y) !== undefined) throw this.source.unsupported(at, "a template");
+    if (this.match(/::/y) !== undefined) throw this.source.unsupported(at, "a parameter of a rule");
+    const lazy = this.match(/\[/y) === undefined ? undefined : this.#attributes();
     this.#expect(":", `after ${name}`);
     const body = this.#either();
-    if (lazy !== undefined && isTerminal(name)) throw this.#source.bad(at, "only rules have attributes");
+    if (lazy !== undefined && isTerminal(name)) throw this.source.bad(at, "only rules have attributes");
     this.#define({ name, at, body, ...(lazy === undefined ? {} : { lazy }) });
   }
 
   /** Attributes of a rule, of which captures change nothing about what is allowed. */
   #attributes(): Definition["lazy"] {
     let lazy: Definition["lazy"];
-    this.#nested(() => {
+    this.nested(() => {
       do lazy = this.#attribute() ?? lazy;
       while (this.#take(","));
       this.#expect("]", "after the attributes");
@@ -182,37 +154,28 @@ export class LarkParser {
   }
 
   #attribute(): Definition["lazy"] {
-    this.#skip();
-    const at = this.#at;
-    const name = this.#match(/[a-z_]+/y)?.[0] ?? "";
+    this.skip();
+    const at = this.at;
+    const name = this.match(/[a-z_]+/y)?.[0] ?? "";
     if (!["capture", "lazy", "suffix"].includes(name))
-      throw this.#source.unsupported(at, `the attribute ${name}`);
+      throw this.source.unsupported(at, `the attribute ${name}`);
     const suffix = this.#take("=") ? this.#item() : undefined;
     if (name === "capture") return undefined;
     if (name === "lazy" && suffix === undefined) return {};
     if (name === "suffix" && suffix !== undefined) return { suffix };
-    throw this.#source.bad(at, name === "lazy" ? "lazy has no value" : "suffix needs a value");
-  }
-
-  #nested<T>(read: () => T): T {
-    this.#nesting++;
-    if (this.#nesting > MAX_NESTING)
-      throw this.#source.limit(this.#at, `groups are nested more than ${MAX_NESTING} levels deep`);
-    const result = read();
-    this.#nesting--;
-    return result;
+    throw this.source.bad(at, name === "lazy" ? "lazy has no value" : "suffix needs a value");
   }
 
   #either(): Expression {
-    this.#skip();
-    const { options, at } = { options: [this.#and()], at: this.#at };
+    this.skip();
+    const { options, at } = { options: [this.#and()], at: this.at };
     while (this.#take("|")) options.push(this.#and());
     const [only] = options;
     return options.length === 1 && only !== undefined ? only : { type: "either", options, at };
   }
 
   #and(): Expression {
-    const at = this.#at;
+    const at = this.at;
     const parts = [this.#sequence()];
     while (this.#take("&")) parts.push(this.#sequence());
     // a name for the tree of a parser
@@ -222,8 +185,8 @@ export class LarkParser {
   }
 
   #sequence(): Expression {
-    this.#skip();
-    const at = this.#at;
+    this.skip();
+    const at = this.at;
     const parts: Expression[] = [];
     for (let part = this.#optionalItem(); part !== undefined; part = this.#optionalItem()) parts.push(part);
     const [only] = parts;
@@ -231,64 +194,42 @@ export class LarkParser {
   }
 
   #optionalItem(): Expression | undefined {
-    this.#skip();
-    const character = this.#text[this.#at] ?? "";
+    this.skip();
+    const character = this.text[this.at] ?? "";
     return /["/(<[~%@a-zA-Z_]/.test(character) ? this.#item() : undefined;
   }
 
   /** An atom with what counts it. */
   #item(): Expression {
-    this.#skip();
-    const at = this.#at;
-    if (this.#take("~")) return { type: "not", of: this.#nested(() => this.#item()), at };
-    let item = this.#atom(at);
-    for (let counts = this.#counts(); counts !== undefined; counts = this.#counts())
-      item = { type: "repeat", of: item, ...counts, at };
-    return item;
-  }
-
-  #counts(): { readonly min: number; readonly max: number | null } | undefined {
-    this.#match(BLANK);
-    const at = this.#at;
-    if (this.#match(/\?/y) !== undefined) return { min: 0, max: 1 };
-    if (this.#match(/\*/y) !== undefined) return { min: 0, max: null };
-    if (this.#match(/\+/y) !== undefined) return { min: 1, max: null };
-    const [whole, first = "", separator, last = ""] = this.#match(COUNTS) ?? this.#match(TILDE) ?? [];
-    if (whole === undefined) return undefined;
-    if (first === "" && last === "")
-      throw this.#source.bad(at, "a repetition has neither a minimum nor a maximum");
-    const min = Number(first);
-    const open = separator === "," ? null : min;
-    const max = last === "" ? open : Number(last);
-    if (max !== null && max < min)
-      throw this.#source.bad(at, `the maximum ${max} is below the minimum ${min}`);
-    if (Math.max(min, max ?? 0) > MAX_COUNT)
-      throw this.#source.limit(at, `at most ${MAX_COUNT} repetitions can be counted`);
-    return { min, max };
+    this.skip();
+    const at = this.at;
+    if (this.#take("~")) return { type: "not", of: this.nested(() => this.#item()), at };
+    return this.repeated(this.#atom(at), at);
   }
 
   #atom(at: number): Expression {
-    const character = this.#text[at] ?? "";
+    const character = this.text[at] ?? "";
     if (character === "(") return this.#group(")");
     if (character === "[") return { type: "repeat", of: this.#group("]"), min: 0, max: 1, at };
     if (character === '"') return { type: "regex", regex: this.#stringOrRange(), at };
     if (character === "/") return { type: "regex", regex: this.#regex(), at };
-    if (character === "<") return { type: "regex", regex: this.#special(), at };
+    if (character === "<")
+      return { type: "regex", regex: this.special("a special token is written as <name>"), at };
     if (character === "%") return this.#inline();
-    if (character === "@") throw this.#source.unsupported(at, "a reference to another grammar (@)");
-    const name = this.#match(NAME)?.[0];
-    if (name === undefined) throw this.#unexpected("a string, a regular expression, a name or a group");
-    if (this.#match(/\{/y) !== undefined) {
-      this.#at--;
-      if (!/^\{\s*[\d,]/.test(this.#text.slice(this.#at))) throw this.#source.unsupported(at, "a template");
+    if (character === "@") throw this.source.unsupported(at, "a reference to another grammar (@)");
+    const name = this.match(NAME)?.[0];
+    if (name === undefined) throw this.unexpected("a string, a regular expression, a name or a group");
+    if (this.match(/\{/y) !== undefined) {
+      this.at--;
+      if (!/^\{\s*[\d,]/.test(this.text.slice(this.at))) throw this.source.unsupported(at, "a template");
     }
-    if (this.#match(/::/y) !== undefined) throw this.#source.unsupported(at, "a parameter of a rule");
+    if (this.match(/::/y) !== undefined) throw this.source.unsupported(at, "a parameter of a rule");
     return { type: "name", name, at };
   }
 
   #group(end: string): Expression {
-    this.#at++;
-    return this.#nested(() => {
+    this.at++;
+    return this.nested(() => {
       const group = this.#either();
       this.#expect(end, "at the end of the group");
       return group;
@@ -296,9 +237,9 @@ export class LarkParser {
   }
 
   #string(): { readonly text: string; readonly isAnyCase: boolean } {
-    const at = this.#at;
-    const match = this.#match(STRING);
-    if (match === undefined) throw this.#source.bad(at, "the string does not end in its line");
+    const at = this.at;
+    const match = this.match(STRING);
+    if (match === undefined) throw this.source.bad(at, "the string does not end in its line");
     const [, content = "", flag] = match;
     let text = "";
     for (let i = 0; i < content.length; i++) {
@@ -308,65 +249,56 @@ export class LarkParser {
       }
       const escaped = readEscape(content, i);
       if (escaped === undefined)
-        throw this.#source.bad(at + 1 + i, `${content.slice(i, i + 2)} is not an escape sequence`);
+        throw this.source.bad(at + 1 + i, `${content.slice(i, i + 2)} is not an escape sequence`);
       text += String.fromCodePoint(escaped.codePoint);
       i += escaped.length - 1;
     }
-    if (/\p{Surrogate}/u.test(text)) throw this.#source.bad(at, "the string has half of a surrogate pair");
+    if (/\p{Surrogate}/u.test(text)) throw this.source.bad(at, "the string has half of a surrogate pair");
     return { text, isAnyCase: flag === "i" };
   }
 
   #stringOrRange(): Regex {
-    const at = this.#at;
+    const at = this.at;
     const { text, isAnyCase } = this.#string();
-    if (this.#match(/[ \t]*\.\.[ \t]*/y) === undefined)
+    if (this.match(/[ \t]*\.\.[ \t]*/y) === undefined)
       return isAnyCase ? ignoreCase(literal(text)) : literal(text);
-    if (this.#text[this.#at] !== '"') throw this.#unexpected("a string after ..");
+    if (this.text[this.at] !== '"') throw this.unexpected("a string after ..");
     const last = this.#string();
     const [from = "", ...more] = Array.from(text);
     const [to = "", ...moreLast] = Array.from(last.text);
     if (from === "" || to === "" || more.length + moreLast.length > 0)
-      throw this.#source.bad(at, "a range goes from one character to another");
+      throw this.source.bad(at, "a range goes from one character to another");
     const range = [from.codePointAt(0) ?? 0, to.codePointAt(0) ?? 0] as const;
-    if (range[0] > range[1]) throw this.#source.bad(at, `the range "${from}".."${to}" is upside down`);
+    if (range[0] > range[1]) throw this.source.bad(at, `the range "${from}".."${to}" is upside down`);
     return isAnyCase || last.isAnyCase ? ignoreCase(charClass(range)) : charClass(range);
   }
 
   #regex(): Regex {
-    const at = this.#at;
-    const match = this.#match(REGEX);
-    if (match === undefined) throw this.#source.bad(at, "the regular expression does not end in its line");
+    const at = this.at;
+    const match = this.match(REGEX);
+    if (match === undefined) throw this.source.bad(at, "the regular expression does not end in its line");
     const [, pattern = "", flags = ""] = match;
-    return readRegex({ pattern, flags, at }, this.#source);
-  }
-
-  #special(): Regex {
-    const at = this.#at;
-    const match = this.#match(SPECIAL);
-    if (match === undefined) throw this.#source.bad(at, "a special token is written as <name>");
-    const [whole, name = ""] = match;
-    if (name.startsWith("[")) throw this.#source.unsupported(at, "a token by its number");
-    return { type: "bytes", bytes: [...specialTokenBytes(whole)] };
+    return readRegex({ pattern, flags, at }, this.source);
   }
 
   /** A schema within the grammar. */
   #inline(): Expression {
-    const at = this.#at;
-    const name = this.#match(/%[a-z_]*/y)?.[0] ?? "%";
-    if (name !== "%json") throw this.#source.unsupported(at, name);
-    this.#match(BLANK_LINES);
-    const begin = this.#at;
-    this.#at = endOfJson(this.#text, begin);
+    const at = this.at;
+    const name = this.match(/%[a-z_]*/y)?.[0] ?? "%";
+    if (name !== "%json") throw this.source.unsupported(at, name);
+    this.match(BLANK_LINES);
+    const begin = this.at;
+    this.at = endOfJson(this.text, begin);
     try {
       return {
         type: "grammar",
-        grammar: this.#options.jsonSchema(JSON.parse(this.#text.slice(begin, this.#at))),
+        grammar: this.#options.jsonSchema(JSON.parse(this.text.slice(begin, this.at))),
         at,
       };
     } catch (error) {
       if (error instanceof SyntaxError)
-        throw this.#source.bad(begin, `the schema after %json is not JSON: ${error.message}`);
-      throw this.#source.within(begin, error);
+        throw this.source.bad(begin, `the schema after %json is not JSON: ${error.message}`);
+      throw this.source.within(begin, error);
     }
   }
 }
