@@ -1,6 +1,7 @@
 // The options of a call in plain JavaScript, which no compiler has checked: their names, and the kinds of their values.
 import { z } from "zod";
 import { MosError } from "./error.ts";
+import { isRecord } from "./json.ts";
 import { expected, type Settings, show } from "./settings.ts";
 import { unknownName } from "./similar-name.ts";
 
@@ -10,13 +11,10 @@ export type OptionKinds<O extends object> = { readonly [K in keyof Required<O>]:
 const kind = (what: string, accepts: (value: unknown) => boolean) =>
   z.custom<unknown>(accepts).describe(what);
 
-const isObject = (value: unknown): value is object =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** Values that something else looks into. */
 export const kinds = {
   number: kind("a number", (value) => typeof value === "number"),
-  object: kind("an object", isObject),
+  object: kind("an object", isRecord),
   array: kind("an array", Array.isArray),
   function: kind("a function", (value) => typeof value === "function"),
 } as const;
@@ -38,7 +36,7 @@ export const locateKinds = {
  */
 export function checkCall<O extends object>(call: string, options: O, schemas: OptionKinds<O>): void {
   const known = Object.entries<z.ZodType | Settings>(schemas);
-  if (!isObject(options))
+  if (!isRecord(options))
     throw new MosError(
       "bad_option",
       `${call}: ${options === undefined ? "options are missing" : `${show(options, 60)} is invalid`}; give an object of its options: ${known.map(([name]) => name).join(", ")}`,

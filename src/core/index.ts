@@ -20,6 +20,7 @@ export {
   parseWith,
   quoteNames,
   readIssues,
+  tryJson,
 } from "./json.ts";
 export {
   assertMemory,

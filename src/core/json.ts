@@ -186,6 +186,15 @@ export function parseJson(
   }
 }
 
+/** Text as a JSON value; undefined where it is not JSON. */
+export function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** JSON with the keys of objects sorted, so that equal values give equal text. */
 export const canonicalJson = (value: unknown): string =>
   JSON.stringify(value, (_, part: unknown) =>

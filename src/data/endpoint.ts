@@ -1,6 +1,6 @@
 // An endpoint of an OpenAI-compatible API: one request, tried again where that may help.
 import { z } from "zod";
-import { describeBytes, errorText, MosError } from "#core";
+import { describeBytes, errorText, MosError, tryJson } from "#core";
 import { type Failure, readBounded, retryAdvice } from "#hub";
 import { sleep as wait } from "#platform";
 
@@ -157,7 +157,7 @@ class Endpoint<T> {
   }
 
   #readAnswer(body: string): Answered<T> | Failure {
-    const { data, success } = this.#kind.answer.safeParse(parseOrNothing(body));
+    const { data, success } = this.#kind.answer.safeParse(tryJson(body));
     if (success) return { answer: data };
     const found = described(body) || ` ${JSON.stringify(body.slice(0, 60))}`;
     const what = `answered 200 without ${this.#kind.answerName}:${found}; check that the URL is that of an OpenAI-compatible API`;
@@ -187,19 +187,11 @@ class Endpoint<T> {
   }
 }
 
-function parseOrNothing(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 const errorSchema = z.object({ error: z.object({ message: z.string() }) });
 
 /** The message of an error as OpenAI words it. */
 function described(body: string): string {
-  const { data } = errorSchema.safeParse(parseOrNothing(body));
+  const { data } = errorSchema.safeParse(tryJson(body));
   return data === undefined ? "" : ` "${data.error.message}"`;
 }
 

@@ -1,5 +1,6 @@
 // Questions and answers about a passage: how a teacher is asked for them, how its answer is read, and which of them are kept.
 import { z } from "zod";
+import { tryJson } from "#core";
 import type { ChatMessage } from "#text";
 import type { SourcedPassage } from "./documents.ts";
 import { normalise } from "./inspect.ts";
@@ -53,18 +54,10 @@ const MAX_CHARACTERS = 1 << 18;
 export function readQuestionAnswers(answer: string): readonly QuestionAnswer[] {
   const text = answer.slice(0, MAX_CHARACTERS).replace(/^[\s\S]*<\/think>/, "");
   const found = innerObjects(text).flatMap((part) => {
-    const { data } = pairSchema.safeParse(parsed(part));
+    const { data } = pairSchema.safeParse(tryJson(part));
     return data === undefined ? [] : [data];
   });
   return found.length > 0 ? found : labelledPairs(text);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The objects of JSON in a text that hold no other objects. Braces in strings do not count. */

@@ -1,5 +1,5 @@
 // JSON as text that goes through a chat template and comes out as it was written.
-import { isRecord, MosError } from "#core";
+import { isRecord, MosError, tryJson } from "#core";
 
 /** A string, or what may be a number. */
 const TOKEN = /"(?:[^"\\]|\\.)*(?:"(\s*:)?)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
@@ -29,7 +29,7 @@ export class JsonValues {
       if (token.startsWith('"')) return colon !== undefined && INDEX.test(token) ? this.#key(token) : token;
       return String(Number(token)) === token ? token : this.#number(token);
     });
-    const value = parsed(text.trim() === "" ? "{}" : marked);
+    const value = tryJson(text.trim() === "" ? "{}" : marked);
     if (!isRecord(value)) throw new MosError("bad_data", `${where} are no JSON object: ${text.slice(0, 60)}`);
     return value;
   }
@@ -50,14 +50,6 @@ export class JsonValues {
   #key(token: string): string {
     this.#isUsed = true;
     return `"${this.#mark}k${token.slice(1)}`;
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

@@ -1,6 +1,7 @@
 // The lines that were added to a file, which somebody may write at this moment and which may hold anything.
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
+import { tryJson } from "#core";
 import type { MeasurementBatch } from "./run.ts";
 
 const CHUNK = 1 << 18;
@@ -11,19 +12,11 @@ const MAX_LINE = 1 << 16;
 /** A link is not followed, and a pipe is not waited for. */
 export const SAFE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-function parseLine(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 const parseLines = (bytes: Buffer): readonly unknown[] =>
   bytes
     .toString("utf8")
     .split("\n")
-    .flatMap((line) => (line === "" || line.length > MAX_LINE ? [] : (parseLine(line) ?? [])));
+    .flatMap((line) => (line === "" || line.length > MAX_LINE ? [] : (tryJson(line) ?? [])));
 
 /**
  * Measurements of whole lines behind a position. A last line without its end is left for the next time, anything that is no
