@@ -1,7 +1,7 @@
 // All runs that a key may see, whoever ran them, as the API shows them.
+import { toMeasurement } from "#training";
 import type { ApiKey } from "../auth.ts";
-import { followRuns } from "./follow.ts";
-import { createSeries, createSummary, namedRows, type ShownPart } from "./measurements.ts";
+import { createSeries, createSummary, type Measurements, namedRows, type ShownPart } from "./measurements.ts";
 import {
   comparePlaces,
   type metricsSchema,
@@ -69,5 +69,60 @@ export function createRuns(sources: readonly RunSource[]) {
         last_step: all.columns[0]?.[all.length - 1] ?? 0,
       } as (typeof metricsSchema)["_output"]; // which has all columns of the series
     },
+  };
+}
+
+interface Followed<T> {
+  value: T;
+  series: string;
+  version: string | undefined;
+  position: number;
+  /** One request reads, the others wait for it. */
+  reading: Promise<void>;
+}
+
+/**
+ * Reads runs into values that `make` gives, once and then only as measurements are added; at most `most` of which are kept.
+ *
+ * @example
+ * const follow = followRuns(createSummary, 1000);
+ * const summary = await follow(entry);
+ */
+function followRuns<T extends Measurements>(make: () => T, most: number): (entry: RunEntry) => Promise<T> {
+  const followed = new Map<string, Followed<T>>();
+  const find = ({ facts: { id }, series }: RunEntry): Followed<T> => {
+    const found = followed.get(id) ?? {
+      value: make(),
+      series,
+      version: undefined,
+      position: 0,
+      reading: Promise.resolve(),
+    };
+    followed.delete(id);
+    followed.set(id, found);
+    for (const oldest of followed.keys()) {
+      if (followed.size <= most) break;
+      followed.delete(oldest);
+    }
+    return found;
+  };
+  const read = async (found: Followed<T>, { series, version, read: readFrom }: RunEntry): Promise<void> => {
+    if (found.series !== series)
+      Object.assign(found, { value: make(), series, version: undefined, position: 0 });
+    if (version !== undefined && version === found.version) return;
+    for await (const { measurements, position } of readFrom(found.position)) {
+      for (const value of measurements) {
+        const measurement = toMeasurement(value);
+        if (measurement !== undefined) found.value.add(measurement);
+      }
+      found.position = position;
+    }
+    found.version = version;
+  };
+  return async (entry) => {
+    const found = find(entry);
+    found.reading = found.reading.catch(() => undefined).then(() => read(found, entry));
+    await found.reading;
+    return found.value;
   };
 }

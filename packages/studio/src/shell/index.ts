@@ -1,5 +1,4 @@
-export { useShellCommands } from "./commands.ts";
 export { ConnectionBanner } from "./connection-banner.tsx";
-export { Navigation } from "./navigation.tsx";
+export { Navigation, useShellCommands } from "./navigation.tsx";
 export { SignIn } from "./sign-in.tsx";
 export { ViewFrame } from "./view-frame.tsx";

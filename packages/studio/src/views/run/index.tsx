@@ -1,6 +1,6 @@
 // One run: how far it is, its curves, what happened, what it was started with and what came of it.
-import { hasEnded } from "#api";
-import { formatCount, formatDuration, formatLoss, href, type ViewProps } from "#core";
+import { hasEnded, type Run } from "#api";
+import { formatCount, formatDuration, formatLoss, formatValue, href, labelOf, type ViewProps } from "#core";
 import { Empty, LinkButton, Pending, Problem, Status, Time } from "#ui";
 import { JobActions } from "./actions.tsx";
 import { RunCharts } from "./charts.tsx";
@@ -8,7 +8,6 @@ import { Events } from "./events.tsx";
 import { type RunState, secondsLeft, useRun } from "./feed.ts";
 import { FolderModels, JobModels } from "./models.tsx";
 import "./run.css";
-import { Settings } from "./settings.tsx";
 
 /** The view of a run, by its id. */
 export default function View({ id }: ViewProps) {
@@ -94,6 +93,39 @@ function Progress({ run, metrics, speed }: RunState) {
           <div key={title}>
             <dt>{title}</dt>
             <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </section>
+  );
+}
+
+const TITLES: Readonly<Record<string, string>> = {
+  model: "Base",
+};
+
+/** What a run was started with. */
+function Settings({ run }: { readonly run: Run }) {
+  const { model, method, tenant, trainable_parameters, settings } = run;
+  const head = {
+    model,
+    method,
+    ...(tenant === null ? {} : { tenant }),
+    trainable_parameters: trainable_parameters === null ? null : formatCount(trainable_parameters),
+  };
+  const entries = Object.entries({ ...settings, ...head });
+  // what says most first, the rest by name
+  const first = [...Object.keys(head), "learning_rate", "epochs", "batch_size", "max_length", "rank"];
+  const place = (name: string): number => (first.indexOf(name) + first.length + 1) % (first.length + 1);
+  const sorted = entries.sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b));
+  return (
+    <section class="card" aria-label="Settings">
+      <h2>Settings</h2>
+      <dl class="run-settings">
+        {sorted.map(([name, value]) => (
+          <div key={name}>
+            <dt>{TITLES[name] ?? labelOf(name)}</dt>
+            <dd>{formatValue(value)}</dd>
           </div>
         ))}
       </dl>

@@ -1,8 +1,9 @@
 // All training runs: a table to search and sort, and below it a comparison of those that are marked.
+
 import { signal, useSignalEffect } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { config, type Run, usePoll } from "#api";
+import { api, config, type Run, usePoll } from "#api";
 import { countOf, href, navigate, type Query, type ViewProps } from "#core";
 import {
   Button,
@@ -19,7 +20,6 @@ import {
 } from "#ui";
 import { columnsFor } from "./columns.tsx";
 import { countStatuses, filterRuns, NO_FILTER, type RunFilter } from "./filter.ts";
-import { readRuns } from "./list.ts";
 import "./runs.css";
 
 /** Milliseconds between looks. */
@@ -192,4 +192,26 @@ function Marked({ runs }: { readonly runs: readonly Run[] }) {
   // in the order in which they were marked, so that no curve changes its colour
   const byId = new Map(runs.map((run) => [run.id, run]));
   return <Panel runs={[...chosen].flatMap((id) => byId.get(id) ?? [])} onClear={clearMarks} />;
+}
+
+/** Runs that a request returns at most. */
+const PAGE = 1000;
+
+/** The newest runs in so many pages, and whether there are older ones. */
+interface RunList {
+  readonly runs: readonly Run[];
+  readonly hasMore: boolean;
+}
+
+async function readRuns(pages: number, signal: AbortSignal): Promise<RunList> {
+  const runs: Run[] = [];
+  let after: string | undefined;
+  let hasMore = true;
+  for (let page = 0; page < pages && hasMore; page++) {
+    const read = await api.get("/v1/runs", { query: { limit: PAGE, after }, signal });
+    runs.push(...read.data);
+    hasMore = read.has_more;
+    after = read.last_id ?? undefined;
+  }
+  return { runs, hasMore };
 }
