@@ -19,7 +19,6 @@ export {
   pick,
   randomStream,
   type Setting,
-  type SettingInfo,
   type SettingInput,
   type Settings,
   type SettingValues,
@@ -66,7 +65,7 @@ export {
   readSample,
 } from "#graders";
 export { moduleBeside, serveParent, startChild } from "#process";
-export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
+export { type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export {
   answerFormat,
   formatSource,

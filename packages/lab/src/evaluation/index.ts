@@ -1,5 +1,4 @@
 export {
-  type CheckerOptions,
   type CheckReason,
   createProgramChecker,
   type ProgramChecker,

@@ -20,12 +20,6 @@ export function summarize(values: readonly number[]): Summary | undefined {
   return { count, mean, deviation: count < 2 ? undefined : Math.sqrt(squares / (count - 1)) };
 }
 
-/** Half the width of the mean's 95 % interval, from Student's t; undefined for a single value. */
-export function halfWidth({ count, deviation }: Summary): number | undefined {
-  if (deviation === undefined) return undefined;
-  return (jStat.studentt.inv(0.975, count - 1) * deviation) / Math.sqrt(count);
-}
-
 /** The middle value; the mean of the two middle ones of an even number. NaN of none. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -20,7 +20,6 @@ import {
   parseSettings,
   pick,
   type Setting,
-  type SettingInfo,
   type SettingInput,
   type Settings,
   setting,
@@ -79,7 +78,7 @@ const FIELD_NAMES: Readonly<Record<string, string>> = { targets: "target_modules
 const fieldName = (name: string): string => FIELD_NAMES[name] ?? snakeCase(name);
 
 /** Texts of a setting. The help of a flag that is on says what switching it off does. */
-function textsOf(info: SettingInfo) {
+function textsOf(info: ReturnType<typeof settingInfo>) {
   const { kind, default: standard } = info;
   const help = kind === "flag" && standard === true ? `false: ${info.help}` : info.help;
   const { defaultText = standard === undefined ? undefined : String(standard) } = info;
