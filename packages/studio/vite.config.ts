@@ -1,5 +1,6 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
 
 /** Browsers that know `light-dark()`, `oklch()` and nested rules, so that style sheets stay as they are written. */
 const BROWSERS = ["chrome123", "firefox121", "safari17.5"];
@@ -7,10 +8,26 @@ const BROWSERS = ["chrome123", "firefox121", "safari17.5"];
 /** Where the built page goes: into the package whose server serves it. */
 export const PAGE_FOLDER = join(import.meta.dirname, "../../dist/studio");
 
+const EXAMPLES = join(import.meta.dirname, "../../assets/quickstart");
+
+/** The data that a newcomer is offered, beside the page. */
+const examples: Plugin = {
+  name: "examples",
+  generateBundle() {
+    for (const name of ["train.jsonl", "validation.jsonl"])
+      this.emitFile({
+        type: "asset",
+        fileName: `example/${name}`,
+        source: readFileSync(join(EXAMPLES, name)),
+      });
+  },
+};
+
 export default defineConfig({
   root: import.meta.dirname,
   base: "./",
   publicDir: "public",
+  plugins: [examples],
   logLevel: "warn",
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {

@@ -55,17 +55,19 @@ export {
 } from "#files";
 export {
   askedModels,
+  type CheckReason,
+  createProgramChecker,
   findExcess,
   type Grade,
   type Grader,
   grade,
   graderSchema,
+  type ProgramChecker,
   PythonGraders,
   parseGrader,
   readSample,
 } from "#graders";
 export { moduleBeside, serveParent, startChild } from "#process";
-export { type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export {
   answerFormat,
   formatSource,

@@ -3,7 +3,8 @@
 //
 // source: raw bytes of whole blocks · target: one float32 per weight · d, m: float16 scale and minimum of a block
 
-import { decodeBfloat16, decodeFloat16, float16Value } from "./floats.ts";
+import { float16Value } from "./float16.ts";
+import { decodeBfloat16, decodeFloat16 } from "./floats.ts";
 
 /** Decodes whole blocks from `source` into `target`, which holds exactly as many weights. */
 type Decode = (source: Uint8Array, target: Float32Array) => void;

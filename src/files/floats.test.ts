@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { runs } from "../../test/runs.ts";
-import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
+import { float16Value } from "./float16.ts";
+import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
 
 const everyHalf = Uint16Array.from({ length: 65536 }, (_, i) => i);
 const notNaN = (bits: number, exponent: number, fraction: number) =>

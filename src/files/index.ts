@@ -15,7 +15,8 @@ export {
 } from "./atomic-files.ts";
 export { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 export { fromFileName, toFileName } from "./file-names.ts";
-export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
+export { float16Value } from "./float16.ts";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
 export {
   assertNoFolder,
   assertWritable,

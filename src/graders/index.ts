@@ -8,4 +8,10 @@ export {
   graderSchema,
   parseGrader,
 } from "./grader.ts";
+export {
+  type CheckerOptions,
+  type CheckReason,
+  createProgramChecker,
+  type ProgramChecker,
+} from "./program-checker.ts";
 export { PythonGraders } from "./python.ts";

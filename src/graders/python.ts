@@ -1,6 +1,6 @@
 // Python graders: `def grade(sample, item) -> float` in the sandbox.
 import { closeWhenIdle, MosError } from "#core";
-import { createProgramChecker, type ProgramChecker } from "#sandbox";
+import { createProgramChecker, type ProgramChecker } from "./program-checker.ts";
 import type { GradeInput } from "./template.ts";
 
 /** OpenAI's limits for a grader. The sandbox has its own for temporary files, which are in memory. */

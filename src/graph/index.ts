@@ -78,7 +78,6 @@ export {
   splitEqual,
   transpose,
 } from "./ops/shape.ts";
-export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.ts";
 export {
   checkDevice,
   DEFAULT_DEVICE,
@@ -90,6 +89,7 @@ export {
 export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
 export type { HostTensor } from "./runtime/program.ts";
 export { compile, type Program, type SessionOptions } from "./runtime/program.ts";
+export { unwritten, writeAll } from "./runtime/write-constants.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {
   checkpoint,

@@ -1,7 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MosError, type Shape } from "#core";
 import { float16Value } from "#files";
-import { basename, dirname } from "#platform";
 import {
   type Attribute,
   type DType,
@@ -158,7 +157,7 @@ class NamedGraph {
 
   /** Where all the files are that constants lie in. */
   get folder(): string | undefined {
-    const folders = new Set(this.fileConstants.map(({ range }) => dirname(range.path)));
+    const folders = new Set(this.fileConstants.map(({ range }) => range.folder));
     if (folders.size > 1)
       throw new MosError("bad_config", `constants in two folders: ${[...folders].join(" and ")}`);
     return [...folders][0];
@@ -220,7 +219,7 @@ export function serialize(
     for (const { name, value, range } of program.fileConstants)
       message(graph, 5, (tensor) => {
         writeTensorType(tensor, name, value);
-        writeLocation(tensor, { ...range, path: basename(range.path) });
+        writeLocation(tensor, range);
       });
     for (const [name, info] of program.inputs) message(graph, 11, (w) => writeValueInfo(w, name, info));
     for (const [name, value] of Object.entries(outputs))
@@ -236,7 +235,7 @@ export function serialize(
       integer(set, 2, version);
     });
   const { inputs, folder, fileConstants } = program;
-  const files = [...new Set(fileConstants.map(({ range }) => basename(range.path)))];
+  const files = [...new Set(fileConstants.map(({ range }) => range.file))];
   return { model: writer.finish(), inputs, external, folder, files };
 }
 
@@ -331,7 +330,7 @@ function writeConstant(
   const offset = last === undefined ? 0 : Math.ceil((last.offset + last.bytes.byteLength) / 4096) * 4096;
   const file = separateFiles ? `${externalName}.${external.length}` : externalName;
   external.push({ file, offset, bytes });
-  writeLocation(writer, { path: file, offset, length: bytes.byteLength });
+  writeLocation(writer, { file, offset, length: bytes.byteLength });
 }
 
 function writeTensorType(
@@ -345,9 +344,9 @@ function writeTensorType(
 }
 
 /** Where the bytes of a tensor lie that are not in the model; the path is relative to its folder. */
-function writeLocation(writer: BinaryWriter, { path, offset, length }: FileRange): void {
+function writeLocation(writer: BinaryWriter, { file, offset, length }: Omit<FileRange, "folder">): void {
   for (const [key, entry] of [
-    ["location", path],
+    ["location", file],
     ["offset", String(offset)],
     ["length", String(length)],
   ] as const)

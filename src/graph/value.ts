@@ -22,7 +22,8 @@ export interface Node {
 
 /** Bytes of a file that are the content of a constant, in row-major order and little-endian. */
 export interface FileRange {
-  readonly path: string;
+  readonly folder: string;
+  readonly file: string;
   readonly offset: number;
   readonly length: number;
 }

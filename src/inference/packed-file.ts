@@ -131,13 +131,14 @@ function cachedStore(
   { path, tensors }: SafetensorsFile,
   matrices: ReadonlyMap<string, MatrixFacts>,
 ): PackedStore {
+  const place = { folder: dirname(path), file: basename(path) };
   const missingError = (name: string): MosError =>
     new MosError("storage", `${path}: ${name} is missing; remove this file`);
   const at = (name: string, dtype: DType): Value | undefined => {
     const found = tensors.get(name);
     if (found === undefined || found.dtype !== DTYPES[dtype]) return undefined;
     const { begin, end, shape } = found;
-    return fileConstant({ path, offset: begin, length: end - begin }, shape, dtype);
+    return fileConstant({ ...place, offset: begin, length: end - begin }, shape, dtype);
   };
   const tensor = async (name: string, { shape, dtype }: StoredTensor): Promise<Value> => {
     const value = at(name, dtype);
@@ -223,7 +224,11 @@ export function createPackedFile(
       throw failure;
     });
     end = offset + bytes.byteLength;
-    return fileConstant({ path, offset, length: bytes.byteLength }, shape, dtype);
+    return fileConstant(
+      { folder: dirname(path), file: basename(path), offset, length: bytes.byteLength },
+      shape,
+      dtype,
+    );
   };
   const tensor = (name: string, { data, ...type }: StoredTensor): Promise<Value> =>
     add(name, { ...type, data: data() });

@@ -1,14 +1,7 @@
 // Storage of a base's tensors that become constants of programs: a temporary file that is filled while weights are
 // read, or in a cache (weight-cache.ts), where they may be already.
-import {
-  type ConstantsFile,
-  constant,
-  type DType,
-  openConstantsFile,
-  type PackedMatrix,
-  type TensorData,
-  type Value,
-} from "#graph";
+import { constant, type DType, type PackedMatrix, type TensorData, type Value } from "#graph";
+import { type ConstantsFile, openConstantsFile } from "./constants-file.ts";
 import type { MatrixArrays } from "./pack-matrix.ts";
 
 /** A tensor by name; its data are asked for where they are not there yet. */

@@ -1,9 +1,10 @@
 // A page has no processes for programs that nobody trusts.
-import { MosError } from "#core";
+import { SandboxError } from "./types.ts";
 
 export type { CheckerOptions, CheckReason, ProgramChecker } from "./types.ts";
+export { SandboxError };
 
-/** @throws MosError `unsupported`. */
+/** @throws SandboxError `unsupported`. */
 export async function createProgramChecker(): Promise<never> {
-  throw new MosError("unsupported", "Python programs cannot be run in a browser; choose another grader");
+  throw new SandboxError("unsupported", "Python programs cannot be run in a browser; choose another grader");
 }

@@ -1,8 +1,13 @@
 import { z } from "zod";
-import { limitConcurrency, MosError } from "#core";
 import { PyodideChecker } from "./pyodide-checker.ts";
 import { openSystemPython } from "./system-python.ts";
-import { type CheckerOptions, type CheckResult, cancelled, type ProgramChecker } from "./types.ts";
+import {
+  type CheckerOptions,
+  type CheckResult,
+  type ProgramChecker,
+  SandboxError,
+  unlessAborted,
+} from "./types.ts";
 
 const MIB = 2 ** 20;
 /** Longer programs are refused: HumanEval's have some kilobytes. */
@@ -23,7 +28,7 @@ const schema = z.object({
  * Opens what runs Python programs. Without `python` they run in Pyodide, in processes that can reach neither files nor network
  * nor other processes; it takes some seconds until the first can run.
  *
- * @throws MosError `bad_option`, `not_found` for a Python that is not there, `device`, `cancelled`.
+ * @throws SandboxError `bad_option`, `not_found` for a Python that is not there, `device`, `cancelled`.
  * @example
  * await using checker = await createProgramChecker();
  * const { passed, reason } = await checker.check("assert sorted([2, 1]) == [1, 2]");
@@ -33,13 +38,13 @@ export async function createProgramChecker({
   ...options
 }: CheckerOptions = {}): Promise<ProgramChecker> {
   const parsed = schema.safeParse(options);
-  if (!parsed.success) throw new MosError("bad_option", `program checker: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success)
+    throw new SandboxError("bad_option", `program checker: ${z.prettifyError(parsed.error)}`);
   const { python, ...settings } = parsed.data;
   const runner =
     python === undefined
       ? await PyodideChecker.open(settings, signal ?? new AbortController().signal)
       : await openSystemPython({ ...settings, python });
-  const limited = limitConcurrency(settings.workers, cancelled);
   const closing = new AbortController();
   const running = new Set<Promise<CheckResult>>();
   return {
@@ -47,7 +52,8 @@ export async function createProgramChecker({
       const reason = unreadable(program);
       if (reason !== undefined) return { passed: false, reason: `failed: ${reason}` };
       const either = AbortSignal.any([closing.signal, ...(signal === undefined ? [] : [signal])]);
-      const result = limited(() => runner.check(program, either), either);
+      while (running.size >= settings.workers) await unlessAborted(firstEnd(running), either);
+      const result = runner.check(program, either);
       running.add(result);
       try {
         return await result;
@@ -56,12 +62,16 @@ export async function createProgramChecker({
       }
     },
     async [Symbol.asyncDispose]() {
-      closing.abort(new MosError("cancelled", "the program checker was closed"));
+      closing.abort(new SandboxError("cancelled", "the program checker was closed"));
       await Promise.allSettled(running);
       await runner[Symbol.asyncDispose]();
     },
   };
 }
+
+/** Resolves when one of these has ended, with a result or an error. */
+const firstEnd = (running: ReadonlySet<Promise<unknown>>): Promise<unknown> =>
+  Promise.race([...running].map((one) => one.catch(() => undefined)));
 
 /** Python's error for text that cannot be a program; undefined if it may be one. */
 function unreadable(program: string): string | undefined {

@@ -1,2 +1,2 @@
 export { createProgramChecker } from "./create-checker.ts";
-export type { CheckerOptions, CheckReason, ProgramChecker } from "./types.ts";
+export { type CheckerOptions, type CheckReason, type ProgramChecker, SandboxError } from "./types.ts";

@@ -2,9 +2,9 @@ import processes, { type ChildProcess } from "node:child_process";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test, vi } from "vitest";
-import type { MosError } from "#core";
 import { replaceBuiltin } from "../../test/replace-builtin.ts";
 import { JailedWorker } from "./jailed-worker.ts";
+import type { SandboxError } from "./types.ts";
 
 const { fork } = processes;
 const forked = vi.fn(fork);
@@ -15,9 +15,9 @@ test("a process that cannot load says so in one line, and its stack is the cause
   const main = fileURLToPath(new URL("./jail/main.js", import.meta.url));
   forked.mockImplementationOnce(() => fork(main, ["/no/pyodide", "1"], { silent: true }));
   const worker = new JailedWorker(settings);
-  const error: MosError = await worker.ready().then(
+  const error: SandboxError = await worker.ready().then(
     () => expect.unreachable(),
-    (refusal: MosError) => refusal,
+    (refusal: SandboxError) => refusal,
   );
   expect(error.code).toBe("device");
   expect(error.message).toMatch(/^the process .* cannot be started: Cannot find module .*pyodide.*$/);

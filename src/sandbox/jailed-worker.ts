@@ -6,9 +6,8 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MosError } from "#core";
 import type { FromJail, Outcome, ToJail } from "./jail/types.ts";
-import { type CheckReason, cancelled } from "./types.ts";
+import { type CheckReason, cancelled, SandboxError } from "./types.ts";
 
 /** Seconds after the time limit, which the process itself keeps, until it is killed. */
 const GRACE_SECONDS = 1;
@@ -126,8 +125,10 @@ export class JailedWorker {
 const errorFrom = ({ message, stack }: Extract<FromJail, { readonly type: "refused" }>): Error =>
   Object.assign(new Error(message), { stack });
 
-const unusable = (reason: string, cause?: Error): MosError =>
-  new MosError("device", `the process that runs programs in Pyodide cannot be started: ${reason}`, { cause });
+const unusable = (reason: string, cause?: Error): SandboxError =>
+  new SandboxError("device", `the process that runs programs in Pyodide cannot be started: ${reason}`, {
+    cause,
+  });
 
 /**
  * Starts the process in which programs run: with no environment, in `folder`, allowed by Node to read Pyodide and its own few
@@ -162,7 +163,7 @@ function findPyodide(): string {
   } catch (cause) {
     const missing =
       "Python programs run in the package pyodide, which is not installed; npm install pyodide@314.0.7";
-    throw new MosError("not_found", missing, { cause });
+    throw new SandboxError("not_found", missing, { cause });
   }
 }
 

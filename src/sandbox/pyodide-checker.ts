@@ -1,8 +1,9 @@
 // Programs in Pyodide: some processes that have loaded it, each used until a program spoils it.
-import { rm } from "node:fs/promises";
-import { makeTemporaryFolder } from "#files";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { JailedWorker } from "./jailed-worker.ts";
-import { type CheckResult, cancelled, type ProgramRunner, type Settings } from "./types.ts";
+import { type CheckResult, type ProgramRunner, type Settings, unlessAborted } from "./types.ts";
 
 /** Processes that may fail to load in a row, as on a machine that is short of memory for a while. */
 const STARTS = 3;
@@ -23,7 +24,7 @@ export class PyodideChecker implements ProgramRunner {
 
   /** Resolves when a first program can run; the other processes continue to load. */
   static async open(settings: Settings, signal: AbortSignal): Promise<PyodideChecker> {
-    const folder = await makeTemporaryFolder("mos-sandbox-");
+    const folder = await mkdtemp(join(tmpdir(), "mos-sandbox-"));
     const checker = new PyodideChecker(settings, folder);
     try {
       // alone, the first loads sooner
@@ -100,16 +101,4 @@ export class PyodideChecker implements ProgramRunner {
       this.#start();
     }
   }
-}
-
-/** A promise's value, or the first reason why there is none, unless the signal comes before. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(cancelled(signal));
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    promise
-      .then(resolve, (error: unknown) => reject(error instanceof AggregateError ? error.errors[0] : error))
-      .finally(() => signal.removeEventListener("abort", stop));
-  });
 }

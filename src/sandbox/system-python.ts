@@ -1,11 +1,11 @@
 // Programs in the system's Python, only on request: limits, but no sandbox.
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { access, constants, rm } from "node:fs/promises";
+import { access, constants, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { MosError } from "#core";
-import { makeTemporaryFolder } from "#files";
-import { type CheckResult, cancelled, type ProgramRunner, type Settings } from "./types.ts";
+import { type CheckResult, cancelled, type ProgramRunner, SandboxError, type Settings } from "./types.ts";
 
 /** Seconds after the alarm until the process is killed. */
 const GRACE_SECONDS = 1;
@@ -17,23 +17,23 @@ interface PythonSettings extends Settings {
   readonly python: string;
 }
 
-/** @throws MosError `not_found`, `bad_option` for what is not Python. */
+/** @throws SandboxError `not_found`, `bad_option` for what is not Python. */
 export async function openSystemPython(settings: PythonSettings): Promise<ProgramRunner> {
   const { python } = settings;
   await access(python, constants.X_OK).catch((cause: unknown) => {
     const found = `${python} is not an executable file; give the full path of a Python interpreter`;
-    throw new MosError("not_found", found, { cause });
+    throw new SandboxError("not_found", found, { cause });
   });
   const check = (program: string, signal: AbortSignal): Promise<CheckResult> =>
     checkProgram({ ...settings, program, signal, token: randomUUID() });
   const { passed, reason } = await check("assert 1 + 1 == 2", new AbortController().signal);
-  if (!passed) throw new MosError("bad_option", `${python} does not run Python programs: ${reason}`);
+  if (!passed) throw new SandboxError("bad_option", `${python} does not run Python programs: ${reason}`);
   return { check, [Symbol.asyncDispose]: async () => undefined };
 }
 
 async function checkProgram(run: Omit<Run, "folder">): Promise<CheckResult> {
   const { token, signal } = run;
-  const folder = await makeTemporaryFolder("mos-python-");
+  const folder = await mkdtemp(join(tmpdir(), "mos-python-"));
   try {
     const result = await runHarness({ ...run, folder });
     if (signal.aborted) throw cancelled(signal);
@@ -93,7 +93,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
     };
     child.once("error", (cause) => {
       end();
-      reject(new MosError("device", `${python} cannot be started: ${cause.message}`, { cause }));
+      reject(new SandboxError("device", `${python} cannot be started: ${cause.message}`, { cause }));
     });
     child.once("exit", () => {
       kill();

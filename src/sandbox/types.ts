@@ -1,5 +1,15 @@
 // Interface of the sandbox: running a Python program to its end.
-import { MosError } from "#core";
+
+/** An error of a sandbox, other than one of a program. */
+export class SandboxError extends Error {
+  override readonly name = "SandboxError";
+  readonly code: "bad_option" | "cancelled" | "device" | "not_found" | "unsupported";
+
+  constructor(code: SandboxError["code"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
 
 /** For people. A program chooses what follows the colon. */
 export type CheckReason = "passed" | "timed out" | `failed: ${string}` | `not allowed: ${string}`;
@@ -16,7 +26,7 @@ export interface ProgramChecker extends AsyncDisposable {
   /**
    * Runs a program in empty globals. Each starts from the same state, unaffected by earlier ones.
    *
-   * @throws MosError `cancelled` by the signal or by disposing; `device` where no process can be started any more.
+   * @throws SandboxError `cancelled` by the signal or by disposing; `device` where no process can be started any more.
    */
   check(program: string, signal?: AbortSignal): Promise<CheckResult>;
 }
@@ -51,5 +61,17 @@ export interface Settings {
   readonly memory: number;
 }
 
-export const cancelled = (signal: AbortSignal | undefined): MosError =>
-  new MosError("cancelled", "checking a program was stopped", { cause: signal?.reason });
+export const cancelled = (signal: AbortSignal | undefined): SandboxError =>
+  new SandboxError("cancelled", "checking a program was stopped", { cause: signal?.reason });
+
+/** A promise's value, or the first reason why there is none, unless the signal comes before. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(cancelled(signal));
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    promise
+      .then(resolve, (error: unknown) => reject(error instanceof AggregateError ? error.errors[0] : error))
+      .finally(() => signal.removeEventListener("abort", stop));
+  });
+}

@@ -23,8 +23,6 @@ export interface Studio {
   readonly files: ReadonlyMap<string, StudioFile>;
 }
 
-const EXAMPLES = join(PACKAGE, "assets/quickstart");
-
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
@@ -48,7 +46,7 @@ async function readStudioFile(path: string, file: string): Promise<StudioFile> {
   };
 }
 
-/** The built page and the example data; undefined in a bundle. Without a build there are only the data. */
+/** The built page with its example data; undefined in a bundle. Without a build there are no files. */
 export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<Studio | undefined> {
   const version = await packageVersion();
   if (version === undefined) return undefined;
@@ -57,8 +55,6 @@ export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<S
     .filter((entry) => entry.isFile() && Object.hasOwn(TYPES, extname(entry.name)))
     .map(({ parentPath, name }) => join(parentPath, name))
     .map((file) => [relative(page, file).split(sep).join("/"), file] as const);
-  for (const name of ["train.jsonl", "validation.jsonl"])
-    places.push([`example/${name}`, join(EXAMPLES, name)]);
   const files = await Promise.all(
     places.map(async ([path, file]) => [path, await readStudioFile(path, file)] as const),
   );

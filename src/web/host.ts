@@ -1,5 +1,6 @@
 // What the worker of a page does, by method: the library's own functions, on the files of the browser.
 import { type CallContext, MosError, omitUndefined } from "#core";
+import { readBytes } from "#files";
 import type { Device } from "#graph";
 import { type Engine, type EngineEvent, openEngine, type Prompt } from "#inference";
 import { join, mkdir, open, randomUUID, rm } from "#platform";
@@ -67,7 +68,11 @@ interface OpenedEngine {
 
 /** The methods of a worker. */
 export function openHost({ device, ...runtime }: HostOptions) {
-  chooseRuntime({ ...runtime, device });
+  chooseRuntime({
+    ...runtime,
+    device,
+    readFile: (path) => readBytes(path, { code: "storage", maximumBytes: 2 ** 32 }),
+  });
   let opened: OpenedEngine | undefined;
   const close = async (): Promise<void> => {
     const { engine } = opened ?? {};

@@ -1,8 +1,9 @@
 // Products with packed matrices against those with the numbers that they stand for.
 import { afterAll, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { compile, leaf, openConstantsFile, packedLinear, type Value } from "#graph";
+import { compile, leaf, packedLinear, type Value } from "#graph";
 import type { Weight } from "#models";
+import { openConstantsFile } from "../../src/inference/constants-file.ts";
 import { packMatrix } from "../../src/inference/pack-matrix.ts";
 import { writeMatrix } from "../../src/inference/packed-store.ts";
 import { expand, FORMS, randomWeight } from "../stored-weights.ts";

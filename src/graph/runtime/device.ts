@@ -1,4 +1,4 @@
-import { errorText, MosError, show } from "#core";
+import { errorText, MosError } from "#core";
 import { DEVICES } from "#session";
 
 /** Execution provider of ONNX Runtime, which the installed runtime must include; wasm is the CPU of a browser. @inline */
@@ -11,7 +11,10 @@ export const [DEFAULT_DEVICE] = DEVICES;
 /** Throws `bad_option` for what is no device. */
 export function checkDevice(device: Device | undefined): void {
   if (device !== undefined && !DEVICES.includes(device))
-    throw new MosError("bad_option", `device: ${show(device)} is invalid; give one of ${DEVICES.join(", ")}`);
+    throw new MosError(
+      "bad_option",
+      `device: ${JSON.stringify(device)} is invalid; give one of ${DEVICES.join(", ")}`,
+    );
 }
 
 /**

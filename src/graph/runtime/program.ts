@@ -1,5 +1,4 @@
-import { countElements, MosError, omitUndefined, type Shape } from "#core";
-import { randomUUID } from "#platform";
+import { countElements, MosError, type Shape } from "#core";
 import { openSession, serialization } from "#session";
 import { serialize } from "../onnx.ts";
 import { type DType, showShape, type TensorData, type Value } from "../value.ts";
@@ -52,12 +51,12 @@ export async function compile(
 ): Promise<Program> {
   const { device = DEFAULT_DEVICE, threads = 0, profile, inlineLimit, fixed = {} } = options;
   const names = Object.keys(outputs);
-  const name = randomUUID();
+  const name = crypto.randomUUID();
   const serialized = serialize(outputs, {
     ...serialization(),
     externalName: `${name}.bin`,
     standardProducts: !supports(device, "fusedMatMul"),
-    ...omitUndefined({ inlineLimit }),
+    ...(inlineLimit === undefined ? {} : { inlineLimit }),
     ...(prefersConstants(device) ? { fixed } : {}),
   });
   // only the inputs are kept: the runtime has its own copy of the constants

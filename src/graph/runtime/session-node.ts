@@ -1,11 +1,11 @@
-import { writeFile } from "node:fs/promises";
-import { makeTemporaryFolder } from "#files";
-import { availableParallelism, join, open, rm } from "#platform";
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
 import type { SerializedProgram } from "../onnx.ts";
-import { unwritten, writeAll } from "./constants-file.ts";
 import type { Device } from "./device.ts";
 import { env, InferenceSession, type Tensor } from "./onnxruntime.ts";
 import { COMMON, type OpenSession, type RuntimeTensor } from "./session.ts";
+import { unwritten, writeAll } from "./write-constants.ts";
 
 /** Devices of onnxruntime-node; the first is the default. */
 export const DEVICES: readonly [Device, ...Device[]] = ["cpu", "webgpu", "cuda"];
@@ -65,7 +65,7 @@ async function create(
         },
       },
     });
-  const folder = given ?? (await makeTemporaryFolder("mos-"));
+  const folder = given ?? (await makeFolder());
   const path = join(folder, `${name}.onnx`);
   try {
     await writeProgram(program, { folder, path }).catch((cause: unknown) => {
@@ -79,6 +79,11 @@ async function create(
     for (const one of ours) await rm(one, { recursive: true, force: true });
   }
 }
+
+const makeFolder = (): Promise<string> =>
+  mkdtemp(join(tmpdir(), "mos-")).catch((cause: unknown) => {
+    throw unwritten(tmpdir(), cause);
+  });
 
 /** Writes what a session is opened from into a folder, where constants in files lie already. */
 async function writeProgram(

@@ -1,7 +1,6 @@
 // Sessions of onnxruntime-web, which a page loads: only workers should, since a run keeps their thread busy.
 import type { Env, InferenceSession, Tensor } from "onnxruntime-web";
 import { errorText, MosError } from "#core";
-import { readBytes } from "#files";
 import type { SerializedProgram } from "../onnx.ts";
 import type { Device } from "./device.ts";
 import { COMMON, type OpenSession, type RuntimeTensor } from "./session.ts";
@@ -21,6 +20,8 @@ export interface RuntimeSource {
   readonly threads?: number | undefined;
   /** Whether the device computes with float16; where it does not, constants become float32 (true). */
   readonly hasHalves?: boolean | undefined;
+  /** Reads the file of constants that lie in one; left out, there are none. */
+  readonly readFile?: ((path: string) => Promise<Uint8Array>) | undefined;
 }
 
 interface Runtime {
@@ -88,9 +89,11 @@ export const openSession: OpenSession = async (program, { device }) => {
 /** The constants outside of the model, which are needed until the session is open. */
 async function externalData({ external, folder, files }: SerializedProgram) {
   const given = external.map(({ file, bytes }) => ({ path: file, data: bytes }));
-  const read = files.map(async (file) => ({
-    path: file,
-    data: await readBytes(`${folder}/${file}`, { code: "storage", maximumBytes: 2 ** 32 }),
-  }));
+  const read = files.map(async (file) => {
+    const data = await source.readFile?.(`${folder}/${file}`);
+    if (data === undefined)
+      throw new MosError("bad_option", `${file} cannot be read: no readFile was chosen`);
+    return { path: file, data };
+  });
   return [...given, ...(await Promise.all(read))];
 }

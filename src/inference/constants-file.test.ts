@@ -2,11 +2,8 @@ import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { expect, test } from "vitest";
 import type { ErrorCode } from "#core";
-import { mul } from "../ops/elementwise.ts";
-import { matmul } from "../ops/linear.ts";
-import { constant, leaf } from "../value.ts";
+import { compile, constant, leaf, matmul, mul } from "#graph";
 import { openConstantsFile } from "./constants-file.ts";
-import { compile } from "./program.ts";
 
 const refusal = (code: ErrorCode, message: string | RegExp) =>
   expect.objectContaining({
