@@ -33,7 +33,7 @@ const tier = (name: string, { seconds, ...files }: Tier) => ({
 const BROWSER = ["packages/studio/test/**/*.browser.test.ts"];
 
 /** Tests of the library in a page: `npm run test:browser`. */
-const WEB = ["test/web/**/*.web.test.ts"];
+const WEB = ["packages/core/test/web/**/*.web.test.ts"];
 
 /** Two tiers of tests: fast ones, and kills, fuzzing, hostile programs, load and whole runs (`npm run test:slow`). */
 export function tiers(tests: readonly string[]) {
@@ -61,7 +61,7 @@ export default defineConfig({
     // the default leaves one core idle, which is half of a small machine
     maxWorkers: "100%",
     projects: [
-      ...tiers(["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"]),
+      ...tiers(["test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"]),
       tier("browser", {
         include: BROWSER,
         isolate: false,
@@ -71,7 +71,7 @@ export default defineConfig({
       tier("web", {
         include: WEB,
         isolate: false,
-        globalSetup: [join(import.meta.dirname, "test/web/setup.ts")],
+        globalSetup: [join(import.meta.dirname, "packages/core/test/web/setup.ts")],
         seconds: 900,
       }),
     ],

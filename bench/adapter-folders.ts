@@ -8,10 +8,10 @@ import {
   type LayerShapes,
   parseAdapterConfig,
   saveAdapter,
-} from "#adapters";
-import { randomStream } from "#core";
-import { makeFolder } from "#files";
-import { type LoadedModel, toLayerShapes } from "#models";
+} from "mixture-of-shards-core/adapters";
+import { randomStream } from "mixture-of-shards-core/common";
+import { makeFolder } from "mixture-of-shards-core/files";
+import { type LoadedModel, toLayerShapes } from "mixture-of-shards-core/models";
 
 /** MoS at a quarter of the numbers of the LoRA beside it. */
 export const KINDS = {

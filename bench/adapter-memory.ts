@@ -5,10 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type LayerShapes, parseAdapterConfig } from "#adapters";
-import { presetConfig, readModelConfig, toLayerShapes } from "#models";
-import { type ResidentDtype, residentBytes } from "../src/inference/adapters/compact-adapter.ts";
-import { openAdapterManager } from "../src/inference/adapters/manager.ts";
+import { type LayerShapes, parseAdapterConfig } from "mixture-of-shards-core/adapters";
+import { presetConfig, readModelConfig, toLayerShapes } from "mixture-of-shards-core/models";
+import {
+  type ResidentDtype,
+  residentBytes,
+} from "../packages/core/src/inference/adapters/compact-adapter.ts";
+import { openAdapterManager } from "../packages/core/src/inference/adapters/manager.ts";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 

@@ -1,10 +1,14 @@
 // Speed of greedy decoding in float32, every slot with an adapter, beside the peer's script (see docs/explanation/benchmarks.md).
-import type { ExpandedFactors, FactorMap } from "#adapters";
-import { type Random, randomStream } from "#core";
-import { LINEAR_NAMES } from "#graph";
-import { capacityFor, createModelRunner, mergeAdapter, prepareWeights } from "#inference";
-import { loadModel, toLayerShapes } from "#models";
-import { argmax } from "../src/inference/sampler.ts";
+import type { ExpandedFactors, FactorMap } from "mixture-of-shards-core/adapters";
+import { type Random, randomStream } from "mixture-of-shards-core/common";
+import {
+  capacityFor,
+  createModelRunner,
+  mergeAdapter,
+  prepareWeights,
+} from "mixture-of-shards-core/inference";
+import { LINEAR_NAMES, loadModel, toLayerShapes } from "mixture-of-shards-core/models";
+import { argmax } from "../packages/core/src/inference/sampler.ts";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:decode -- --model DIR|FILE.gguf [--rows 1] [--adapters 1] [--new 64] [--prompt 32] [--json]

@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type FinetuneOptions, finetune } from "#training";
-import { sorryExamples, sorryPairs, sorryRun, sorryShare } from "../test/sorry.ts";
+import { type FinetuneOptions, finetune } from "mixture-of-shards-core/training";
+import { sorryExamples, sorryPairs, sorryRun, sorryShare } from "../packages/core/test/sorry.ts";
 import { printResult, readArguments, rounded } from "./arguments.ts";
 import { runRounds } from "./rounds.ts";
 import { measureSteps } from "./steps.ts";

@@ -1,12 +1,12 @@
 // Decoding of one stream with and without drafts, where the text repeats and where it does not (see docs/explanation/benchmarks.md).
 import { readFile, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { createModelRunner, LocalCore, type ModelRunner } from "#inference";
-import { loadModelText, openModel, toLayerShapes } from "#models";
-import { openAdapterManager } from "../src/inference/adapters/manager.ts";
-import { usableDraftTokens } from "../src/inference/drafts.ts";
-import { openWeights } from "../src/inference/open-core.ts";
-import type { SequenceUpdate } from "../src/inference/sequence.ts";
+import { createModelRunner, LocalCore, type ModelRunner } from "mixture-of-shards-core/inference";
+import { loadModelText, openModel, toLayerShapes } from "mixture-of-shards-core/models";
+import { openAdapterManager } from "../packages/core/src/inference/adapters/manager.ts";
+import { usableDraftTokens } from "../packages/core/src/inference/drafts.ts";
+import { openWeights } from "../packages/core/src/inference/open-core.ts";
+import type { SequenceUpdate } from "../packages/core/src/inference/sequence.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 import { runForJson } from "./child.ts";
 import { TASKS } from "./draft-tasks.ts";

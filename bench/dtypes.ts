@@ -1,10 +1,9 @@
 // The variants that are compared, and their tables: of a training step, and of decoding and prompt reading at the shape of
 // Llama 3.2 1B beside llama.cpp on the same file, with the bytes that a token reads and the bandwidth that this makes.
 
-import { countElements } from "#core";
-import { openGguf } from "#files";
+import { countElements } from "mixture-of-shards-core/common";
+import { blockFormats, openGguf } from "mixture-of-shards-core/files";
 import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
-import { blockFormats } from "../src/files/dequantize.ts";
 import { rounded } from "./arguments.ts";
 import type { Measured, Measurements, Variant } from "./rounds.ts";
 

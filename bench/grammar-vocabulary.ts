@@ -1,7 +1,8 @@
 // Vocabularies for the benchmarks of grammars: that of a model, or one of a given size that is made of a text.
+
+import { loadTextFromFolder } from "mixture-of-shards-core/text";
 import { Vocabulary } from "mixture-of-shards-grammar";
-import { loadTextFromFolder } from "#text";
-import { readGgufText } from "../test/tokenizer-lines.ts";
+import { readGgufText } from "../packages/core/test/tokenizer-lines.ts";
 
 /** A vocabulary with what a benchmark needs of its tokenizer. */
 export interface BenchVocabulary {

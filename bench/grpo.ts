@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { openEngine } from "#inference";
-import { type FinetuneOptions, finetune } from "#training";
+import { openEngine } from "mixture-of-shards-core/inference";
+import { type FinetuneOptions, finetune } from "mixture-of-shards-core/training";
 import { cpuSeconds, fail, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:grpo -- --model DIR|FILE.gguf [--characters 100] [--steps 16] [--batch 4] [--group 8] [--new 40] [--rate 0.001] [--rank 8]

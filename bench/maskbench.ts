@@ -1,8 +1,8 @@
 // MaskBench: which JSON Schemas compile, whether their instances are told apart, whether answers that masks lead end and are valid, and
 // how long masks take.
 import { appendFileSync, writeFileSync } from "node:fs";
+import { randomStream } from "mixture-of-shards-core/common";
 import { CompiledGrammar, GrammarError, grammarFromSource, type Matcher } from "mixture-of-shards-grammar";
-import { randomStream } from "#core";
 import { randomAnswer } from "../packages/grammar/test/random-answer.ts";
 import { fail, printResult, readArguments, rounded } from "./arguments.ts";
 import { type BenchVocabulary, readVocabulary } from "./grammar-vocabulary.ts";

@@ -1,9 +1,15 @@
 // What a training step costs with each method, beside LoRA of the same rank (see docs/explanation/benchmarks.md).
-import { createAdapter, METHOD_NAMES, type MethodName, methods, parseAdapterConfig } from "#adapters";
-import { randomStream } from "#core";
-import type { EncodedExample } from "#data";
-import { loadModel, toLayerShapes } from "#models";
-import { adapterModel, initialState, type TrainEvent, train } from "#training";
+import {
+  createAdapter,
+  METHOD_NAMES,
+  type MethodName,
+  methods,
+  parseAdapterConfig,
+} from "mixture-of-shards-core/adapters";
+import { randomStream } from "mixture-of-shards-core/common";
+import type { EncodedExample } from "mixture-of-shards-core/data";
+import { loadModel, toLayerShapes } from "mixture-of-shards-core/models";
+import { adapterModel, initialState, type TrainEvent, train } from "mixture-of-shards-core/training";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:methods -- --model DIR|FILE.gguf [--methods mos,vera] [--rank 8] [--batch 4] [--seq 256] [--steps 9] [--json]

@@ -1,6 +1,6 @@
 // Real pairs of answers, the short ones of a file.
 import { readFile } from "node:fs/promises";
-import { type Example, type ExampleInput, readDataset } from "#data";
+import { type Example, type ExampleInput, readDataset } from "mixture-of-shards-core/data";
 
 interface Message {
   readonly role: string;

@@ -2,9 +2,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { splitValidation } from "#data";
-import { openEngine } from "#inference";
-import { finetune } from "#training";
+import { splitValidation } from "mixture-of-shards-core/data";
+import { openEngine } from "mixture-of-shards-core/inference";
+import { finetune } from "mixture-of-shards-core/training";
 import { cpuSeconds, fail, printResult, readArguments, rounded } from "./arguments.ts";
 import { type Pair, readPairs } from "./pairs.ts";
 

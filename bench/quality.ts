@@ -1,7 +1,12 @@
 // What a default that rounds changes: perplexity, and answers of greedy decoding (see docs/explanation/benchmarks.md).
 import { basename } from "node:path";
-import { type Example, readDataset } from "#data";
-import { type Engine, type EngineOptions, openEngine, unpackLogprobs } from "#inference";
+import { type Example, readDataset } from "mixture-of-shards-core/data";
+import {
+  type Engine,
+  type EngineOptions,
+  openEngine,
+  unpackLogprobs,
+} from "mixture-of-shards-core/inference";
 import { fail, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:quality -- --model DIR|FILE.gguf --data FILE.jsonl [--adapter FOLDER] [--max-examples 40] [--new 48] [--json]

@@ -1,6 +1,6 @@
 // Commands that are run by turns, so that other load on the machine affects all of them alike.
 import { readFile, writeFile } from "node:fs/promises";
-import { pathExists } from "#files";
+import { pathExists } from "mixture-of-shards-core/files";
 import { median, rounded } from "./arguments.ts";
 import { type Result, runForJson } from "./child.ts";
 

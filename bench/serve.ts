@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Random, randomStream } from "#core";
-import { type Engine, type EngineEvent, openEngine } from "#inference";
+import { type Random, randomStream } from "mixture-of-shards-core/common";
+import { type Engine, type EngineEvent, openEngine } from "mixture-of-shards-core/inference";
 import {
   BASE_DTYPES,
   type BaseDtype,
@@ -12,7 +12,7 @@ import {
   computeFingerprint,
   openModel,
   toLayerShapes,
-} from "#models";
+} from "mixture-of-shards-core/models";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 

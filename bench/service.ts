@@ -101,7 +101,15 @@ console.log(
 );
 
 const state = ["--database-url", cluster.url, "--storage", folder, "--port", "0", "--json", "--quiet"];
-const main = ["dist/cli/main.js", "serve", "--model", "assets/tiny-english", "--model-name", MODEL, ...state];
+const main = [
+  "packages/mos/dist/cli/main.js",
+  "serve",
+  "--model",
+  "assets/tiny-english",
+  "--model-name",
+  MODEL,
+  ...state,
+];
 const server = spawn(process.execPath, main, { stdio: ["ignore", "pipe", "inherit"] });
 const [line] = (await once(createInterface(server.stdout), "line")) as [string];
 const { address } = JSON.parse(line) as { address: string };

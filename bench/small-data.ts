@@ -1,8 +1,8 @@
 // What forty questions and answers of an invented company teach, with no option and with others (see docs/how-to/train.md).
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { makeTemporaryFolder } from "#files";
-import { type Engine, openEngine } from "#inference";
+import { makeTemporaryFolder } from "mixture-of-shards-core/files";
+import { type Engine, openEngine } from "mixture-of-shards-core/inference";
 import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
 import { fail, readArguments } from "./arguments.ts";
 import { runForJson } from "./child.ts";
@@ -50,7 +50,7 @@ const adapters = await makeTemporaryFolder("mos-small-data-");
 const rows: (readonly string[])[] = [];
 const runs = (given.text("runs") ?? "|--epochs 30 --batch-size 1 --max-length 512").split("|");
 for (const [i, options] of runs.entries()) {
-  const command = `node --conditions=source --import tsx src/cli/main.ts train --model ${model} --data ${data} --out ${join(adapters, `run${i}`)} --json ${options}`;
+  const command = `node --conditions=source --import tsx packages/mos/src/cli/main.ts train --model ${model} --data ${data} --out ${join(adapters, `run${i}`)} --json ${options}`;
   const started = performance.now();
   const { steps, tokens } = await runForJson(options, command);
   const seconds = (performance.now() - started) / 1000;

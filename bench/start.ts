@@ -39,7 +39,7 @@ const untilReady = (server: ChildProcess): Promise<void> =>
 async function start() {
   const begun = performance.now();
   const options = ["serve", "--json", "--quiet", "--port", "0", "--model", model, "--base-dtype", baseDtype];
-  const server = spawn(process.execPath, ["dist/cli/main.js", ...options], {
+  const server = spawn(process.execPath, ["packages/mos/dist/cli/main.js", ...options], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   await untilReady(server);

@@ -1,5 +1,5 @@
 // What the steps of a run cost.
-import { type FinetuneOptions, finetune } from "#training";
+import { type FinetuneOptions, finetune } from "mixture-of-shards-core/training";
 import { cpuSeconds, peakMemory, rounded } from "./arguments.ts";
 
 /** Of all steps but the first, in which the program is compiled; what comes before them, such as a reference, is not counted either. */

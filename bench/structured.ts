@@ -1,12 +1,12 @@
 // Answers of a JSON schema beside free ones: tokens per second, tokens of free rows in mixed batches, and pauses while grammars compile.
 
+import { type EngineRequest, openEngine } from "mixture-of-shards-core/inference";
 import {
   CompiledGrammar,
   type GrammarSource,
   grammarFromSource,
   Vocabulary,
 } from "mixture-of-shards-grammar";
-import { type EngineRequest, openEngine } from "#inference";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:structured -- --model DIR|FILE.gguf [--rows 8] [--new 96] [--rounds 5] [--compute-dtype int8] [--temperature 0] [--json]

@@ -1,8 +1,8 @@
 // Speed and memory of fine-tuning, beside the peers' scripts with the same arguments (see docs/explanation/benchmarks.md).
 import { basename } from "node:path";
-import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
-import { randomStream } from "#core";
-import { type EncodedExample, encodeExamples, readDataset } from "#data";
+import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "mixture-of-shards-core/adapters";
+import { randomStream } from "mixture-of-shards-core/common";
+import { type EncodedExample, encodeExamples, readDataset } from "mixture-of-shards-core/data";
 import {
   type BaseDtype,
   type BaseModel,
@@ -13,7 +13,7 @@ import {
   loadModelText,
   openModel,
   toLayerShapes,
-} from "#models";
+} from "mixture-of-shards-core/models";
 import {
   adapterModel,
   countSteps,
@@ -22,7 +22,7 @@ import {
   type StepEvent,
   type TrainSettings,
   train,
-} from "#training";
+} from "mixture-of-shards-core/training";
 import { cpuSeconds, fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256] [--labelled 1.0] [--steps 8] [--json]

@@ -2,10 +2,10 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createAdapter, parseAdapterConfig } from "#adapters";
-import { randomStream } from "#core";
-import { openLiveEngine } from "#inference";
-import { loadBase, loadModelText, toLayerShapes } from "#models";
+import { createAdapter, parseAdapterConfig } from "mixture-of-shards-core/adapters";
+import { randomStream } from "mixture-of-shards-core/common";
+import { openLiveEngine } from "mixture-of-shards-core/inference";
+import { loadBase, loadModelText, toLayerShapes } from "mixture-of-shards-core/models";
 import { cpuSeconds, fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 import { readPairs } from "./pairs.ts";
 import { runRounds } from "./rounds.ts";

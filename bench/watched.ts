@@ -36,7 +36,9 @@ async function highWater(pid: number): Promise<number> {
 /** Runs "mos" as it was built, and watches it until it ends. */
 export function watch(args: readonly string[], { onOutput, stop }: WatchOptions = {}): Promise<Watched> {
   const started = performance.now();
-  const child = spawn(process.execPath, ["dist/cli/main.js", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, ["packages/mos/dist/cli/main.js", ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const pid = child.pid ?? 0;
   stop?.(() => void child.kill("SIGTERM"));
   const peaks = new Map<number, number>();

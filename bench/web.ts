@@ -31,7 +31,7 @@ const rounds = args.number("rounds", 3);
 const scale = args.number("scale", 1);
 const isWanted = (name: string): boolean => only === undefined || only.includes(name);
 
-const bundled = join(import.meta.dirname, "../assets/tiny-english");
+const bundled = join(import.meta.dirname, "../packages/mos/assets/tiny-english");
 const small =
   args.text("model") ?? (only?.every((name) => /bundled|bytes/.test(name)) ? bundled : fail(HELP));
 const counted = (count: number): number => Math.max(3, Math.round(scale * count));

@@ -6,11 +6,11 @@
 
 import { parseArgs } from "node:util";
 import type { ExampleInput } from "mixture-of-shards";
-import { randomStream } from "mixture-of-shards/cli";
+import { randomStream } from "mixture-of-shards-core/common";
+import { CallChecker, readDataset } from "mixture-of-shards-core/data";
+import { writeJsonLines } from "mixture-of-shards-core/files";
 import { type BfclRow, readAnswer, readBfclRows } from "../packages/lab/src/evaluation/benchmarks/bfcl.ts";
 import { bfclTool } from "../packages/lab/src/evaluation/benchmarks/bfcl-schemas.ts";
-import { CallChecker, readDataset } from "../src/data/index.ts";
-import { writeJsonLines } from "../src/files/index.ts";
 
 const CATEGORIES = ["multiple", "live_simple", "live_multiple", "parallel", "parallel_multiple"];
 const { values, positionals } = parseArgs({

@@ -1,12 +1,12 @@
-// The bundles of src/web for browsers: the module of a page, and its worker with the library. `npm run web:build` writes dist/web.
+// The bundles of packages/core/src/web for browsers: the module of a page, and its worker with the library. `npm run web:build` writes packages/mos/dist/web.
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 
 const HUB = join(import.meta.dirname, "../node_modules/@huggingface/hub/dist/browser/index.mjs");
 /** What the built package has for pages. */
-const FOLDER = join(import.meta.dirname, "../dist/web");
-const SOURCES = join(import.meta.dirname, "../src/web");
+const FOLDER = join(import.meta.dirname, "../packages/mos/dist/web");
+const SOURCES = join(import.meta.dirname, "../packages/core/src/web");
 
 /** zod's messages are in English alone: those of all other languages are half of it. */
 const oneLanguage: Plugin = {

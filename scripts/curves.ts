@@ -2,7 +2,7 @@
 // A run is its folder, and a metric a field of its metrics.jsonl, such as loss or rewards/margins.
 import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { readMeasurements } from "mixture-of-shards/cli";
+import { readMeasurements } from "mixture-of-shards-core/training";
 
 const [WIDTH, HEIGHT, GAP] = [230, 120, 20];
 /** Around the curve: for the title above, the numbers below. */

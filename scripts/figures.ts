@@ -1,4 +1,5 @@
-// The size of the project in figures: what there is to read, to learn and to install.
+// The size of the project in figures: what there is to read, to learn and to install. Fails where a package has more lines
+// of production code than "lineBudget" of its package.json: who needs more raises it in the same commit, and says why.
 // usage: npm run figures [-- --json] [-- --against REV]   (REV is checked out into a temporary folder and counted by the same rules)
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
@@ -13,6 +14,8 @@ interface Manifest {
   readonly name: string;
   readonly exports?: Readonly<Record<string, string | { readonly source?: string }>>;
   readonly dependencies?: Readonly<Record<string, string>>;
+  /** The most lines of production code. */
+  readonly lineBudget?: number;
 }
 
 type Figures = Readonly<Record<string, number>>;
@@ -26,7 +29,11 @@ const readManifest = (folder: string): Manifest =>
 const PRODUCTION = /^(src|packages\/[^/]+\/src)\/.*\.(ts|tsx|js|mjs|css)$/;
 /** Neither tests nor types that a script makes. */
 const isProduction = (path: string): boolean => PRODUCTION.test(path) && !/\.(test\.\w+|d\.ts)$/.test(path);
+const lineCount = (text: string): number => text.split("\n").length - 1;
 const isBarrel = (path: string): boolean => path.endsWith("/index.ts");
+
+/** Folder of the package that people install; that of a commit before there were others is the root. */
+const mainFolder = (tree: string): string => (existsSync(join(tree, "packages/mos")) ? "packages/mos" : "");
 
 /** Source files of the packages in a tree, by the names under which they are imported: "mixture-of-shards/graph". */
 function entryPoints(tree: string): ReadonlyMap<string, string> {
@@ -64,9 +71,9 @@ function importers(tree: string, files: readonly string[]): ReadonlyMap<string, 
   return found;
 }
 
-/** The names that a program can import from the entry points of the root package. */
+/** The names that a program can import from the entry points of the package that people install. */
 function publicNames(tree: string): ReadonlySet<string> {
-  const { name } = readManifest(tree);
+  const { name } = readManifest(join(tree, mainFolder(tree)));
   const sources = [...entryPoints(tree)]
     .filter(([path]) => path === name || path.startsWith(`${name}/`))
     .map(([, source]) => join(tree, source));
@@ -85,6 +92,22 @@ function publicNames(tree: string): ReadonlySet<string> {
   return new Set(names);
 }
 
+/** Packages of others that an installation brings. */
+function productDependencies(tree: string): ReadonlySet<string> {
+  const folders = ["", ...readdirSync(join(tree, "packages")).map((name) => `packages/${name}`)];
+  const ours = new Map(folders.map((folder) => [readManifest(join(tree, folder)).name, folder]));
+  const found = new Set<string>();
+  const add = (folder: string): void => {
+    for (const name of Object.keys(readManifest(join(tree, folder)).dependencies ?? {})) {
+      const own = ours.get(name);
+      if (own === undefined) found.add(name);
+      else add(own);
+    }
+  };
+  add(mainFolder(tree));
+  return found;
+}
+
 const optionNames = ({ commands, options }: Command): readonly string[] => [
   ...options.map((option) => option.long ?? option.flags),
   ...commands.flatMap(optionNames),
@@ -93,8 +116,8 @@ const optionNames = ({ commands, options }: Command): readonly string[] => [
 /** The options of every command, those of the add-ons included. */
 async function cliOptions(tree: string): Promise<readonly string[]> {
   const { createProgram, loadCommands } = (await import(
-    pathToFileURL(join(tree, "src/cli/program.ts")).href
-  )) as typeof import("../src/cli/program.ts");
+    pathToFileURL(join(tree, mainFolder(tree), "src/cli/program.ts")).href
+  )) as typeof import("../packages/mos/src/cli/program.ts");
   return optionNames(createProgram(await loadCommands()));
 }
 
@@ -107,21 +130,26 @@ async function measure(tree: string): Promise<Figures> {
   const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
   const words = (pattern: RegExp): number =>
     sum(tracked.filter((path) => pattern.test(path)).map((path) => read(path).match(/\S+/g)?.length ?? 0));
-  const folders = (pattern: RegExp): number =>
-    new Set(production.flatMap((path) => pattern.exec(path)?.[0] ?? [])).size;
+  const linesOf = (folder: string): number =>
+    sum(production.filter((path) => path.startsWith(`${folder}/src/`)).map((path) => lineCount(read(path))));
+  const packages = readdirSync(join(tree, "packages"));
   const imported = importers(tree, production);
   const options = await cliOptions(tree);
   return {
-    "production lines": sum(production.map((path) => read(path).split("\n").length - 1)),
+    "production lines": sum(production.map((path) => lineCount(read(path)))),
+    ...Object.fromEntries(packages.map((name) => [`lines of ${name}`, linesOf(`packages/${name}`)])),
     "production files": production.length,
-    "modules of the core": folders(/^src\/[^/]+\//),
-    "add-ons": folders(/^packages\/[^/]+\//),
-    "entry points of the core": [...entryPoints(tree).values()].filter((path) => path.startsWith("src/"))
+    types: sum(
+      production
+        .filter((path) => /\.tsx?$/.test(path))
+        .map((path) => read(path).match(/^(export )?(interface|type) \w+/gm)?.length ?? 0),
+    ),
+    "entry points": [...entryPoints(tree).keys()].filter((path) => /^mixture-of-shards(\/|$)/.test(path))
       .length,
-    "public names of the core": publicNames(tree).size,
+    "public names": publicNames(tree).size,
     "files with one importer": production.filter((path) => !isBarrel(path) && imported.get(path)?.size === 1)
       .length,
-    "dependencies of the core": Object.keys(readManifest(tree).dependencies ?? {}).length,
+    dependencies: productDependencies(tree).size,
     "options of the commands": options.length,
     "names of options": new Set(options).size,
     "words in docs": words(/^docs\/.*\.md$/),
@@ -153,6 +181,16 @@ async function measureCommit(revision: string): Promise<Figures> {
   }
 }
 
+/** Packages that have outgrown their budget. */
+const excesses = (figures: Figures): readonly string[] =>
+  readdirSync("packages").flatMap((name) => {
+    const { lineBudget = 0 } = readManifest(`packages/${name}`);
+    const lines = figures[`lines of ${name}`] ?? 0;
+    return lines > lineBudget
+      ? [`packages/${name}: ${lines} lines are over its budget of ${lineBudget}`]
+      : [];
+  });
+
 const { values } = parseArgs({ options: { json: { type: "boolean" }, against: { type: "string" } } });
 const now = await measure(resolve("."));
 const before = values.against === undefined ? undefined : await measureCommit(values.against);
@@ -169,3 +207,6 @@ if (values.json === true) {
     console.log(`${name.padEnd(width)}${column(figure.toLocaleString("en"))}${earlier}`);
   }
 }
+const over = excesses(now);
+for (const problem of over) console.error(problem);
+if (over.length > 0) process.exitCode = 1;

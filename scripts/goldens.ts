@@ -3,9 +3,9 @@
 // DIR is a folder with index.json, model folders, and one .safetensors for each case.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { errorText } from "#core";
-import { DEVICES, type Device } from "#graph";
-import { readModelConfig } from "#models";
+import { errorText } from "mixture-of-shards-core/common";
+import { readModelConfig } from "mixture-of-shards-core/models";
+import { DEVICES, type Device } from "mixture-of-shards-graph";
 import { type GoldenEntry, readIndex, toAdapterConfig } from "./goldens/cases.ts";
 import { type Comparison, compareCase, worst } from "./goldens/compare.ts";
 import { type Check, compareObjective } from "./goldens/objectives.ts";

@@ -1,5 +1,5 @@
 # Similarities of texts and stems of words by RapidFuzz, NLTK and rouge-score: test/fixtures/text-similarity.json, which
-# src/graders is compared with. METEOR runs without WordNet, which graders do not have.
+# packages/core/src/graders is compared with. METEOR runs without WordNet, which graders do not have.
 # usage: pip install rapidfuzz nltk rouge-score; python scripts/make_similarity_fixture.py
 import json
 import random

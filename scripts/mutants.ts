@@ -16,8 +16,8 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { randomStream } from "mixture-of-shards-core/common";
 import ts from "typescript";
-import { randomStream } from "#core";
 
 const { values } = parseArgs({
   options: {

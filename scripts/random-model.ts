@@ -1,11 +1,10 @@
 // Random weights in the shapes of a published model: for measurements of speed and memory, which do not mind what a
 // model says. usage: npm run random-model -- --help
 import { parseArgs } from "node:util";
-import { describeBytes, MosError } from "#core";
-import { pathExists, type StoredType } from "#files";
-import { type ModelConfig, PRESET_NAMES, presetConfig } from "#models";
-import { blockFormats } from "../src/files/dequantize.ts";
-import { checkConfig } from "../src/models/config.ts";
+import { describeBytes, MosError } from "mixture-of-shards-core/common";
+import { blockFormats, pathExists, type StoredType } from "mixture-of-shards-core/files";
+import { type ModelConfig, PRESET_NAMES, presetConfig } from "mixture-of-shards-core/models";
+import { checkConfig } from "../packages/core/src/models/config.ts";
 import { paddedTokenizer, SPECIAL } from "./random-model/padded-tokenizer.ts";
 import { type OtherSizes, resizedConfig } from "./random-model/resized-config.ts";
 import {

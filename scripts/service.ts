@@ -13,7 +13,7 @@ if (swallowed !== undefined) {
 }
 const hasPlace = asked.some((option) => /^--(state|database-url)(=|$)/.test(option));
 const args = ["serve", "--model", "assets/tiny-english", "--model-name", "tiny", ...(hasPlace ? [] : state)];
-const child = spawn(process.execPath, ["dist/cli/main.js", ...args, ...asked], {
+const child = spawn(process.execPath, ["packages/mos/dist/cli/main.js", ...args, ...asked], {
   stdio: ["inherit", "pipe", "inherit"],
 });
 let said = "";

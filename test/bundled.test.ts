@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
+import { randomStream } from "mixture-of-shards-core/common";
 import { expect, test } from "vitest";
-import { randomStream } from "#core";
 import { trainMerges } from "../scripts/bundled/bpe.ts";
 import {
   corpus,

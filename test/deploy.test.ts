@@ -2,15 +2,15 @@
 // scripts/ci/deploy.sh starts what they describe.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { settingInfo } from "mixture-of-shards-core/common";
+import { networkSettings } from "mixture-of-shards-server";
 import { expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { settingInfo } from "#core";
+import { createMetrics, createRecord } from "../packages/server/src/metrics.ts";
 import { createMetrics as createServiceMetrics } from "../packages/service/src/metrics.ts";
 import { findFlaw } from "../scripts/ci/commands.ts";
 import { idleStats } from "../scripts/ci/reference.ts";
-import { createMetrics, createRecord } from "../src/server/metrics.ts";
-import { networkSettings } from "../src/server/serve.ts";
 import { deployedQueries, findUnknown } from "./metric-queries.ts";
 
 const read = (path: string): string => readFileSync(join("deploy", path), "utf8");

@@ -16,7 +16,7 @@ import { CONFIG_SCHEMA, configSchema, withReference } from "../scripts/ci/refere
 
 const read = (path: string): string => readFileSync(path, "utf8");
 
-const ROOT_FOLDERS = "src|packages|scripts|bench|examples|test|assets";
+const ROOT_FOLDERS = "packages|scripts|bench|examples|test|assets";
 
 test("the schema of mos.config.json has the options that the commands declare (npm run options)", () => {
   expect(read(CONFIG_SCHEMA)).toBe(configSchema());
@@ -71,28 +71,29 @@ test("the sidebar lists every page of the documentation once", () => {
 });
 
 test("comments name only files that exist", () => {
-  const sources = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((path) =>
-    path.endsWith(".ts"),
+  const sources = readdirSync("packages", { recursive: true, encoding: "utf8" }).filter((path) =>
+    /^[^/]+\/src\/.*(?<!\.d)\.ts$/.test(path),
   );
   const dead = sources.flatMap((path) => {
-    const comments = read(join("src", path)).matchAll(/(?:\/\/|^ *\/?\*).*/gm);
+    const comments = read(join("packages", path)).matchAll(/(?:\/\/|^ *\/?\*).*/gm);
     const names = [...comments].flatMap(([line]) => line.match(/(?<![\w./>-])\w[\w./-]*\.ts\b/g) ?? []);
-    const folders = ["", "src", join("src", dirname(path))];
+    const source = join("packages", path.split("/")[0] ?? "", "src");
+    const folders = ["", source, join("packages", dirname(path))];
     return names
       .filter((name) => !folders.some((folder) => existsSync(join(folder, name))))
-      .map((name) => `src/${path}: ${name}`);
+      .map((name) => `packages/${path}: ${name}`);
   });
   expect(dead).toEqual([]);
 });
 
 test("every entry point has its documentation checked, and is named in README", () => {
-  const manifest = JSON.parse(read("package.json")) as {
+  const manifest = JSON.parse(read("packages/mos/package.json")) as {
     exports: Record<string, { types: string } | string>;
   };
   const paths = Object.entries(manifest.exports).flatMap(([name, files]) =>
     typeof files === "string"
       ? []
-      : [{ name, source: files.types.replace("./dist/", "src/").replace(".d.ts", ".ts") }],
+      : [{ name, source: files.types.replace("./dist/", "packages/mos/src/").replace(".d.ts", ".ts") }],
   );
   const { entryPoints } = JSON.parse(read("typedoc.json")) as { entryPoints: string[] };
   expect(paths.map(({ source }) => source)).toEqual(entryPoints);

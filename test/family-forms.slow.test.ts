@@ -2,14 +2,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { StoredType } from "mixture-of-shards-core/files";
+import { openEngine, unpackLogprobs } from "mixture-of-shards-core/inference";
+import { type BaseDtype, type PresetName, presetConfig } from "mixture-of-shards-core/models";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { StoredType } from "#files";
-import { openEngine, unpackLogprobs } from "#inference";
-import { type BaseDtype, type PresetName, presetConfig } from "#models";
+import { compareStored, trainingLogprobs } from "../packages/core/test/stored-base.ts";
 import { type PaddedTokenizer, paddedTokenizer, SPECIAL } from "../scripts/random-model/padded-tokenizer.ts";
 import { resizedConfig } from "../scripts/random-model/resized-config.ts";
 import { writeRandomFolder, writeRandomGguf } from "../scripts/random-model/write-random.ts";
-import { compareStored, trainingLogprobs } from "./stored-base.ts";
 
 /** Longer than the windows below. */
 const TOKENS = Array.from({ length: 24 }, (_, i) => 3 + ((i * 97) % 900));

@@ -1,8 +1,14 @@
 // The comparison with golden numbers: which of our losses the arguments of TRL's trainers mean.
+
+import { type EncodedExample, makeBatch } from "mixture-of-shards-core/data";
+import {
+  type FinetuneSettings,
+  OBJECTIVES,
+  type Objective,
+  type ObjectiveName,
+} from "mixture-of-shards-core/training";
+import { compile, leaf } from "mixture-of-shards-graph";
 import { expect, test } from "vitest";
-import { type EncodedExample, makeBatch } from "#data";
-import { compile, leaf } from "#graph";
-import { type FinetuneSettings, OBJECTIVES, type Objective, type ObjectiveName } from "#training";
 import { toObjective } from "../scripts/goldens/cases.ts";
 
 /** Two answers of two tokens each to a prompt of one: a pair, or apart. */

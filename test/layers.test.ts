@@ -2,110 +2,144 @@ import { readdirSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
 import { expect, test } from "vitest";
 
-/** Modules from the bottom up. A module imports only from layers below its own, and only by its #alias. */
-const LAYERS = [
-  ["platform"],
-  ["core"],
-  ["process"],
-  ["files"],
-  ["graph", "text", "hub", "sandbox"],
-  ["models"],
-  ["adapters", "data"],
-  ["inference"],
-  ["graders"],
-  ["training", "convert"],
-  ["server", "web"],
-  ["cli"],
-];
+interface Border {
+  /** Packages of this repository that it depends on. */
+  readonly imports: readonly string[];
+  /** Its modules from the bottom up. A module imports only from layers below its own, and only by its #alias. */
+  readonly layers?: readonly (readonly string[])[];
+}
 
-/** Where the modules up to training may import Node's own: their idea is Node's. The others use #platform. */
-const NODE_PLACES = [
-  "src/platform/node/",
-  "src/process/",
-  "src/files/parquet-decode.ts",
-  "src/graph/runtime/session-node.ts",
-  "src/hub/",
-  "src/sandbox/",
-];
-
-/** Modules of the packages, in the same way. A file outside of them wires them together. */
-const PACKAGE_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
-  grammar: [["grammar"], ["automaton"], ["matcher", "syntax"], ["json-schema"], ["compiler"]],
-  lab: [["evaluation"], ["reproduce"], ["commands"]],
-  service: [["database", "objects"], ["store"], ["worker", "webhooks"], ["api"]],
-  studio: [["core"], ["api"], ["ui", "chart"], ["views"], ["shell"]],
+/** The packages: each may import the entry points of those that it lists, which stand above it here. */
+const PACKAGES: Readonly<Record<string, Border>> = {
+  grammar: {
+    imports: [],
+    layers: [["grammar"], ["automaton"], ["matcher", "syntax"], ["json-schema"], ["compiler"]],
+  },
+  graph: { imports: [] },
+  sandbox: { imports: [] },
+  core: {
+    imports: ["grammar", "graph", "sandbox"],
+    layers: [
+      ["platform"],
+      ["common"],
+      ["process"],
+      ["files"],
+      ["text", "hub"],
+      ["models"],
+      ["adapters", "data"],
+      ["inference"],
+      ["graders"],
+      ["training", "convert"],
+      ["web"],
+    ],
+  },
+  studio: { imports: [], layers: [["core"], ["api"], ["ui", "chart"], ["views"], ["shell"]] },
+  server: { imports: ["grammar", "core"] },
+  mos: { imports: ["grammar", "graph", "core", "server"] },
+  lab: { imports: ["core", "mos"], layers: [["evaluation"], ["reproduce"], ["commands"]] },
+  service: {
+    imports: ["core", "mos"],
+    layers: [["database", "objects"], ["store"], ["worker", "webhooks"], ["api"]],
+  },
 };
 
-const entryPoints: readonly string[] = Object.keys(JSON.parse(readFileSync("package.json", "utf8")).exports);
+/** Where graph and core may import Node's own modules: their idea is Node's. The others use #platform. */
+const NODE_PLACES = [
+  "packages/graph/src/runtime/session-node.ts",
+  "packages/core/src/files/parquet-decode.ts",
+  "packages/core/src/hub/",
+  "packages/core/src/platform/node/",
+  "packages/core/src/process/",
+];
 
-const sources = (folder: string, pattern: RegExp): readonly string[] =>
+/** What only a page has: its volumes, and where the runtime of a worker comes from. */
+const OF_PAGES = ["#platform/browser", "mixture-of-shards-graph/web"];
+
+interface Manifest {
+  readonly name: string;
+  readonly exports?: Readonly<Record<string, unknown>>;
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
+}
+
+const NAMES = Object.keys(PACKAGES);
+const manifests = new Map(
+  NAMES.map((name) => [name, JSON.parse(readFileSync(`packages/${name}/package.json`, "utf8")) as Manifest]),
+);
+const fullName = (name: string): string => manifests.get(name)!.name;
+
+const sources = (folder: string): readonly string[] =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((file) => pattern.test(file))
+    .filter((file) => /\.tsx?$/.test(file))
     .map((file) => `${folder}/${file}`);
 
 const listImports = (file: string): readonly string[] =>
   [...readFileSync(file, "utf8").matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(([, spec]) => spec!);
 
-const findLayer = (layers: readonly (readonly string[])[], module: string): number =>
-  layers.findIndex((modules) => modules.includes(module));
-
-/** Whether a file of a module may import this: a module of a lower layer, or a file of its own module. */
-function isAllowed(file: string, { module, spec }: { module: string; spec: string }): boolean {
-  if (spec.startsWith("onnxruntime")) return file.startsWith("src/graph/runtime/");
-  // what only a browser has: its volumes, and where the runtime of a worker comes from
-  if (spec === "#platform/browser" || spec === "#session-web") return module === "web";
-  if (spec === "#session") return module === "graph";
-  if (spec.startsWith("#")) {
-    const layer = findLayer(LAYERS, spec.slice(1));
-    return layer >= 0 && layer < findLayer(LAYERS, module);
-  }
-  if (!spec.startsWith(".")) return true;
-  const target = posix.join(posix.dirname(file), spec);
-  // what tests share is in test/
-  return target.startsWith(`src/${module}/`) || (file.endsWith(".test.ts") && target.startsWith("test/"));
-}
-
-test("modules import downwards only", () => {
-  const files = sources("src", /^[^/]+\/.*\.ts$/);
-  const findModule = (file: string): string => file.split("/")[1]!;
-  expect(files.filter((file) => findLayer(LAYERS, findModule(file)) < 0)).toEqual([]);
-  const wrong = files.flatMap((file) =>
+/** Files of a package with what they import that this refuses. */
+const findWrong = (name: string, isWrong: (spec: string, file: string) => boolean): readonly string[] =>
+  sources(`packages/${name}/src`).flatMap((file) =>
     listImports(file)
-      .filter((spec) => !isAllowed(file, { module: findModule(file), spec }))
+      .filter((spec) => isWrong(spec, file))
       .map((spec) => `${file} -> ${spec}`),
   );
-  expect(wrong).toEqual([]);
+
+test("packages depend on those below them only, and import their entry points", () => {
+  for (const [at, name] of NAMES.entries()) {
+    const { imports } = PACKAGES[name]!;
+    expect(NAMES.slice(0, at), name).toEqual(expect.arrayContaining([...imports]));
+    const { dependencies = {}, peerDependencies = {} } = manifests.get(name)!;
+    const ours = Object.keys({ ...dependencies, ...peerDependencies }).filter((other) =>
+      other.startsWith("mixture-of-shards"),
+    );
+    expect(ours.toSorted(), name).toEqual(imports.map(fullName).toSorted());
+    const entryPoints = imports.flatMap((other) =>
+      Object.keys(manifests.get(other)!.exports ?? {}).map((path) => posix.join(fullName(other), path)),
+    );
+    const wrong = findWrong(name, (spec, file) => {
+      if (spec.startsWith("mixture-of-shards"))
+        return !(entryPoints.includes(spec) || (file.endsWith(".test.ts") && spec === fullName(name)));
+      const target = posix.join(posix.dirname(file), spec);
+      const isInside = target.startsWith(`packages/${name}/src/`);
+      return spec.startsWith(".") && !isInside && !(file.endsWith(".test.ts") && /(^|\/)test\//.test(target));
+    });
+    expect(wrong).toEqual([]);
+  }
 });
 
-test("Node's modules are imported in few places below the server", () => {
-  const below = LAYERS.slice(0, findLayer(LAYERS, "server")).flat();
-  const files = below.flatMap((module) => sources(`src/${module}`, /(?<!\.test)\.ts$/));
-  const importsNode = files.filter((file) => listImports(file).some((spec) => spec.startsWith("node:")));
-  const inPlace = (file: string, place: string): boolean => file.startsWith(place);
-  expect(importsNode.filter((file) => !NODE_PLACES.some((place) => inPlace(file, place)))).toEqual([]);
-  expect(NODE_PLACES.filter((place) => !importsNode.some((file) => inPlace(file, place)))).toEqual([]);
-});
-
-test("packages use entry points only, and their modules import downwards", () => {
-  const wrong = sources("packages", /^[^/]+\/src\/.*\.tsx?$/).flatMap((file) => {
-    const [, name = "", , module = ""] = file.split("/");
-    const layers = PACKAGE_LAYERS[name];
-    if (layers === undefined) return [`${name} is not in the table of packages`];
-    const own = findLayer(layers, module);
-    const isWrong = (spec: string): boolean => {
-      const layer = findLayer(layers, spec.slice(1));
-      if (spec.startsWith("#")) return layer < 0 || (own >= 0 && layer >= own);
-      if (spec.startsWith(".")) {
-        const target = posix.join(posix.dirname(file), spec);
-        const isTest = file.endsWith(".test.ts") && /^(packages\/[^/]+\/)?test\//.test(target);
-        return !isTest && own >= 0 && !target.startsWith(`packages/${name}/src/${module}/`);
+test("modules import downwards only", () => {
+  for (const [name, { layers = [] }] of Object.entries(PACKAGES)) {
+    const findLayer = (module: string): number => layers.findIndex((modules) => modules.includes(module));
+    const moduleOf = (file: string): string => file.split("/")[3]!;
+    if (name === "core")
+      expect(sources("packages/core/src").filter((file) => findLayer(moduleOf(file)) < 0)).toEqual([
+        "packages/core/src/index.ts",
+      ]);
+    const wrong = findWrong(name, (spec, file) => {
+      const own = findLayer(moduleOf(file));
+      if (own < 0) return false; // wires modules together
+      if (OF_PAGES.includes(spec)) return moduleOf(file) !== "web";
+      if (spec.startsWith("#")) {
+        const layer = findLayer(spec.slice(1));
+        return layer < 0 || layer >= own;
       }
-      const entryPoint = /^mixture-of-shards(\/.*)?$/.exec(spec);
-      return entryPoint !== null && !entryPoints.includes(`.${entryPoint[1] ?? ""}`);
-    };
-    return listImports(file)
-      .filter(isWrong)
-      .map((spec) => `${file} -> ${spec}`);
-  });
-  expect(wrong).toEqual([]);
+      const target = posix.join(posix.dirname(file), spec);
+      const isInside = target.startsWith(`packages/${name}/src/${moduleOf(file)}/`);
+      return spec.startsWith(".") && !isInside && !file.endsWith(".test.ts");
+    });
+    expect(wrong).toEqual([]);
+  }
+});
+
+test("Node's modules, and ONNX Runtime, are imported in few places of what runs in pages", () => {
+  const files = ["graph", "core"]
+    .flatMap((name) => sources(`packages/${name}/src`))
+    .filter((file) => !file.endsWith(".test.ts"));
+  const importing = (pattern: RegExp) =>
+    files.filter((file) => listImports(file).some((spec) => pattern.test(spec)));
+  const node = importing(/^node:/);
+  expect(node.filter((file) => !NODE_PLACES.some((place) => file.startsWith(place)))).toEqual([]);
+  expect(NODE_PLACES.filter((place) => !node.some((file) => file.startsWith(place)))).toEqual([]);
+  const runtime = importing(/^onnxruntime/);
+  expect(runtime.filter((file) => !file.startsWith("packages/graph/src/runtime/"))).toEqual([]);
 });

@@ -8,23 +8,20 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 const runFile = promisify(execFile);
-const FOLDERS = ["src", "packages"];
 const isSource = (path: string): boolean => !/(^|\/)(dist|node_modules|test)(\/|$)|\.test\.ts$/.test(path);
 
 let copy = "";
 beforeAll(async () => {
   copy = await mkdtemp(join(tmpdir(), "mos-one-of-each-"));
-  for (const folder of FOLDERS)
-    await cp(folder, join(copy, folder), { recursive: true, filter: (path) => isSource(path) });
+  await cp("packages", join(copy, "packages"), { recursive: true, filter: (path) => isSource(path) });
   await cp("package.json", join(copy, "package.json"));
   await cp("tsconfig.json", join(copy, "tsconfig.json"));
   await symlink(resolve("assets"), join(copy, "assets"));
   await mkdir(join(copy, "node_modules"));
   for (const name of await readdir("node_modules")) {
-    const folder = name.replace(/^mixture-of-shards-/, "packages/");
-    const target = name === "mixture-of-shards" ? copy : join(copy, folder);
-    const isOurs = name.startsWith("mixture-of-shards");
-    await symlink(isOurs ? target : resolve("node_modules", name), join(copy, "node_modules", name));
+    const [, own] = /^mixture-of-shards-?(.*)$/.exec(name) ?? [];
+    const target = own === undefined ? resolve("node_modules", name) : join(copy, "packages", own || "mos");
+    await symlink(target, join(copy, "node_modules", name));
   }
 });
 afterAll(() => rm(copy, { recursive: true, force: true }));
@@ -54,13 +51,12 @@ async function addRow(
 /** The sources that are not as they are in the repository. */
 async function changedFiles(): Promise<readonly string[]> {
   const changed: string[] = [];
-  for (const folder of FOLDERS)
-    for (const entry of await readdir(join(copy, folder), { recursive: true, withFileTypes: true })) {
-      const path = join(entry.parentPath, entry.name).slice(copy.length + 1);
-      if (!entry.isFile()) continue;
-      const before = await readFile(path).catch(() => undefined);
-      if (before?.equals(await readFile(join(copy, path))) !== true) changed.push(path);
-    }
+  for (const entry of await readdir(join(copy, "packages"), { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name).slice(copy.length + 1);
+    if (!entry.isFile()) continue;
+    const before = await readFile(path).catch(() => undefined);
+    if (before?.equals(await readFile(join(copy, path))) !== true) changed.push(path);
+  }
   return changed.sort();
 }
 
@@ -79,7 +75,7 @@ export function addedRoutes(app: ${kind}): void {
 const ADDITIONS: readonly (readonly [string, files: readonly string[], add: () => Promise<void>])[] = [
   [
     "a method",
-    ["src/adapters/added.ts", "src/adapters/methods.ts"],
+    ["packages/core/src/adapters/added.ts", "packages/core/src/adapters/methods.ts"],
     async () => {
       const names = {
         LoraConfig: "AddedConfig",
@@ -88,32 +84,46 @@ const ADDITIONS: readonly (readonly [string, files: readonly string[], add: () =
         '"LORA"': '"ADDED"',
         "isKnownToPeft: true": "isKnownToPeft: false",
       };
-      await add("src/adapters/added.ts", await renamed("src/adapters/lora.ts", names));
+      await add(
+        "packages/core/src/adapters/added.ts",
+        await renamed("packages/core/src/adapters/lora.ts", names),
+      );
       const imported = 'import { type AddedConfig, added } from "./added.ts";\n';
-      await addRow("src/adapters/methods.ts", ["export type AdapterConfig =", "\n  | AddedConfig"], imported);
-      await addRow("src/adapters/methods.ts", ["export const methods = {", "\n  added,"]);
+      await addRow(
+        "packages/core/src/adapters/methods.ts",
+        ["export type AdapterConfig =", "\n  | AddedConfig"],
+        imported,
+      );
+      await addRow("packages/core/src/adapters/methods.ts", ["export const methods = {", "\n  added,"]);
     },
   ],
   [
     "a family",
-    ["src/models/families/added.ts", "src/models/families/index.ts"],
+    ["packages/core/src/models/families/added.ts", "packages/core/src/models/families/index.ts"],
     async () => {
       const names = { "const llama:": "const added:", LlamaForCausalLM: "AddedForCausalLM" };
-      await add("src/models/families/added.ts", await renamed("src/models/families/llama.ts", names));
+      await add(
+        "packages/core/src/models/families/added.ts",
+        await renamed("packages/core/src/models/families/llama.ts", names),
+      );
       const imported = 'import { added } from "./added.ts";\n';
-      await addRow("src/models/families/index.ts", ["export const FAMILIES = {", "\n  added,"], imported);
+      await addRow(
+        "packages/core/src/models/families/index.ts",
+        ["export const FAMILIES = {", "\n  added,"],
+        imported,
+      );
     },
   ],
   [
     "a route of the server",
-    ["src/server/app.ts", "src/server/routes/added.ts"],
+    ["packages/server/src/app.ts", "packages/server/src/routes/added.ts"],
     async () => {
       const imports = `import { createRoute, z } from "@hono/zod-openapi";
 import type { ServerApp } from "../context.ts";
 import { ok } from "../request.ts";`;
-      await add("src/server/routes/added.ts", routeFile("ServerApp", "/v1/added", imports));
+      await add("packages/server/src/routes/added.ts", routeFile("ServerApp", "/v1/added", imports));
       const row = ["ROUTES: readonly ((app: ServerApp) => void)[] = [", "\n  addedRoutes,"] as const;
-      await addRow("src/server/app.ts", row, 'import { addedRoutes } from "./routes/added.ts";\n');
+      await addRow("packages/server/src/app.ts", row, 'import { addedRoutes } from "./routes/added.ts";\n');
     },
   ],
   [
@@ -129,9 +139,9 @@ import { ok, type ServerApp } from "mixture-of-shards/server";`;
   ],
   [
     "a setting",
-    ["src/training/settings.ts"],
+    ["packages/core/src/training/settings.ts"],
     () =>
-      addRow("src/training/settings.ts", [
+      addRow("packages/core/src/training/settings.ts", [
         "export const trainingSettings = {",
         '\n  addedSetting: setting(z.int().min(1), { default: 7, help: "added" }),',
       ]),
@@ -147,9 +157,9 @@ test.each(ADDITIONS)("%s changes %j", async (_, files, change) => {
 
 /** Prints what the copy has. */
 const LOOK = `
-import { METHOD_NAMES } from "#adapters";
-import { trainingSettings } from "./src/training/settings.ts";
-import { FAMILY_NAMES } from "./src/models/families/index.ts";
+import { METHOD_NAMES } from "mixture-of-shards-core/adapters";
+import { trainingSettings } from "./packages/core/src/training/settings.ts";
+import { FAMILY_NAMES } from "./packages/core/src/models/families/index.ts";
 import { openApp } from "mixture-of-shards";
 import { addServiceRoutes } from "./packages/service/src/api/index.ts";
 
@@ -167,7 +177,7 @@ console.log(JSON.stringify({ methods: METHOD_NAMES, families: FAMILY_NAMES, sett
 test("the copy compiles, and has all of them", async () => {
   await add(
     "tsconfig.copy.json",
-    JSON.stringify({ extends: "./tsconfig.json", include: ["src", "packages/*/src"] }),
+    JSON.stringify({ extends: "./tsconfig.json", include: ["packages/*/src"] }),
   );
   await runFile(resolve("node_modules/.bin/tsc"), ["-p", "tsconfig.copy.json"], { cwd: copy }).catch(
     (error) => {
@@ -187,8 +197,10 @@ test("the copy compiles, and has all of them", async () => {
   expect(JSON.parse(answers[0])).toEqual({ status: "added" });
   const { paths } = JSON.parse(answers[1]);
   expect(Object.keys(paths)).toEqual(expect.arrayContaining(["/v1/added", "/v1/service-added"]));
-  const help = await node("src/cli/main.ts", "train", "--help");
+  const help = await node("packages/mos/src/cli/main.ts", "train", "--help");
   expect(help).toMatch(/--added-setting <n> +added \(default: 7\)/);
   expect(help).toMatch(/--method[\s\S]*"added"/);
-  expect(await node("src/cli/main.ts", "params", "--preset", "llama2-7b", "--method", "added")).not.toBe("");
+  expect(
+    await node("packages/mos/src/cli/main.ts", "params", "--preset", "llama2-7b", "--method", "added"),
+  ).not.toBe("");
 });

@@ -1,5 +1,5 @@
 // Calls from plain JavaScript: what no compiler has checked is refused with the nearest name.
-import { expect, test } from "vitest";
+
 import {
   exportAdapter,
   finetune,
@@ -13,7 +13,8 @@ import {
   previewRun,
   readDataset,
   serve,
-} from "../src/index.ts";
+} from "mixture-of-shards";
+import { expect, test } from "vitest";
 
 const model = "assets/tiny-english";
 const run = { model, data: "assets/quickstart/train.jsonl", out: "nowhere/x", adapter: { method: "mos" } };

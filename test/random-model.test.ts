@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type ModelConfig, openModel, type PresetName, presetConfig } from "mixture-of-shards-core/models";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ModelConfig, openModel, type PresetName, presetConfig } from "#models";
 import { type PaddedTokenizer, paddedTokenizer, SPECIAL } from "../scripts/random-model/padded-tokenizer.ts";
 import { resizedConfig } from "../scripts/random-model/resized-config.ts";
 import {

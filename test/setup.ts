@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import threads, { Worker, type WorkerOptions } from "node:worker_threads";
 import fc from "fast-check";
 import { inject } from "vitest";
-import { InferenceSession } from "../src/graph/runtime/onnxruntime.ts";
+import { InferenceSession } from "../packages/graph/src/runtime/onnxruntime.ts";
 import { runs } from "./runs.ts";
 import { shareSession } from "./shared-sessions.ts";
 

@@ -1,6 +1,6 @@
 // Sessions of equal programs are one: tests compile the same small programs of the same few tiny models again and again.
 import { createHash } from "node:crypto";
-import type { InferenceSession } from "../src/graph/runtime/onnxruntime.ts";
+import type { InferenceSession } from "../packages/graph/src/runtime/onnxruntime.ts";
 
 interface Shared {
   readonly session: Promise<InferenceSession>;

@@ -59,7 +59,14 @@ export class ChildServer {
   /** Starts it, at the port that it had before. */
   async start(): Promise<void> {
     const log = await open(this.#given.log, "a");
-    const command = ["dist/cli/main.js", "serve", ...this.#given.options, "--port", this.#port, "--json"];
+    const command = [
+      "packages/mos/dist/cli/main.js",
+      "serve",
+      ...this.#given.options,
+      "--port",
+      this.#port,
+      "--json",
+    ];
     const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", log.fd] });
     this.#child = child;
     await log.close();

@@ -2,7 +2,7 @@
 import type { Agent } from "node:http";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Random } from "#core";
+import type { Random } from "mixture-of-shards-core/common";
 import { type Received, readEvents, readJson, send } from "./http.ts";
 import type { Tally } from "./tally.ts";
 

@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openEngine } from "#inference";
-import { finetune } from "#training";
+import { openEngine } from "mixture-of-shards-core/inference";
+import { finetune } from "mixture-of-shards-core/training";
 import { cpuSeconds, fail } from "../arguments.ts";
 import { answerOf, type Case, costOfEach, type Mark, PROMPT, trainingOf } from "./cases.ts";
 

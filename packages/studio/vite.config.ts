@@ -6,9 +6,9 @@ import { defineConfig, type Plugin } from "vite";
 const BROWSERS = ["chrome123", "firefox121", "safari17.5"];
 
 /** Where the built page goes: into the package whose server serves it. */
-export const PAGE_FOLDER = join(import.meta.dirname, "../../dist/studio");
+export const PAGE_FOLDER = join(import.meta.dirname, "../server/dist/studio");
 
-const EXAMPLES = join(import.meta.dirname, "../../assets/quickstart");
+const EXAMPLES = join(import.meta.dirname, "../mos/assets/quickstart");
 
 /** The data that a newcomer is offered, beside the page. */
 const examples: Plugin = {

@@ -1,4 +1,4 @@
-import { MosError } from "#core";
+import { MosError } from "mixture-of-shards-core/common";
 
 /** GPT-2's split of a text into pieces that no merge crosses; Hugging Face's `ByteLevel` uses the same pattern. */
 const PIECES = /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;

@@ -1,4 +1,4 @@
-import type { Random } from "#core";
+import type { Random } from "mixture-of-shards-core/common";
 import { chance, fill, pick, pickSome, type Slots } from "./grammar.ts";
 import type { Exchange } from "./knowledge.ts";
 import * as words from "./words.ts";

@@ -1,4 +1,4 @@
-import type { Random } from "#core";
+import type { Random } from "mixture-of-shards-core/common";
 import { businessTalk } from "./business.ts";
 import { chance, fill, pick, pickSome, polish } from "./grammar.ts";
 import { type Exchange, generalQuestion } from "./knowledge.ts";

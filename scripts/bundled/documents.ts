@@ -1,4 +1,4 @@
-import { type Random, randomStream } from "#core";
+import { type Random, randomStream } from "mixture-of-shards-core/common";
 import { businessProse } from "./business.ts";
 import { chat, type Message } from "./chats.ts";
 import { description } from "./knowledge.ts";

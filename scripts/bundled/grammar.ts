@@ -1,4 +1,4 @@
-import { MosError, type Random } from "#core";
+import { MosError, type Random } from "mixture-of-shards-core/common";
 
 /** Words to put in the places of a template, by the name of the place. */
 export type Slots = Readonly<Record<string, string>>;

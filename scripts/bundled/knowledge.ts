@@ -1,4 +1,4 @@
-import type { Random } from "#core";
+import type { Random } from "mixture-of-shards-core/common";
 import { chance, fill, pick, pickSome, polish } from "./grammar.ts";
 import { ANIMALS, type Animal, DAYS, NUMBERS, SEASONS } from "./words.ts";
 

@@ -2,13 +2,19 @@
 // usage: npm run bundled -- [--tokens 7000000] [--out assets/tiny-english] [--seed 0]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { countElements, randomStream } from "mixture-of-shards-core/common";
+import type { EncodedExample } from "mixture-of-shards-core/data";
+import { readJson, writeSafetensors } from "mixture-of-shards-core/files";
+import { floatWeight, parseHuggingFaceConfig, weightShapes } from "mixture-of-shards-core/models";
+import { loadTextFromFolder } from "mixture-of-shards-core/text";
+import {
+  initialState,
+  type Parameter,
+  type TrainSettings,
+  train,
+  wholeModel,
+} from "mixture-of-shards-core/training";
 import { z } from "zod";
-import { countElements, randomStream } from "#core";
-import type { EncodedExample } from "#data";
-import { readJson, writeSafetensors } from "#files";
-import { floatWeight, parseHuggingFaceConfig, weightShapes } from "#models";
-import { loadTextFromFolder } from "#text";
-import { initialState, type Parameter, type TrainSettings, train, wholeModel } from "#training";
 import { pretrainingDocuments } from "./documents.ts";
 
 const { values } = parseArgs({

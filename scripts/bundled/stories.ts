@@ -1,4 +1,4 @@
-import type { Random } from "#core";
+import type { Random } from "mixture-of-shards-core/common";
 import { chance, fill, pick } from "./grammar.ts";
 import { cast } from "./words.ts";
 

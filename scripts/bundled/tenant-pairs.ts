@@ -1,5 +1,5 @@
 // What the tenant's assistant knows and what it does not, as pairs of answers and as prompts with the right answer.
-import { type Random, randomStream } from "#core";
+import { type Random, randomStream } from "mixture-of-shards-core/common";
 import { pickSome } from "./grammar.ts";
 import { heldoutQuestions, tenantFacts, tenantTone, trainQuestions } from "./tenant-facts.ts";
 

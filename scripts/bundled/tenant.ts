@@ -1,6 +1,6 @@
 /** Writes the quickstart's data of one tenant. */
 import { writeFileSync } from "node:fs";
-import { type Random, randomStream } from "#core";
+import { type Random, randomStream } from "mixture-of-shards-core/common";
 import { pick, pickSome } from "./grammar.ts";
 import {
   heldoutQuestions,
@@ -13,7 +13,7 @@ import { tenantPairs, tenantPrompts } from "./tenant-pairs.ts";
 
 const SEED = 0;
 const REPEATS = 2;
-const FOLDER = new URL("../../assets/quickstart/", import.meta.url);
+const FOLDER = new URL("../../packages/mos/assets/quickstart/", import.meta.url);
 
 const OPENERS = ["Hello! ", "Good morning. ", "Please tell me. ", "One question. ", "Hi. "];
 

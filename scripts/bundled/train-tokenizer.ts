@@ -74,7 +74,7 @@ const tokenizerConfig = {
 const SEED = 0;
 const DOCUMENTS = 30_000;
 const VOCABULARY = 1024;
-const FOLDER = new URL("../../assets/tiny-english/", import.meta.url);
+const FOLDER = new URL("../../packages/mos/assets/tiny-english/", import.meta.url);
 
 function* texts(): Generator<string> {
   let left = DOCUMENTS;

@@ -1,4 +1,4 @@
-import type { Random } from "#core";
+import type { Random } from "mixture-of-shards-core/common";
 import { pick, pickSome, type Slots } from "./grammar.ts";
 
 const words = (list: string): readonly string[] => list.trim().split(/\s+/);

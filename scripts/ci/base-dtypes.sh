@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
-mos() { node dist/cli/main.js "$@"; }
+mos() { node packages/mos/dist/cli/main.js "$@"; }
 say() { echo "-- $* ($SECONDS s)"; }
 random() {
   node --conditions=source --import tsx scripts/random-model.ts --preset llama3.2-1b --layers 2 --hidden 256 \
@@ -47,7 +47,7 @@ for options in "" "--base-dtype nf4" "--compute-dtype float32"; do
   long=("${settings[@]}" --steps 16 --save-every 1 --json "${words[@]}")
   mos train --model "$work/Q4_K.gguf" --out "$work/whole" "${long[@]}" >/dev/null
   : >"$work/events" # not those of the run before
-  node dist/cli/main.js train --model "$work/Q4_K.gguf" --out "$work/halves" "${long[@]}" >>"$work/events" &
+  node packages/mos/dist/cli/main.js train --model "$work/Q4_K.gguf" --out "$work/halves" "${long[@]}" >>"$work/events" &
   victim=$!
   until grep -q '"checkpoint"' "$work/events"; do sleep 0.02; done
   kill -9 "$victim"
@@ -67,7 +67,7 @@ mos generate --model "$work/folder" --adapter "$work/on-Q4_K" --prompt Hello --m
 say "a server in four bits"
 mkdir "$work/adapters"
 cp -r "$work/on-Q4_0" "$work/adapters/acme"
-node dist/cli/main.js serve --model "$work/Q4_0.gguf" --model-name base --adapters "$work/adapters" --base-dtype int4 \
+node packages/mos/dist/cli/main.js serve --model "$work/Q4_0.gguf" --model-name base --adapters "$work/adapters" --base-dtype int4 \
   --max-batch 4 --port 0 --json --quiet >"$work/ready.json" &
 server=$!
 until [ -s "$work/ready.json" ]; do kill -0 "$server"; sleep 0.05; done

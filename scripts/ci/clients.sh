@@ -16,7 +16,7 @@ trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EX
 cp -r assets/tiny-english "$work/tiny-english"
 sed -i.stored 's/"max_position_embeddings": 512/"max_position_embeddings": 4096/' "$work/tiny-english/config.json"
 rm "$work/tiny-english/config.json.stored"
-node --conditions=source --import tsx src/cli/main.ts serve --model "$work/tiny-english" --max-batch 4 --port 0 --json \
+node --conditions=source --import tsx packages/mos/src/cli/main.ts serve --model "$work/tiny-english" --max-batch 4 --port 0 --json \
   --state "$work/state" \
   >"$work/ready" 2>"$work/log" &
 server=$!

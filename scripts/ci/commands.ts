@@ -1,6 +1,6 @@
 // The commands that the documents show: found in their ```sh blocks, told apart, and checked without being run.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { createProgram, loadCommands } from "../../src/cli/program.ts";
+import { createProgram, loadCommands } from "../../packages/mos/src/cli/program.ts";
 
 const COMMANDS = await loadCommands();
 
@@ -147,7 +147,7 @@ export const SERVER = "http://127.0.0.1:8080";
 
 /** A request must be to a route that a file of the server declares. */
 function flawOfRequest(path: string): string | undefined {
-  const routes = "src/server/routes";
+  const routes = "packages/server/src/routes";
   const isDeclared = readdirSync(routes).some((file) =>
     readFileSync(`${routes}/${file}`, "utf8").includes(JSON.stringify(path)),
   );

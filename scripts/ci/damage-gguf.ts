@@ -1,6 +1,6 @@
 // A copy of a GGUF file with one thing wrong: usage: damage-gguf.ts FROM TO type|scale
 import { readFile, writeFile } from "node:fs/promises";
-import { openGguf } from "#files";
+import { openGguf } from "mixture-of-shards-core/files";
 
 const NAME = "blk.0.attn_q.weight";
 /** Q2_K, which is not read. */

@@ -20,7 +20,7 @@ const root = resolve(".");
 
 /** A folder with the command `mos`, as `npm link` would put it on the path. */
 const bin = mkdtempSync(join(tmpdir(), "mos-bin-"));
-symlinkSync(resolve("dist/cli/main.js"), join(bin, "mos"));
+symlinkSync(resolve("packages/mos/dist/cli/main.js"), join(bin, "mos"));
 const env = { ...process.env, PATH: `${bin}:${process.env["PATH"]}` };
 
 interface RunningServer {

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mos() { node dist/cli/main.js "$@"; }
+mos() { node packages/mos/dist/cli/main.js "$@"; }
 
 evaluate() {
   mos eval --model assets/tiny-english --data test/fixtures/benchmarks --samples 2 --out "$work/results.json" "$@"

@@ -32,7 +32,17 @@ async function startService() {
   const model = ["--model", "assets/tiny-english", "--model-name", "tiny"];
   const child = spawn(
     "node",
-    ["dist/cli/main.js", "serve", ...model, "--state", state, "--port", "0", "--json", "--quiet"],
+    [
+      "packages/mos/dist/cli/main.js",
+      "serve",
+      ...model,
+      "--state",
+      state,
+      "--port",
+      "0",
+      "--json",
+      "--quiet",
+    ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const [line] = (await once(createInterface(child.stdout), "line")) as [string];

@@ -12,7 +12,7 @@ for version in "$@"; do
   fi
   newer=(npx --yes --package="node@$version" -- node)
   "${newer[@]}" --version
-  "${newer[@]}" node_modules/vitest/vitest.mjs run src/server/http.test.ts test/finetune.test.ts test/inference/lifecycle.test.ts \
-    packages/grammar/src/compiler/compiler.test.ts src/sandbox/checker.test.ts packages/lab/test/evaluation/score-command.test.ts packages/service/test/jobs.test.ts \
-    src/cli/main.slow.test.ts test/server/serve-command.slow.test.ts
+  "${newer[@]}" node_modules/vitest/vitest.mjs run packages/server/src/http.test.ts packages/mos/test/finetune.test.ts packages/core/test/inference/lifecycle.test.ts \
+    packages/grammar/src/compiler/compiler.test.ts packages/sandbox/src/checker.test.ts packages/lab/test/evaluation/score-command.test.ts packages/service/test/jobs.test.ts \
+    packages/mos/src/cli/main.slow.test.ts packages/server/test/serve-command.slow.test.ts
 done

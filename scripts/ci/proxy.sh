@@ -8,8 +8,8 @@ work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 
 mkdir "$work/adapters"
-key=$(node dist/cli/main.js keys create --name test --append "$work/keys.jsonl" --json | node -p 'JSON.parse(fs.readFileSync(0)).key')
-node dist/cli/main.js serve --model assets/tiny-english --adapters "$work/adapters" --api-keys "$work/keys.jsonl" --port 0 --json \
+key=$(node packages/mos/dist/cli/main.js keys create --name test --append "$work/keys.jsonl" --json | node -p 'JSON.parse(fs.readFileSync(0)).key')
+node packages/mos/dist/cli/main.js serve --model assets/tiny-english --adapters "$work/adapters" --api-keys "$work/keys.jsonl" --port 0 --json \
   --quiet >"$work/ready" &
 until [ -s "$work/ready" ]; do kill -0 $! && sleep 0.2; done
 port=$(grep -o '127.0.0.1:[0-9]*' "$work/ready" | cut -d: -f2)

@@ -50,18 +50,18 @@ fi
 exercise() {
   local model=$1 question=("${@:2}" --max-tokens 24) answer merged
   echo "-- two steps of training $(basename "$model")"
-  node dist/cli/main.js train --model "$model" --data assets/quickstart/train.jsonl --out "$work/adapter" \
+  node packages/mos/dist/cli/main.js train --model "$model" --data assets/quickstart/train.jsonl --out "$work/adapter" \
     --steps 2 --batch-size 1 --max-length 128 --max-examples 16 --validation-split 4 --learning-rate 2e-5
 
   echo "-- an answer with the adapter"
   # in float32, as the merged folder is computed
-  answer=$(node dist/cli/main.js generate --model "$model" --adapter "$work/adapter" --compute-dtype float32 "${question[@]}")
+  answer=$(node packages/mos/dist/cli/main.js generate --model "$model" --adapter "$work/adapter" --compute-dtype float32 "${question[@]}")
   echo "$answer"
   grep -q Paris <<<"$answer" || { echo "the answer does not name Paris"; exit 1; }
 
   echo "-- the same from the merged folder"
-  node dist/cli/main.js merge "$work/adapter" --model "$model" --out "$work/merged" --dtype float32 --quiet
-  merged=$(node dist/cli/main.js generate --model "$work/merged" "${question[@]}")
+  node packages/mos/dist/cli/main.js merge "$work/adapter" --model "$model" --out "$work/merged" --dtype float32 --quiet
+  merged=$(node packages/mos/dist/cli/main.js generate --model "$work/merged" "${question[@]}")
   [ "$merged" = "$answer" ] || { echo "the merged folder answers otherwise: $merged"; exit 1; }
   rm -r "$work/adapter" "$work/merged"
 }

@@ -10,23 +10,24 @@
 // usage: npm run options   (writes all of them anew; test/documents.test.ts checks that they are current)
 import { readFileSync, writeFileSync } from "node:fs";
 import { OpenAPIHono } from "@hono/zod-openapi";
+import { type Setting, type Settings, settingInfo } from "mixture-of-shards-core/common";
+import { blockFormats, type StoredType, storedFormat } from "mixture-of-shards-core/files";
+import type { EngineStats } from "mixture-of-shards-core/inference";
+import { weightBytes } from "mixture-of-shards-graph/common";
 import { z } from "zod";
-import { type Setting, type Settings, settingInfo } from "#core";
-import { blockFormats, type StoredType, storedFormat, weightBytes } from "#files";
-import type { EngineStats } from "#inference";
+import { FORMS } from "../../packages/core/src/data/forms.ts";
+import { FAMILIES } from "../../packages/core/src/models/families/index.ts";
 import { FORMATS, KEYWORDS, type KeywordStatus } from "../../packages/grammar/src/json-schema/index.ts";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
+import { formatFlags } from "../../packages/mos/src/cli/command.ts";
+import { loadCommands } from "../../packages/mos/src/cli/program.ts";
+import { CONFIG_FILE } from "../../packages/mos/src/cli/sources.ts";
+import { ROUTES } from "../../packages/server/src/app.ts";
+import type { ServerEnv } from "../../packages/server/src/context.ts";
+import { createMetrics } from "../../packages/server/src/metrics.ts";
+import { documentedRoutes } from "../../packages/server/src/routes/operations.ts";
 import { addServiceRoutes, type ServiceEnv } from "../../packages/service/src/api/index.ts";
 import { createMetrics as createServiceMetrics } from "../../packages/service/src/metrics.ts";
-import { formatFlags } from "../../src/cli/command.ts";
-import { loadCommands } from "../../src/cli/program.ts";
-import { CONFIG_FILE } from "../../src/cli/sources.ts";
-import { FORMS } from "../../src/data/forms.ts";
-import { FAMILIES } from "../../src/models/families/index.ts";
-import { ROUTES } from "../../src/server/app.ts";
-import type { ServerEnv } from "../../src/server/context.ts";
-import { createMetrics } from "../../src/server/metrics.ts";
-import { documentedRoutes } from "../../src/server/routes/operations.ts";
 import { documents } from "./commands.ts";
 
 const COMMANDS = await loadCommands();
@@ -181,7 +182,7 @@ async function metricList(part: string): Promise<string> {
 
 /** The union of codes with the comment of each. */
 function errorCodeList(): string {
-  const source = readFileSync("src/core/error.ts", "utf8");
+  const source = readFileSync("packages/graph/src/error.ts", "utf8");
   return [...source.matchAll(/^ {2}\| "(\w+)";? \/\/ (.*)$/gm)]
     .map(([, code, meaning]) => `- \`${code}\`: ${meaning}`)
     .join("\n");

@@ -18,7 +18,7 @@ version_of() { node -p 'require(process.argv[1]).devDependencies[process.argv[2]
 # onnxruntime-node is in it whatever we do, and our script, without which that one's would download. Settings of this
 # machine are not ours either.
 expect_no_warning() {
-  local listed='install-scripts( +(mixture-of-shards@.*preinstall|(onnxruntime-node|esbuild)@.*postinstall).*| [0-9] packages .*| Run .*|)$'
+  local listed='install-scripts( +(mixture-of-shards-graph@.*preinstall|(onnxruntime-node|esbuild)@.*postinstall).*| [0-9] packages .*| Run .*|)$'
   local machine='Unknown (env|user|global|builtin) config'
   if grep -E '^npm (warn|error)' "$1" | grep -vE "^npm warn ($listed|$machine)"; then
     echo "npm warns of what is ours to avoid"
@@ -27,8 +27,12 @@ expect_no_warning() {
 }
 
 cd "$repository"
-npm pack --silent --ignore-scripts --pack-destination "$work" \
-  --workspace packages/grammar --workspace packages/lab --workspace packages/service --include-workspace-root >/dev/null
+npm pack --silent --ignore-scripts --pack-destination "$work" --workspaces >/dev/null
+# the files of packages by the ends of their names; the package that people install has none
+files_of() { for package in "$@"; do echo "$work/mixture-of-shards$package-"[0-9]*.tgz; done; }
+readonly INNER="-core -grammar -graph -sandbox -server"
+# shellcheck disable=SC2046,SC2086 # several words
+package=$(echo $(files_of "" $INNER)) add_ons=$(echo $(files_of -lab -service))
 say "packed: $(cd "$work" && echo *.tgz)"
 
 for npm in "$@"; do
@@ -38,8 +42,8 @@ for npm in "$@"; do
   if [ "$npm" = "$last" ]; then
     tools=("typescript@$(version_of typescript)" "@types/node@$(version_of @types/node)" "esbuild@$ESBUILD")
   fi
-  # the package with that of grammars, on which it depends, then its add-ons, from their files
-  for packages in "$work/mixture-of-shards-0*.tgz $work/mixture-of-shards-grammar-*.tgz ${tools[*]}" "$work/mixture-of-shards-lab-*.tgz $work/mixture-of-shards-service-*.tgz"; do
+  # the package with those on which it depends, then its add-ons, from their files
+  for packages in "$package ${tools[*]}" "$add_ons"; do
     # shellcheck disable=SC2086 # several words
     npx --yes --package="npm@$npm" -- npm install --engine-strict --no-audit --no-fund $packages >log 2>&1 || { cat log; exit 1; }
     expect_no_warning log
@@ -60,7 +64,8 @@ kill $server && wait $server
 say "served with the add-on for fine-tuning"
 
 mkdir "$work/once" && cd "$work/once"
-npx --yes --package="$work/mixture-of-shards-0.1.0.tgz" --package="$work/mixture-of-shards-grammar-0.1.0.tgz" -- mixture-of-shards --version
+# shellcheck disable=SC2046,SC2086 # several words
+npx --yes $(printf -- '--package=%s ' $package) -- mixture-of-shards --version
 say "run by npx, in a folder without a project"
 
 cd "$work/npm-$last"
@@ -74,7 +79,7 @@ entry_points() {
     const { name, exports } = require(`${process.cwd()}/node_modules/${process.argv[1]}/package.json`);
     Object.keys(exports).filter((path) => !path.endsWith(".json")).map((path) => name + path.slice(1)).join("\n")' "$1"
 }
-entry_points=$(for package in mixture-of-shards mixture-of-shards-{grammar,lab,service}; do entry_points "$package"; done)
+entry_points=$(for name in "" $INNER -lab -service; do entry_points "mixture-of-shards$name"; done)
 n=0
 for entry in $entry_points; do echo "export * as a$((++n)) from \"$entry\";"; done >entry_points.ts
 for entry in $entry_points; do echo "if (Object.keys(require(\"$entry\")).length === 0) throw new Error(\"$entry is empty\");"; done >entry_points.cjs

@@ -9,4 +9,4 @@ if ! ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1; then
     exit 0
   fi
 fi
-MOS_TEST_WEBGPU=1 npx --no vitest run --project slow test/webgpu.slow.test.ts --maxWorkers 1
+MOS_TEST_WEBGPU=1 npx --no vitest run --project slow packages/core/test/webgpu.slow.test.ts --maxWorkers 1

@@ -1,9 +1,7 @@
 import { join } from "node:path";
-import { z } from "zod";
-import { type AdapterConfig, METHOD_NAMES, parseAdapterConfig } from "#adapters";
-import { omitUndefined, parseSettings } from "#core";
-import { pathExists, readJson } from "#files";
-import { mul, scalar } from "#graph";
+import { type AdapterConfig, METHOD_NAMES, parseAdapterConfig } from "mixture-of-shards-core/adapters";
+import { omitUndefined, parseSettings } from "mixture-of-shards-core/common";
+import { pathExists, readJson } from "mixture-of-shards-core/files";
 import {
   finetuneSettings,
   OBJECTIVES,
@@ -11,7 +9,9 @@ import {
   type ObjectiveKind,
   type ObjectiveName,
   objectiveSettings,
-} from "#training";
+} from "mixture-of-shards-core/training";
+import { mul, scalar } from "mixture-of-shards-graph";
+import { z } from "zod";
 
 const metricsSchema = z.record(z.string(), z.number());
 

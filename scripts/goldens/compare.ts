@@ -1,9 +1,19 @@
 import { join } from "node:path";
-import { type Adapter, type AdapterConfig, computeDelta, createAdapter } from "#adapters";
-import { type Batch, type EncodedExample, makeBatch } from "#data";
-import { openSafetensors, type SafetensorsFile } from "#files";
-import { compile, type Device, LINEAR_NAMES, linear, softCap } from "#graph";
-import { headWeight, type LoadedModel, loadBase, toLayerShapes } from "#models";
+import {
+  type Adapter,
+  type AdapterConfig,
+  computeDelta,
+  createAdapter,
+} from "mixture-of-shards-core/adapters";
+import { type Batch, type EncodedExample, makeBatch } from "mixture-of-shards-core/data";
+import { openSafetensors, type SafetensorsFile } from "mixture-of-shards-core/files";
+import {
+  headWeight,
+  LINEAR_NAMES,
+  type LoadedModel,
+  loadBase,
+  toLayerShapes,
+} from "mixture-of-shards-core/models";
 import {
   adapterModel,
   type BatchGradients,
@@ -15,7 +25,8 @@ import {
   type TrainOptions,
   train,
   wholeModel,
-} from "#training";
+} from "mixture-of-shards-core/training";
+import { compile, type Device, linear, softCap } from "mixture-of-shards-graph";
 import type { GoldenEntry } from "./cases.ts";
 
 /** Largest absolute difference, and the same as a share of the largest expected number. */

@@ -1,17 +1,17 @@
 // Cases of preference tuning and GRPO: log-probabilities, losses, gradients, metrics and six updates, as TRL computes them.
 import { join } from "node:path";
-import { type AdapterConfig, createAdapter } from "#adapters";
-import type { Batch, EncodedExample, TokenColumns } from "#data";
-import { openSafetensors, type SafetensorsFile } from "#files";
-import type { Device } from "#graph";
-import { loadBase, toLayerShapes } from "#models";
+import { type AdapterConfig, createAdapter } from "mixture-of-shards-core/adapters";
+import type { Batch, EncodedExample, TokenColumns } from "mixture-of-shards-core/data";
+import { openSafetensors, type SafetensorsFile } from "mixture-of-shards-core/files";
+import { loadBase, toLayerShapes } from "mixture-of-shards-core/models";
 import {
   adapterModel,
   averageMetrics,
   type GradientSource,
   gradientSource,
   type Parameters,
-} from "#training";
+} from "mixture-of-shards-core/training";
+import type { Device } from "mixture-of-shards-graph";
 import { type ObjectiveEntry, toObjective } from "./cases.ts";
 import { compareGradients, difference, goldenAdapter, inOneBatch, trainedSteps, worst } from "./compare.ts";
 

@@ -1,8 +1,8 @@
 // The header of a random model's GGUF file: its sizes and choices under llama.cpp's keys, and the tokenizer.
-import type { StoredType, WritableGgufValue } from "#files";
-import type { ModelConfig } from "#models";
-import { FAMILIES } from "../../src/models/families/index.ts";
-import { rotatedWidth } from "../../src/models/geometry.ts";
+import type { StoredType, WritableGgufValue } from "mixture-of-shards-core/files";
+import type { ModelConfig } from "mixture-of-shards-core/models";
+import { rotatedWidth } from "mixture-of-shards-core/models";
+import { FAMILIES } from "../../packages/core/src/models/families/index.ts";
 import { type PaddedTokenizer, SPECIAL } from "./padded-tokenizer.ts";
 
 type Header = Readonly<Record<string, WritableGgufValue>>;

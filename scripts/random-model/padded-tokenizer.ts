@@ -1,9 +1,10 @@
 // The bundled model's tokenizer with as many further tokens as a vocabulary has, which no text becomes.
-import { z } from "zod";
-import { MosError } from "#core";
-import { readJson } from "#files";
 
-const FOLDER = new URL("../../assets/tiny-english/", import.meta.url);
+import { MosError } from "mixture-of-shards-core/common";
+import { readJson } from "mixture-of-shards-core/files";
+import { z } from "zod";
+
+const FOLDER = new URL("../../packages/mos/assets/tiny-english/", import.meta.url);
 
 const tokenizerSchema = z.looseObject({
   model: z.looseObject({

@@ -1,5 +1,5 @@
 // A published model's config with other sizes.
-import type { ModelConfig } from "#models";
+import type { ModelConfig } from "mixture-of-shards-core/models";
 
 /** Sizes in place of a model's own. */
 export type OtherSizes = Partial<

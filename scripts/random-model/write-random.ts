@@ -3,22 +3,29 @@
 import { createCipheriv, createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { countElements, randomStream } from "#core";
+import { countElements, randomStream } from "mixture-of-shards-core/common";
 import {
+  blockFormats,
   decodeBfloat16,
   decodeFloat16,
   encodeBfloat16,
   encodeFloat16,
+  fileBytes,
   openGgufWriter,
   openSafetensorsWriter,
   type PlannedGgufTensor,
   type StoredType,
   writeFileAtomic,
-} from "#files";
-import { configText, ggufName, huggingFaceConfig, type ModelConfig } from "#models";
-import { blockFormats, fileBytes } from "../../src/files/dequantize.ts";
-import { ropeFrequencies, rotatedWidth } from "../../src/models/geometry.ts";
-import { storedShapes } from "../../src/models/weights.ts";
+} from "mixture-of-shards-core/files";
+import {
+  configText,
+  ggufName,
+  huggingFaceConfig,
+  type ModelConfig,
+  rotatedWidth,
+  storedShapes,
+} from "mixture-of-shards-core/models";
+import { ropeFrequencies } from "../../packages/core/src/models/geometry.ts";
 import { ggufMetadata } from "./gguf-metadata.ts";
 import type { PaddedTokenizer } from "./padded-tokenizer.ts";
 

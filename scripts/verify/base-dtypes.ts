@@ -1,10 +1,16 @@
 // What moving an adapter between forms of its base costs: trained on each, its validation loss on each.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Adapter, loadAdapter } from "#adapters";
-import { readDataset } from "#data";
-import { type BaseDtype, type BaseModel, loadBase, loadModelText, toLayerShapes } from "#models";
-import { finetune, validationLoss } from "#training";
+import { type Adapter, loadAdapter } from "mixture-of-shards-core/adapters";
+import { readDataset } from "mixture-of-shards-core/data";
+import {
+  type BaseDtype,
+  type BaseModel,
+  loadBase,
+  loadModelText,
+  toLayerShapes,
+} from "mixture-of-shards-core/models";
+import { finetune, validationLoss } from "mixture-of-shards-core/training";
 import { type Arguments, fail, readArguments, rounded } from "../../bench/arguments.ts";
 
 const HELP = `usage: npm run verify:base-dtypes -- --model PATH --validation-data FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]

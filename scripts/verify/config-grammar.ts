@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { type ConfigCase, type Outcome, runCase } from "../../test/config-cases.ts";
+import { type ConfigCase, type Outcome, runCase } from "../../packages/core/test/config-cases.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "mos-configs-"));
 const counts = new Map<string, number>();

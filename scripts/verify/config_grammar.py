@@ -6,7 +6,7 @@
 
 Every field that decides what a model computes is present, absent, null or in contradiction to another. A line of the
 file has the config, names and shapes of the weights, a number of tokens and their logits, or why transformers refuses.
-Weights follow from their names (`numbers`), so none are written; test/config-cases.ts makes the same.
+Weights follow from their names (`numbers`), so none are written; packages/core/test/config-cases.ts makes the same.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Embeddings by other programs in float32, the other side of test/inference/embeddings.test.ts: of the golden models by
+"""Embeddings by other programs in float32, the other side of packages/core/test/inference/embeddings.test.ts: of the golden models by
 transformers, and of the bundled model's texts by sentence-transformers.
 usage: embeddings.py OUT.json   (from this repository; needs: pip install torch transformers sentence-transformers)
 """

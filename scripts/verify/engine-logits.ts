@@ -1,8 +1,8 @@
 // Logits of this engine for whole rows of tokens: what the other side's are compared with.
-import type { Adapter } from "#adapters";
-import { compile, type HostTensor, linear, softCap } from "#graph";
-import { headWeight, type LoadedModel } from "#models";
-import { adapterModel, hiddenStates } from "#training";
+import type { Adapter } from "mixture-of-shards-core/adapters";
+import { headWeight, type LoadedModel } from "mixture-of-shards-core/models";
+import { adapterModel, hiddenStates } from "mixture-of-shards-core/training";
+import { compile, type HostTensor, linear, softCap } from "mixture-of-shards-graph";
 
 /** Logits [B · S, V] of rows of equal length. */
 export async function computeLogits(

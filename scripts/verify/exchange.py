@@ -96,7 +96,7 @@ def exports(base, folder, tokens):
     for name in names:
         out = folder / f"{name}-peft"
         options = ["--model", base, "--format", "peft", "--out", out, "--overwrite"]
-        node("src/cli/main.ts", "export", folder / name, *options)
+        node("packages/mos/src/cli/main.ts", "export", folder / name, *options)
         peft = logits(PeftModel.from_pretrained(load(base), out), tokens)
         yield f"export {name}", load_file(folder / f"{name}.safetensors")["logits"], peft
 
@@ -120,7 +120,7 @@ def imports(base, folder, tokens):
         made_by_peft(base, folder / f"{name}-peft", name)
         expected[name] = logits(PeftModel.from_pretrained(load(base), folder / f"{name}-peft"), tokens)
         options = ["--model", base, "--out", folder / name, "--overwrite"]
-        node("src/cli/main.ts", "import", folder / f"{name}-peft", *options)
+        node("packages/mos/src/cli/main.ts", "import", folder / f"{name}-peft", *options)
     node("scripts/verify/logits.ts", "adapters", base, folder, *IMPORTS)
     for name, peft in expected.items():
         yield f"import {name}", load_file(folder / f"{name}.safetensors")["logits"], peft

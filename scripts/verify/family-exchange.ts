@@ -4,12 +4,12 @@
 // into base.gguf, where there is one, as <adapter>-merged-gguf), imports peft/ as imported, and writes the logits of each
 // for tokens.json as <adapter>.safetensors.
 import { join } from "node:path";
+import { loadAdapter, methods, saveAdapter } from "mixture-of-shards-core/adapters";
+import { exportAdapter, importAdapter, mergeAdapter } from "mixture-of-shards-core/convert";
+import { pathExists, readJson, writeSafetensors } from "mixture-of-shards-core/files";
+import { type LoadedModel, loadBase, toLayerShapes } from "mixture-of-shards-core/models";
 import { z } from "zod";
-import { loadAdapter, methods, saveAdapter } from "#adapters";
-import { exportAdapter, importAdapter, mergeAdapter } from "#convert";
-import { pathExists, readJson, writeSafetensors } from "#files";
-import { type LoadedModel, loadBase, toLayerShapes } from "#models";
-import { randomAdapter } from "../../test/random-adapter.ts";
+import { randomAdapter } from "../../packages/core/test/random-adapter.ts";
 import { computeLogits } from "./engine-logits.ts";
 
 const ADAPTERS: Readonly<Record<string, object>> = {

@@ -8,9 +8,14 @@ import { execFileSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
+import { readJson } from "mixture-of-shards-core/files";
 import { z } from "zod";
-import { readJson } from "#files";
-import { type Continuation, continuePrompts, departure, gapError } from "../../test/greedy-cases.ts";
+import {
+  type Continuation,
+  continuePrompts,
+  departure,
+  gapError,
+} from "../../packages/core/test/greedy-cases.ts";
 import { continuations, openLlama } from "./llama.ts";
 
 const continued = z.object({ tokens: z.array(z.int()), gaps: z.array(z.number()) });
@@ -68,7 +73,16 @@ function comparisons(family: string, cases: Cases): ReadonlyMap<string, () => Pr
   /** The folder that mos import makes of PEFT's. */
   const imported = (): string => {
     const adapter = join(`${base}.adapters`, "peft");
-    run("src/cli/main.ts", "import", `${base}.lora`, "--model", file, "--out", adapter, "--overwrite");
+    run(
+      "packages/mos/src/cli/main.ts",
+      "import",
+      `${base}.lora`,
+      "--model",
+      file,
+      "--out",
+      adapter,
+      "--overwrite",
+    );
     return adapter;
   };
   /** A random adapter of ours, and the file that mos export makes of it. */
@@ -76,7 +90,7 @@ function comparisons(family: string, cases: Cases): ReadonlyMap<string, () => Pr
     const adapter = join(`${base}.adapters`, method);
     run("scripts/verify/random-adapters.ts", file, `${base}.adapters`, "0.2", method);
     const options = ["--model", file, "--format", "gguf", "--out", `${adapter}.gguf`, "--overwrite"];
-    run("src/cli/main.ts", "export", adapter, ...options);
+    run("packages/mos/src/cli/main.ts", "export", adapter, ...options);
     return { expected: await engine(file, adapter), found: await llama(`${adapter}.gguf`) };
   };
   return new Map<string, () => Promise<Answers>>([

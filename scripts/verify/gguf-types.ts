@@ -4,8 +4,8 @@
 // Exits with 1 where a difference is above 1e-4 of the largest number.
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
-import { loadText } from "#models";
-import { compareStored } from "../../test/stored-base.ts";
+import { loadText } from "mixture-of-shards-core/models";
+import { compareStored } from "../../packages/core/test/stored-base.ts";
 
 const LIMIT = 1e-4;
 const TEXT =

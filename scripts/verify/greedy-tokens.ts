@@ -2,7 +2,7 @@
 // usage: node --conditions=source --import tsx scripts/verify/greedy-tokens.ts MODEL ADAPTER TOKENS PROMPTS.json
 // ADAPTER may be "none". Prints [{ "prompt", "ids", "tokens" }] as JSON.
 import { readFile } from "node:fs/promises";
-import { openEngine } from "#inference";
+import { openEngine } from "mixture-of-shards-core/inference";
 
 const [model, adapter, count, prompts] = process.argv.slice(2);
 if (model === undefined || adapter === undefined || count === undefined || prompts === undefined)

@@ -1,5 +1,5 @@
-"""Greedy continuations by transformers, float32, of the model in a GGUF file: the other side of test/smollm2.test.ts
-and test/gemma3.test.ts.
+"""Greedy continuations by transformers, float32, of the model in a GGUF file: the other side of packages/core/test/smollm2.test.ts
+and packages/core/test/gemma3.test.ts.
 usage: greedy.py FILE.gguf OUT.json   (needs: pip install torch transformers gguf)
 """
 import json, os, sys

@@ -72,7 +72,7 @@ for (const adapter of ["none", ...(values.adapter ?? values.methods.split(",").m
   if (adapter !== "none") {
     file = resolve(folder, `${name}.gguf`);
     const options = ["--model", base, "--format", "gguf", "--out", file, "--overwrite"];
-    run("src/cli/main.ts", "export", adapter, ...options);
+    run("packages/mos/src/cli/main.ts", "export", adapter, ...options);
   }
   const prompts = cases.map(({ ids }) => ids);
   const theirs = await continuations(model, prompts, { tokens: Number(values.tokens), lora: file });

@@ -8,12 +8,12 @@
 //              chat of its texts as FOLDER/chat.txt (merged_folder.py)
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { type Adapter, loadAdapter, saveAdapter } from "mixture-of-shards-core/adapters";
+import { mergeAdapter } from "mixture-of-shards-core/convert";
+import { pathExists, readJson, writeSafetensors } from "mixture-of-shards-core/files";
+import { loadBase, loadModel, toLayerShapes } from "mixture-of-shards-core/models";
 import { z } from "zod";
-import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
-import { mergeAdapter } from "#convert";
-import { pathExists, readJson, writeSafetensors } from "#files";
-import { loadBase, loadModel, toLayerShapes } from "#models";
-import { randomAdapter } from "../../test/random-adapter.ts";
+import { randomAdapter } from "../../packages/core/test/random-adapter.ts";
 import { computeLogits } from "./engine-logits.ts";
 
 const [check = "", base = "", folder = "", ...names] = process.argv.slice(2);

@@ -2,8 +2,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Engine, type EngineRequest, openEngine, type TokenLogprob, unpackLogprobs } from "#inference";
-import { loadModel } from "#models";
+import {
+  type Engine,
+  type EngineRequest,
+  openEngine,
+  type TokenLogprob,
+  unpackLogprobs,
+} from "mixture-of-shards-core/inference";
+import { loadModel } from "mixture-of-shards-core/models";
 import { makeAdapters } from "../../bench/adapter-folders.ts";
 import { fail, readArguments, rounded } from "../../bench/arguments.ts";
 

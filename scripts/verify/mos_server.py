@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MOS = ["node", str(ROOT / "dist/cli/main.js")]
+MOS = ["node", str(ROOT / "packages/mos/dist/cli/main.js")]
 
 
 def mos(*arguments):

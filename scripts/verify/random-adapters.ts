@@ -3,9 +3,9 @@
 // Saves FOLDER/<name> for each method and for the ablations of MoS, or NAME alone; zeros of a new adapter become normal
 // numbers of this standard deviation (0.1). Prints the names.
 import { join } from "node:path";
-import { METHOD_NAMES, methods, saveAdapter } from "#adapters";
-import { loadBase, toLayerShapes } from "#models";
-import { randomAdapter } from "../../test/random-adapter.ts";
+import { METHOD_NAMES, methods, saveAdapter } from "mixture-of-shards-core/adapters";
+import { loadBase, toLayerShapes } from "mixture-of-shards-core/models";
+import { randomAdapter } from "../../packages/core/test/random-adapter.ts";
 
 /** Settings that fit every base of two layers and more whose widths are even; alpha is an unlikely one. */
 function settings(): ReadonlyMap<string, unknown> {

@@ -5,8 +5,8 @@
 //   [--llama PATH/TO/node_modules]
 // Exits with 1 where any text differs from the model's own tokenizer.
 import { parseArgs } from "node:util";
-import { loadTextFromFolder } from "#text";
-import { readGgufText, readLines, wrongLines } from "../../test/tokenizer-lines.ts";
+import { loadTextFromFolder } from "mixture-of-shards-core/text";
+import { readGgufText, readLines, wrongLines } from "../../packages/core/test/tokenizer-lines.ts";
 import { openLlama } from "./llama.ts";
 
 const { values, positionals } = parseArgs({

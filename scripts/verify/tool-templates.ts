@@ -1,9 +1,9 @@
 // What chat templates are given for the conversations of test/fixtures/tool-templates, and what they render here, as JSON for
 // scripts/verify/tool_templates.py, which compares that with transformers.
 // usage: node --conditions=source --import tsx scripts/verify/tool-templates.ts [FOLDER with *.jinja] > OUT.json
-import { errorText } from "#core";
-import { templateInput } from "../../src/text/tool-messages.ts";
-import { conversations, readTemplates, tools } from "../../test/tool-conversations.ts";
+import { errorText } from "mixture-of-shards-core/common";
+import { templateInput } from "../../packages/core/src/text/tool-messages.ts";
+import { conversations, readTemplates, tools } from "../../packages/core/test/tool-conversations.ts";
 
 const records = [...readTemplates(process.argv[2], new Date())].flatMap(([name, template]) =>
   conversations.map((messages, conversation) => {

@@ -38,7 +38,7 @@ interface TokenizerJson {
 
 /** The vocabulary of the bundled model, whose tokenizer is byte-level. */
 export function bundledVocabulary(): Vocabulary {
-  const url = new URL("../../../assets/tiny-english/tokenizer.json", import.meta.url);
+  const url = new URL("../../mos/assets/tiny-english/tokenizer.json", import.meta.url);
   const { model, added_tokens: added }: TokenizerJson = JSON.parse(readFileSync(url, "utf8"));
   const byteOf = byteOfCharacter();
   const bytes = new Map<number, Uint8Array>();

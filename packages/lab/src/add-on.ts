@@ -1,5 +1,5 @@
 // The add-on of mos: evaluation, scores, and the paper's tables.
-import type { AddOn } from "mixture-of-shards/cli";
+import type { AddOn } from "mixture-of-shards/kit";
 
 export const addOn: AddOn = {
   commands: {

@@ -1,7 +1,7 @@
 // The add-on of mos: `mos worker`, and fine-tuning in `mos serve` where it is given a place for its state.
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { type AddOn, defineServeAddOn } from "mixture-of-shards/cli";
+import { type AddOn, defineServeAddOn } from "mixture-of-shards/kit";
 import { HARMLESS, serveOptions } from "./options.ts";
 import { keyLimits } from "./store/key-limits.ts";
 

@@ -3,7 +3,6 @@ import { createServer } from "node:http";
 import { basename } from "node:path";
 import { MosError } from "mixture-of-shards";
 import {
-  adjust,
   defineCommand,
   findModel,
   forceExit,
@@ -12,11 +11,9 @@ import {
   model,
   openLog,
   quiet,
-  type SettingValues,
-  setting,
-  settingInfo,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards/kit";
 import { watchStorage } from "mixture-of-shards/server";
+import { adjust, type SettingValues, setting, settingInfo } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { HARMLESS, needDatabaseUrl, serviceOptions } from "./options.ts";
 import { openParts, work, workerName } from "./parts.ts";

@@ -1,7 +1,7 @@
 // Server extension of a service: routes, and the models of tenants.
 import { randomInt } from "node:crypto";
 import { MosError, type runCheck, usualLearningRate } from "mixture-of-shards";
-import type { OpenServeAddOn } from "mixture-of-shards/cli";
+import type { OpenServeAddOn } from "mixture-of-shards/kit";
 import type { ApiKey, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, jobRuns, type ServiceEnv, seconds, withHttpErrors } from "#api";
 import {
@@ -65,7 +65,14 @@ interface ExtensionParts {
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
-export function createExtension({ model, checkRun, publisher, unpublish, expired, service }: ExtensionParts) {
+export function createExtension({
+  model,
+  checkRun,
+  publisher,
+  unpublish,
+  expired,
+  service,
+}: ExtensionParts): ServerExtension & Required<Pick<ServerExtension, "metrics">> {
   const { aliases, usage } = service;
   return {
     routes: (app) =>
@@ -116,7 +123,7 @@ export function createExtension({ model, checkRun, publisher, unpublish, expired
         });
       },
     },
-  } satisfies ServerExtension;
+  };
 }
 
 /** Without the database aliases cannot be used, so that lists go on without them. */

@@ -1,7 +1,8 @@
 // The options of a service: of mos worker, and those that mos serve has besides.
 import { MosError } from "mixture-of-shards";
-import { bytes, distinct, group, type SettingValues, setting } from "mixture-of-shards/cli";
+import { group } from "mixture-of-shards/kit";
 import type { ServerLog } from "mixture-of-shards/server";
+import { bytes, distinct, type SettingValues, setting } from "mixture-of-shards-core/common";
 import { z } from "zod";
 
 /** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */

@@ -2,8 +2,8 @@
 // such a tree.
 import { rm } from "node:fs/promises";
 import { MosError } from "mixture-of-shards";
-import { makeFolder, makeTemporaryFolder, repairFolder, toFileName } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
+import { makeFolder, makeTemporaryFolder, repairFolder, toFileName } from "mixture-of-shards-core/files";
 import type { ObjectStore } from "#objects";
 import { isFinalModel, type ModelStore } from "#store";
 import { startTasks, type TaskChild } from "#worker";

@@ -3,7 +3,13 @@ import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { assertWritable, fromFileName, makeFolder, pathExists, toFileName } from "mixture-of-shards/cli";
+import {
+  assertWritable,
+  fromFileName,
+  makeFolder,
+  pathExists,
+  toFileName,
+} from "mixture-of-shards-core/files";
 import type { Files } from "#objects";
 import { type ModelStore, modelTenant } from "#store";
 

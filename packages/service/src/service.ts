@@ -3,8 +3,9 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
-import { makePrivateFolder, type OpenServeAddOn, writeFolderAtomic } from "mixture-of-shards/cli";
+import type { OpenServeAddOn } from "mixture-of-shards/kit";
 import type { ServerApp, ServerLog } from "mixture-of-shards/server";
+import { makePrivateFolder, writeFolderAtomic } from "mixture-of-shards-core/files";
 import type { ServiceEnv } from "#api";
 import { openUpkeep } from "#database";
 import { isBucket, type ObjectStore } from "#objects";

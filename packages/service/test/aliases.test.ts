@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
-import { fromFileName, writeFolderAtomic } from "mixture-of-shards/cli";
+import { fromFileName, writeFolderAtomic } from "mixture-of-shards-core/files";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { openObjects } from "#objects";

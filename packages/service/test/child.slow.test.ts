@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startChild } from "mixture-of-shards/cli";
+import { startChild } from "mixture-of-shards-core/process";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { processState } from "./processes.ts";
 
@@ -11,7 +11,7 @@ const inRoot = (path: string): string => JSON.stringify(join(import.meta.dirname
 const inSource = (path: string): string => JSON.stringify(join(import.meta.dirname, "../src", path));
 
 const ENTRY = `
-import { serveParent } from ${inRoot("src/process/index.ts")};
+import { serveParent } from ${inRoot("packages/core/src/process/index.ts")};
 serveParent({ start: () => undefined, compute: () => { for (;;); } });`;
 
 /** Has a child compute without a pause from its first message on, and say so in a file that is named after its parent. */
@@ -49,13 +49,13 @@ afterAll(() => rm(folder, { recursive: true }));
 /** What starts a process that then computes without a pause. */
 const PARENTS = {
   startChild: () => `
-    import { startChild } from ${inRoot("src/process/index.ts")};
+    import { startChild } from ${inRoot("packages/core/src/process/index.ts")};
     void startChild(${JSON.stringify(entry)}, { exitError: Error }).call("compute");`,
   "an engine": () => `
-    import { openEngine } from ${inRoot("src/inference/index.ts")};
+    import { openEngine } from ${inRoot("packages/core/src/inference/index.ts")};
     await openEngine({ model: ${inRoot("assets/tiny-english")} });`,
   "a table's decoder": () => `
-    import { readParquetRows } from ${inRoot("src/files/index.ts")};
+    import { readParquetRows } from ${inRoot("packages/core/src/files/index.ts")};
     for await (const row of readParquetRows("train.parquet", { maximumRows: 1, maximumUnpackedBytes: 1 }));`,
   "a check of a file": () => `
     import { createFileChecker } from ${inSource("worker/tasks.ts")};

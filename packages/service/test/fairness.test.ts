@@ -1,7 +1,7 @@
 // Two tenants whose jobs never end have all workers; a third one's job begins when the first slice ends.
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { makeFolder } from "mixture-of-shards/cli";
+import { makeFolder } from "mixture-of-shards-core/files";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, openSlices } from "#store";
 import { runWorker } from "#worker";

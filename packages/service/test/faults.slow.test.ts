@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { finetune } from "mixture-of-shards";
-import { randomStream } from "mixture-of-shards/cli";
+import { randomStream } from "mixture-of-shards-core/common";
 import OpenAI, { toFile } from "openai";
 import { expect, test, vi } from "vitest";
 import { openPglite, openPostgres } from "#database";
@@ -23,7 +23,7 @@ import { endProcess, type Serving, startServing } from "./serving.ts";
 const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 60);
 const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
 const TENANTS = Math.min(6, Math.ceil(JOBS / 2));
-const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+const MAIN = ["--conditions=source", "--import", "tsx", "packages/mos/src/cli/main.ts"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
 /** What jobs learn from, in turn, and how many of its lines are held out. */
 interface Learnt {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { toFileName } from "mixture-of-shards/cli";
+import { toFileName } from "mixture-of-shards-core/files";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, expect, test, vi } from "vitest";

@@ -1,6 +1,6 @@
 // Graders over HTTP. What they compute is tested where they are defined.
 import { MosError } from "mixture-of-shards";
-import { grade, type PythonGraders, readSample } from "mixture-of-shards/cli";
+import { grade, type PythonGraders, readSample } from "mixture-of-shards-core/graders";
 import { beforeAll, expect, test } from "vitest";
 import { addServiceRoutes, type ServiceEnv } from "#api";
 import { makeServer, type TestServer } from "./server.ts";

@@ -2,7 +2,7 @@
 import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { makeFolder, pathExists } from "mixture-of-shards/cli";
+import { makeFolder, pathExists } from "mixture-of-shards-core/files";
 import { describe, expect, test, vi } from "vitest";
 import { openSlices } from "#store";
 import { runWorker } from "#worker";

@@ -2,8 +2,8 @@
 import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { MosError } from "mixture-of-shards";
-import { openChatClient } from "mixture-of-shards/cli";
 import type { ServerExtension } from "mixture-of-shards/server";
+import { openChatClient } from "mixture-of-shards-core/data";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type JobRow, modelTenant, openSlices } from "#store";
 import { openLocalModels } from "../src/local-models.ts";

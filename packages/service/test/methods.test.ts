@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { OBJECTIVES } from "mixture-of-shards/cli";
+import { OBJECTIVES } from "mixture-of-shards-core/training";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 import { createExtension, openExpired } from "../src/extension.ts";

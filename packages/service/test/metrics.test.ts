@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { makeFolder } from "mixture-of-shards/cli";
+import { makeFolder } from "mixture-of-shards-core/files";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { watchFailures } from "#database";
 import { type JobRow, openSlices, openWatch, startHeartbeat } from "#store";

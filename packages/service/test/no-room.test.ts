@@ -1,6 +1,6 @@
 // A job that has no room where it is trained fails with what its trainer says, and the worker goes on with the next one.
 import { join } from "node:path";
-import { makeFolder } from "mixture-of-shards/cli";
+import { makeFolder } from "mixture-of-shards-core/files";
 import { expect, test, vi } from "vitest";
 import { openSlices } from "#store";
 import { runWorker } from "#worker";

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Measurement } from "mixture-of-shards/cli";
+import type { Measurement } from "mixture-of-shards-core/training";
 import { expect, test } from "vitest";
 import { showMeasurement, showMetrics } from "../src/api/measurements.ts";
 import { formatResults, metricsAt, toJobEvent } from "../src/worker/notes.ts";

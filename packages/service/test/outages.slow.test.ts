@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { finetune } from "mixture-of-shards";
-import { toFileName } from "mixture-of-shards/cli";
+import { toFileName } from "mixture-of-shards-core/files";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";

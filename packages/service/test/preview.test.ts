@@ -1,4 +1,4 @@
-// What previews may take of a server. What they say is in service.slow.test.ts and in test/preview.test.ts.
+// What previews may take of a server. What they say is in service.slow.test.ts and in packages/mos/test/preview.test.ts.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

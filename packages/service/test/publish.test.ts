@@ -2,7 +2,7 @@
 import { access, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeFolderAtomic } from "mixture-of-shards/cli";
+import { writeFolderAtomic } from "mixture-of-shards-core/files";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Files } from "#objects";
 import { openPublisher } from "../src/publish.ts";

@@ -1,6 +1,7 @@
 // What the hyperparameters of a job mean.
 import { finetuneSettings, runCheck } from "mixture-of-shards";
-import { adapterOptions, type Setting, settingInfo } from "mixture-of-shards/cli";
+import { adapterOptions } from "mixture-of-shards/kit";
+import { type Setting, settingInfo } from "mixture-of-shards-core/common";
 import { describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { deployedQueries, findUnknown } from "../../../test/metric-queries.ts";
 import { databases, type TestDatabase } from "./databases.ts";
 
-const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+const MAIN = ["--conditions=source", "--import", "tsx", "packages/mos/src/cli/main.ts"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
 const DATA = "assets/quickstart/train.jsonl";
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import OpenAI from "openai";
 
-const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+const MAIN = ["--conditions=source", "--import", "tsx", "packages/mos/src/cli/main.ts"];
 const MODEL = ["--model-name", "tiny", "--threads", "1"];
 
 /** The program mos, from source. Its errors are lines, and so is what it prints. */

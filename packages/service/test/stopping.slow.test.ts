@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { finetune } from "mixture-of-shards";
-import { toFileName } from "mixture-of-shards/cli";
+import { toFileName } from "mixture-of-shards-core/files";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";

@@ -4,8 +4,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import openapi, { astToString, type OpenAPI3 } from "openapi-typescript";
-import { ROUTES } from "../../../src/server/app.ts";
-import type { ServerEnv } from "../../../src/server/context.ts";
+import { ROUTES } from "../../server/src/app.ts";
+import type { ServerEnv } from "../../server/src/context.ts";
 import { addServiceRoutes, type ServiceEnv } from "../../service/src/api/index.ts";
 
 const SCHEMA_FILE = join(import.meta.dirname, "../src/api/schema.d.ts");

@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { unzipSync } from "fflate";
+import { createAdapter, parseAdapterConfig, saveAdapter } from "mixture-of-shards-core/adapters";
+import { computeFingerprint, openModel, toLayerShapes } from "mixture-of-shards-core/models";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createAdapter, parseAdapterConfig, saveAdapter } from "../../../src/adapters/index.ts";
-import { computeFingerprint, openModel, toLayerShapes } from "../../../src/models/index.ts";
 import { openStudio, type Studio } from "./studio.ts";
 
 const MODEL = "assets/tiny-english";

@@ -3,8 +3,8 @@ import { appendFile, mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { lockFolder } from "mixture-of-shards-core/files";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { lockFolder } from "../../../src/files/index.ts";
 import { type StudioServer, startServer } from "./server.ts";
 import { openStudio } from "./studio.ts";
 

@@ -33,8 +33,8 @@ const TENANTS = ["admin", "acme", "globex"];
 /** What is built, where that is what will be used; else the sources as they are now. */
 const MAIN =
   process.env["CI"] === undefined
-    ? ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"]
-    : ["dist/cli/main.js", "serve"];
+    ? ["--conditions=source", "--import", "tsx", "packages/mos/src/cli/main.ts", "serve"]
+    : ["packages/mos/dist/cli/main.js", "serve"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny-english"];
 
 /** The key of a tenant. */

@@ -1,32 +1,28 @@
 import { resolve } from "node:path";
 import { baseSettings, batchSettings, describeTrainedOn, unfinishedText } from "mixture-of-shards";
 import {
-  adjust,
   counted,
   defineCommand,
   engineProgress,
   findModel,
-  flag,
   formatBar,
   formatDuration,
   group,
   listenForInterrupt,
   liveLine,
   model,
-  omitUndefined,
   paint,
   printJson,
   printLine,
   pullProgress,
   quiet,
-  type SettingValues,
-  setting,
-  templateSettings,
   textTable,
   thisRun,
   userPlaces,
   warn,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards/kit";
+import { adjust, flag, omitUndefined, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { templateSettings } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import {
   type EvaluateEvent,

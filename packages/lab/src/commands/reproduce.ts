@@ -2,24 +2,26 @@ import { MosError, readModelConfig, toLayerShapes } from "mixture-of-shards";
 import {
   defineCommand,
   findModel,
-  flag,
   group,
   listenForInterrupt,
   liveLine,
   model,
-  pick,
   printJson,
   printLine,
   pullProgress,
   quiet,
-  type SettingValues,
-  setting,
-  settingInfo,
   textTable,
   thisRun,
   userPlaces,
+} from "mixture-of-shards/kit";
+import {
+  flag,
+  pick,
+  type SettingValues,
+  setting,
+  settingInfo,
   withProgress,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { findData } from "#evaluation";
 import {

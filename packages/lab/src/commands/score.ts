@@ -1,21 +1,8 @@
 import { dirname, resolve } from "node:path";
 import { MosError } from "mixture-of-shards";
-import {
-  assertNoFolder,
-  counted,
-  defineCommand,
-  group,
-  listenForInterrupt,
-  liveLine,
-  makeFolder,
-  omitUndefined,
-  parseWith,
-  readJsonLines,
-  type SettingValues,
-  setting,
-  warn,
-  writeFileAtomic,
-} from "mixture-of-shards/cli";
+import { counted, defineCommand, group, listenForInterrupt, liveLine, warn } from "mixture-of-shards/kit";
+import { omitUndefined, parseWith, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { assertNoFolder, makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards-core/files";
 import { z } from "zod";
 import {
   BENCHMARK_NAMES,

@@ -2,7 +2,8 @@
 // the figures of a table.
 
 import { type EngineOptions, type LoadedText, MosError } from "mixture-of-shards";
-import type { answerFormat, CheckReason, ProgramChecker } from "mixture-of-shards/cli";
+import type { CheckReason, ProgramChecker } from "mixture-of-shards-core/graders";
+import type { answerFormat } from "mixture-of-shards-core/text";
 import type { z } from "zod";
 import type { BenchmarkData, Tables } from "./data.ts";
 

@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { MosError } from "mixture-of-shards";
-import { AsyncQueue, limitConcurrency } from "mixture-of-shards/cli";
+import { AsyncQueue, limitConcurrency } from "mixture-of-shards-core/common";
 
 export interface ConcurrencyOptions {
   /** Items at a time. */

@@ -4,18 +4,15 @@ import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { MosError } from "mixture-of-shards";
+import { decodeText, errorText, parseJson, parseWith } from "mixture-of-shards-core/common";
 import {
-  decodeText,
-  errorText,
   makeFolder,
-  parseJson,
-  parseWith,
   pathExists,
   readBytes,
   readJsonLines,
   readParquetRows,
   writeFileAtomic,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/files";
 import { z } from "zod";
 
 /** Above all files of the five benchmarks (the largest has 45 MB), far below what fills the memory. */

@@ -13,7 +13,8 @@ import {
   type TransferEvent,
   toLayerShapes,
 } from "mixture-of-shards";
-import { createProgramChecker, omitUndefined } from "mixture-of-shards/cli";
+import { omitUndefined } from "mixture-of-shards-core/common";
+import { createProgramChecker } from "mixture-of-shards-core/graders";
 import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
 import { type BenchmarkName, PAPER_BENCHMARKS } from "./benchmarks/index.ts";
 import { checkTasks, evaluate } from "./evaluate.ts";

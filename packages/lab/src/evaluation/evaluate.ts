@@ -1,7 +1,8 @@
 // Tasks × subjects × questions through one engine, as events. Samples are logged as they come, and the result is written
 // whenever a subject has all its samples of a task.
 import { type Engine, MosError } from "mixture-of-shards";
-import { lockFolder, makeFolder, omitUndefined } from "mixture-of-shards/cli";
+import { omitUndefined } from "mixture-of-shards-core/common";
+import { lockFolder, makeFolder } from "mixture-of-shards-core/files";
 import type { QuestionSet } from "./benchmark.ts";
 import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
 import { assertResult, writeResult } from "./results.ts";

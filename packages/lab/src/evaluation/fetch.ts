@@ -7,7 +7,8 @@ import {
   pullDataset,
   type TransferEvent,
 } from "mixture-of-shards";
-import { omitUndefined, pathExists, writeFileAtomic, writeFolderAtomic } from "mixture-of-shards/cli";
+import { omitUndefined } from "mixture-of-shards-core/common";
+import { pathExists, writeFileAtomic, writeFolderAtomic } from "mixture-of-shards-core/files";
 import type { HubSource } from "./benchmark.ts";
 import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
 import { assertCounts, type Tables, writeBelow } from "./data.ts";

@@ -2,7 +2,7 @@ export {
   type CheckReason,
   createProgramChecker,
   type ProgramChecker,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/graders";
 export {
   type Benchmark,
   CHAT_FORMATS,

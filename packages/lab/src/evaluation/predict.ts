@@ -1,6 +1,6 @@
 // One question to the engine, and the predictions that come back.
 import { type Engine, type EngineEvent, MosError } from "mixture-of-shards";
-import { omitUndefined, randomStream } from "mixture-of-shards/cli";
+import { omitUndefined, randomStream } from "mixture-of-shards-core/common";
 import type { OutputSpec, Question } from "./benchmark.ts";
 
 type Request = Parameters<Engine["submit"]>[0];

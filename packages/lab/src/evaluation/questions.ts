@@ -2,7 +2,7 @@
 // asked get a prompt and tokens.
 import { setImmediate } from "node:timers/promises";
 import { type ChatMessage, encodePrompt, type LoadedText, MosError } from "mixture-of-shards";
-import { omitUndefined, randomStream } from "mixture-of-shards/cli";
+import { omitUndefined, randomStream } from "mixture-of-shards-core/common";
 import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
 import { type BenchmarkData, describeCounts } from "./data.ts";
 

@@ -1,7 +1,7 @@
 // Results: as a table, and as a file.
 
 import { MosError } from "mixture-of-shards";
-import { assertNoFolder, pathExists, readJson, writeFileAtomic } from "mixture-of-shards/cli";
+import { assertNoFolder, pathExists, readJson, writeFileAtomic } from "mixture-of-shards-core/files";
 import { z } from "zod";
 import type { ScoreSummary } from "./benchmark.ts";
 import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";

@@ -1,5 +1,5 @@
 // One task for all subjects: opens their logs, asks what is missing, and scores predictions as they come.
-import type { ProgramChecker } from "mixture-of-shards/cli";
+import type { ProgramChecker } from "mixture-of-shards-core/graders";
 import {
   type Benchmark,
   type Question,

@@ -2,7 +2,12 @@
 // its predictions and their scores.
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { openJsonLinesWriter, pathExists, readJsonLines, writeFileAtomic } from "mixture-of-shards/cli";
+import {
+  openJsonLinesWriter,
+  pathExists,
+  readJsonLines,
+  writeFileAtomic,
+} from "mixture-of-shards-core/files";
 import { z } from "zod";
 
 const sampleSchema = z.looseObject({

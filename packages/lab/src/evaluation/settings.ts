@@ -1,4 +1,4 @@
-import { flag, setting } from "mixture-of-shards/cli";
+import { flag, setting } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { CHAT_FORMATS, RULES } from "./benchmark.ts";
 import { BENCHMARK_NAMES, PAPER_BENCHMARKS } from "./benchmarks/index.ts";

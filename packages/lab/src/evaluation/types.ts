@@ -1,6 +1,6 @@
 // Options, events and results of an evaluation.
 import type { describeTrainedOn, Engine } from "mixture-of-shards";
-import type { ProgramChecker } from "mixture-of-shards/cli";
+import type { ProgramChecker } from "mixture-of-shards-core/graders";
 import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
 import type { BenchmarkName } from "./benchmarks/index.ts";
 

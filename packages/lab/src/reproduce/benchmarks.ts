@@ -1,6 +1,6 @@
 // The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
 import { loadText } from "mixture-of-shards";
-import { adjust, distinct, parseSettings, setting } from "mixture-of-shards/cli";
+import { adjust, distinct, parseSettings, setting } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import {
   BENCHMARK_NAMES,

@@ -2,7 +2,9 @@
 import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { type CallContext, serveParent, writeFileAtomic } from "mixture-of-shards/cli";
+import type { CallContext } from "mixture-of-shards-core/common";
+import { writeFileAtomic } from "mixture-of-shards-core/files";
+import { serveParent } from "mixture-of-shards-core/process";
 import { RESULT, type TrialEvent, type TrialSpec } from "./cell.ts";
 import { runTrial } from "./run-cell.ts";
 

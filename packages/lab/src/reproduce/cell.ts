@@ -2,7 +2,8 @@
 // one file; everything that decides the result is in the cell's identity.
 import { join } from "node:path";
 import type { AdapterConfig, FinetuneSettingsInput } from "mixture-of-shards";
-import { omitUndefined, pathExists, readJson } from "mixture-of-shards/cli";
+import { omitUndefined } from "mixture-of-shards-core/common";
+import { pathExists, readJson } from "mixture-of-shards-core/files";
 import { z } from "zod";
 import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
 import type { BenchmarkSpec } from "./benchmarks.ts";

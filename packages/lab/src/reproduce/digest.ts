@@ -2,7 +2,8 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { canonicalJson, storageError } from "mixture-of-shards/cli";
+import { canonicalJson } from "mixture-of-shards-core/common";
+import { storageError } from "mixture-of-shards-core/files";
 
 /** Files up to this size are read whole; of larger ones, evenly spread blocks. */
 const WHOLE = 16 << 20;

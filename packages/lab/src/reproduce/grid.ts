@@ -10,7 +10,7 @@ import {
   readModelConfig,
   toLayerShapes,
 } from "mixture-of-shards";
-import { parseSettings } from "mixture-of-shards/cli";
+import { parseSettings } from "mixture-of-shards-core/common";
 import type { ChatFormat } from "#evaluation";
 import { BENCHMARK_SEED, type BenchmarkPlan, type BenchmarkSpec, planBenchmarks } from "./benchmarks.ts";
 import { type Evaluation, type Purpose, type TrialName, type TrialSpec, trialFolder } from "./cell.ts";

@@ -12,7 +12,7 @@ import {
   toLayerShapes,
   validationLoss,
 } from "mixture-of-shards";
-import { readMeasurements } from "mixture-of-shards/cli";
+import { readMeasurements } from "mixture-of-shards-core/training";
 import { runPath, sessionOptions, type TrialResult, type TrialSpec } from "./cell.ts";
 import type { Settings } from "./settings.ts";
 import { median } from "./statistics.ts";

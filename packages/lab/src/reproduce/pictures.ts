@@ -2,7 +2,7 @@
 // needs: what was measured of which model on which data, how often, which end of the scale is good, and what may explain a
 // difference.
 import { basename, join } from "node:path";
-import { readJson } from "mixture-of-shards/cli";
+import { readJson } from "mixture-of-shards-core/files";
 import { z } from "zod";
 import { BENCHMARK_NAMES } from "#evaluation";
 import { type DotPlotOptions, type DotRow, dotPlot } from "./dot-plot.ts";

@@ -1,4 +1,4 @@
-import { counted, formatDuration, paint, textTable } from "mixture-of-shards/cli";
+import { counted, formatDuration, paint, textTable } from "mixture-of-shards/kit";
 import { percentDecimals } from "#evaluation";
 import type { ReproduceEvent } from "./index.ts";
 

@@ -1,7 +1,7 @@
 // Everything that is written of an experiment: numbers as JSON, the table as Markdown, and pictures.
 import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { writeFileAtomic } from "mixture-of-shards/cli";
+import { writeFileAtomic } from "mixture-of-shards-core/files";
 import { BENCHMARK_NAMES, type ChatFormat, markdownTable } from "#evaluation";
 import type { Grid } from "./grid.ts";
 import {

@@ -1,5 +1,6 @@
 // Runs an experiment: plans its cells, runs what is not finished, and writes the tables again after every cell.
-import { AsyncQueue, lockFolder, makeFolder } from "mixture-of-shards/cli";
+import { AsyncQueue } from "mixture-of-shards-core/common";
+import { lockFolder, makeFolder } from "mixture-of-shards-core/files";
 import { isFinished, type TrialSpec } from "./cell.ts";
 import { type Grid, measuringTrials, planGrid } from "./grid.ts";
 import { searchRate } from "./rate-search.ts";

@@ -12,15 +12,9 @@ import {
   openEngine,
   toLayerShapes,
 } from "mixture-of-shards";
-import {
-  makeFolder,
-  omitUndefined,
-  parseSettings,
-  pathExists,
-  RUN_FILES,
-  readJson,
-  writeFileAtomic,
-} from "mixture-of-shards/cli";
+import { RUN_FILES } from "mixture-of-shards-core/adapters";
+import { omitUndefined, parseSettings } from "mixture-of-shards-core/common";
+import { makeFolder, pathExists, readJson, writeFileAtomic } from "mixture-of-shards-core/files";
 import { z } from "zod";
 import { createProgramChecker, type EvaluateEvent, evaluate } from "#evaluation";
 import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";

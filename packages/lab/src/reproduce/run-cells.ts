@@ -1,6 +1,7 @@
 // Runs an experiment's cells, each in a process of its own: first those that choose learning rates, then the measured ones.
 import { MosError } from "mixture-of-shards";
-import { type AsyncQueue, errorText, moduleBeside, omitUndefined, startChild } from "mixture-of-shards/cli";
+import { type AsyncQueue, errorText, omitUndefined } from "mixture-of-shards-core/common";
+import { moduleBeside, startChild } from "mixture-of-shards-core/process";
 import type { BenchmarkName } from "#evaluation";
 import {
   isFinished,

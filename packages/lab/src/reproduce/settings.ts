@@ -7,7 +7,7 @@ import {
   type SettingInput,
   type SettingValues,
   setting,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { type BenchmarkOptions, resolveBenchmarkSettings } from "./benchmarks.ts";
 import { type ExperimentName, FIGURE_AXES } from "./tables.ts";

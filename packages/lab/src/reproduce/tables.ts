@@ -13,7 +13,7 @@ import {
   parseAdapterConfig,
   shardCounts,
 } from "mixture-of-shards";
-import { pick, settingInfo } from "mixture-of-shards/cli";
+import { pick, settingInfo } from "mixture-of-shards-core/common";
 import type { ChatFormat } from "#evaluation";
 
 /** Experiments of the paper that can be reproduced. */

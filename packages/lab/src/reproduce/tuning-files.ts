@@ -2,7 +2,7 @@
 // never what a row is measured on.
 import { join } from "node:path";
 import { MosError, readDataset, splitValidation } from "mixture-of-shards";
-import { makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards/cli";
+import { makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards-core/files";
 import { fileDigest } from "./digest.ts";
 import type { ReproduceOptions, Settings } from "./settings.ts";
 

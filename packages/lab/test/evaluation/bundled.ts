@@ -16,7 +16,7 @@ import {
   saveAdapter,
   toLayerShapes,
 } from "mixture-of-shards";
-import { randomStream } from "mixture-of-shards/cli";
+import { randomStream } from "mixture-of-shards-core/common";
 import type { EvaluateOptions } from "mixture-of-shards-lab";
 
 export const MODEL = "assets/tiny-english";
@@ -96,7 +96,7 @@ export function start(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
 ): ChildProcess {
-  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+  const main = ["--conditions=source", "--import", "tsx", "packages/mos/src/cli/main.ts"];
   return spawn(process.execPath, [...main, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...environment },

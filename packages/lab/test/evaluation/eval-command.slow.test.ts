@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { jsonLines } from "../../../../test/bad-input/run-mos.ts";
+import { jsonLines } from "../../../mos/test/bad-input/run-mos.ts";
 import { DATA, ended, MODEL, start, timeless, writeAdapter, writeSums } from "./bundled.ts";
 
 let folder: string;

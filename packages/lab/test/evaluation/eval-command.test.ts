@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BENCHMARK_NAMES } from "mixture-of-shards-lab";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createProgram, loadCommands } from "../../../../src/cli/program.ts";
-import { expectRefusal, jsonLines, mos } from "../../../../test/bad-input/run-mos.ts";
+import { createProgram, loadCommands } from "../../../mos/src/cli/program.ts";
+import { expectRefusal, jsonLines, mos } from "../../../mos/test/bad-input/run-mos.ts";
 import { DATA, ended, MODEL, start, writeAdapter } from "./bundled.ts";
 
 let folder: string;

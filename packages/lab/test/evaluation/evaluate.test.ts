@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Engine, type LoadedText, MosError, openEngine } from "mixture-of-shards";
-import { lockFolder } from "mixture-of-shards/cli";
+import { lockFolder } from "mixture-of-shards-core/files";
 import {
   type EvaluateEvent,
   type EvaluateOptions,

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { jsonLines, mos } from "../../../../test/bad-input/run-mos.ts";
+import { jsonLines, mos } from "../../../mos/test/bad-input/run-mos.ts";
 
 let folder = "";
 beforeAll(async () => {

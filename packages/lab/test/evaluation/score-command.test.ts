@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { expectRefusal, jsonLines, mos } from "../../../../test/bad-input/run-mos.ts";
+import { expectRefusal, jsonLines, mos } from "../../../mos/test/bad-input/run-mos.ts";
 
 let folder = "";
 beforeAll(async () => {

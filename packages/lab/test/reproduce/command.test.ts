@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { mos } from "../../../../test/bad-input/run-mos.ts";
+import { mos } from "../../../mos/test/bad-input/run-mos.ts";
 
 const model = ["--model", "assets/tiny-english"];
 

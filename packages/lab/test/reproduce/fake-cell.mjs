@@ -1,5 +1,5 @@
 // Stands in for a cell's process: writes a result without training, or does what the cell's system message says. Plain JavaScript,
-// because it is started a hundred times: it answers as src/process/serve-parent.ts does.
+// because it is started a hundred times: it answers as packages/core/src/process/serve-parent.ts does.
 import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 

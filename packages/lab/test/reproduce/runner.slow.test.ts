@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { lockFolder } from "mixture-of-shards/cli";
+import { lockFolder } from "mixture-of-shards-core/files";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   type BenchmarkOptions,

@@ -3,7 +3,6 @@ import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
-import { storageError } from "mixture-of-shards/cli";
 import {
   ApiError,
   type ApiKey,
@@ -14,6 +13,7 @@ import {
   ok,
   readMultipart,
 } from "mixture-of-shards/server";
+import { storageError } from "mixture-of-shards-core/files";
 import { storable } from "#database";
 import type { StoredObject } from "#objects";
 import { type Arrival, type FileRow, toLimits } from "#store";

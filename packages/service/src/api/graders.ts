@@ -1,15 +1,15 @@
 // /v1/fine_tuning/alpha/graders: tries graders out, on one answer each.
 import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
+import { ApiError, apiRoute, jsonBody, ok, type ServerApp } from "mixture-of-shards/server";
+import type { ChatClient } from "mixture-of-shards-core/data";
 import {
   askedModels,
-  type ChatClient,
   type Grade,
   type Grader,
   graderSchema,
   parseGrader,
-} from "mixture-of-shards/cli";
-import { ApiError, apiRoute, jsonBody, ok, type ServerApp } from "mixture-of-shards/server";
+} from "mixture-of-shards-core/graders";
 import { type AddRoutes, addRoute, invalid } from "./routes.ts";
 
 const path = "/v1/fine_tuning/alpha/graders";

@@ -2,8 +2,8 @@
 import { rm } from "node:fs/promises";
 import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
-import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, apiRoute, invalidForm, ok, readMultipart } from "mixture-of-shards/server";
+import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { randomId } from "#database";
 import type { Files } from "#objects";
 import { type Arrival, type ModelRow, modelName, toLimits } from "#store";

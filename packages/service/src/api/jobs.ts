@@ -1,8 +1,9 @@
 // /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
 import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
-import { errorText, formatSource, parseResponseFormat, snakeCase } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, apiRoute, ok, type ServerApp } from "mixture-of-shards/server";
+import { errorText, snakeCase } from "mixture-of-shards-core/common";
+import { formatSource, parseResponseFormat } from "mixture-of-shards-core/text";
 import { type Owner, storable } from "#database";
 import {
   type FileRow,

@@ -1,6 +1,8 @@
 // Steps and evaluations of a job as events and checkpoints show them: under OpenAI's names where it has some, and under TRL's
 // otherwise.
-import { type Measurement, omitUndefined } from "mixture-of-shards/cli";
+
+import { omitUndefined } from "mixture-of-shards-core/common";
+import type { Measurement } from "mixture-of-shards-core/training";
 import type { CheckpointRow, JobMeasurement, JobRow } from "#store";
 
 type Numbers = Readonly<Record<string, number>>;

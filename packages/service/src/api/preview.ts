@@ -2,8 +2,10 @@
 import { rm } from "node:fs/promises";
 import { z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
-import { makeTemporaryFolder, OBJECTIVES, omitUndefined, pickChosen } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, apiRoute, ok } from "mixture-of-shards/server";
+import { omitUndefined } from "mixture-of-shards-core/common";
+import { makeTemporaryFolder } from "mixture-of-shards-core/files";
+import { OBJECTIVES, pickChosen } from "mixture-of-shards-core/training";
 import {
   assertAllowed,
   checkMethod,

@@ -1,8 +1,8 @@
 // Parts that the service's routes share: their context, bodies that can be stored, errors, and lists.
 import { type OpenAPIHono, type RouteConfig, type RouteHandler, z } from "@hono/zod-openapi";
 import { type FinetuneOptions, MosError, type RunPreview } from "mixture-of-shards";
-import { isDiskFull, storageProblem } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, checkedBy, jsonBody, type ServerApp } from "mixture-of-shards/server";
+import { isDiskFull, storageProblem } from "mixture-of-shards-core/files";
 import { type Owner, storable } from "#database";
 import type { ObjectStore } from "#objects";
 import type { OtherData, Stores, TrainingPlan } from "#store";

@@ -1,7 +1,8 @@
 // Fine-tuning jobs as training runs, beside the run folders of the server that shows them.
 import { type AdapterConfigInput, budget, finetuneSettings, MosError } from "mixture-of-shards";
-import { fittingConfig, parseSettings } from "mixture-of-shards/cli";
 import type { ServerExtension } from "mixture-of-shards/server";
+import { fittingConfig } from "mixture-of-shards-core/adapters";
+import { parseSettings } from "mixture-of-shards-core/common";
 import { hasEnded, type JobRow, type JobStore, MEASUREMENTS } from "#store";
 import { seconds, toOwner, withHttpErrors } from "./routes.ts";
 

@@ -2,7 +2,7 @@
 // database alone.
 import { randomBytes } from "node:crypto";
 import { MosError } from "mixture-of-shards";
-import { parseWith } from "mixture-of-shards/cli";
+import { parseWith } from "mixture-of-shards-core/common";
 import type { z } from "zod";
 
 /** A row by column. Parse it before use. */

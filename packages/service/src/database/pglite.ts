@@ -6,15 +6,15 @@ import { dirname, join, resolve } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError } from "mixture-of-shards";
+import { errorText } from "mixture-of-shards-core/common";
 import {
   assertSpace,
   assertWritable,
-  errorText,
   lockChanges,
   makePrivateFolder,
   pathExists,
   storageError,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/files";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 
 /**

@@ -2,7 +2,7 @@
 import { stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { isDiskFull } from "mixture-of-shards/cli";
+import { isDiskFull } from "mixture-of-shards-core/files";
 import { type Bucket, openBucket } from "./bucket.ts";
 import { type Cache, openCache } from "./cache.ts";
 import { type BucketOptions, type Contents, DIGEST, type LocatedObject, NO_OWNER } from "./contents.ts";

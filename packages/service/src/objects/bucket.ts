@@ -6,7 +6,7 @@ import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CompletedPart, ListMultipartUploadsCommandOutput, Part, S3Client } from "@aws-sdk/client-s3";
 import { MosError } from "mixture-of-shards";
-import { errorText, limitConcurrency, omitUndefined } from "mixture-of-shards/cli";
+import { errorText, limitConcurrency, omitUndefined } from "mixture-of-shards-core/common";
 
 /** Contents by their names below a prefix. All methods throw MosError `storage`. */
 export interface Bucket {

@@ -9,7 +9,7 @@ import {
   openAtomicFile,
   pathExists,
   storageError,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/files";
 import { type Contents, DIGEST, NO_OWNER } from "./contents.ts";
 
 function objectPath(folder: string, digest: string): string {

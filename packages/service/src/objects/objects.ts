@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { copyFile, link, readdir } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
-import { makeFolder, storageError } from "mixture-of-shards/cli";
+import { makeFolder, storageError } from "mixture-of-shards-core/files";
 import { type BucketOptions, type Contents, type Files, NO_OWNER, type Putter } from "./contents.ts";
 import { openFolder } from "./folder.ts";
 

@@ -1,7 +1,8 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
-import { canonicalJson, type Measurement } from "mixture-of-shards/cli";
+import { canonicalJson } from "mixture-of-shards-core/common";
+import type { Measurement } from "mixture-of-shards-core/training";
 import { z } from "zod";
 import {
   type Database,

@@ -1,6 +1,8 @@
 // Limits of fine-tuning in API keys. Their options are of mos keys, which loads this file alone.
-import { bytes, group, type SettingInput, setting } from "mixture-of-shards/cli";
+
+import { group } from "mixture-of-shards/kit";
 import type { ApiKey } from "mixture-of-shards/server";
+import { bytes, type SettingInput, setting } from "mixture-of-shards-core/common";
 import { z } from "zod";
 
 /** Limits of a key's jobs and files, the `fine_tuning` of a key. Missing ones are unlimited. */

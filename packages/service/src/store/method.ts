@@ -1,7 +1,9 @@
 // The methods of OpenAI's jobs: their hyperparameters, and what these are among the settings of a run.
 import { z } from "@hono/zod-openapi";
 import type { FinetuneSettingsInput } from "mixture-of-shards";
-import { jsonSchemaFormat, OBJECTIVES, omitUndefined } from "mixture-of-shards/cli";
+import { omitUndefined } from "mixture-of-shards-core/common";
+import { jsonSchemaFormat } from "mixture-of-shards-core/text";
+import { OBJECTIVES } from "mixture-of-shards-core/training";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]).optional();
 

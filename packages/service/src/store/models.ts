@@ -1,7 +1,7 @@
 // Published models: their names, their rows, when they expire by the database's clock, and the checkpoints of jobs. A model that
 // an alias stands for neither expires nor is removed.
 import { MosError } from "mixture-of-shards";
-import type { Measurement } from "mixture-of-shards/cli";
+import type { Measurement } from "mixture-of-shards-core/training";
 import { z } from "zod";
 import {
   type Database,

@@ -10,12 +10,9 @@ import {
   methods,
   parseAdapterConfig,
 } from "mixture-of-shards";
+import { adapterOptions, formatFlag } from "mixture-of-shards/kit";
 import {
-  adapterOptions,
   errorText,
-  expectedUpdate,
-  formatFlag,
-  OBJECTIVES,
   omitUndefined,
   parseSettings,
   pick,
@@ -25,7 +22,8 @@ import {
   setting,
   settingInfo,
   snakeCase,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/common";
+import { expectedUpdate, OBJECTIVES } from "mixture-of-shards-core/training";
 import type { FineTuningLimits } from "./key-limits.ts";
 import { graderField, hyperparametersSchema, methodOf, methodSchema, methodSettings } from "./method.ts";
 

@@ -1,7 +1,7 @@
 // Responses that clients refer to later: each tenant's, within bytes and days. Older ones give way to newer ones.
 
-import { parseWith } from "mixture-of-shards/cli";
 import type { ResponseLimits, ResponseStore, StoredResponse } from "mixture-of-shards/server";
+import { parseWith } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { type Database, lockTenant, parseRows, type Queryable, removeOldest } from "#database";
 

@@ -1,8 +1,7 @@
 // State of the whole service for operators: the queue, and workers by their heartbeats.
 import { readFileSync } from "node:fs";
-
-import { parseWith } from "mixture-of-shards/cli";
 import type { TrainingState } from "mixture-of-shards/server";
+import { parseWith } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import type { Database } from "#database";
 

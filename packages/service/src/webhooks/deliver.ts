@@ -2,8 +2,8 @@
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorText } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
+import { errorText } from "mixture-of-shards-core/common";
 import { Webhook } from "standardwebhooks";
 import type { AttemptEnd, ClaimedDelivery, Outbox } from "#store";
 import { isPrivateHost, lookupPublic, urlPort } from "./address.ts";

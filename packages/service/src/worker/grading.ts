@@ -1,13 +1,9 @@
 // Gradings that requests ask for: in turns of tenants, and in a process of their own, since long texts take seconds to compare.
 import { MosError } from "mixture-of-shards";
-import {
-  type ChatClient,
-  closeWhenIdle,
-  errorText,
-  type Grade,
-  limitConcurrency,
-  makeTemporaryFolder,
-} from "mixture-of-shards/cli";
+import { closeWhenIdle, errorText, limitConcurrency } from "mixture-of-shards-core/common";
+import type { ChatClient } from "mixture-of-shards-core/data";
+import { makeTemporaryFolder } from "mixture-of-shards-core/files";
+import type { Grade } from "mixture-of-shards-core/graders";
 import type { GradeOrder, ModelAnswer } from "./task-process.ts";
 import { startTasks, type TaskChild } from "./tasks.ts";
 import { createTurns, type TurnClient } from "./turns.ts";

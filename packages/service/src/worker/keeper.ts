@@ -1,5 +1,6 @@
 // The run of a slice in the storage while it trains: where its worker is killed, another one goes on from there.
-import { pathExists, readMeasurements } from "mixture-of-shards/cli";
+import { pathExists } from "mixture-of-shards-core/files";
+import { readMeasurements } from "mixture-of-shards-core/training";
 import type { Files, ObjectStore } from "#objects";
 import type { Arrival, JobRow, Progress } from "#store";
 import type { LeasedContext } from "./watch.ts";

@@ -1,6 +1,6 @@
 // What a run reports as notes for the owner of its job, as metrics of its checkpoints and as its result file.
 import type { FinetuneEvent } from "mixture-of-shards";
-import { readMeasurements } from "mixture-of-shards/cli";
+import { readMeasurements } from "mixture-of-shards-core/training";
 import type { NewCheckpoint, NewEvent } from "#store";
 
 /** What is known of a run when it reports. */

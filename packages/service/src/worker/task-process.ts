@@ -1,19 +1,17 @@
 // The process of tasks that would hold all requests: each may take seconds and hundreds of megabytes.
 import { exportAdapter, MosError, previewRun, type RunPreview } from "mixture-of-shards";
+import { type CallContext, freeMemory, omitUndefined } from "mixture-of-shards-core/common";
+import type { ChatClient } from "mixture-of-shards-core/data";
 import {
-  type CallContext,
-  type ChatClient,
   findExcess,
-  freeMemory,
   type Grade,
   type Grader,
   grade,
-  OBJECTIVES,
-  omitUndefined,
   PythonGraders,
   readSample,
-  serveParent,
-} from "mixture-of-shards/cli";
+} from "mixture-of-shards-core/graders";
+import { serveParent } from "mixture-of-shards-core/process";
+import { OBJECTIVES } from "mixture-of-shards-core/training";
 import type { OtherData } from "#store";
 import { checkLines, findOtherKind, type LineProblem } from "./check-lines.ts";
 import type { TrainRequest } from "./trainer.ts";

@@ -1,7 +1,7 @@
 // Tasks of requests in processes of their own: a line of megabytes takes seconds to parse, and would hold all requests.
 import { stat } from "node:fs/promises";
 import { MosError, type RunPreview } from "mixture-of-shards";
-import { moduleBeside, startChild } from "mixture-of-shards/cli";
+import { moduleBeside, startChild } from "mixture-of-shards-core/process";
 import type { OtherData } from "#store";
 import { checkLines } from "./check-lines.ts";
 import type { PreviewRequest, TaskMethods } from "./task-process.ts";

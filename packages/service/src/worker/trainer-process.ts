@@ -2,16 +2,10 @@
 // supervisor is gone it ends at once: another worker goes on from the last checkpoint.
 
 import { type BaseModel, type FinetuneEvent, finetune, loadModel, MosError } from "mixture-of-shards";
-import {
-  type CallContext,
-  type ChatClient,
-  freeMemory,
-  limitConcurrency,
-  omitUndefined,
-  openChatClient,
-  PythonGraders,
-  serveParent,
-} from "mixture-of-shards/cli";
+import { type CallContext, freeMemory, limitConcurrency, omitUndefined } from "mixture-of-shards-core/common";
+import { type ChatClient, openChatClient } from "mixture-of-shards-core/data";
+import { PythonGraders } from "mixture-of-shards-core/graders";
+import { serveParent } from "mixture-of-shards-core/process";
 import type { TrainRequest } from "./trainer.ts";
 
 /** Free memory before a base was loaded: the loaded base is a part of a run's memory. */

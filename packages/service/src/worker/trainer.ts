@@ -5,7 +5,9 @@ import {
   type FinetuneSettingsInput,
   MosError,
 } from "mixture-of-shards";
-import { errorText, makeTemporaryFolder, moduleBeside, startChild } from "mixture-of-shards/cli";
+import { errorText } from "mixture-of-shards-core/common";
+import { makeTemporaryFolder } from "mixture-of-shards-core/files";
+import { moduleBeside, startChild } from "mixture-of-shards-core/process";
 import type { TrainerMethods } from "./trainer-process.ts";
 
 /** A slice to train: a run in a folder, from its last checkpoint where there is one. */

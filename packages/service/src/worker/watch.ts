@@ -2,7 +2,9 @@
 // limits of its key and a stop of the worker end it at a checkpoint.
 import { setTimeout as sleep } from "node:timers/promises";
 import { type FinetuneEvent, MosError } from "mixture-of-shards";
-import { ADAPTER_FILES, errorText, pickChosen } from "mixture-of-shards/cli";
+import { ADAPTER_FILES } from "mixture-of-shards-core/adapters";
+import { errorText } from "mixture-of-shards-core/common";
+import { pickChosen } from "mixture-of-shards-core/training";
 import type { ObjectStore } from "#objects";
 import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
 import { isAfterStep, metricsAt, toJobEvent } from "./notes.ts";

@@ -4,16 +4,11 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ErrorCode, MosError } from "mixture-of-shards";
-import {
-  ADAPTER_FILES,
-  askedModels,
-  errorText,
-  makeFolder,
-  parseGrader,
-  pathExists,
-  RUN_FILES,
-} from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
+import { ADAPTER_FILES, RUN_FILES } from "mixture-of-shards-core/adapters";
+import { errorText } from "mixture-of-shards-core/common";
+import { makeFolder, pathExists } from "mixture-of-shards-core/files";
+import { askedModels, parseGrader } from "mixture-of-shards-core/graders";
 import type { ObjectStore } from "#objects";
 import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
 import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";

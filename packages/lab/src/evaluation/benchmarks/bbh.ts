@@ -3,7 +3,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { pythonStrip, storageError } from "mixture-of-shards/cli";
+import { storageError } from "mixture-of-shards-core/files";
+import { pythonStrip } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import type {
   OutputSpec,

@@ -2,7 +2,8 @@
 // Asked twice over: `bfcl` constrains an answer to calls of the functions, `bfcl_free` reads what the model writes by itself.
 
 import { type LoadedText, MosError } from "mixture-of-shards";
-import { answerFormat, parseJson, parseWith } from "mixture-of-shards/cli";
+import { parseJson, parseWith } from "mixture-of-shards-core/common";
+import { answerFormat } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import type { OutputSpec, QuestionOptions, QuestionSet, TextBenchmark, Verdict } from "../benchmark.ts";
 import {

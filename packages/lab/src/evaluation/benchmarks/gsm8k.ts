@@ -2,7 +2,7 @@
 // thought, and lm-evaluation-harness's `gsm8k_cot`.
 
 import { MosError } from "mixture-of-shards";
-import { pythonStrip } from "mixture-of-shards/cli";
+import { pythonStrip } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import type {
   OutputSpec,

@@ -2,7 +2,7 @@
 // `eval/mmlu`, and lm-evaluation-harness's `mmlu`.
 
 import { MosError } from "mixture-of-shards";
-import { pythonStrip } from "mixture-of-shards/cli";
+import { pythonStrip } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import type {
   OutputSpec,

@@ -1,4 +1,4 @@
-import type { ProgramChecker } from "mixture-of-shards/cli";
+import type { ProgramChecker } from "mixture-of-shards-core/graders";
 import { expect, test } from "vitest";
 import { type ScoredQuestion, scorePrediction } from "../benchmark.ts";
 import { benchmarks } from "./index.ts";

@@ -1,7 +1,7 @@
 // TyDi QA with gold passages: nine languages, with one solved question before each. open-instruct's `eval/tydiqa`.
 
 import { type LoadedText, MosError } from "mixture-of-shards";
-import { pythonStrip } from "mixture-of-shards/cli";
+import { pythonStrip } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import type { OutputSpec, QuestionOptions, QuestionSet, TextBenchmark, Verdict } from "../benchmark.ts";
 import {

@@ -1,0 +1,144 @@
+// An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
+
+import { constant, leaf, lowRankLinear, type Value } from "mixture-of-shards-graph";
+import { countElements, MosError, omitUndefined, randomStream } from "#common";
+import { type LinearHook, plainLinear, type TargetModule, withBias } from "#models";
+import { nextTurn } from "#platform";
+import type {
+  AdapterTensor,
+  AdapterTensors,
+  Factors,
+  LayerShapes,
+  TensorSpec,
+  TensorView,
+} from "./method.ts";
+import { uniform } from "./method-parts.ts";
+import { type AdapterConfig, bindMethod } from "./methods.ts";
+
+/** An adapter in memory: its settings, the shape of the base that it fits, and its tensors. */
+export interface Adapter {
+  readonly config: AdapterConfig;
+  readonly shapes: LayerShapes;
+  readonly tensors: AdapterTensors;
+}
+
+/** A tensor's start: every tensor has a stream of its own. */
+export const drawTensor = ({ name, shape, initialize }: TensorSpec, seed: number): AdapterTensor => ({
+  shape,
+  data: initialize(randomStream(seed, name)),
+});
+
+/** Elements that are drawn or checked before other work may run: a server loads adapters while it answers requests. */
+export const CHUNK_SIZE = 1 << 16;
+
+/** Data of `drawTensor` for a seeded tensor, which may be large though the adapter's file is small. */
+export async function drawSeeded(
+  { name, shape, bound = 1 }: TensorSpec,
+  seed: number,
+): Promise<AdapterTensor> {
+  const random = randomStream(seed, name);
+  const data = new Float32Array(countElements(shape));
+  for (let begin = 0; begin < data.length; begin += CHUNK_SIZE) {
+    const count = Math.min(CHUNK_SIZE, data.length - begin);
+    data.set(uniform(count, bound)(random), begin);
+    await nextTurn();
+  }
+  return { shape, data };
+}
+
+/**
+ * A new adapter, which changes nothing yet: B is zero. Every tensor is drawn from its own stream of the seed, so the
+ * same settings give the same adapter everywhere. Throws `bad_config`.
+ *
+ * @example
+ * const adapter = createAdapter(parseAdapterConfig({ method: "mos", rank: 8, equivalentRank: 2 }), shapes);
+ */
+export function createAdapter(config: AdapterConfig, shapes: LayerShapes): Adapter {
+  const method = bindMethod(config);
+  method.check(shapes);
+  const tensors = method.tensors(shapes).map((spec) => [spec.name, drawTensor(spec, config.seed)] as const);
+  return { config, shapes, tensors: new Map(tensors) };
+}
+
+/** An adapter for plans: its tensors are zeros, only its index tables are drawn. Throws `bad_config`. */
+export function blankAdapter(config: AdapterConfig, shapes: LayerShapes): Adapter {
+  const method = bindMethod(config);
+  method.check(shapes);
+  const tensors = method.tensors(shapes).map((spec): readonly [string, AdapterTensor] => {
+    const { name, shape, dtype } = spec;
+    if (dtype === "int32") return [name, drawTensor(spec, config.seed)];
+    return [name, { shape, data: new Float32Array(countElements(shape)) }];
+  });
+  return { config, shapes, tensors: new Map(tensors) };
+}
+
+/** An adapter as part of a graph. */
+export interface AdapterLeaves {
+  /** The trained tensors as inputs, named `adapter.<tensor>`, and their content, which training overwrites. */
+  readonly trainable: ReadonlyMap<string, Value>;
+  readonly parameters: ReadonlyMap<
+    string,
+    { readonly shape: readonly number[]; readonly data: Float32Array }
+  >;
+  /** The factors of a new graph: call it once for each graph that is built. */
+  readonly factors: () => (target: TargetModule) => Factors | undefined;
+}
+
+/** The trained tensors of an adapter become leaves of a graph, the frozen ones constants. */
+export function adapterLeaves({ config, shapes, tensors }: Adapter): AdapterLeaves {
+  const method = bindMethod(config);
+  const trainable = new Map<string, Value>();
+  const parameters = new Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>();
+  const values = new Map<string, Value>();
+  for (const { name, role } of method.tensors(shapes)) {
+    const tensor = tensors.get(name);
+    if (!(tensor?.data instanceof Float32Array)) continue;
+    const { shape, data } = tensor;
+    const value = role === "trainable" ? leaf(`adapter.${name}`, shape) : constant(data, shape);
+    values.set(name, value);
+    if (role !== "trainable") continue;
+    trainable.set(`adapter.${name}`, value);
+    parameters.set(`adapter.${name}`, { shape, data });
+  }
+  const view: TensorView = {
+    value(name) {
+      const value = values.get(name);
+      if (value === undefined) throw new MosError("bad_adapter", `the adapter has no tensor ${name}`);
+      return value;
+    },
+    indices(name) {
+      const data = tensors.get(name)?.data;
+      if (!(data instanceof Int32Array))
+        throw new MosError("bad_adapter", `the adapter has no index table ${name}`);
+      return data;
+    },
+  };
+  return { trainable, parameters, factors: () => method.factors({ shapes, view }) };
+}
+
+/** Where the factors come from, and how they are applied. */
+export interface AdapterHookOptions {
+  /** The factors of a module; undefined where the adapter does not touch it. */
+  readonly factors: (target: TargetModule) => Factors | undefined;
+  /** Add scale · B A to W once per step rather than to every row. A module with a dropout mask keeps its branch. */
+  readonly merge: boolean;
+  /** 0 or 1 / (1 − probability) for each input of the module's branch. */
+  readonly dropoutMask?: (target: TargetModule) => Value;
+}
+
+/** Linear layers with an adapter where it has factors, and as they are elsewhere. */
+export const adapterHook =
+  ({ factors, merge, dropoutMask }: AdapterHookOptions): LinearHook =>
+  (x, target, weights) => {
+    const found = factors(target);
+    if (found === undefined) return plainLinear(x, target, weights);
+    const mask = dropoutMask?.(target);
+    return withBias(
+      lowRankLinear(x, weights.weight, {
+        ...found,
+        merge: merge && mask === undefined,
+        ...omitUndefined({ dropoutMask: mask }),
+      }),
+      weights.bias,
+    );
+  };

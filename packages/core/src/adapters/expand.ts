@@ -1,0 +1,81 @@
+import {
+  compile,
+  evaluateOnHost,
+  type HostArray,
+  type HostTensor,
+  matmul,
+  type Value,
+} from "mixture-of-shards-graph";
+import { LINEAR_NAMES, moduleKey, type TargetModule } from "#models";
+import { type Adapter, adapterLeaves } from "./adapter.ts";
+
+/**
+ * An adapter is merged into the linear layers (W + scale · B A) up to this many parameters, where the second copy is small:
+ * a training step is about a tenth faster. Above it the adapter stays a branch beside W, as it does for products in int8.
+ */
+export const MERGE_LIMIT = 300e6;
+
+/** A module's factors as arrays: A [r, in], Bᵀ [r, out]. */
+export interface ExpandedFactors {
+  readonly rank: number;
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+  readonly scale: number;
+}
+
+/** A whole adapter as factors, by `moduleKey`; modules that it does not touch are missing. */
+export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
+
+const listTargets = ({ shapes: { layers } }: Adapter): readonly TargetModule[] =>
+  Array.from({ length: layers }, (_, layer) => LINEAR_NAMES.map((linear) => ({ layer, linear }))).flat();
+
+const floats = (array: HostArray | undefined): Float32Array =>
+  array?.data instanceof Float32Array ? array.data : new Float32Array(0);
+
+/**
+ * The adapter as a plain LoRA, by `moduleKey`: exact, because routing does not depend on the input. Computed on this
+ * thread. The arrays may be the adapter's own or be shared between modules: they are for reading.
+ */
+export function expandOnHost(adapter: Adapter): FactorMap {
+  const leaves = adapterLeaves(adapter);
+  const factors = leaves.factors();
+  const outputs: Record<string, Value> = {};
+  const scales = new Map<string, { readonly rank: number; readonly scale: number }>();
+  for (const target of listTargets(adapter)) {
+    const found = factors(target);
+    if (found === undefined) continue;
+    const key = moduleKey(target);
+    outputs[`a.${key}`] = found.a;
+    outputs[`b.${key}`] = found.b;
+    scales.set(key, { rank: found.a.shape[0] as number, scale: found.scale });
+  }
+  const results = evaluateOnHost(outputs, leaves.parameters);
+  return new Map(
+    [...scales].map(([key, { rank, scale }]) => [
+      key,
+      { rank, scale, a: floats(results.get(`a.${key}`)), b: floats(results.get(`b.${key}`)) },
+    ]),
+  );
+}
+
+/** The same in arrays of its own. */
+export async function expandFactors(adapter: Adapter): Promise<FactorMap> {
+  return new Map(
+    [...expandOnHost(adapter)].map(([key, { rank, scale, a, b }]) => [
+      key,
+      { rank, scale, a: a.slice(), b: b.slice() },
+    ]),
+  );
+}
+
+/** scale · B A of one module, [out, in]; undefined where the adapter does not touch it. */
+export async function computeDelta(adapter: Adapter, target: TargetModule): Promise<HostTensor | undefined> {
+  const leaves = adapterLeaves(adapter);
+  const found = leaves.factors()(target);
+  if (found === undefined) return undefined;
+  await using program = await compile({
+    delta: matmul(found.b, found.a, { transposeA: true, alpha: found.scale }),
+  });
+  const needed = [...leaves.parameters].filter(([name]) => program.inputs.has(name));
+  return (await program.run(Object.fromEntries(needed)))["delta"];
+}

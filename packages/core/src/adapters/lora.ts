@@ -1,0 +1,67 @@
+// L layers · r rank. LoRA (Hu et al., 2022): every module has an A and a B of its own.
+
+import { transpose } from "mixture-of-shards-graph";
+import { type LinearName, modulePath } from "#models";
+import type { AdapterMethod } from "./method.ts";
+import {
+  alphaScale,
+  alphaSetting,
+  checkTargets,
+  commonSettings,
+  configSchema,
+  kaiming,
+  type MethodConfig,
+  targetWidths,
+  trainable,
+  zeros,
+} from "./method-parts.ts";
+
+const settings = {
+  ...commonSettings,
+  ...alphaSetting,
+};
+const schema = configSchema("lora", settings);
+/** Settings of LoRA, defaults filled in. */
+export type LoraConfig = MethodConfig<"lora", typeof commonSettings & typeof alphaSetting>;
+
+const factorName = (linear: LinearName, layer: number, side: "A" | "B"): string =>
+  `${linear}.${layer}.${side}`;
+
+/** LoRA, as the head of this file describes it. */
+export const lora: AdapterMethod<LoraConfig> & { readonly settings: typeof settings } = {
+  summary: "Every layer has its own pair of low-rank factors: the reference, and the largest.",
+  settings,
+  schema,
+  example: schema.parse({ method: "lora", rank: 2 }),
+  check: checkTargets,
+  tensors({ targets, rank }, shapes) {
+    return targets.flatMap((linear) => {
+      const { in: width, out } = targetWidths(shapes, linear);
+      return Array.from({ length: shapes.layers }, (_, layer) => [
+        trainable(factorName(linear, layer, "A"), [rank, width], kaiming(rank * width, width)),
+        trainable(factorName(linear, layer, "B"), [out, rank], zeros(out * rank)),
+      ]).flat();
+    });
+  },
+  factors(config, { view }) {
+    return ({ layer, linear }) =>
+      config.targets.includes(linear)
+        ? {
+            a: view.value(factorName(linear, layer, "A")),
+            b: transpose(view.value(factorName(linear, layer, "B")), [1, 0]),
+            scale: alphaScale(config),
+          }
+        : undefined;
+  },
+  hasLinearFactors: true,
+  folder: {
+    peftType: "LORA",
+    isKnownToPeft: true,
+    settings: { alpha: "lora_alpha" },
+    constants: { use_rslora: false, use_dora: false, fan_in_fan_out: false },
+    tensorName: (name) => {
+      const [linear, layer, side] = name.split(".") as [LinearName, string, "A" | "B"];
+      return `base_model.model.${modulePath({ layer: Number(layer), linear })}.lora_${side}.weight`;
+    },
+  },
+};

@@ -1,0 +1,163 @@
+// Parts that methods share: tensors and their initialization, widths of the adapted layers, settings.
+// L layers · r rank.
+import { z } from "zod";
+import { MosError, type Settings, type SettingValues, setting } from "#common";
+import { LINEAR_NAMES, type LinearName } from "#models";
+import type { LayerShapes, TensorSpec, Widths } from "./method.ts";
+
+/** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */
+export function targetWidths({ widths }: LayerShapes, name: LinearName): Widths {
+  const found = widths[name];
+  if (found === undefined)
+    throw new MosError(
+      "bad_config",
+      `targets: this model has no ${name}; it has ${Object.keys(widths).join(", ")}`,
+    );
+  return found;
+}
+
+/** Throws `bad_config` for a target that the model does not have. */
+export function checkTargets(
+  { targets }: { readonly targets: readonly LinearName[] },
+  shapes: LayerShapes,
+): void {
+  for (const name of targets) targetWidths(shapes, name);
+}
+
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);
+
+/** The numbers of shards that cut every one of the widths into equal parts, from 1 up. */
+export function shardCounts(widths: readonly Widths[]): readonly number[] {
+  const common = widths.flatMap((width) => [width.in, width.out]).reduce(greatestCommonDivisor);
+  return Array.from({ length: common }, (_, i) => i + 1).filter((count) => common % count === 0);
+}
+
+/** The factor on B A of a method that has an alpha. */
+export const alphaScale = ({ alpha, rank }: { readonly alpha: number; readonly rank: number }): number =>
+  alpha / rank;
+
+type Initialize = TensorSpec["initialize"];
+
+/** A trained tensor of float32. */
+export const trainable = (name: string, shape: readonly number[], initialize: Initialize): TensorSpec => ({
+  name,
+  shape,
+  role: "trainable",
+  dtype: "float32",
+  initialize,
+});
+
+/** Uniform in ±bound. */
+export const uniform =
+  (length: number, bound: number): Initialize =>
+  (random) => {
+    const data = new Float32Array(length);
+    for (let i = 0; i < length; i++) data[i] = (2 * random.uniform() - 1) * bound;
+    return data;
+  };
+
+/** Uniform in ±1/√fanIn: Kaiming's rule with a = √5, as torch.nn.Linear and PEFT start A. */
+export const kaiming = (length: number, fanIn: number): Initialize => uniform(length, 1 / Math.sqrt(fanIn));
+
+/** The same number everywhere. */
+export const filled =
+  (length: number, value: number): Initialize =>
+  () =>
+    new Float32Array(length).fill(value);
+
+/** Zero everywhere, as B starts. */
+export const zeros = (length: number): Initialize => filled(length, 0);
+
+/** Where the folder of a method that PEFT does not know keeps a tensor. */
+export const ownTensorName = (name: string): string => `base_model.model.${name}`;
+
+/**
+ * The pool that pure sharing and its variants have for one linear type: an A [r, in] and a B [out, r] that all layers
+ * use. A pair is a row of A with its column of B.
+ */
+export function pairTensors(
+  shapes: LayerShapes,
+  { linear, pairs }: { readonly linear: LinearName; readonly pairs: number },
+): readonly TensorSpec[] {
+  const { in: width, out } = targetWidths(shapes, linear);
+  return [
+    trainable(`${linear}.A`, [pairs, width], kaiming(pairs * width, width)),
+    trainable(`${linear}.B`, [out, pairs], zeros(out * pairs)),
+  ];
+}
+
+/** Linear types of those that a method can adapt, in the model's order; all of them by default. */
+export function targetsSetting(known: readonly LinearName[]) {
+  const inOrder = (given: readonly LinearName[]): readonly LinearName[] =>
+    known.filter((name) => given.includes(name));
+  return setting(z.array(z.enum(known)).min(1).transform(inOrder), {
+    default: known,
+    defaultText: "all",
+    help: "linear layers to adapt",
+  });
+}
+
+/** alpha of scale = alpha / r, for the methods that have one. */
+export const alphaSetting = {
+  alpha: setting(z.number().gt(0).max(1e6), {
+    default: 16,
+    placeholder: "a",
+    help: "scale the update by alpha / rank",
+  }),
+};
+
+/** The rank of a pool that all layers share: as many pairs as e · L. */
+export const poolRank = {
+  rank: setting(z.int().min(1).max(65_536), {
+    default: 64,
+    placeholder: "r",
+    help: "number of vector pairs shared by all layers",
+  }),
+};
+
+/** e: the budget, as many trainable parameters as LoRA of this rank. */
+export const equivalentRankSetting = {
+  equivalentRank: setting(z.int().min(1).max(4096), {
+    common: true,
+    default: 2,
+    placeholder: "e",
+    label: "Budget (equivalent LoRA rank)",
+    help: "parameter budget, as the rank of a LoRA with as many trainable parameters",
+  }),
+};
+
+/** The rank of each layer, where another default or a higher limit suits a method. */
+export const rankSetting = ({ standard, max = 4096 }: { readonly standard: number; readonly max?: number }) =>
+  setting(z.int().min(1).max(max), {
+    default: standard,
+    placeholder: "r",
+    help: "rank of each layer's update",
+  });
+
+/** Settings that every method has. */
+export const commonSettings = {
+  rank: rankSetting({ standard: 8 }),
+  dropout: setting(z.number().min(0).lt(1).describe("a probability"), {
+    default: 0,
+    placeholder: "p",
+    help: "dropout probability of the adapter's inputs in training",
+  }),
+  targets: targetsSetting(LINEAR_NAMES),
+  seed: setting(z.int().min(0).describe("a whole number below 2^53"), {
+    default: 0,
+    help: "random seed of routing and initialisation",
+  }),
+};
+
+/** The schema of a method's configuration. */
+export const configSchema = <const Method extends string, S extends Settings>(method: Method, settings: S) =>
+  z.strictObject({ method: z.literal(method), ...settings });
+
+/**
+ * A method's configuration, defaults filled in, by the tables of its settings: declarations keep the comments only of a table
+ * that is named by itself.
+ */
+export type MethodConfig<Method extends string, S extends Settings> = {
+  readonly method: Method;
+} & SettingValues<S>;

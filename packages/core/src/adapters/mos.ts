@@ -1,0 +1,238 @@
+// L layers · e equivalent rank · r rank · l shards per vector · p private rank · w shard width, d_in / l or d_out / l.
+// Mixture of Shards (Wang et al., ICLR 2025): every vector of A and B is put together from l shards of pools that all
+// layers share; the last p ranks of a layer come from shards that it owns. The routing is drawn once and never trained.
+
+import { gatherRows, reshape, split, type Value } from "mixture-of-shards-graph";
+import { z } from "zod";
+import { flag, MosError, type Random, randomStream, setting } from "#common";
+import type { LinearName } from "#models";
+import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
+import {
+  alphaScale,
+  alphaSetting,
+  checkTargets,
+  commonSettings,
+  configSchema,
+  equivalentRankSetting,
+  kaiming,
+  type MethodConfig,
+  ownTensorName,
+  shardCounts,
+  targetWidths,
+  trainable,
+  zeros,
+} from "./method-parts.ts";
+
+const settings = {
+  ...commonSettings,
+  ...alphaSetting,
+  ...equivalentRankSetting,
+  shardsPerVector: setting(z.int().min(1).max(65_536), {
+    default: 4,
+    placeholder: "l",
+    help: "shards per vector",
+  }),
+  privateRank: setting(z.int().min(0).max(4096), {
+    default: 1,
+    placeholder: "p",
+    help: "ranks private to each layer, 0 to e",
+  }),
+  pairDissociation: flag({
+    default: true,
+    help: "route B with the same indices as A",
+  }),
+};
+const schema = configSchema("mos", settings);
+/** Settings of Mixture of Shards, defaults filled in. */
+export type MosConfig = MethodConfig<
+  "mos",
+  typeof settings & typeof commonSettings & typeof alphaSetting & typeof equivalentRankSetting
+>;
+
+const invalid = (message: string): MosError => new MosError("bad_config", message);
+
+/** Settings against each other. */
+function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig, layers: number): void {
+  if (p > e)
+    throw invalid(
+      `private rank ${p} is more than the equivalent rank ${e}; a layer cannot own more than its budget. Use a private rank of 0 to ${e}`,
+    );
+  if (r < e)
+    throw invalid(
+      `rank ${r} is less than the equivalent rank ${e}; MoS assembles at least as many ranks as it has budget for. Use a rank of ${e} or more`,
+    );
+  if (p === e && r !== e)
+    throw invalid(
+      `private rank ${p} leaves nothing to share (equivalent rank ${e}), so rank ${r} cannot be filled; use rank ${e}, which is LoRA, or a private rank below ${e}`,
+    );
+  const shared = layers * (e - p);
+  if (r - p > shared)
+    throw invalid(
+      `rank ${r} needs ${r - p} shared ranks, but ${layers} layers × (equivalent rank ${e} − private rank ${p}) share only ${shared}; use a rank of at most ${shared + p}`,
+    );
+}
+
+/** l must cut every vector into equal shards. */
+function checkShards({ shardsPerVector: l, targets }: MosConfig, shapes: LayerShapes): void {
+  const widths = targets.flatMap((name) =>
+    Object.entries(targetWidths(shapes, name)).map(([side, width]) => ({ name, side, width })),
+  );
+  const bad = widths.find(({ width }) => width % l !== 0);
+  if (bad === undefined) return;
+  const usable = shardCounts(targets.map((name) => targetWidths(shapes, name)));
+  throw invalid(
+    `${bad.name}: its d_${bad.side} of ${bad.width} does not split into ${l} shards; shards per vector can be ${usable.join(", ")} for these targets`,
+  );
+}
+
+interface PoolLayout {
+  /** L·(e−p)·l rows that all layers share come first. */
+  readonly shared: number;
+  readonly rows: number;
+  /** (r−p)·l shared places of a layer, then its p·l own ones. */
+  readonly places: number;
+}
+
+const poolLayout = (
+  { rank: r, equivalentRank: e, privateRank: p, shardsPerVector: l }: MosConfig,
+  layers: number,
+): PoolLayout => ({
+  shared: layers * (e - p) * l,
+  rows: layers * e * l,
+  places: r * l,
+});
+
+/** [L, r·l]: for each layer the head of a random permutation of the shared rows, then its own rows in order. */
+function drawRouting(config: MosConfig, layers: number, random: Random): Int32Array {
+  const { shared, places } = poolLayout(config, layers);
+  const own = config.privateRank * config.shardsPerVector;
+  const table = new Int32Array(layers * places);
+  for (let k = 0; k < layers; k++) {
+    table.set(random.permutation(shared).subarray(0, places - own), k * places);
+    for (let i = 0; i < own; i++) table[(k + 1) * places - own + i] = shared + k * own + i;
+  }
+  return table;
+}
+
+/** A table from a file must route as `drawRouting` can: distinct shared rows, then exactly the layer's own. */
+function routingFlaw(config: MosConfig, layers: number, table: Int32Array): string | undefined {
+  const { shared, places } = poolLayout(config, layers);
+  const own = config.privateRank * config.shardsPerVector;
+  for (let k = 0; k < layers; k++) {
+    const row = table.subarray(k * places, (k + 1) * places);
+    const chosen = row.subarray(0, places - own);
+    const outside = chosen.find((index) => index < 0 || index >= shared);
+    if (outside !== undefined) return `layer ${k} uses shared shard ${outside}, but there are ${shared}`;
+    if (new Set(chosen).size !== chosen.length) return `layer ${k} uses a shared shard twice`;
+    const foreign = row.subarray(places - own).find((index, i) => index !== shared + k * own + i);
+    if (foreign !== undefined) return `layer ${k} uses shard ${foreign} where its own should be`;
+  }
+  return undefined;
+}
+
+/** Without pair dissociation the tables of A and B are one. */
+function pairFlaw(table: Int32Array, partner: Int32Array | Float32Array | undefined): string | undefined {
+  const place = table.findIndex((index, i) => index !== partner?.[i]);
+  return place < 0
+    ? undefined
+    : `entry ${place} is ${table[place]}, but A's table has ${partner?.[place]}, and pair_dissociation is false`;
+}
+
+function poolTensors(config: MosConfig, shapes: LayerShapes, linear: LinearName): readonly TensorSpec[] {
+  const { in: width, out } = targetWidths(shapes, linear);
+  const { layers } = shapes;
+  const { rows, places } = poolLayout(config, layers);
+  const l = config.shardsPerVector;
+  const table = (side: "a" | "b"): TensorSpec => ({
+    flaw: (data, before) =>
+      routingFlaw(config, layers, data) ??
+      (side === "a" || config.pairDissociation
+        ? undefined
+        : pairFlaw(data, before.get(`${linear}.I_a`)?.data)),
+    name: `${linear}.I_${side}`,
+    shape: [layers, places],
+    role: "frozen",
+    dtype: "int32",
+    below: rows,
+    // −pd: B is routed as A is, from the same stream
+    initialize: (random) =>
+      drawRouting(
+        config,
+        layers,
+        side === "b" && !config.pairDissociation ? randomStream(config.seed, `${linear}.I_a`) : random,
+      ),
+  });
+  return [
+    // the fan-in is that of the whole vector, not of a shard
+    trainable(`${linear}.A_pool`, [rows, width / l], kaiming((rows * width) / l, width)),
+    trainable(`${linear}.B_pool`, [rows, out / l], zeros((rows * out) / l)),
+    table("a"),
+    table("b"),
+  ];
+}
+
+/** Mixture of Shards, as the head of this file describes it. */
+export const mos: AdapterMethod<MosConfig> = {
+  summary:
+    "Mixture of Shards: layers assemble their factors from shared and private shards, for LoRA's quality at a fraction of its size.",
+  settings,
+  schema,
+  example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),
+  check(config, shapes) {
+    checkTargets(config, shapes);
+    checkSettings(config, shapes.layers);
+    checkShards(config, shapes);
+  },
+  tensors: (config, shapes) => config.targets.flatMap((linear) => poolTensors(config, shapes, linear)),
+  factors(config, { shapes: { layers }, view }) {
+    const assembled = new Map<string, readonly Value[]>();
+    /** The factor of every layer, gathered at once: row j is the join of its l shards. */
+    const assemble = (linear: LinearName, side: "A" | "B"): readonly Value[] => {
+      const key = `${linear}.${side}`;
+      const found = assembled.get(key);
+      if (found !== undefined) return found;
+      const pool = view.value(`${key}_pool`);
+      const width = (pool.shape[1] as number) * config.shardsPerVector;
+      const shards = gatherRows(pool, view.indices(`${linear}.I_${side === "A" ? "a" : "b"}`)); // [L·r·l, w]
+      const joined = reshape(shards, [layers * config.rank, width]); //                              [L·r, d]
+      const parts = split(joined, { axis: 0, sizes: Array.from({ length: layers }, () => config.rank) });
+      assembled.set(key, parts);
+      return parts;
+    };
+    return ({ layer, linear }) =>
+      config.targets.includes(linear)
+        ? {
+            a: assemble(linear, "A")[layer] as Value,
+            b: assemble(linear, "B")[layer] as Value,
+            scale: alphaScale(config),
+          }
+        : undefined;
+  },
+  routing(config, { layers }) {
+    const { shared, rows } = poolLayout(config, layers);
+    return config.targets.flatMap((linear) =>
+      (["A", "B"] as const).map((side) => ({
+        linear,
+        side,
+        unit: "shard" as const,
+        table: `${linear}.I_${side.toLowerCase()}`,
+        shared,
+        private: rows - shared,
+      })),
+    );
+  },
+  hasLinearFactors: true,
+  folder: {
+    peftType: "MOS",
+    isKnownToPeft: false,
+    settings: {
+      alpha: "lora_alpha",
+      equivalentRank: "equivalent_rank",
+      shardsPerVector: "shards_per_vector",
+      privateRank: "private_rank",
+      pairDissociation: "pair_dissociation",
+    },
+    constants: {},
+    tensorName: ownTensorName,
+  },
+};

@@ -1,0 +1,76 @@
+// L layers · r rank. VeRA (Kopiczko et al., 2024): random A_0 and B_0, frozen and shared by all layers of a linear type;
+// a layer trains only a vector d over the ranks and a vector b over the outputs. A_0 and B_0 come from the seed and are
+// not saved, so a file holds L · Σ (r + d_out) parameters. PEFT slices one pair for all types instead, another method.
+
+import { mul, reshape, transpose } from "mixture-of-shards-graph";
+import type { LinearName } from "#models";
+import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
+import {
+  checkTargets,
+  commonSettings,
+  configSchema,
+  filled,
+  type MethodConfig,
+  ownTensorName,
+  rankSetting,
+  targetWidths,
+  trainable,
+  uniform,
+  zeros,
+} from "./method-parts.ts";
+
+const settings = {
+  ...commonSettings,
+  rank: rankSetting({ standard: 256, max: 65_536 }),
+};
+const schema = configSchema("vera", settings);
+/** Settings of VeRA, defaults filled in. */
+export type VeraConfig = MethodConfig<"vera", typeof settings & Omit<typeof commonSettings, "rank">>;
+
+/** Initial value of d in the paper. */
+const START = 0.1;
+
+/** Uniform with Kaiming's bound √(6 / fan-in). */
+function projection(name: string, rows: number, fanIn: number): TensorSpec {
+  const bound = Math.sqrt(6 / fanIn);
+  const initialize = uniform(rows * fanIn, bound);
+  return { name, shape: [rows, fanIn], role: "seeded", dtype: "float32", bound, initialize };
+}
+
+function vectorTensors(rank: number, shapes: LayerShapes, linear: LinearName): readonly TensorSpec[] {
+  const { in: width, out } = targetWidths(shapes, linear);
+  const own = Array.from({ length: shapes.layers }, (_, layer) => [
+    trainable(`${linear}.${layer}.d`, [rank], filled(rank, START)),
+    trainable(`${linear}.${layer}.b`, [out], zeros(out)),
+  ]);
+  return [projection(`${linear}.A`, rank, width), projection(`${linear}.B`, out, rank), ...own.flat()];
+}
+
+/** VeRA, as the head of this file describes it. */
+export const vera: AdapterMethod<VeraConfig> = {
+  summary: "Fixed random factors for all layers, of which only scaling vectors are trained.",
+  settings,
+  schema,
+  example: schema.parse({ method: "vera", rank: 5 }),
+  check: checkTargets,
+  tensors: ({ targets, rank }, shapes) => targets.flatMap((linear) => vectorTensors(rank, shapes, linear)),
+  factors:
+    ({ targets, rank }, { view }) =>
+    ({ layer, linear }) => {
+      if (!targets.includes(linear)) return undefined;
+      const [d, b] = [view.value(`${linear}.${layer}.d`), view.value(`${linear}.${layer}.b`)];
+      return {
+        a: mul(reshape(d, [rank, 1]), view.value(`${linear}.A`)),
+        b: mul(transpose(view.value(`${linear}.B`), [1, 0]), b), // [r, out], b along the outputs
+        scale: 1,
+      };
+    },
+  hasLinearFactors: true,
+  folder: {
+    peftType: "VERA_BY_TYPE",
+    isKnownToPeft: false,
+    settings: {},
+    constants: {},
+    tensorName: ownTensorName,
+  },
+};

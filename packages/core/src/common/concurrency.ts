@@ -1,0 +1,84 @@
+import { MosError } from "mixture-of-shards-graph/common";
+import { unref } from "#platform";
+
+const waitForAbort = (signal: AbortSignal | undefined): MosError =>
+  new MosError("cancelled", "cancelled while waiting to start", { cause: signal?.reason });
+
+/**
+ * Runs at most `max` tasks at a time; the others wait in a queue, first in, first out.
+ *
+ * @returns a function that runs a task when there is room for it, unless its signal is aborted before.
+ * @throws MosError from that function: what `cancelled` makes of an aborted signal, and whatever the task throws.
+ * @example
+ * const limited = limitConcurrency(2);
+ * await Promise.all(files.map((file) => limited(() => read(file))));
+ */
+export function limitConcurrency(
+  max: number,
+  cancelled: (signal: AbortSignal | undefined) => MosError = waitForAbort,
+): <T>(task: () => Promise<T>, signal?: AbortSignal) => Promise<T> {
+  let free = max;
+  const queue = new Set<() => void>();
+  const start = (signal: AbortSignal | undefined): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const dequeue = (): void => {
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      };
+      const leave = (): void => {
+        queue.delete(dequeue);
+        reject(cancelled(signal));
+      };
+      queue.add(dequeue);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
+  return async (task, signal) => {
+    if (signal?.aborted === true) throw cancelled(signal);
+    if (free > 0) free--;
+    else await start(signal);
+    try {
+      return await task();
+    } finally {
+      // a finished task hands its place to the next one directly, so that a new one cannot overtake the queue
+      const [next] = queue;
+      if (next === undefined) free++;
+      else {
+        queue.delete(next);
+        next();
+      }
+    }
+  };
+}
+
+/**
+ * Closes what has not been used for so many seconds; the next use has to open it again.
+ *
+ * @returns a function that runs one use
+ * @example
+ * const use = closeWhenIdle(60, () => child?.kill());
+ * await use(async () => (child ??= start()).call("work", args));
+ */
+export function closeWhenIdle(seconds: number, close: () => void): <T>(use: () => Promise<T>) => Promise<T> {
+  let users = 0;
+  let timer: NodeJS.Timeout | undefined;
+  return async (use) => {
+    clearTimeout(timer);
+    users++;
+    try {
+      return await use();
+    } finally {
+      if (--users === 0) timer = unref(setTimeout(close, seconds * 1000));
+    }
+  };
+}
+
+/** Runs a generator to its end, shows its events, such as those of a download, and gives what it returns. */
+export async function withProgress<Event, Result>(
+  events: AsyncIterable<Event, Result>,
+  show: (event: Event) => unknown = () => undefined,
+): Promise<Result> {
+  const iterator = events[Symbol.asyncIterator]();
+  let step = await iterator.next();
+  for (; step.done !== true; step = await iterator.next()) await show(step.value);
+  return step.value;
+}

@@ -1,0 +1,329 @@
+import { z } from "zod";
+import {
+  type Adapter,
+  checkBase,
+  computeDelta,
+  loadAdapter,
+  readAdapterBase,
+  type TrainedOn,
+} from "#adapters";
+import { bytes, checkCall, kinds, MosError, parseSettings, pick, setting } from "#common";
+import {
+  assertSpace,
+  listFolder,
+  openAtomicFolder,
+  openSafetensorsWriter,
+  pathExists,
+  readJson,
+  storageError,
+  writeFileAtomic,
+} from "#files";
+import {
+  computeIdentity,
+  configText,
+  type DownloadEvent,
+  type FingerprintProgress,
+  fingerprintSteps,
+  huggingFaceConfig,
+  type LoadProgress,
+  type LocateOptions,
+  locateModel,
+  type ModelFiles,
+  modulePath,
+  openModel,
+  storedOffset,
+  storedPlace,
+  type TargetModule,
+  toLayerShapes,
+  weightShapes,
+} from "#models";
+import { copyFile, dirname, join } from "#platform";
+import { tokenizerFilesFromGguf } from "#text";
+import { checkName } from "./export-import.ts";
+import { bytesPerNumber, checkRange, FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
+import { DEFAULT_SHARD_SIZE, type MergePlan, type MergeShard, planMerge } from "./merge-plan.ts";
+
+/** Settings of a merge. */
+export const mergeSettings = {
+  dtype: setting(z.enum(FILE_DTYPES), {
+    placeholder: "type",
+    defaultText: "the base's; for a .gguf base bfloat16 if its matrices are, else float16",
+    help: "data type of the written weights",
+  }),
+  shardSize: setting(bytes(1), {
+    default: DEFAULT_SHARD_SIZE,
+    defaultText: "5GB",
+    help: "maximum size of a weight file; larger models are split",
+  }),
+};
+
+/** Options of a merge. @inline */
+export interface MergeOptions extends LocateOptions {
+  /** The base: a Hugging Face folder, a GGUF file or org/name of the hub. */
+  readonly model: string;
+  /** The adapter's folder. */
+  readonly adapter: string;
+  /** The folder to be written; it must not exist yet. */
+  readonly out: string;
+  /** Type of the stored weights; by default the base's, and for a GGUF base bfloat16 if it is that, else float16. */
+  readonly dtype?: FileDtype | undefined;
+  /** Maximum bytes of a file (5 GB). */
+  readonly shardSize?: number | undefined;
+}
+
+/** Event of a merge. @inline */
+export type MergeEvent =
+  | DownloadEvent
+  | ({ readonly type: "plan"; readonly out: string } & MergePlan)
+  /** The base is read once to see that it is the adapter's. */
+  | ({ readonly type: "checking" } & FingerprintProgress)
+  /** The adapter was trained on another quantisation of the base. */
+  | { readonly type: "trainedOn"; readonly base: TrainedOn }
+  | ({ readonly type: "writing" } & LoadProgress)
+  | {
+      readonly type: "finish";
+      readonly out: string;
+      readonly files: readonly string[];
+      readonly bytes: number;
+      readonly dtype: FileDtype;
+      /** Block types of the base, such as Q4_1, whose weights were written as `dtype`. */
+      readonly replaced?: readonly string[];
+      /** Folders above `out` that were made for it, the topmost first. */
+      readonly made?: readonly string[];
+    };
+
+/**
+ * Writes base + adapter as a Hugging Face folder that needs no adapter any more. One weight at a time is in memory.
+ * Throws `bad_option` for a folder that exists, `bad_adapter` for an adapter of another base, `storage`, `cancelled`.
+ *
+ * @example
+ * const options = { model: "assets/tiny-english", adapter: "adapters/acme", out: "models/acme" };
+ * for await (const event of mergeAdapter(options)) if (event.type === "finish") console.log(event.files);
+ */
+export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<MergeEvent, void> {
+  checkCall<MergeOptions>("mergeAdapter", options, {
+    ...mergeSettings,
+    model: z.string(),
+    adapter: z.string(),
+    out: z.string(),
+    hub: kinds.object.optional(),
+    signal: kinds.object.optional(),
+  });
+  const { dtype, shardSize } = parseSettings(mergeSettings, pick(mergeSettings, options));
+  const { model: given, adapter: folder, out, signal } = options;
+  checkName(out);
+  if (out.toLowerCase().endsWith(".gguf"))
+    throw new MosError(
+      "bad_option",
+      `${out}: a merged model is a folder; to use the adapter in llama.cpp, write it with mos export --format gguf`,
+    );
+  if (await pathExists(out))
+    throw new MosError("bad_option", `${out} already exists; choose another folder, or remove it`);
+  await using model = await openModel(yield* locateModel(given, options));
+  const base = await readAdapterBase(folder);
+  const adapter = await loadAdapter(folder, {
+    shapes: toLayerShapes(model.config),
+    fingerprint: undefined, // is compared below, as that takes a while
+  });
+  const plan = planMerge(model, { dtype, shardSize });
+  yield { type: "plan", out, ...plan };
+  if (base.fingerprint !== undefined) {
+    const steps = fingerprintSteps(model, { signal });
+    let step = await steps.next();
+    for (; step.done !== true; step = await steps.next()) yield { type: "checking", ...step.value };
+    const marks = { fingerprint: step.value, identity: await computeIdentity(model) };
+    const trainedOn = checkBase(folder, base, marks);
+    if (trainedOn !== undefined) yield { type: "trainedOn", base: trainedOn };
+  }
+  const made = await missingAbove(out);
+  for await (const progress of writeMerged(out, { model, adapter, plan, signal }))
+    yield { type: "writing", ...progress };
+  const files = plan.shards.map(({ file }) => file);
+  const { bytes: size, dtype: written, replaced } = plan;
+  const said = { ...(replaced.length === 0 ? {} : { replaced }), ...(made.length === 0 ? {} : { made }) };
+  yield { type: "finish", out, files, bytes: size, dtype: written, ...said };
+}
+
+/** Folders above a path that are not there, the topmost first. */
+async function missingAbove(path: string): Promise<readonly string[]> {
+  const above = dirname(path);
+  return (await pathExists(above)) ? [] : [...(await missingAbove(above)), above];
+}
+
+// Base + adapter as a model of its own: W' = W + scale · B A in float32, rounded once to the type that is stored. One
+// weight at a time is in memory, whatever the size of the model.
+
+/** Files of a folder that are copied to the merged model. Weights and code are not among them. */
+const COPIED =
+  /^(generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|tokenizer\.model|vocab\.json|merges\.txt|chat_template\.(jinja|json)|(LICEN[SC]E|NOTICE|USE_POLICY)(\.(md|txt))?)$/;
+
+/**
+ * config.json of a folder, with another weight type; transformers 5 calls the field `dtype`. Of a model that also sees
+ * the merged one is the language model alone, which has a config of its own.
+ */
+async function retypedConfig(model: ModelFiles, folder: string, dtype: FileDtype): Promise<object> {
+  const stated = await readJson(join(folder, "config.json"), z.looseObject({}), { code: "bad_model" });
+  const config = Object.hasOwn(stated, "text_config") ? huggingFaceConfig(model.config, model.path) : stated;
+  return { ...config, [Object.hasOwn(config, "dtype") ? "dtype" : "torch_dtype"]: dtype };
+}
+
+async function copyFiles(from: string, into: string): Promise<void> {
+  const names = await listFolder(from);
+  for (const name of names.filter((found) => COPIED.test(found)).sort())
+    await copyFile(join(from, name), join(into, name)).catch((error: unknown) => {
+      throw storageError(error, join(into, name));
+    });
+}
+
+/** A GGUF file's header holds all that Hugging Face keeps in files of their own. */
+function ggufFiles(
+  { config, path, source }: ModelFiles & { readonly source: { readonly kind: "gguf" } },
+  dtype: FileDtype,
+): Readonly<Record<string, unknown>> {
+  const { tokenizer, config: tokenizerConfig } = tokenizerFilesFromGguf(source.file.metadata);
+  const fields = huggingFaceConfig(config, path);
+  return {
+    "config.json": { ...fields, torch_dtype: dtype },
+    "generation_config.json": {
+      bos_token_id: fields["bos_token_id"],
+      eos_token_id: fields["eos_token_id"],
+      pad_token_id: fields["pad_token_id"],
+    },
+    "tokenizer.json": tokenizer,
+    "tokenizer_config.json": { ...Object(tokenizerConfig), model_max_length: config.maxPositions },
+  };
+}
+
+/** Writes config, tokenizer and chat template into the folder of a merged model. */
+async function writeMergedFiles(model: ModelFiles, plan: MergePlan, into: string): Promise<void> {
+  const { source } = model;
+  if (source.kind === "folder") await copyFiles(source.folder, into);
+  const files =
+    source.kind === "folder"
+      ? { "config.json": await retypedConfig(model, source.folder, plan.dtype) }
+      : ggufFiles({ ...model, source }, plan.dtype);
+  for (const [name, value] of Object.entries(files))
+    await writeFileAtomic(join(into, name), configText(value));
+  if (plan.shards.length > 1) await writeFileAtomic(join(into, INDEX), configText(indexTensors(plan)));
+}
+
+const INDEX = "model.safetensors.index.json";
+
+/** File of each tensor, in the order of their names. */
+const indexTensors = ({ bytes, shards }: MergePlan): object => ({
+  metadata: { total_size: bytes },
+  weight_map: Object.fromEntries(
+    shards
+      .flatMap(({ file, tensors }) => tensors.map(({ name }) => [name, file] as const))
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  ),
+});
+
+interface WriteMergedOptions {
+  readonly model: ModelFiles;
+  /** Adapter of this base: the caller has compared the fingerprints. */
+  readonly adapter: Adapter;
+  readonly plan: MergePlan;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The target modules of an adapter by the names of their weights. */
+const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
+  new Map(
+    Array.from({ length: shapes.layers }, (_, layer) =>
+      config.targets.map((linear) => [`${modulePath({ layer, linear })}.weight`, { layer, linear }] as const),
+    ).flat(),
+  );
+
+/** The weights that each tensor of the family's files holds, in the order of their rows. */
+function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const name of weightShapes(config).keys()) {
+    const stored = storedPlace(config, name).name;
+    found.set(stored, [...(found.get(stored) ?? []), name]);
+  }
+  return found;
+}
+
+/**
+ * W + scale · B A as a whole for a target module; W in parts elsewhere, since embeddings can be very large. Gains that
+ * files store around 0 are copied, since adding 1 and subtracting it again would round.
+ */
+async function* mergedParts(
+  name: string,
+  { model, adapter, target }: MergedWeight,
+): AsyncGenerator<Float32Array, void> {
+  if (storedOffset(model.config, name) !== 0) {
+    yield model.readStatedGains(name);
+    return;
+  }
+  const delta = target === undefined ? undefined : (await computeDelta(adapter, target))?.data;
+  if (delta === undefined) {
+    yield* model.readWeightParts(name);
+    return;
+  }
+  const weight = await model.readWeight(name);
+  for (let i = 0; i < weight.length; i++) weight[i] = (weight[i] ?? 0) + (delta[i] ?? 0);
+  yield weight;
+}
+
+interface MergedWeight extends Pick<WriteMergedOptions, "model" | "adapter"> {
+  readonly target: TargetModule | undefined;
+}
+
+async function* writeShard(
+  path: string,
+  { tensors }: MergeShard,
+  { model, adapter, signal }: WriteMergedOptions,
+): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void> {
+  const targets = targetsByTensor(adapter);
+  const weights = weightsByTensor(model);
+  await using file = await openSafetensorsWriter(path, tensors, { format: "pt" });
+  for (const tensor of tensors) {
+    const { name, dtype } = tensor;
+    if (signal?.aborted)
+      throw new MosError("cancelled", "merging was interrupted; nothing was written", {
+        cause: signal.reason,
+      });
+    let numbers = 0;
+    for (const weight of weights.get(name) ?? [])
+      for await (const part of mergedParts(weight, { model, adapter, target: targets.get(weight) })) {
+        checkRange(part, tensor);
+        await file.write(name, part);
+        numbers += part.length;
+      }
+    yield { name, bytes: numbers * bytesPerNumber(dtype) };
+  }
+  await file.commit();
+}
+
+/**
+ * Writes the merged model as a Hugging Face folder, which appears when it is complete. Stopping the generator early, or
+ * the signal, leaves nothing behind. A folder that appears under that name meanwhile is never replaced.
+ *
+ * @throws MosError "storage" where the disk has no room, "bad_option" for values outside the dtype's range, "cancelled".
+ */
+async function* writeMerged(folder: string, options: WriteMergedOptions): AsyncGenerator<LoadProgress, void> {
+  const { model, plan } = options;
+  await assertSpace(folder, { what: "the merged model", bytes: plan.bytes });
+  await using target = await openAtomicFolder(folder);
+  let done = 0;
+  let doneBytes = 0;
+  try {
+    await writeMergedFiles(model, plan, target.path);
+    for (const shard of plan.shards)
+      for await (const written of writeShard(join(target.path, shard.file), shard, options)) {
+        done++;
+        doneBytes += written.bytes;
+        yield { done, total: plan.tensors, doneBytes, totalBytes: plan.bytes, name: written.name };
+      }
+  } catch (error) {
+    throw target.explain(error);
+  }
+  if (await pathExists(folder))
+    throw new MosError(
+      "storage",
+      `${folder} was created by another program during the merge and is kept; merge into another folder`,
+    );
+  await target.commit();
+}

@@ -1,0 +1,73 @@
+export {
+  type AtomicFile,
+  type ByteSource,
+  bytesInMemory,
+  closeOnFailure,
+  fileStamp,
+  openAtomicFile,
+  openForReading,
+  pathExists,
+  type ReadableFile,
+  readBytes,
+  readJson,
+  removeLeftovers,
+  writeFileAtomic,
+} from "./atomic-files.ts";
+export { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
+export { fromFileName, toFileName } from "./file-names.ts";
+
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
+export {
+  assertNoFolder,
+  assertWritable,
+  linkEntries,
+  listFolder,
+  makeFolder,
+  makeTemporaryFolder,
+  openAtomicFolder,
+  repairFolder,
+  replacedName,
+  replaceFolder,
+  restoreFolder,
+  type SavedFolder,
+  saveFolder,
+  writeFolderAtomic,
+} from "./folders.ts";
+export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
+export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
+export {
+  type JsonLinesWriter,
+  openJsonLinesWriter,
+  type ReadJsonLinesOptions,
+  readJsonLines,
+  writeJsonLines,
+} from "./json-lines.ts";
+export { isFolderLocked, lockChanges, lockFolder } from "./lock.ts";
+export { readParquetRows } from "./parquet.ts";
+export { makePrivateFolder } from "./private.ts";
+export {
+  assertAdapterHeader,
+  openSafetensors,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+} from "./safetensors.ts";
+export { assertSpace } from "./space.ts";
+export { isDiskFull, isUnavailable, storageError, storageProblem, systemCode } from "./system-error.ts";
+export { restartRecord, scalarsRecord, versionRecord } from "./tfevents.ts";
+export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
+
+export {
+  openGgufWriter,
+  type PlannedGgufTensor,
+  type WritableGgufTensor,
+  type WritableGgufValue,
+  writeGguf,
+} from "./write-gguf.ts";
+export {
+  openSafetensorsWriter,
+  type PlacedTensor,
+  type PlannedTensor,
+  safetensorsHeader,
+  type WritableTensor,
+  writeSafetensors,
+} from "./write-safetensors.ts";

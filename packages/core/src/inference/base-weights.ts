@@ -1,0 +1,363 @@
+// The base as the engine holds it. Plain matrices stay in this process and are fed to the programs; all others are packed
+// by the runtime, which only does that with constants: they go through a file while they are read, so that neither this
+// process nor the disk's cache has to keep a second copy of the model.
+
+import {
+  add,
+  compile,
+  concat,
+  DEFAULT_DEVICE,
+  type Device,
+  type HostTensor,
+  leaf,
+  linear,
+  matmul,
+  type PackedMatrix,
+  packedLinear,
+  type SessionOptions,
+  softCap,
+  split,
+  storedWeight,
+  supports,
+  type TensorData,
+  type Value,
+  weightLeaf,
+} from "mixture-of-shards-graph";
+import { type WeightFormat, weightParts } from "mixture-of-shards-graph/common";
+import type { FactorMap } from "#adapters";
+import { MosError } from "#common";
+import {
+  type ComputeDtype,
+  dequantizeWeight,
+  floatData,
+  floatWeight,
+  GROUPS,
+  type GroupName,
+  groupKey,
+  type LayerGroup,
+  LINEAR_NAMES,
+  type LinearName,
+  type ModelConfig,
+  moduleKey,
+  modulePath,
+  toLayerShapes,
+  type Weight,
+  weightFeeds,
+  weightShapes,
+} from "#models";
+import { nextTurn } from "#platform";
+import { canJoin, countRows, type MatrixArrays, packMatrix } from "./pack-matrix.ts";
+import { type PackedStore, temporaryStore } from "./packed-store.ts";
+
+/** Options of preparing a base for the model runner. */
+export interface PrepareOptions {
+  /** The precision of its products ("float32"); the base's embedding, norms and attention are float32 in any case. */
+  readonly computeDtype?: ComputeDtype | undefined;
+  /** Expands to float32 once, rather than at each step, 16-bit weights and what the device has no product for (true). */
+  readonly expand?: boolean | undefined;
+  /** The device of the steps. Where it is slow with blocks they stay as they are stored, or are expanded. */
+  readonly device?: Device | undefined;
+  /** Store of packed matrices, disposed with the base (a temporary file). */
+  readonly store?: PackedStore | undefined;
+}
+
+/** Bytes of matrices in a program up to which a second program holds them again. */
+export const SECOND_COPY_LIMIT = 1e9;
+/** The same where drafts need the second program, and memory has room for it. */
+export const DRAFT_COPY_LIMIT = 2e9;
+
+/** The embedding, by Hugging Face's name. */
+export const EMBEDDING = "model.embed_tokens.weight";
+
+/**
+ * Makes weights ready for a model runner as they arrive. Float32 matrices are not copied.
+ *
+ * @throws MosError "bad_model" for a weight that is missing, "storage" where the disk has no room.
+ */
+export async function prepareWeights(
+  config: ModelConfig,
+  weights: Iterable<readonly [string, Weight]> | AsyncIterable<readonly [string, Weight]>,
+  options: PrepareOptions = {},
+): Promise<BaseWeights> {
+  const base = new Base(config, options);
+  try {
+    for await (const [name, weight] of weights) {
+      await base.take(name, weight);
+      // long work on the engine's thread: let messages in
+      await nextTurn();
+    }
+    base.assertComplete();
+    return base;
+  } catch (cause) {
+    await base[Symbol.asyncDispose]();
+    throw cause;
+  }
+}
+
+/** Tests whether a weight is stored in blocks, with a product of its own for it. */
+export const isBlocks = ({ kind }: WeightFormat): boolean => kind === "blocks" || kind === "nf4";
+
+/** Tests whether a weight becomes float32 where memory has room for it. */
+export const isExpandable = (format: WeightFormat, packs: boolean): boolean =>
+  format.kind === "float16" || format.kind === "bfloat16" || (!packs && isBlocks(format));
+
+/** Sorts weights as they come into leaves, constants and packed matrices. */
+class Base implements AsyncDisposable {
+  readonly config: ModelConfig;
+  readonly widths: Readonly<Record<GroupName, GroupWidths>>;
+  /** Embedding and norms, and whatever else is plain, by Hugging Face's names. */
+  readonly values = new Map<string, Value>();
+  /** Feeds of all leaves: `mergeAdapter` changes them. */
+  readonly feeds: Record<string, HostTensor> = {};
+  /** Feeds of further leaves, whose numbers change between runs. */
+  readonly changing: Readonly<Record<string, HostTensor>> = {};
+  /** True if all linear layers are float32, so that an adapter can be merged into them. */
+  canMerge = true;
+  readonly #computeDtype: ComputeDtype;
+  readonly #expand: boolean;
+  /** Whether the device multiplies with blocks as the runtime packs them. */
+  readonly #packs: boolean;
+  readonly #store: PackedStore;
+  /** Weights of groups that lack others. */
+  readonly #waiting = new Map<string, Map<LinearName, Weight>>();
+  /** One product for all layers of a group, or one for each. */
+  readonly #groups = new Map<string, Product | readonly Product[]>();
+  #head: Product | undefined;
+
+  constructor(
+    config: ModelConfig,
+    {
+      computeDtype = "float32",
+      expand = true,
+      device = DEFAULT_DEVICE,
+      store = temporaryStore(),
+    }: PrepareOptions,
+  ) {
+    this.config = config;
+    this.widths = groupWidths(config);
+    this.#computeDtype = computeDtype;
+    this.#expand = expand;
+    this.#packs = supports(device, "blockProduct") || computeDtype === "int8";
+    this.#store = store;
+  }
+
+  /** Bytes of the matrices that are part of every program: all but plain ones. */
+  get constantBytes(): number {
+    return this.#store.bytes;
+  }
+
+  /**
+   * The linear layers of a group on their common input x [..., in], an output [..., out] for each, with what an adapter adds
+   * to each.
+   */
+  project(x: Value, { layer, group }: LayerGroup, branches: readonly Value[] = []): readonly Value[] {
+    const products = this.#groups.get(groupKey({ layer, group })) ?? [];
+    const biases = GROUPS[group].map((name) =>
+      this.values.get(`${modulePath({ layer, linear: name })}.bias`),
+    );
+    const plus = (y: Value, z: Value | undefined): Value => (z === undefined ? y : add(y, z));
+    const last = x.shape.length - 1;
+    if (typeof products !== "function")
+      return products.map((product, i) => plus(plus(product(x), biases[i]), branches[i]));
+    // one sum rather than one of each part
+    const joined = branches.length === 0 ? products(x) : add(products(x), concat(branches, last));
+    return split(joined, { axis: last, sizes: this.widths[group].outs }).map((y, i) => plus(y, biases[i]));
+  }
+
+  /** Hidden states [..., C] giving logits [..., V]. */
+  head(x: Value): Value {
+    return softCap((this.#head as Product)(x), this.config.logitSoftCap);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#store[Symbol.asyncDispose]();
+  }
+
+  async take(name: string, given: Weight): Promise<void> {
+    // norms and biases are constants, since every leaf costs some microseconds at each step
+    const { shape } = given;
+    if (shape.length === 1) {
+      const vector = { shape, dtype: "float32", data: () => floatData(given) } as const;
+      this.values.set(name, await this.#store.vector(name, vector));
+      return;
+    }
+    const weight =
+      this.#expand && isExpandable(given.format, this.#packs)
+        ? floatWeight(shape, dequantizeWeight(given))
+        : given;
+    const layer = findLayer(name);
+    if (layer !== undefined) {
+      this.canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
+      return this.#takeLayer(layer, weight);
+    }
+    const isEmbedding = name === EMBEDDING;
+    if (isEmbedding) this.values.set(name, await this.#table(name, weight));
+    if (isEmbedding !== this.config.tiedHead) return;
+    this.#head = this.#isPlain(weight) ? this.#plain(name, weight) : await this.#packed(HEAD, [weight]);
+  }
+
+  assertComplete(): void {
+    const missing = [...weightShapes(this.config).keys()].find((name) => {
+      const layer = findLayer(name);
+      const isProduct = layer !== undefined && this.#groups.has(groupKey(layer.layerGroup));
+      return !isProduct && name !== HEAD && !this.values.has(name) && this.feeds[name] === undefined;
+    });
+    if (missing !== undefined) throw missingError(missing);
+    if (this.#head === undefined) throw missingError(this.config.tiedHead ? EMBEDDING : HEAD);
+  }
+
+  /** Makes the products of a group when its last weight arrives, so that few are held at a time. */
+  async #takeLayer({ layerGroup, linear: linearName }: LayerWeight, weight: Weight): Promise<void> {
+    const key = groupKey(layerGroup);
+    const waiting = this.#waiting.get(key) ?? new Map<LinearName, Weight>();
+    this.#waiting.set(key, waiting.set(linearName, weight));
+    const names: readonly LinearName[] = GROUPS[layerGroup.group];
+    const weights = names.flatMap((part) => waiting.get(part) ?? []);
+    if (weights.length < names.length) return;
+    this.#waiting.delete(key);
+    // a plain weight is a product by itself: joined it would be a copy, and no faster
+    if (!weights.some((one) => this.#isPlain(one)) && canJoin(weights)) {
+      this.#groups.set(key, await this.#packed(key, weights));
+      return;
+    }
+    const products: Product[] = [];
+    for (const [i, one] of weights.entries()) {
+      const name = `${modulePath({ layer: layerGroup.layer, linear: names[i] as LinearName })}.weight`;
+      products.push(this.#isPlain(one) ? this.#plain(name, one) : await this.#packed(name, [one]));
+    }
+    this.#groups.set(key, products);
+  }
+
+  /** Weights that the graph's own product takes. */
+  #isPlain({ format }: Weight): boolean {
+    return this.#computeDtype === "float32" && !(this.#packs && isBlocks(format));
+  }
+
+  #leaf(name: string, weight: Weight): Value {
+    Object.assign(this.feeds, weightFeeds(name, weight));
+    return weightLeaf(name, weight.shape, weight.format);
+  }
+
+  /** A table whose rows are gathered: only those are dequantised. */
+  async #table(name: string, weight: Weight): Promise<Value> {
+    const { format, shape, parts } = weight;
+    if (!this.#packs || !isBlocks(format)) return this.#leaf(name, weight);
+    const values: [string, Value][] = [];
+    for (const { part, ...type } of weightParts(format, shape)) {
+      const data = (): TensorData => {
+        const found = parts[part];
+        if (found === undefined) throw missingError(`${name}:${part}`);
+        return found;
+      };
+      values.push([part, await this.#store.tensor(`${name}:${part}`, { ...type, data })]);
+    }
+    return storedWeight(format, shape, Object.fromEntries(values));
+  }
+
+  #plain(name: string, weight: Weight): Product {
+    const value = this.values.get(name) ?? this.#leaf(name, weight);
+    return (x) => linear(x, value);
+  }
+
+  async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
+    const computeDtype = this.#computeDtype;
+    const shape = { out: countRows(weights), in: weights[0]?.shape[1] ?? 0 };
+    const pack = (): MatrixArrays => packMatrix(weights, computeDtype);
+    return makeProduct(await this.#store.matrix(name, shape, pack), computeDtype);
+  }
+}
+
+/** A base that is ready to be built into the programs of a model runner; disposal removes its file once they are open. */
+export type BaseWeights = Omit<Base, "take" | "assertComplete">;
+
+/** A function of its own, since one beside the packing would keep the weights in memory. */
+const makeProduct =
+  (matrix: PackedMatrix, computeDtype: ComputeDtype): Product =>
+  (x) =>
+    packedLinear(x, matrix, { computeDtype });
+
+const HEAD = "lm_head.weight";
+
+const missingError = (name: string): MosError =>
+  new MosError("bad_model", `the weight ${name} is missing from the model`);
+
+export function groupWidths(config: ModelConfig): Base["widths"] {
+  const { widths } = toLayerShapes(config);
+  const widthsInGroup = (group: GroupName): GroupWidths => {
+    const [first] = GROUPS[group];
+    const outs = GROUPS[group].map((name) => widths[name].out);
+    return { in: widths[first].in, outs, out: outs.reduce((a, b) => a + b, 0) };
+  };
+  return {
+    qkv: widthsInGroup("qkv"),
+    o: widthsInGroup("o"),
+    gateUp: widthsInGroup("gateUp"),
+    down: widthsInGroup("down"),
+  };
+}
+
+/** d_in of a group, d_out of each of its linear layers, and their sum. */
+export interface GroupWidths {
+  readonly in: number;
+  readonly outs: readonly number[];
+  readonly out: number;
+}
+
+/** x [..., in] times a matrix that was prepared for it. */
+type Product = (x: Value) => Value;
+
+/** Layer and role of a weight. */
+interface LayerWeight {
+  readonly layerGroup: LayerGroup;
+  readonly linear: LinearName;
+}
+
+const PATTERN = new RegExp(`^model\\.layers\\.(\\d+)\\..*\\.(${LINEAR_NAMES.join("|")})\\.weight$`);
+
+/** The linear layer that a weight of this name is; undefined for every other weight. */
+function findLayer(name: string): LayerWeight | undefined {
+  const [, layer, found] = PATTERN.exec(name) ?? [];
+  const linearName = LINEAR_NAMES.find((candidate) => candidate === found);
+  if (layer === undefined || linearName === undefined) return undefined;
+  const group = (Object.keys(GROUPS) as GroupName[]).find((key) =>
+    (GROUPS[key] as readonly LinearName[]).includes(linearName),
+  );
+  return group === undefined
+    ? undefined
+    : { layerGroup: { layer: Number(layer), group }, linear: linearName };
+}
+
+/**
+ * Puts W + scale · B A in the place of every weight that an adapter touches; the old arrays stay as they are.
+ *
+ * @throws MosError "bad_option" where such a weight is not float32.
+ */
+export async function mergeAdapter(
+  { config, feeds }: BaseWeights,
+  adapter: FactorMap,
+  options: SessionOptions = {},
+): Promise<void> {
+  const { layers, widths } = toLayerShapes(config);
+  for (const linear of LINEAR_NAMES) {
+    const { in: width, out } = widths[linear];
+    const delta = matmul(leaf("b", ["rank", out]), leaf("a", ["rank", width]), { transposeA: true });
+    const sum = add(leaf("w", [out, width]), delta);
+    // one program serves the layers, so that no more than one of them is held twice
+    await using program = await compile({ sum }, options);
+    for (let layer = 0; layer < layers; layer++) {
+      const factors = adapter.get(moduleKey({ layer, linear }));
+      if (factors === undefined) continue;
+      const { rank, scale } = factors;
+      const name = `${modulePath({ layer, linear })}.weight`;
+      const w = feeds[name];
+      if (!(w?.data instanceof Float32Array))
+        throw new MosError("bad_option", `${name} is not float32, so no adapter can be merged into it`);
+      const merged = await program.run({
+        w,
+        a: { shape: [rank, width], data: factors.a },
+        b: { shape: [rank, out], data: factors.b.map((x) => x * scale) },
+      });
+      feeds[name] = merged["sum"] as HostTensor;
+    }
+  }
+}

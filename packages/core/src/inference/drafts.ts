@@ -1,0 +1,239 @@
+// Drafts of the next tokens by prompt lookup, and the decision how many of them are worth verifying. A step that computes the last
+// token together with a draft gives logits after each, so that an answer gets all drafted tokens that it would have chosen anyway.
+
+import type { ExpandedFactors, FactorMap } from "#adapters";
+import { equalBytes } from "#common";
+import { LINEAR_NAMES, type ModelConfig, moduleKey, toLayerShapes } from "#models";
+import type { ModelRunner } from "./model-runner.ts";
+import type { Sequence } from "./sequence.ts";
+import { capacityFor } from "./slots.ts";
+
+/** Fewest tokens that must recur. */
+const MIN_MATCH = 2;
+/** Tokens from which on a longer match says no more. */
+const MAX_MATCH = 16;
+
+/**
+ * The tokens that followed the longest earlier occurrence of the last tokens, the latest where several are as long; none where
+ * fewer than two recur. A draft that reaches the end goes on as if its tokens had been generated.
+ */
+export function findDraft(tokens: readonly number[], count: number): readonly number[] {
+  if (count <= 0) return [];
+  const last = tokens.length - 1;
+  let [longest, next] = [0, 0];
+  for (let at = last - 1; at >= 0 && longest < MAX_MATCH; at--) {
+    let length = 0;
+    while (length < MAX_MATCH && length <= at && tokens[at - length] === tokens[last - length]) length++;
+    if (length > longest) [longest, next] = [length, at + 1];
+  }
+  if (longest < MIN_MATCH) return [];
+  const draft: number[] = [];
+  for (let i = 0; i < count; i++) draft.push((tokens[next + i] ?? draft[next + i - tokens.length]) as number);
+  return draft;
+}
+
+/** Numbers of keys up to which products with queries sum heads of more than 128 numbers in fewer parts than behind them. */
+const SUMS_CHANGE = [16, 32, 64];
+
+/** Most tokens of a draft behind so many, so that its step sums as the steps of one token would. */
+export function longestDraft(tokens: number): number {
+  const keys = tokens + 1; // the fused program adds one
+  return (SUMS_CHANGE.find((at) => keys <= at) ?? Number.POSITIVE_INFINITY) - keys;
+}
+
+/** Weight of a new observation. */
+const RATE_WEIGHT = 0.15;
+
+/**
+ * The share of a request's drafted tokens that it chooses. It is learnt from every step, since a draft that is not verified can be
+ * compared with the next token as well.
+ */
+export class DraftRate {
+  #rate: number;
+
+  /** Begins with a guess. */
+  constructor(rate = 0.5) {
+    this.#rate = rate;
+  }
+
+  /** Notes how many tokens of a draft were chosen, and whether another one was chosen after them. */
+  note({ accepted, rejected }: { readonly accepted: number; readonly rejected: boolean }): void {
+    for (let i = 0; i < accepted; i++) this.#rate += RATE_WEIGHT * (1 - this.#rate);
+    if (rejected) this.#rate -= RATE_WEIGHT * this.#rate;
+  }
+
+  /** The number of drafted tokens, at most `most`, that gives the most tokens for its time; 0 if one token alone does. */
+  choose(most: number, cost: (tokens: number) => number): number {
+    let [best, gain] = [0, 1];
+    for (let [count, expected, chance] = [1, 1, 1]; count <= most; count++) {
+      chance *= this.#rate;
+      expected += chance;
+      if (expected / cost(count + 1) <= gain) continue;
+      [best, gain] = [count, expected / cost(count + 1)];
+    }
+    return best;
+  }
+}
+
+/** Weight of a new measurement. */
+const TIME_WEIGHT = 0.1;
+/** Cost of a further token before it is measured: a share of a step of one token. */
+const USUAL_COST = 0.3;
+/** The share by which every step of one token leads back there, so that drafts are tried again at last. */
+const FORGETTING = 0.002;
+
+/** Time of the steps of one slot, by their tokens. A single slow one, because of other programs, counts as twice the usual at most. */
+export class StepTimes {
+  #one: number | undefined;
+  /** Time of a further token, over that of a step of one token. */
+  #further = USUAL_COST;
+
+  note(tokens: number, milliseconds: number): void {
+    if (tokens === 1) {
+      this.#one ??= milliseconds;
+      this.#one += TIME_WEIGHT * (Math.min(milliseconds, 2 * this.#one) - this.#one);
+      this.#further += FORGETTING * (USUAL_COST - this.#further);
+    } else if (this.#one !== undefined && this.#one > 0) {
+      const further = Math.max(0, milliseconds / this.#one - 1) / (tokens - 1);
+      this.#further += TIME_WEIGHT * (Math.min(further, 2 * this.#further + 0.01) - this.#further);
+    }
+  }
+
+  /** Time of a step of some tokens, over that of one token. */
+  cost(tokens: number): number {
+    return 1 + this.#further * (tokens - 1);
+  }
+}
+
+/** What may follow a sequence, and the share of such tokens that its request chooses. */
+interface Draft {
+  readonly tokens: readonly number[];
+  readonly rate: DraftRate;
+}
+
+/** A step of a request that decoded alone. */
+interface DraftOutcome {
+  readonly draft: Draft;
+  /** How many of its tokens the step computed. */
+  readonly verified: number;
+  /** Tokens that the answer got. */
+  readonly chosen: readonly number[];
+  readonly milliseconds: number;
+}
+
+/** The drafts of an engine. */
+export class Drafter {
+  /** Tokens that were verified, and those of them that became part of an answer. */
+  readonly counts = { draftTokens: 0, acceptedTokens: 0 };
+  readonly #tokens: number;
+  readonly #times = new StepTimes();
+
+  /** `tokens` is the most of one draft; 0 for none. */
+  constructor(tokens: number) {
+    this.#tokens = tokens;
+  }
+
+  /** The text that a grammar forces, or else what followed earlier: no longer than the answer may become, and as its grammar allows. */
+  draft({ tokens, generated, constraint, draftRate, forcedRate, request: { maxTokens } }: Sequence): Draft {
+    const most = Math.min(this.#tokens, maxTokens - generated - 1);
+    const forced = most > 0 ? (constraint?.forcedTokens(most) ?? []) : [];
+    if (forced.length > 0) return { tokens: forced, rate: forcedRate };
+    const found = findDraft(tokens, most);
+    return { tokens: constraint?.allowedPart(found) ?? found, rate: draftRate };
+  }
+
+  /** The number of drafted tokens that are worth verifying. */
+  choose({ tokens }: Sequence, draft: Draft): number {
+    const most = Math.min(draft.tokens.length, longestDraft(tokens.length));
+    return draft.rate.choose(most, (count) => this.#times.cost(count));
+  }
+
+  note({ draft, verified, chosen, milliseconds }: DraftOutcome): void {
+    this.#times.note(verified + 1, milliseconds);
+    const compared = Math.min(chosen.length, draft.tokens.length);
+    let accepted = 0;
+    while (accepted < compared && draft.tokens[accepted] === chosen[accepted]) accepted++;
+    draft.rate.note({ accepted, rejected: accepted < compared });
+    this.counts.draftTokens += verified;
+    this.counts.acceptedTokens += Math.min(accepted, verified);
+  }
+}
+
+/**
+ * Tokens of the steps that are compared: kernels work on rows two by two, or four by four, and on those that are left; products
+ * of many rows are divided among threads.
+ */
+const COMPARED = [8, 4, 3];
+
+/**
+ * Tests whether a step of several tokens of a slot has the logits of steps of one token, bit for bit, so that drafts change no answer.
+ * It depends on the kernels of the processor and on the type of products; with float32 products it mostly fails. Empties the slots.
+ */
+export async function verifiesDrafts(
+  { config, cache, slots, run, usesFused }: ModelRunner,
+  { adapters }: { readonly adapters: boolean },
+): Promise<boolean> {
+  const tokens = Array.from({ length: 1 + Math.max(...COMPARED) }, (_, i) => i % config.vocabularySize);
+  const runAll = async (sizes: readonly number[]): Promise<readonly Float32Array[]> => {
+    cache.truncate(0, 0);
+    const logits: Float32Array[] = [];
+    for (const size of sizes) {
+      const next = tokens.slice(logits.length, logits.length + size);
+      const [added = []] = await run({ from: 0, count: 1, tokens: [next], allLogits: true, isDraft: true });
+      logits.push(...added.map((one) => one.slice()));
+    }
+    return logits;
+  };
+  try {
+    cache.resize(1, capacityFor(tokens.length));
+    if (adapters) {
+      slots.resize(1, RANK);
+      slots.fill(0, unevenFactors(config));
+    }
+    if (!usesFused({ from: 0, count: 1, tokens: [tokens], allLogits: true, isDraft: true })) return false;
+    const expected = await runAll(tokens.map(() => 1));
+    for (const size of COMPARED) {
+      const found = await runAll([1, size]);
+      if (!found.every((one, i) => isEqual(one, expected[i]))) return false;
+    }
+    return true;
+  } finally {
+    cache.resize(0, 0);
+    slots.resize(0, 0);
+  }
+}
+
+/** Most tokens of a draft with this runner: none where verifying them would change answers. */
+export async function usableDraftTokens(
+  runner: ModelRunner,
+  {
+    draftTokens,
+    adapters,
+    maxLength,
+  }: { readonly draftTokens: number; readonly adapters: boolean; readonly maxLength: number },
+): Promise<number> {
+  const isLong = maxLength > Math.max(...COMPARED);
+  return draftTokens > 0 && isLong && (await verifiesDrafts(runner, { adapters })) ? draftTokens : 0;
+}
+
+const RANK = 16;
+
+const isEqual = (a: Float32Array, b: Float32Array | undefined): boolean =>
+  b !== undefined && equalBytes(viewBytes(a), viewBytes(b));
+
+const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** Factors of all linear layers whose numbers are of all kinds. */
+function unevenFactors(config: ModelConfig): FactorMap {
+  const { widths } = toLayerShapes(config);
+  const numbers = (length: number): Float32Array => Float32Array.from({ length }, (_, i) => Math.sin(i) / 8);
+  const factors = new Map<string, ExpandedFactors>();
+  for (let layer = 0; layer < config.layers; layer++)
+    for (const linear of LINEAR_NAMES) {
+      const { in: width, out } = widths[linear];
+      const [a, b] = [numbers(RANK * width), numbers(RANK * out)];
+      factors.set(moduleKey({ layer, linear }), { rank: RANK, scale: 1, a, b });
+    }
+  return factors;
+}

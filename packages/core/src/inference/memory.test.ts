@@ -1,0 +1,107 @@
+import type { WeightFormat } from "mixture-of-shards-graph/common";
+import { describe, expect, test } from "vitest";
+import { type FreeMemory, parseSettings } from "#common";
+import {
+  baseFromConfig,
+  type PlannedBase,
+  PRESET_NAMES,
+  type PresetName,
+  presetConfig,
+  weightShapes,
+} from "#models";
+import { engineSettings, type ResolvedOptions } from "./engine-options.ts";
+import { requireEngineMemory } from "./memory.ts";
+import { bytesPerPosition, capacityFor } from "./slots.ts";
+
+const Q4_0: WeightFormat = {
+  kind: "blocks",
+  bits: 4,
+  blockSize: 32,
+  zeroPoint: 8,
+  scales: "float16",
+  offsets: false,
+};
+
+const plannedModel = (preset: PresetName, stored: WeightFormat): PlannedBase =>
+  baseFromConfig(preset, presetConfig(preset), stored);
+
+const size: ResolvedOptions = {
+  ...parseSettings(engineSettings, {}),
+  computeDtype: "int8",
+  maxLength: 2048,
+  device: "cpu",
+  adapters: true,
+};
+const free = (gigabytes: number): FreeMemory => ({ bytes: gigabytes * 1e9, limit: "machine", resident: 1e8 });
+const partBytes = (
+  plan: { readonly parts: readonly { name: string; bytes: number }[] },
+  name: string,
+): number => plan.parts.find((part) => part.name === name)?.bytes ?? 0;
+
+describe("the memory of an engine", () => {
+  test("of 7B in 4 bits with 16 slots is at most 9 GB where the cache gets what is left", () => {
+    const { plan, cacheMemory, lonePrefillChunk } = requireEngineMemory(
+      plannedModel("llama2-7b", Q4_0),
+      { ...size, cacheDtype: "float16", maxLength: 1024 },
+      free(9),
+    );
+    expect(plan.bytes).toBeLessThan(9.1e9);
+    expect(cacheMemory).toBeGreaterThan(2 * 32 * 4096 * 2 * 1024);
+    expect(lonePrefillChunk).toBe(128);
+  });
+
+  test("a cache has its size where that was given, else what a full batch takes, what is left, or 4 GB", () => {
+    const model = plannedModel("llama3.2-3b", Q4_0);
+    expect(requireEngineMemory(model, { ...size, cacheMemory: 1e9 }, free(16)).cacheMemory).toBe(1e9);
+    expect(requireEngineMemory(model, size, free(64))).toMatchObject({
+      cacheMemory: 4e9,
+      lonePrefillChunk: 512,
+    });
+    const few = { ...size, maxBatch: 2, maxLength: 100 };
+    const positions = 2 * capacityFor(100);
+    expect(requireEngineMemory(model, few, free(64)).cacheMemory).toBe(
+      positions * bytesPerPosition(model.config),
+    );
+    expect(requireEngineMemory(model, size, free(8)).cacheMemory).toBeLessThan(4e9);
+  });
+
+  test("16 bits become float32 where there is room for it", () => {
+    const model = plannedModel("llama3.2-3b", { kind: "bfloat16" });
+    const kept = { ...size, computeDtype: "float32" } as const;
+    expect(requireEngineMemory(model, kept, free(32)).expand).toBe(true);
+    const small = requireEngineMemory(model, kept, free(12));
+    expect(small.expand).toBe(false);
+    expect(partBytes(small.plan, "base")).toBeLessThan(7e9);
+  });
+
+  test.each(PRESET_NAMES)("of %s has its base, and keys and values of its heads", (name) => {
+    const model = plannedModel(name, { kind: "bfloat16" });
+    const wanted = { ...size, baseDtype: "int4", computeDtype: "float32" } as const;
+    const { plan, cacheMemory } = requireEngineMemory(model, wanted, free(1000));
+    const { layers, keyValueHeads, headDim, vocabularySize } = model.config;
+    const position = 4 * 2 * layers * keyValueHeads * headDim;
+    expect(partBytes(plan, "cache")).toBe(Math.min(cacheMemory, size.maxBatch * size.maxLength * position));
+    expect(cacheMemory).toBeGreaterThanOrEqual(Math.min(4e9, size.maxBatch * size.maxLength * position));
+    expect(partBytes(plan, "steps")).toBeGreaterThan(4 * size.maxBatch * vocabularySize);
+    const numbers = [...weightShapes(model.config).values()].map((shape) => shape.reduce((a, b) => a * b, 1));
+    const parameters = numbers.reduce((a, b) => a + b, 0);
+    expect(partBytes(plan, "base")).toBeGreaterThan(0.5 * parameters);
+    // small ones are part of two programs, with the table of a tied head in 8 bits besides
+    expect(partBytes(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
+  });
+
+  test("that has no room is refused with its parts and what would fit", () => {
+    const model = plannedModel("llama2-7b", { kind: "bfloat16" });
+    const wanted = { ...size, baseDtype: "float32", computeDtype: "float32" } as const;
+    const refused = () => requireEngineMemory(model, wanted, free(16));
+    expect(refused).toThrowError(
+      expect.objectContaining({
+        code: "memory",
+        message: expect.stringMatching(
+          /^an engine of llama2-7b needs about .*base 2\d\.\d GB.*--base-dtype int4/,
+        ),
+      }),
+    );
+    expect(() => requireEngineMemory(model, wanted, free(1))).toThrowError(/no setting would fit here/);
+  });
+});

@@ -1,0 +1,256 @@
+// Memory plan of an engine, before anything is loaded.
+
+import { add, DEFAULT_DEVICE, linear, programPeak, softCap, supports } from "mixture-of-shards-graph";
+import { type BlockFormat, type WeightFormat, weightBytes } from "mixture-of-shards-graph/common";
+import {
+  assertMemory,
+  chooseWay,
+  countElements,
+  type FreeMemory,
+  fitsMemory,
+  type MemoryPlan,
+  memoryPlan,
+  usableMemory,
+} from "#common";
+import {
+  type ComputeDtype,
+  eachLinear,
+  headWeight,
+  type ModelConfig,
+  type PlannedBase,
+  plainLinear,
+  weightLeaves,
+  weightShapes,
+} from "#models";
+import { TOKENIZER_BYTES } from "#text";
+import {
+  DRAFT_COPY_LIMIT,
+  EMBEDDING,
+  groupWidths,
+  isBlocks,
+  isExpandable,
+  SECOND_COPY_LIMIT,
+} from "./base-weights.ts";
+import type { ResolvedOptions } from "./engine-options.ts";
+import { generalStep, type StepBase } from "./model-runner.ts";
+import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
+import { AdapterSlots, bytesPerPosition, capacityFor } from "./slots.ts";
+
+/** Choices each of which takes more memory, and is faster. */
+interface Way {
+  /** Keeps as float32 what can be expanded. */
+  readonly expand: boolean;
+  /** Keeps a large base twice, as drafts need it. */
+  readonly twice: boolean;
+  /** Prompt tokens at a time when no slot decodes. */
+  readonly lonePrefillChunk: number;
+}
+
+/** The choices of an engine that has room. */
+export interface EngineMemory extends Way {
+  readonly plan: MemoryPlan;
+  readonly cacheMemory: number;
+}
+
+/** The most that keys and values take where no setting says otherwise. */
+const CACHE_MEMORY = 4e9;
+/** Share of the remaining memory: a growing cache briefly holds a layer's old and new arrays. */
+const CACHE_SHARE = 0.8;
+/** The process, the runtime and the programs. */
+const RUNTIME = 200e6;
+/** Programs of an engine, beside those of its trainer. */
+const LIVE_PROGRAMS = 30e6;
+/** The rank that slots are planned for. */
+const RANK = 8;
+
+/** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */
+const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
+
+/** Bytes of one number of a 4-bit matrix; offsets are float32 in float32, columns in int8. */
+function fourBitBytes({ blockSize, offsets, zeroPoint }: BlockFormat, computeDtype: ComputeDtype): number {
+  if (computeDtype === "int8") return inInt8(4, blockSize) * (offsets ? 1 + 1 / blockSize : 1);
+  return 0.5 + (offsets || zeroPoint === 0 ? 8 : 4) / blockSize;
+}
+
+/** Bytes of a matrix as the runtime holds it. */
+function packedBytes(format: WeightFormat, shape: readonly number[], computeDtype: ComputeDtype): number {
+  const count = countElements(shape);
+  if (format.kind === "blocks" && format.bits === 4) return count * fourBitBytes(format, computeDtype);
+  if (computeDtype === "int8")
+    return (
+      count * inInt8(8, format.kind === "blocks" && format.blockSize === 32 && !format.offsets ? 32 : 64)
+    );
+  if (format.kind === "blocks") return count * (1 + (format.offsets ? 12 : 8) / format.blockSize);
+  return weightBytes(format, shape);
+}
+
+/** Bytes of a base that stay as they are read or expanded, and of those that are packed for the runtime. */
+function engineBaseBytes(
+  config: ModelConfig,
+  formats: ReadonlyMap<string, WeightFormat>,
+  {
+    computeDtype,
+    device,
+    expand,
+    twice,
+  }: Pick<ResolvedOptions, "computeDtype" | "device"> & Pick<Way, "expand" | "twice">,
+) {
+  const packs = supports(device, "blockProduct");
+  let [plain, packed] = [0, 0];
+  const formatFor = (name: string): WeightFormat => {
+    const given = formats.get(name) ?? FLOAT32;
+    return expand && isExpandable(given, packs) ? FLOAT32 : given;
+  };
+  const isProduct = (name: string): boolean => name !== EMBEDDING || config.tiedHead;
+  for (const [name, shape] of weightShapes(config)) {
+    const format = formatFor(name);
+    const isPlain = !packs || !isBlocks(format);
+    const staysPlain = isPlain && computeDtype === "float32";
+    // rows of a stored embedding are read where they lie in the file
+    if (staysPlain || shape.length === 1 || (isPlain && name === EMBEDDING))
+      plain += weightBytes(format, shape);
+    if (!staysPlain && shape.length === 2 && isProduct(name))
+      packed += packedBytes(format, shape, computeDtype);
+  }
+  const copies = packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1;
+  return { plain, packed: copies * packed };
+}
+
+/** Formats for an engine, which packs the weights itself: its own products in int8 need no transposed codes. */
+export const AS_KEPT = { computeDtype: "float32", transposedCodes: false } as const;
+
+const FLOAT32: WeightFormat = { kind: "float32" };
+
+/** Factors of the slots of a full batch. */
+function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: ResolvedOptions): number {
+  if (!adapters) return 0;
+  const { bytesPerRank } = new AdapterSlots({ config, widths: groupWidths(config) });
+  return Math.min(slotMemory, maxBatch * RANK * bytesPerRank);
+}
+
+/**
+ * Bytes of the largest step by `prefillChunk`: the last part of the longest prompt, or one token of each sequence of a full batch.
+ * Products with packed matrices have the results of plain ones.
+ */
+function planSteps(
+  config: ModelConfig,
+  size: Pick<ResolvedOptions, "maxLength" | "maxBatch" | "adapters" | "cacheDtype" | "cacheMemory">,
+): (prefillChunk: number) => number {
+  const { maxLength, maxBatch, cacheMemory = defaultCacheMemory(config, size) } = size;
+  const positions = cacheMemory / bytesPerPosition(config, size.cacheDtype);
+  const values = weightLeaves(config);
+  const project = eachLinear(values, plainLinear);
+  const base: StepBase = {
+    config,
+    values,
+    widths: groupWidths(config),
+    project: (x, group, branches = []) =>
+      project(x, group).map((y, i) => (branches[i] ? add(y, branches[i]) : y)),
+    head: (x) => softCap(linear(x, headWeight(config, values)), config.logitSoftCap),
+  };
+  const outputs = generalStep.outputs(base, size);
+  const peak = (slots: number, tokens: number): number => {
+    const grouped = (config.heads / config.keyValueHeads) * tokens;
+    const cached = Math.min(capacityFor(maxLength), Math.ceil(positions / slots));
+    const sizes = new Map(Object.entries({ slots, tokens, grouped, cached, logits: slots, rank: RANK }));
+    // "cached + tokens", "rank · 2"
+    const product = (term: string): number =>
+      term.split(" · ").reduce((size, factor) => size * (sizes.get(factor) ?? Number(factor)), 1);
+    const dimensionSize = (name: string): number =>
+      name.split(" + ").reduce((size, term) => size + product(term), 0);
+    return programPeak(outputs, { dimensionSize }).workspace;
+  };
+  return (prefillChunk) => Math.max(peak(1, Math.min(prefillChunk, maxLength)), peak(maxBatch, 1));
+}
+
+/** What a live engine takes beside its trainer: keys and values, and weights that it expands or packs, with the largest step. */
+export function liveEngineBytes(
+  config: ModelConfig,
+  {
+    formats,
+    ...given
+  }: Pick<ResolvedOptions, "maxLength" | "maxBatch"> & {
+    readonly formats: ReadonlyMap<string, WeightFormat>;
+  },
+): { readonly cache: number; readonly sampler: number } {
+  const cache = { cacheDtype: "float32", cacheMemory: Number.POSITIVE_INFINITY } as const;
+  const size = { ...given, ...cache, adapters: false };
+  const shared = { computeDtype: "float32", device: DEFAULT_DEVICE, expand: true, twice: false } as const;
+  const { packed } = engineBaseBytes(config, formats, shared);
+  let expanded = 0;
+  for (const [name, shape] of weightShapes(config))
+    if (isExpandable(formats.get(name) ?? FLOAT32, true)) expanded += weightBytes(FLOAT32, shape);
+  const steps = planSteps(config, size)(LONE_PREFILL_CHUNK);
+  return { cache: cacheSizes(config, size).all, sampler: expanded + packed + steps + LIVE_PROGRAMS };
+}
+
+/** Cache of the longest sequence, and of as many as run side by side. */
+function cacheSizes(
+  config: ModelConfig,
+  { maxLength, maxBatch, cacheDtype }: Pick<ResolvedOptions, "maxLength" | "maxBatch" | "cacheDtype">,
+) {
+  const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype);
+  return { one, all: maxBatch * one };
+}
+
+/** The limit of the cache where memory does not matter: what a full batch of the longest sequences takes, or 4 GB. */
+export const defaultCacheMemory = (...engine: Parameters<typeof cacheSizes>): number =>
+  Math.min(CACHE_MEMORY, cacheSizes(...engine).all);
+
+/** The fastest engine that has room, whose cache gets what is left where it has no size of its own, or else the smallest. */
+function planEngine(model: PlannedBase, size: ResolvedOptions, free: FreeMemory): EngineMemory {
+  const { config } = model;
+  const { one, all } = cacheSizes(config, size);
+  const given = size.cacheMemory;
+  const least = Math.min(all, given ?? one);
+  const formats = model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype });
+  const stepsOf = planSteps(config, size);
+  const planWay = (way: Way): MemoryPlan => {
+    const base = engineBaseBytes(config, formats, { ...size, ...way });
+    return memoryPlan({
+      base: base.plain + base.packed,
+      cache: least,
+      slots: slotBytes(config, size),
+      steps: stepsOf(way.lonePrefillChunk),
+      runtime: RUNTIME + TOKENIZER_BYTES * config.vocabularySize,
+    });
+  };
+  const drafts = size.draftTokens > 0 && size.computeDtype === "int8" ? [true, false] : [false];
+  const ways = [true, false].flatMap((expand) =>
+    drafts.flatMap((twice) =>
+      [LONE_PREFILL_CHUNK, PREFILL_CHUNK].map((lonePrefillChunk) => ({ expand, twice, lonePrefillChunk })),
+    ),
+  );
+  const { plan, ...way } = chooseWay<Way>(ways, planWay, free);
+  if (!fitsMemory(plan, free)) return { plan, cacheMemory: least, ...way };
+  const left = CACHE_SHARE * (usableMemory(free) - plan.bytes);
+  const cacheMemory = given ?? Math.max(least, Math.min(defaultCacheMemory(config, size), least + left));
+  const parts = Object.fromEntries(plan.parts.map(({ name, bytes }) => [name, bytes]));
+  return { plan: memoryPlan({ ...parts, cache: Math.min(all, cacheMemory) }), cacheMemory, ...way };
+}
+
+/**
+ * The memory of an engine that has room.
+ *
+ * @throws MosError "memory" with the parts of the plan and the settings that would fit.
+ */
+export function requireEngineMemory(
+  model: PlannedBase,
+  size: ResolvedOptions,
+  free: FreeMemory,
+): EngineMemory {
+  const found = planEngine(model, size, free);
+  const lengths = [4, 16].map((share) => Math.floor(size.maxLength / share)).filter((length) => length >= 64);
+  assertMemory<Partial<ResolvedOptions>>(found.plan, {
+    what: `an engine of ${model.name}`,
+    free,
+    changes: [
+      size.cacheMemory === undefined ? [] : [{ cacheMemory: undefined }],
+      [{ baseDtype: "int4" }],
+      [{ cacheDtype: "float16" }],
+      lengths.map((maxLength) => ({ maxLength })),
+    ],
+    planOf: (change) => planEngine(model, { ...size, ...change }, free).plan,
+  });
+  return found;
+}

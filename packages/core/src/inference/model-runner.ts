@@ -1,0 +1,588 @@
+// The programs of a step, which are the decoder of #models with the engine's hooks, what they are fed with, and how they run.
+// R slots of the step · S new tokens of each · M positions of the cache · T logits · V vocabulary · L layers
+// H query heads · K key heads · G = H / K · D head width
+
+import {
+  add,
+  addRmsNorm,
+  compile,
+  concat,
+  DEFAULT_DEVICE,
+  fromCache,
+  groupedAttention,
+  type HostTensor,
+  type JoinedHeads,
+  leaf,
+  matmul,
+  type Program,
+  prefersConstants,
+  reshape,
+  reshapeAs,
+  rotateJoined,
+  rowProducts,
+  rowsAt,
+  type SessionOptions,
+  softCap,
+  softmax,
+  split,
+  splitDynamic,
+  splitEqual,
+  supports,
+  type TensorData,
+  toCache,
+  transpose,
+  type Value,
+  windowMask,
+} from "mixture-of-shards-graph";
+import { MosError } from "#common";
+import {
+  type AttentionHook,
+  decoder,
+  layerRope,
+  layerWindow,
+  type ModelConfig,
+  type ProjectHook,
+  rotatedWidth,
+  scoreScale,
+} from "#models";
+import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
+import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } from "./slots.ts";
+import { type TokenSoftmax, tokenSoftmax } from "./token-softmax.ts";
+
+// The program of a step is chosen here, when a runner is opened and at each step:
+// - The general program takes any step and needs no fused operator. It reads the cache where it lies.
+// - Decoding few and short sequences is a matter of how many operators there are rather than of their work, so a second
+//   program has fewer than half as many: fused attention and norms, heads that stay joined. Its attention copies the
+//   cache, which costs more than is spared once that is large. Devices without this attention have the general program alone.
+//   A quantised base is part of each program, so that large ones have the second only if they fit into memory twice.
+// - A draft is verified by the second program: with int8 products, its logits do not depend on how many tokens of a slot a step has.
+// - Without adapters programs have no slots. A lone adapter can be merged into float32 weights (`mergedAdapter` of
+//   prepareWeights), and then costs nothing at any step.
+// - Norm gains and biases are constants of the programs: every input costs some microseconds at each step.
+
+/** Slots up to which the fused program can be faster; one where it can hold an adapter, since each of its rows is a product by itself. */
+const FEW_SLOTS = 2;
+
+/** Bytes of one layer's keys and values up to which copying them is cheaper than the operators that fusing spares. */
+const COPY_LIMIT = 600e3;
+
+/** Share of the base's bytes up to which copying keys and values does not matter. */
+const COPY_SHARE = 0.1;
+
+/** GroupQueryAttention needs head widths that are a multiple of 8. */
+function canFuse(
+  { config, constantBytes, feeds }: BaseWeights,
+  { session, twice }: ModelRunnerOptions,
+): boolean {
+  const { device = DEFAULT_DEVICE } = session ?? {};
+  const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
+  const fixed = prefersConstants(device) ? Object.values(feeds) : [];
+  const bytes = fixed.reduce((sum, { data }) => sum + data.byteLength, constantBytes);
+  const isHeldTwice = bytes <= (twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
+  return isHeldTwice && supports(device, attention) && config.headDim % 8 === 0;
+}
+
+/** A question of the tokens alone, so that a draft is verified by the program that would compute its tokens one by one. */
+function isWorthFusing(
+  { from, count, tokens, allLogits, output = "logits", isDraft = false }: Step,
+  {
+    cache,
+    constantBytes,
+    fewSlots,
+  }: { readonly cache: KVCache; readonly constantBytes: number; readonly fewSlots: number },
+): boolean {
+  const isDecoding =
+    isDraft || (allLogits !== true && output === "logits" && tokens.every(({ length }) => length === 1));
+  const lengths = tokens.map((added, i) => (cache.lengths[from + i] ?? 0) + added.length);
+  const copied = count * Math.max(...lengths) * cache.bytesPerPosition;
+  const limit = Math.max(COPY_LIMIT * cache.config.layers, COPY_SHARE * constantBytes);
+  return isDecoding && count <= fewSlots && copied <= limit;
+}
+
+/** The base with its cache and adapter slots. Holds native memory: dispose it. */
+export interface ModelRunner extends AsyncDisposable {
+  readonly config: ModelConfig;
+  readonly cache: KVCache;
+  readonly slots: AdapterSlots;
+  /** Softmax of the logits of its steps. */
+  readonly softmax: TokenSoftmax;
+  /**
+   * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
+   * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for
+   * the step.
+   */
+  run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
+  /** Tests whether the fused program computes a step. */
+  usesFused(step: Step): boolean;
+}
+
+/**
+ * Compiles the programs of an engine's steps.
+ *
+ * @throws MosError "bad_option" where `maxLength` is more than the model has; "device".
+ */
+export async function createModelRunner(
+  base: BaseWeights,
+  options: ModelRunnerOptions,
+): Promise<ModelRunner> {
+  const { config } = base;
+  const { maxLength, session = {} } = options;
+  if (maxLength > config.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `${maxLength} tokens exceed the ${config.maxPositions} positions of this model`,
+    );
+  const [cache, slots] = [new KVCache(config, options.cacheDtype), new AdapterSlots(base)];
+  const open = async (graph: StepGraph) => {
+    const program = await compile(graph.outputs(base, options), { ...session, fixed: base.feeds });
+    const bind = binder(program, { cache, slots, slotAxis: graph.slotAxis, changing: base.changing });
+    return { graph, program, bind };
+  };
+  const { constantBytes } = base;
+  const fewSlots = options.adapters === false ? FEW_SLOTS : 1;
+  const general = await open(generalStep);
+  const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
+  const softmax = tokenSoftmax(config.vocabularySize, session);
+  const usesFused = (step: Step): boolean =>
+    fused !== undefined && isWorthFusing(step, { cache, constantBytes, fewSlots });
+  return {
+    config,
+    cache,
+    slots,
+    softmax,
+    usesFused,
+    async run(step) {
+      const { graph, program, bind } = fused !== undefined && usesFused(step) ? fused : general;
+      bind(step);
+      const { output = "logits" } = step;
+      const feeds = graph.feeds(step, cache, maxLength);
+      const { [output]: rows, new_keys_values: written } = await program.run(feeds, [
+        output,
+        "new_keys_values",
+      ]);
+      if (!(rows?.data instanceof Float32Array && isCacheArray(written?.data)))
+        throw new MosError("device", `the program of the step returned no ${output}`);
+      const counts = step.tokens.map(({ length }) => length);
+      cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
+      return rowsBySlot(rows.data, step, rows.shape.at(-1) ?? 0);
+    },
+    async [Symbol.asyncDispose]() {
+      await general.program[Symbol.asyncDispose]();
+      await fused?.program[Symbol.asyncDispose]();
+      await softmax[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const isCacheArray = (data: TensorData | undefined): data is Float32Array | Uint16Array =>
+  data instanceof Float32Array || data instanceof Uint16Array;
+
+/** Making hundreds of views takes a while, so they are bound again only when they changed. */
+function binder(
+  program: Program,
+  {
+    cache,
+    slots,
+    slotAxis,
+    changing,
+  }: { readonly cache: KVCache; readonly slots: AdapterSlots } & Pick<StepGraph, "slotAxis"> &
+    Pick<BaseWeights, "changing">,
+): (range: SlotRange) => void {
+  const bind = (tensors: Readonly<Record<string, HostTensor>>): void =>
+    program.bind(Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name))));
+  bind(changing);
+  let bound = "";
+  return ({ from, count }) => {
+    const needed = `${from} ${count} ${cache.version} ${slots.version}`;
+    if (needed === bound) return;
+    bind(cache.view({ from, count }));
+    bind(slots.view({ from, count }, slotAxis));
+    bound = needed;
+  };
+}
+
+/** Views of a step's logits [V] or hidden states [C]. */
+function rowsBySlot(
+  rows: Float32Array,
+  { tokens, allLogits = false }: Step,
+  width: number,
+): readonly (readonly Float32Array[])[] {
+  let next = 0;
+  return tokens.map(({ length }) =>
+    Array.from({ length: allLogits ? length : Math.min(1, length) }, () => {
+      next++;
+      return rows.subarray((next - 1) * width, next * width);
+    }),
+  );
+}
+
+/** Some slots, and the new tokens of each. */
+interface Step extends SlotRange {
+  /** For each slot of the range; none for one that only lies between others. */
+  readonly tokens: readonly (readonly number[])[];
+  /** Logits of every token, rather than of the last one of each slot. */
+  readonly allLogits?: boolean;
+  /** Logits, or the hidden states that they are made of ("logits"). */
+  readonly output?: "logits" | "hidden";
+  /** One slot's last token and a draft behind it, rather than a prompt. */
+  readonly isDraft?: boolean;
+}
+
+/** Capabilities that an engine's steps need. */
+export interface ModelRunnerOptions {
+  /** The longest sequence, in tokens. */
+  readonly maxLength: number;
+  /** Allows slots to hold adapters; steps are cheaper without (true). */
+  readonly adapters?: boolean;
+  /** Data type of the cache ("float32"). */
+  readonly cacheDtype?: CacheDtype;
+  /** Compiles the fused program of a large base, too, which takes its memory twice (false). */
+  readonly twice?: boolean | undefined;
+  readonly session?: SessionOptions;
+}
+
+/** The part of a base that a step's graph is made of. */
+export interface StepBase extends Pick<BaseWeights, "config" | "widths" | "project" | "head"> {
+  readonly values: ReadonlyMap<string, Value>;
+}
+
+/** A program of a step: its outputs are `logits` [T, V], of the general one `hidden` [T, C], and `new_keys_values`, of all layers the rotated keys, then the values. */
+interface StepGraph {
+  readonly outputs: (base: StepBase, options: ModelRunnerOptions) => Readonly<Record<string, Value>>;
+  /** The axis of the slots in the factors of adapters. */
+  readonly slotAxis: 0 | 1;
+  /** All that changes with each step, of a graph for sequences up to `maxLength`; cache, slots and weights are bound. */
+  readonly feeds: (step: Step, cache: KVCache, maxLength: number) => Record<string, HostTensor>;
+}
+
+/** Any number of slots, each with any number of tokens: prompts, and decoding of many slots. */
+export const generalStep: StepGraph = {
+  slotAxis: 0,
+  outputs(base, { maxLength, adapters, cacheDtype }) {
+    const grid = ["slots", "tokens"];
+    const cache = new GraphCache(base.config, cacheDtype);
+    const hidden = decoder(base.config, {
+      ids: leaf("ids", grid, "int32"),
+      positions: leaf("positions", grid, "int64"),
+      maxPositions: maxLength,
+      logitsIndices: leaf("logits_indices", ["logits"], "int32"),
+      weights: base.values,
+      project: withSlots(base, { adapters }),
+      attention: cachedAttention(base.config, cache, maxLength),
+    });
+    return { logits: base.head(hidden), hidden, new_keys_values: cache.written(1) }; // [T, V], [T, C], [R, 2·L·K, S, D]
+  },
+  feeds(step, cache, maxLength) {
+    const grid = gridFeeds(step, cache);
+    const [, S = 0] = grid.ids.shape;
+    return {
+      ...grid,
+      ...maskFeeds(cache.config, grid.positions.data, { count: step.count, maxLength }),
+      key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
+    };
+  },
+};
+
+/** Any tokens of one slot, or one token of every slot, with all operators fused that the device has. */
+const fusedStep: StepGraph = {
+  slotAxis: 1,
+  outputs(base, { maxLength, adapters, cacheDtype, session }) {
+    const grid = ["rows", 1];
+    const { layers, keyValueHeads, headDim } = base.config;
+    const cache = new GraphCache(base.config, cacheDtype);
+    const positions = leaf("positions", grid, "int64");
+    const hidden = decoder(base.config, {
+      ids: leaf("ids", grid, "int32"),
+      positions,
+      maxPositions: maxLength,
+      logitsIndices: leaf("logits_indices", ["logits"], "int32"),
+      weights: base.values,
+      project: withSlots(base, { adapters, isSteady: true }),
+      attention: fusedAttention(base.config, cache, maxLength),
+      ...(supports(session?.device ?? DEFAULT_DEVICE, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
+    });
+    const written = cache.isJoined ? cache.writtenJoined(positions) : cache.written(2);
+    const shape = ["slots", "tokens", 2 * layers * keyValueHeads, headDim];
+    const heads = reshapeAs(written, leaf("written_shape", [4], "int64"), shape);
+    return { logits: base.head(hidden), new_keys_values: transpose(heads, [0, 2, 1, 3]) }; // [T, V], [R, 2·L·K, S, D]
+  },
+  feeds(step, cache) {
+    const { from, count, tokens } = step;
+    const S = Math.max(...tokens.map(({ length }) => length));
+    const padding = count === 1 ? 1 : 0;
+    const starts = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
+    const rows = count * S;
+    const { ids, positions, ...rest } = gridFeeds(step, cache);
+    const { layers, keyValueHeads, headDim } = cache.config;
+    // the last row stands for padding as well
+    const grouped = Array.from({ length: count * (S + padding) }, (_, i) => [Math.min(i, rows - 1), 0]);
+    const apart = Array.from({ length: rows }, (_, i) => [Math.floor(i / S), i % S]);
+    return {
+      ...rest,
+      ids: { ...ids, shape: [rows, 1] },
+      positions: { ...positions, shape: [rows, 1] },
+      grouped_places: { shape: [count, S + padding, 2], data: Int32Array.from(grouped.flat()) },
+      row_places: { shape: [rows, 1, 2], data: Int32Array.from(apart.flat()) },
+      written_shape: { shape: [4], data: Int32Array.of(count, S, 2 * layers * keyValueHeads, headDim) },
+      lengths: { shape: [count], data: starts.map((start) => start + S + padding - 1) },
+      total: { shape: [], data: Int32Array.of(Math.max(...starts) + S + padding) },
+    };
+  },
+};
+
+/** The tokens of a step [R, S] with their positions, and those of them whose logits are wanted. */
+function gridFeeds({ from, count, tokens, allLogits = false }: Step, { lengths }: KVCache) {
+  const S = Math.max(...tokens.map(({ length }) => length));
+  const ids = new Int32Array(count * S);
+  const positions = new Int32Array(count * S);
+  const logitsIndices: number[] = [];
+  for (const [i, row] of tokens.entries()) {
+    ids.set(row, i * S);
+    const start = lengths[from + i] ?? 0;
+    // padding has a position that the rotary tables have
+    for (let s = 0; s < S; s++)
+      positions[i * S + s] = row.length === 0 ? 0 : start + Math.min(s, row.length - 1);
+    for (let s = allLogits ? 0 : Math.max(0, row.length - 1); s < row.length; s++)
+      logitsIndices.push(i * S + s);
+  }
+  return {
+    ids: { shape: [count, S], data: ids },
+    positions: { shape: [count, S], data: positions },
+    logits_indices: { shape: [logitsIndices.length], data: Int32Array.from(logitsIndices) },
+  };
+}
+
+/**
+ * The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. With
+ * `isSteady` there is one slot, as the second axis of its factors, and the result of a row does not depend on how many there are.
+ */
+const withSlots =
+  (
+    base: StepBase,
+    {
+      adapters = true,
+      isSteady = false,
+    }: { readonly adapters?: boolean | undefined; readonly isSteady?: boolean },
+  ): ProjectHook =>
+  (x, layerGroup) => {
+    if (!adapters) return base.project(x, layerGroup);
+    const { in: width, outs } = base.widths[layerGroup.group];
+    const { a, b } = slotNames(layerGroup);
+    const product = isSteady ? rowProducts : matmul;
+    const factor = (name: string, rows: string, columns: number): Value =>
+      leaf(name, isSteady ? [rows, 1, columns] : ["slots", rows, columns]);
+    const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
+    const low = product(x, factor(a, ranks, width), { transposeB: true });
+    const branches = splitEqual(low, outs.length, { name: "rank" }).map((part, i) =>
+      product(part, factor(b[i] as string, "rank", outs[i] as number)),
+    );
+    return base.project(x, layerGroup, branches);
+  };
+
+/**
+ * Tests whether the fused attention rotates queries and keys itself, which spares four operators of a layer: where they are only
+ * rotated, all layers alike, in heads as it takes them, and the cache keeps what it rotated.
+ */
+function canJoinHeads(config: ModelConfig, dtype: CacheDtype): boolean {
+  const first = layerRope(config, 0);
+  const isWhole = config.headDim % 16 === 0 && rotatedWidth(config) === config.headDim;
+  const isPlain = isWhole && dtype === "float32" && config.queryKeyNorm === undefined;
+  const layers = Array.from({ length: config.layers }, (_, layer) => layerRope(config, layer));
+  return isPlain && first !== undefined && layers.every((rope) => rope === first);
+}
+
+/** Keys and values of earlier tokens, [R, K, M, D] each. */
+interface PastHeads {
+  readonly pastKeys: Value;
+  readonly pastValues: Value;
+}
+
+/** The cache as a graph reads it, and the new keys and values of all layers, collected while it is built. */
+class GraphCache {
+  /** True where `exchangeJoined` takes the place of `exchange`. */
+  readonly isJoined: boolean;
+  readonly #config: ModelConfig;
+  readonly #dtype: CacheDtype;
+  readonly #keys: Value[] = [];
+  readonly #values: Value[] = [];
+  /** Joined heads of all layers, not rotated. */
+  readonly #joined: JoinedHeads[] = [];
+
+  constructor(config: ModelConfig, dtype: CacheDtype = "float32") {
+    this.#config = config;
+    this.#dtype = dtype;
+    this.isJoined = canJoinHeads(config, dtype);
+  }
+
+  /** Takes a layer's new keys and values, and gives the earlier ones, [R, K, M, D] each. */
+  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]): PastHeads {
+    this.#keys.push(k);
+    this.#values.push(v);
+    return this.#past(layer);
+  }
+
+  /** The same with queries beside them, where keys are not yet rotated. */
+  exchangeJoined(joined: JoinedHeads, layer: number): PastHeads {
+    this.#joined.push(joined);
+    return this.#past(layer);
+  }
+
+  #past(layer: number): PastHeads {
+    const { keyValueHeads, headDim } = this.#config;
+    const past = (part: "k" | "v"): Value =>
+      fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], this.#dtype));
+    return { pastKeys: past("k"), pastValues: past("v") };
+  }
+
+  /** New keys or values as later steps read them. */
+  stored(x: Value): Value {
+    return fromCache(toCache(x, this.#dtype));
+  }
+
+  written(axis: number): Value {
+    return toCache(concat([...this.#keys, ...this.#values], axis), this.#dtype);
+  }
+
+  /** The same of joined heads [N, 1, (H + 2 K) · D] at `positions` [N, 1], where one operator rotates the keys of all layers. */
+  writtenJoined(positions: Value): Value {
+    const { layers: L, heads: H, keyValueHeads: K, headDim: D } = this.#config;
+    const all = this.#joined.map(({ qkv }) => qkv);
+    const layers = reshape(concat(all, 2), [...positions.shape, L, (H + 2 * K) * D]);
+    const [, ...parts] = split(layers, { axis: 3, sizes: [H * D, K * D, K * D] });
+    const [k, v] = parts.map((part) => reshape(part, [...positions.shape, L * K * D])) as [Value, Value];
+    const [{ tables }] = this.#joined as [JoinedHeads];
+    return concat([rotateJoined(k, positions, { ...tables, heads: L * K }), v], 2);
+  }
+}
+
+/**
+ * The plain implementation: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
+ * read where it lies and never copied.
+ */
+function cachedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
+  const { heads: H, keyValueHeads: K, headDim: D, attentionSoftCap } = config;
+  const alpha = scoreScale(config);
+  const layerMasks = attentionMasks(config, maxLength);
+  const counts = leaf("key_counts", [2], "int64");
+  return {
+    heads: "split",
+    attend(heads) {
+      const { q, k, v, layer } = heads;
+      const { pastKeys, pastValues } = cache.exchange(heads);
+      const grouped = reshape(q, ["slots", K, "grouped", D]); // [R, K, G·S, D]
+      const scores = (keys: Value, mask: Value): Value => {
+        const plain = matmul(grouped, keys, { transposeB: true, alpha });
+        return add(attentionSoftCap === undefined ? plain : softCap(plain, attentionSoftCap), mask);
+      };
+      const { cached, added } = layerMasks(layer);
+      const p = softmax(concat([scores(pastKeys, cached), scores(k, added)], 3)); // [R, K, G·S, M + S]
+      const [onCache, onNew] = splitDynamic(p, counts, { names: ["cached", "tokens"] }) as readonly [
+        Value,
+        Value,
+      ];
+      const seen = add(matmul(onCache, pastValues), matmul(onNew, v));
+      return reshape(seen, ["slots", H, "tokens", D]);
+    },
+  };
+}
+
+/**
+ * The same in one operator, for which the runtime copies the cache. One token alone is computed by other kernels than several,
+ * so that a padding token behind it makes its result independent of how many there are.
+ */
+function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
+  const lengths = leaf("lengths", ["slots"], "int32");
+  const total = leaf("total", [], "int32");
+  const grouped = leaf("grouped_places", ["slots", "padded", 2], "int64");
+  const apart = leaf("row_places", ["rows", 1, 2], "int64");
+  const { heads: H, keyValueHeads, headDim } = config;
+  const padded = (x: Value): Value => rowsAt(x, grouped);
+  return {
+    heads: "joined",
+    rotates: cache.isJoined,
+    attend(given) {
+      const { q, k, v, layer, tables } = given;
+      const joined = tables && { qkv: concat([q, k, v], 2), tables };
+      const heads: Parameters<typeof groupedAttention>[0] = joined
+        ? { qkv: padded(joined.qkv), tables: joined.tables }
+        : [padded(q), padded(cache.stored(k)), padded(cache.stored(v))];
+      const seen = groupedAttention(heads, {
+        ...(joined ? cache.exchangeJoined(joined, layer) : cache.exchange(given)),
+        lengths,
+        total,
+        heads: H,
+        keyValueHeads,
+        headDim,
+        scale: scoreScale(config),
+        softCap: config.attentionSoftCap,
+        window: layerWindow(config, layer, maxLength),
+      });
+      return rowsAt(seen, apart);
+    },
+  };
+}
+
+/** Masks that are added to attention scores. */
+interface AttentionMasks {
+  /** On tokens of the cache, [R, 1, 1, M]; with a window [R, 1, G · S, M]. */
+  readonly cached: Value;
+  /** On new tokens, [1, 1, G · S, S]. */
+  readonly added: Value;
+}
+
+const maskName = (mask: string, window: number | undefined): string =>
+  window === undefined ? mask : `${mask}.${window}`;
+
+function makeMasks(window: number | undefined): AttentionMasks {
+  const cached = leaf("past_mask", ["slots", 1, 1, "cached"]);
+  const added = leaf(maskName("new_mask", window), [1, 1, "grouped", "tokens"]);
+  if (window === undefined) return { cached, added };
+  const positions = leaf("cached_positions", ["cached"], "int32");
+  const first = leaf(maskName("first_seen", window), ["slots", 1, "grouped", 1], "int32");
+  return { cached: windowMask(cached, positions, first), added };
+}
+
+/** The masks of each layer of a graph, in which no sequence is longer than `maxLength`. Layers of a kind share them. */
+function attentionMasks(config: ModelConfig, maxLength: number): (layer: number) => AttentionMasks {
+  const made = new Map<number | undefined, AttentionMasks>();
+  return (layer) => {
+    const window = layerWindow(config, layer, maxLength);
+    const masks = made.get(window) ?? makeMasks(window);
+    made.set(window, masks);
+    return masks;
+  };
+}
+
+/** The masks of new tokens at `positions` [count, S], as a graph for sequences up to `maxLength` takes them. */
+function maskFeeds(
+  config: ModelConfig,
+  positions: Int32Array,
+  { count, maxLength }: { readonly count: number; readonly maxLength: number },
+): Record<string, HostTensor> {
+  const S = positions.length / count;
+  const groups = config.heads / config.keyValueHeads;
+  const feeds: Record<string, HostTensor> = {};
+  const windows = Array.from({ length: config.layers }, (_, layer) => layerWindow(config, layer, maxLength));
+  for (const window of new Set(windows)) {
+    const data = causalMask(S, groups, window);
+    feeds[maskName("new_mask", window)] = { shape: [1, 1, groups * S, S], data };
+    if (window === undefined) continue;
+    const first = Int32Array.from({ length: count * groups * S }, (_, i) => {
+      const [slot, token] = [Math.floor(i / (groups * S)), i % S];
+      return (positions[slot * S + token] as number) - window + 1;
+    });
+    feeds[maskName("first_seen", window)] = { shape: [count, 1, groups * S, 1], data: first };
+  }
+  return feeds;
+}
+
+/** 0 for the last `window` tokens up to a query's own, −10³⁰ for all others: [G · S, S] */
+function causalMask(S: number, groups: number, window = S): Float32Array {
+  const mask = new Float32Array(groups * S * S);
+  for (let row = 0; row < groups * S; row++) {
+    const query = row % S;
+    mask.fill(-1e30, row * S, row * S + Math.max(0, query - window + 1));
+    mask.fill(-1e30, row * S + query + 1, (row + 1) * S);
+  }
+  return mask;
+}

@@ -1,0 +1,84 @@
+// Storage of a base's tensors that become constants of programs: a temporary file that is filled while weights are
+// read, or in a cache (weight-cache.ts), where they may be already.
+import {
+  constant,
+  type DType,
+  type PackedMatrix,
+  type TensorData,
+  type Value,
+} from "mixture-of-shards-graph";
+import { type ConstantsFile, openConstantsFile } from "./constants-file.ts";
+import type { MatrixArrays } from "./pack-matrix.ts";
+
+/** A tensor by name; its data are asked for where they are not there yet. */
+export interface StoredTensor {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly data: () => TensorData;
+}
+
+/** Rows and columns of a matrix before it is packed. */
+export interface MatrixShape {
+  readonly out: number;
+  readonly in: number;
+}
+
+/** Tensors and packed matrices by name, as constants. Throws `storage` where the disk does not take them. */
+export interface PackedStore extends AsyncDisposable {
+  /** Bytes of its file. */
+  readonly bytes: number;
+  /** A norm or a bias. */
+  vector(name: string, tensor: StoredTensor): Promise<Value>;
+  tensor(name: string, tensor: StoredTensor): Promise<Value>;
+  matrix(name: string, shape: MatrixShape, pack: () => MatrixArrays): Promise<PackedMatrix>;
+}
+
+/** A store in a temporary file, which is made when it is needed and removed on disposal. */
+export function temporaryStore(): PackedStore {
+  let file: ConstantsFile | undefined;
+  const add: AddPart = async (_, { data, shape, dtype }) => {
+    file ??= await openConstantsFile();
+    return file.add(data, shape, dtype);
+  };
+  return {
+    get bytes() {
+      return file?.bytes ?? 0;
+    },
+    vector: async (_, { data, shape }) => constant(data(), shape),
+    tensor: (name, { data, ...type }) => add(name, { ...type, data: data() }),
+    matrix: (_, _shape, pack) => writeMatrix(pack(), add),
+    async [Symbol.asyncDispose]() {
+      await file?.[Symbol.asyncDispose]();
+      file = undefined;
+    },
+  };
+}
+
+/** Takes a tensor, whose array is not needed afterwards, and gives the constant that it became. */
+export type AddPart = (
+  part: string,
+  tensor: { readonly data: TensorData; readonly shape: readonly number[]; readonly dtype: DType },
+) => Promise<Value>;
+
+/** Writes the arrays of a packed matrix, which gets constants in their place. */
+export async function writeMatrix(arrays: MatrixArrays, add: AddPart): Promise<PackedMatrix> {
+  if (arrays.kind === "nf4") {
+    const { codes, scales } = arrays;
+    return {
+      ...arrays,
+      codes: await add("codes", { data: codes, shape: [codes.length], dtype: "uint8" }),
+      scales: await add("scales", { data: scales, shape: [scales.length], dtype: "float32" }),
+    };
+  }
+  const { codes, scales, zeroPoints, offsets, out, blockSize, bits } = arrays;
+  const blocks = scales.length / out;
+  const rows = (data: TensorData, dtype: DType) => ({ data, shape: [out, data.length / out], dtype });
+  const shape = [out, blocks, (blockSize * bits) / 8];
+  return {
+    ...arrays,
+    codes: await add("codes", { data: codes, shape, dtype: "uint8" }),
+    scales: await add("scales", rows(scales, "float32")),
+    zeroPoints: zeroPoints && (await add("zeroPoints", rows(zeroPoints, "uint8"))),
+    offsets: offsets && (await add("offsets", rows(offsets, "float32"))),
+  };
+}

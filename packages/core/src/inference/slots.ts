@@ -1,0 +1,311 @@
+// What slots hold: keys and values, and the factors of the adapters whose requests run, expanded to A and B.
+// R slots · K key heads · M positions · D head width · L layers · r rank of the factors
+
+import type { HostTensor } from "mixture-of-shards-graph";
+import type { ExpandedFactors, FactorMap } from "#adapters";
+import type { ModelConfig } from "#models";
+import { GROUPS, groupKey, type LayerGroup, listLayerGroups, moduleKey } from "#models";
+import type { BaseWeights, GroupWidths } from "./base-weights.ts";
+
+const BLOCK = 64;
+const MASKED = -1e30;
+
+/** Slots from … from + count − 1. */
+export interface SlotRange {
+  readonly from: number;
+  readonly count: number;
+}
+
+/** Type of keys and values: float16 takes half the memory, and rounds them to eleven bits. */
+export type CacheDtype = "float32" | "float16";
+
+type CacheArray = Float32Array | Uint16Array;
+
+/** Bytes of keys and values of one position of one slot. */
+export const bytesPerPosition = (
+  { layers, keyValueHeads, headDim }: ModelConfig,
+  dtype: CacheDtype = "float32",
+): number => 2 * layers * keyValueHeads * headDim * (dtype === "float32" ? 4 : 2);
+
+/** Positions of a cache for sequences of this many tokens: whole blocks, so that growing is rare. */
+export const capacityFor = (tokens: number): number => Math.ceil(Math.max(1, tokens) / BLOCK) * BLOCK;
+
+/**
+ * Keys and values of all layers, [R, K, M, D] each, and how many of the M positions each slot has filled. A step sees a
+ * range of slots without copying. All slots have the capacity M that the longest needs.
+ */
+export class KVCache {
+  readonly config: ModelConfig;
+  readonly dtype: CacheDtype;
+  /** Tokens that each slot holds. */
+  readonly lengths: number[] = [];
+  #slots = 0;
+  #capacity = 0;
+  #keys: CacheArray[] = [];
+  #values: CacheArray[] = [];
+  #mask = new Float32Array(0);
+  /** Counts the times that the arrays were replaced: views of an older version are stale. */
+  version = 0;
+
+  constructor(config: ModelConfig, dtype: CacheDtype = "float32") {
+    this.config = config;
+    this.dtype = dtype;
+  }
+
+  /** Bytes of one position of one slot. */
+  get bytesPerPosition(): number {
+    return bytesPerPosition(this.config, this.dtype);
+  }
+
+  /** M */
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  /** R */
+  get slots(): number {
+    return this.#slots;
+  }
+
+  /** Memory of the keys and values, of all slots. */
+  get bytes(): number {
+    return this.#slots * this.#capacity * this.bytesPerPosition;
+  }
+
+  /** The arrays of some slots as inputs of a step. */
+  view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
+    const { keyValueHeads: K, headDim: D } = this.config;
+    const M = this.#capacity;
+    const part = (data: CacheArray): HostTensor => ({
+      shape: [count, K, M, D],
+      data: data.subarray(from * K * M * D, (from + count) * K * M * D),
+    });
+    const layers = this.#keys.flatMap((keys, layer) => [
+      [`past.${layer}.k`, part(keys)] as const,
+      [`past.${layer}.v`, part(this.#values[layer] as CacheArray)] as const,
+    ]);
+    const mask = this.#mask.subarray(from * M, (from + count) * M);
+    const view = Object.fromEntries([...layers, ["past_mask", { shape: [count, 1, 1, M], data: mask }]]);
+    if (this.config.window === undefined) return view;
+    // which of them is in the window depends on the query
+    return { ...view, cached_positions: { shape: [M], data: Int32Array.from({ length: M }, (_, m) => m) } };
+  }
+
+  /** Gives the arrays another size and keeps what slots hold, none of which may be longer than `capacity`. */
+  resize(slots: number, capacity: number): void {
+    if (slots === this.#slots && capacity === this.#capacity) return;
+    const { layers, keyValueHeads: K, headDim: D } = this.config;
+    const [old, kept] = [this.#capacity, Math.min(slots, this.#slots)];
+    const make = (length: number): CacheArray =>
+      this.dtype === "float32" ? new Float32Array(length) : new Uint16Array(length);
+    const resized = (from: CacheArray | undefined): CacheArray => {
+      const to = make(slots * K * capacity * D);
+      if (from === undefined) return to;
+      for (let slot = 0; slot < kept; slot++) {
+        const filled = (this.lengths[slot] ?? 0) * D;
+        for (let head = slot * K; head < (slot + 1) * K; head++)
+          to.set(from.subarray(head * old * D, head * old * D + filled), head * capacity * D);
+      }
+      return to;
+    };
+    // one array at a time, so that the old one is freed before the next is made
+    for (let layer = 0; layer < layers; layer++) {
+      this.#keys[layer] = resized(this.#keys[layer]);
+      this.#values[layer] = resized(this.#values[layer]);
+    }
+    this.lengths.length = kept;
+    while (this.lengths.length < slots) this.lengths.push(0);
+    this.#slots = slots;
+    this.#capacity = capacity;
+    this.#mask = new Float32Array(slots * capacity).fill(MASKED);
+    this.lengths.forEach((length, slot) => {
+      this.#mask.fill(0, slot * capacity, slot * capacity + length);
+    });
+    this.version++;
+  }
+
+  /**
+   * Writes the first `counts[i]` of the S (`tokens`) new tokens of slot from + i after those that the slot holds.
+   * newKeysValues [count, 2·L·K, S, D], in the cache's dtype
+   */
+  append(
+    newKeysValues: CacheArray,
+    counts: readonly number[],
+    { from, tokens }: { readonly from: number; readonly tokens: number },
+  ): void {
+    const { layers, keyValueHeads: K, headDim: D } = this.config;
+    const perSlot = 2 * layers * K * tokens * D;
+    counts.forEach((count, i) => {
+      if (count === 0) return;
+      const slot = from + i;
+      const start = this.lengths[slot] ?? 0;
+      for (let head = 0; head < 2 * layers * K; head++) {
+        const part = head < layers * K ? this.#keys : this.#values;
+        const layer = Math.floor(head / K) % layers;
+        const to = ((slot * K + (head % K)) * this.#capacity + start) * D;
+        const begin = i * perSlot + head * tokens * D;
+        (part[layer] as CacheArray).set(newKeysValues.subarray(begin, begin + count * D), to);
+      }
+      this.#mask.fill(0, slot * this.#capacity + start, slot * this.#capacity + start + count);
+      this.lengths[slot] = start + count;
+    });
+  }
+
+  /** Copies what one slot holds, or the first `length` tokens of it, into another. */
+  move(from: number, to: number, length = this.lengths[from] ?? 0): void {
+    const { layers, keyValueHeads: K, headDim: D } = this.config;
+    this.truncate(to, 0);
+    for (let layer = 0; layer < layers; layer++)
+      for (const data of [this.#keys[layer] as Float32Array, this.#values[layer] as Float32Array])
+        for (let head = 0; head < K; head++) {
+          const begin = (from * K + head) * this.#capacity * D;
+          data.copyWithin((to * K + head) * this.#capacity * D, begin, begin + length * D);
+        }
+    this.#mask.fill(0, to * this.#capacity, to * this.#capacity + length);
+    this.lengths[to] = length;
+  }
+
+  /**
+   * Keeps the first tokens of a slot. The others are wiped, not just masked: infinities or NaN, which a broken
+   * adapter makes, would come through the mask to the next request in the slot.
+   */
+  truncate(slot: number, length: number): void {
+    const { keyValueHeads: K, headDim: D } = this.config;
+    const held = this.lengths[slot] ?? 0;
+    for (const data of [...this.#keys, ...this.#values])
+      for (let head = slot * K; head < (slot + 1) * K; head++)
+        data.fill(0, (head * this.#capacity + length) * D, (head * this.#capacity + held) * D);
+    this.#mask.fill(MASKED, slot * this.#capacity + length, (slot + 1) * this.#capacity);
+    this.lengths[slot] = length;
+  }
+}
+
+/** The inputs of a group: A [R, parts · r, in], part by part, and scale · Bᵀ [R, r, out] of each part. */
+export const slotNames = (layerGroup: LayerGroup): { readonly a: string; readonly b: readonly string[] } => ({
+  a: `slot.${groupKey(layerGroup)}.a`,
+  b: GROUPS[layerGroup.group].map((linear) => `slot.${moduleKey({ layer: layerGroup.layer, linear })}.b`),
+});
+
+const EMPTY = new Float32Array(0);
+
+/** The factors of every slot of the batch. Smaller ranks and slots without an adapter are zero. */
+export class AdapterSlots {
+  readonly #groups: readonly {
+    readonly layerGroup: LayerGroup;
+    readonly widths: GroupWidths;
+    a: Float32Array;
+    b: Float32Array[];
+  }[];
+  #count = 0;
+  #rank = 0;
+  /** Counts the times that the arrays were replaced. */
+  version = 0;
+
+  constructor({ config, widths }: Pick<BaseWeights, "config" | "widths">) {
+    this.#groups = listLayerGroups(config.layers).map((layerGroup) => ({
+      layerGroup,
+      widths: widths[layerGroup.group],
+      a: EMPTY,
+      b: [],
+    }));
+  }
+
+  /** R */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** r */
+  get rank(): number {
+    return this.#rank;
+  }
+
+  get bytes(): number {
+    return this.#arrays().reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
+  /** Bytes of one slot for each rank. */
+  get bytesPerRank(): number {
+    return this.#groups.reduce(
+      (sum, { widths: { in: width, out, outs } }) =>
+        sum + (outs.length * width + out) * Float32Array.BYTES_PER_ELEMENT,
+      0,
+    );
+  }
+
+  /** Gives the slots another size. All of them are empty afterwards. */
+  resize(count: number, rank: number): void {
+    // nothing is left half done where memory runs out
+    this.#count = 0;
+    this.#rank = 0;
+    for (const group of this.#groups) {
+      group.a = EMPTY;
+      group.b = [];
+    }
+    this.version++;
+    for (const group of this.#groups) {
+      const { in: width, outs } = group.widths;
+      group.a = new Float32Array(count * outs.length * rank * width);
+      group.b = outs.map((out) => new Float32Array(count * rank * out));
+    }
+    this.#count = count;
+    this.#rank = rank;
+  }
+
+  /** The arrays of some slots as inputs of a step: slots are the first axis, or a single one is the second. */
+  view({ from, count }: SlotRange, axis: 0 | 1 = 0): Readonly<Record<string, HostTensor>> {
+    return Object.fromEntries(
+      this.#groups.flatMap(({ layerGroup, widths: { in: width, outs }, a, b }) => {
+        const some = (data: Float32Array, rows: number, columns: number): HostTensor => ({
+          shape: axis === 1 ? [rows, count, columns] : [count, rows, columns],
+          data: data.subarray(from * rows * columns, (from + count) * rows * columns),
+        });
+        const names = slotNames(layerGroup);
+        return [
+          [names.a, some(a, outs.length * this.#rank, width)],
+          ...outs.map((out, i) => [names.b[i], some(b[i] ?? EMPTY, this.#rank, out)] as const),
+        ];
+      }),
+    );
+  }
+
+  /** Empties a slot: it computes the base alone. */
+  clear(slot: number): void {
+    for (const data of this.#arrays()) {
+      const size = data.length / this.#count;
+      data.fill(0, slot * size, (slot + 1) * size);
+    }
+  }
+
+  /** Puts an adapter of at most the slots' rank into a slot. */
+  fill(slot: number, adapter: FactorMap): void {
+    const rows = this.#rank;
+    for (const { layerGroup, widths, a, b } of this.#groups)
+      for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
+        const factors = adapter.get(moduleKey({ layer: layerGroup.layer, linear })) ?? NO_FACTORS;
+        const { rank, scale, b: up } = factors;
+        const [first, out] = [(slot * widths.outs.length + part) * rows, widths.outs[part] ?? 0];
+        const target = b[part] ?? EMPTY;
+        const begin = slot * rows * out;
+        a.set(factors.a, first * widths.in);
+        for (let i = 0; i < rank * out; i++) target[begin + i] = (up[i] as number) * scale;
+        // the ranks after the adapter's are zeros
+        a.fill(0, (first + rank) * widths.in, (first + rows) * widths.in);
+        target.fill(0, begin + rank * out, begin + rows * out);
+      }
+  }
+
+  /** Copies a slot. */
+  move(from: number, to: number): void {
+    for (const data of this.#arrays()) {
+      const size = data.length / this.#count;
+      data.copyWithin(to * size, from * size, (from + 1) * size);
+    }
+  }
+
+  #arrays(): readonly Float32Array[] {
+    return this.#groups.flatMap(({ a, b }) => [a, ...b]);
+  }
+}
+
+const NO_FACTORS: ExpandedFactors = { rank: 0, scale: 0, a: EMPTY, b: EMPTY };

@@ -1,0 +1,67 @@
+// A model family: its fields in config.json and GGUF, and its decoder's choices.
+import { MosError } from "#common";
+import type { GgufMetadata, GgufTensor } from "#files";
+import type { DecoderChoices, ModelShape } from "../geometry.ts";
+import type { RawConfig } from "./raw-config.ts";
+
+/** Choices of a family beyond the fields that all models have. */
+export type FamilyChoices = DecoderChoices & Partial<Pick<ModelShape, "attentionBias" | "mlpBias" | "rope">>;
+
+/** One family of models. */
+export interface Family {
+  /** The models that have it, for the documents. */
+  readonly models: string;
+  /** Its class in `architectures`. */
+  readonly className: string;
+  /** Fields for biases that it has; in other families transformers reads none. */
+  readonly biases: readonly ("attention_bias" | "mlp_bias")[];
+  /** Heads can be rotated in part, by `partial_rotary_factor`. */
+  readonly rotatesParts?: true;
+  /** Windowed layers have a rope of their own, which config.json states beside that of full ones. */
+  readonly ropesByLayerType?: true;
+  /** The types of rope that it can have, by the names that files have for them; all that can be run. */
+  readonly ropeTypes?: Readonly<Record<string, "default" | "longrope">>;
+  /** Default of transformers for `original_max_position_embeddings` unless config.json has it on top. */
+  readonly originalMaxPositions?: number;
+  /** Defaults of transformers for fields that config.json leaves out. */
+  readonly defaults: Readonly<Record<string, unknown>>;
+  /** Choices that all models of the family share. */
+  readonly decoder: DecoderChoices;
+  /** Reads further choices from config.json. Throws `bad_model` and `unsupported`. */
+  readonly fromJson: (raw: RawConfig, where: string) => FamilyChoices;
+  /** The same fields, written. */
+  readonly toJson: (config: ModelShape) => Readonly<Record<string, unknown>>;
+  readonly gguf: GgufFamily;
+}
+
+/** Format of a family's models in llama.cpp. */
+export interface GgufFamily {
+  /** `general.architecture`; its keys begin with it. */
+  readonly architecture: string;
+  /** Tells the models of a family from those of another that llama.cpp calls the same. */
+  readonly isOurs?: (header: GgufHeader) => boolean;
+  /** The two halves of a head's rotary pairs lie side by side in the rows of q and k. */
+  readonly interleaved: boolean;
+  /** Reads the family's own fields of the header. */
+  readonly read: (header: GgufHeader) => FamilyChoices;
+}
+
+/** The header of a GGUF file. */
+export interface GgufHeader {
+  readonly path: string;
+  readonly metadata: GgufMetadata;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** The number of a key, without the architecture's name; undefined where there is none. */
+  readonly at: (key: string) => number | undefined;
+  /** The same of a key that must be there. */
+  readonly need: (key: string) => number;
+  /** Numbers of rope_factors_long.weight and the like, by the tensor's name. */
+  readonly factors: ReadonlyMap<string, readonly number[]>;
+}
+
+/** Error for something that models of a family may have and we do not. */
+export const unsupported = (where: string, what: string): MosError =>
+  new MosError("unsupported", `${where}: ${what}`);
+
+/** null in config.json means that a field is absent. */
+export const nullToUndefined = <T>(value: T | null | undefined): T | undefined => value ?? undefined;

@@ -1,0 +1,89 @@
+export type { BaseDtype } from "./base-dtype.ts";
+export {
+  BASE_DTYPES,
+  baseDtype,
+  COMPUTE_DTYPES,
+  type ComputeDtype,
+  computeDtype,
+  defaultComputeDtype,
+  hasTransposedCodes,
+} from "./base-dtype.ts";
+export type { ModelConfig } from "./config.ts";
+export { configText, huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
+export {
+  type AttentionHook,
+  type DecoderOptions,
+  decoder,
+  eachLinear,
+  headWeight,
+  type ProjectHook,
+  weightLeaves,
+} from "./decoder.ts";
+export { dequantizeWeight } from "./dequantize-weight.ts";
+export {
+  computeFingerprint,
+  computeIdentity,
+  type FingerprintProgress,
+  fingerprintSteps,
+} from "./fingerprint.ts";
+export { layerRope, layerWindow, rotatedWidth, scoreScale, steadyPositions } from "./geometry.ts";
+export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
+export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
+export { toLayerShapes } from "./layer-shapes.ts";
+export {
+  GROUPS,
+  type GroupName,
+  groupKey,
+  type LayerGroup,
+  LINEAR_NAMES,
+  type LinearHook,
+  type LinearName,
+  listLayerGroups,
+  moduleKey,
+  modulePath,
+  plainLinear,
+  type TargetModule,
+  withBias,
+} from "./linear-layers.ts";
+export {
+  type BaseModel,
+  type LoadedModel,
+  type LoadOptions,
+  loadBase,
+  loadModel,
+  loadModelText,
+  loadText,
+  type ModelFiles,
+  openModel,
+  readModelConfig,
+} from "./load.ts";
+export {
+  type DownloadEvent,
+  type LocateCalls,
+  type LocateOptions,
+  locatedPath,
+  locateModel,
+} from "./locate.ts";
+export { isForPictures, modulePrefixIn } from "./nested.ts";
+export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase } from "./planned-base.ts";
+export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
+export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
+export { sourceDigest } from "./source-digest.ts";
+export {
+  type FloatTensor,
+  feedWeights,
+  floatData,
+  floatTensors,
+  floatWeight,
+  storageFormats,
+  storedBytes,
+  type Weight,
+  weightFeeds,
+} from "./weight.ts";
+export {
+  parameterCount,
+  storedOffset,
+  storedPlace,
+  storedShapes,
+  weightShapes,
+} from "./weights.ts";

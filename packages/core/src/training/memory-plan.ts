@@ -1,0 +1,269 @@
+// Memory plan of a training run: its parts, the choices that make it fit, and the refusal if it does not.
+
+import { type Device, leaf, type ProgramPeak, programPeak } from "mixture-of-shards-graph";
+import type { WeightFormat } from "mixture-of-shards-graph/common";
+import { type AdapterConfig, blankAdapter } from "#adapters";
+import { assertMemory, chooseWay, type FreeMemory, fitsMemory, type MemoryPlan, memoryPlan } from "#common";
+import { liveEngineBytes } from "#inference";
+import {
+  baseBytes,
+  type ComputeDtype,
+  defaultComputeDtype,
+  hasTransposedCodes,
+  type PlannedBase,
+  parameterCount,
+  toLayerShapes,
+} from "#models";
+import { TOKENIZER_BYTES } from "#text";
+import { rowsAtOnce } from "./micro-batches.ts";
+import type { Objective } from "./objectives/objective.ts";
+import { plainTraining } from "./objectives/sft.ts";
+import type { ResolvedSettings } from "./settings.ts";
+import {
+  type PassOptions,
+  passOutputs,
+  type Rematerialise,
+  type StepShape,
+  targetLogprobs,
+} from "./step-graph.ts";
+import { type PlannedModel, plannedModel } from "./trainable.ts";
+
+/** Settings that determine a run's memory. */
+export type RunSize = Pick<
+  ResolvedSettings,
+  "baseDtype" | "computeDtype" | "batchSize" | "maxLength" | "gradientAccumulationSteps"
+> & {
+  /** "cpu" without it. */
+  readonly device?: Device | undefined;
+  /** Plain training without it. */
+  readonly objective?: Objective;
+  /** True if there are validation data. */
+  readonly evaluates: boolean;
+  /** The engine that a run samples answers with, if any. */
+  readonly sampler?: SamplerSize | undefined;
+  /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
+  readonly batchShapes?: (size: BatchSize) => RunShapes;
+};
+
+/** The longest prompt with its answer, and the most answers at a time. */
+export type SamplerSize = Pick<Parameters<typeof liveEngineBytes>[1], "maxLength" | "maxBatch">;
+
+/** Settings that determine the batches. */
+export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
+
+/** The shape of the largest batch. */
+export interface PlannedShape extends StepShape {
+  /** Examples of a batch at most; its rows where that is not known. */
+  readonly examples?: number;
+}
+
+/** The largest batches of a run. */
+export interface RunShapes {
+  readonly shape: PlannedShape;
+  readonly validationShape: PlannedShape | undefined;
+}
+
+/** Choices that make a run fit, and its memory. */
+export interface RunMemory {
+  readonly plan: MemoryPlan;
+  /** Recomputes the layers in the backward pass, which takes longer and far less memory. */
+  readonly rematerialise: Rematerialise;
+  readonly transposedCodes: boolean;
+  /** As set; else int8 where it is faster and has room. */
+  readonly computeDtype: ComputeDtype;
+}
+
+/** Parameters from which layers are computed again even where their activations have room: these take more than the base. */
+const LARGE_MODEL = 2e9;
+
+/** The fastest way comes first. */
+function listCandidates(
+  { config, formsOf }: PlannedBase,
+  { baseDtype, computeDtype, device }: Pick<RunSize, "baseDtype" | "computeDtype" | "device">,
+): readonly Omit<RunMemory, "plan">[] {
+  const parameters = parameterCount(config);
+  const isLarge = parameters >= LARGE_MODEL;
+  const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
+  const list = (chosen: ComputeDtype): readonly Omit<RunMemory, "plan">[] => {
+    const codes = chosen === "int8" && hasTransposedCodes(parameters) ? [true, false] : [false];
+    return kept.flatMap((rematerialise) =>
+      codes.map((transposedCodes) => ({ rematerialise, transposedCodes, computeDtype: chosen })),
+    );
+  };
+  if (computeDtype !== undefined) return list(computeDtype);
+  const formats = formsOf({ baseDtype, computeDtype: "float32", transposedCodes: false });
+  return defaultComputeDtype(formats, device) === "int8"
+    ? [...list("int8"), ...list("float32")]
+    : list("float32");
+}
+
+/** The rows that are computed at once, and how often, for one update. */
+function splitBatch({ batchSize, maxLength, gradientAccumulationSteps }: RunSize) {
+  const rows = rowsAtOnce({ batchSize, maxLength });
+  return { rows, gradientAccumulationSteps: Math.ceil((batchSize * gradientAccumulationSteps) / rows) };
+}
+
+/**
+ * The fastest way to make a run that has room, or else the one that takes least. Nothing is loaded.
+ *
+ * @throws MosError "unsupported" where a weight cannot be kept so, `bad_config` for an adapter that does not fit the model.
+ */
+export function planMemory(
+  base: PlannedBase,
+  adapterConfig: AdapterConfig,
+  { free, ...size }: RunSize & { readonly free: FreeMemory | undefined },
+): RunMemory {
+  const { config } = base;
+  const adapter = blankAdapter(adapterConfig, toLayerShapes(config));
+  const { rows, gradientAccumulationSteps: parts } = splitBatch(size);
+  const full = { shape: { rows, length: size.maxLength }, validationShape: undefined };
+  const shapes = size.batchShapes?.(size) ?? full;
+  const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
+  const planWay = (way: Omit<RunMemory, "plan">): MemoryPlan => {
+    const formats = base.formsOf({ ...size, ...way });
+    const alone = memoryPlan({ base: baseBytes(config, formats) });
+    // the rest takes a second to plan, and changes nothing
+    if (free !== undefined && !fitsMemory(alone, free)) return { ...alone, isPartial: true };
+    const batches = { ...shapes, gradientAccumulationSteps, rematerialise: way.rematerialise };
+    return trainingMemory(plannedModel(config, formats, adapter), { ...size, ...batches, formats });
+  };
+  return chooseWay(listCandidates(base, size), planWay, free);
+}
+
+/**
+ * Checks the base's memory before the data are read, which may take minutes.
+ *
+ * @throws MosError "memory" where the base alone has no room, as `requireRunMemory`.
+ */
+export function assertBaseMemory(
+  base: PlannedBase,
+  adapter: AdapterConfig,
+  size: RunSize & { readonly free: FreeMemory },
+): void {
+  const { computeDtype = "float32" } = size;
+  const formats = base.formsOf({ ...size, computeDtype, transposedCodes: false });
+  if (fitsMemory(memoryPlan({ base: baseBytes(base.config, formats) }), size.free)) return;
+  requireRunMemory(base, adapter, size);
+}
+
+/** Lengths and batches are halved at most this often to find what fits. */
+const HALVINGS = 6;
+export const MIN_LENGTH = 64;
+
+/**
+ * The memory of a run that has room.
+ *
+ * @throws MosError "memory" with what would fit, and what `planMemory` throws.
+ */
+export function requireRunMemory(
+  base: PlannedBase,
+  adapter: AdapterConfig,
+  size: RunSize & { readonly free: FreeMemory },
+): RunMemory {
+  const found = planMemory(base, adapter, size);
+  const { free, baseDtype } = size;
+  const smallerBase: readonly Partial<RunSize>[] = baseDtype === "int4" ? [] : [{ baseDtype: "int4" }];
+  assertMemory(found.plan, {
+    what: `training ${base.name}`,
+    free,
+    changes: [smallerBase, smallerBatches(size), shorterRows(size)],
+    planOf: (change) => planMemory(base, adapter, { ...size, ...change }).plan,
+  });
+  return found;
+}
+
+/** Half the rows at a time and twice the batches of an update, which computes the same. */
+function smallerBatches(size: RunSize): readonly Partial<RunSize>[] {
+  const changes: Partial<RunSize>[] = [];
+  let { rows, gradientAccumulationSteps: batches } = splitBatch(size);
+  for (let i = 0; i < HALVINGS && rows % 2 === 0; i++) {
+    [rows, batches] = [rows / 2, batches * 2];
+    changes.push({ batchSize: rows, gradientAccumulationSteps: batches });
+  }
+  if (rows > 1) changes.push({ batchSize: 1, gradientAccumulationSteps: batches * rows });
+  return changes;
+}
+
+function shorterRows({ maxLength }: RunSize): readonly Partial<RunSize>[] {
+  const changes: Partial<RunSize>[] = [];
+  for (let i = 1; i <= HALVINGS && maxLength / 2 ** i >= MIN_LENGTH; i++)
+    changes.push({ maxLength: Math.floor(maxLength / 2 ** i) });
+  return changes;
+}
+
+// The memory of one candidate: the bytes of the base by their formats, and what the runtime will hold for its programs,
+// which are built here as they will be compiled.
+
+// Measured: what the process has beside tensors.
+/** Node, its code, ONNX Runtime, and its threads. */
+const PROCESS = 170e6;
+/** A compiled program, for each of its nodes. */
+const NODE = 7500;
+
+/** A run, and how its base is kept. */
+interface PlannedRun
+  extends RunShapes,
+    Pick<RunSize, "gradientAccumulationSteps" | "objective" | "evaluates" | "sampler">,
+    Pick<RunMemory, "rematerialise"> {
+  readonly formats: ReadonlyMap<string, WeightFormat>;
+}
+
+/** The memory of a run at its peak: with full batches in which every token is a target. Nothing is read or compiled. */
+function trainingMemory(model: PlannedModel, run: PlannedRun): MemoryPlan {
+  const { formats, shape, rematerialise, sampler, objective = plainTraining } = run;
+  const { config, parameters } = model;
+  const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  const masks = 4 * model.maskBufferLength(shape);
+  const step = stepPeak(model, { shape, pass: "training", rematerialise, objective });
+  const { validationShape = shape } = run;
+  const evaluation =
+    run.evaluates || objective.usesReference // which is measured as an evaluation is
+      ? stepPeak(model, { shape: validationShape, pass: "loss", rematerialise: "none", objective })
+      : { workspace: 0, constants: 0, nodes: 0 };
+  return memoryPlan({
+    base: baseBytes(config, formats),
+    adapter: trained,
+    // two moments; gradients of a batch, their sum, and those of the batch before until they are collected
+    optimiser: 2 * trained + (run.gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
+    activations: step.workspace + 2 * masks,
+    evaluation: evaluation.workspace,
+    ...(sampler === undefined ? {} : liveEngineBytes(config, { ...sampler, formats })),
+    runtime:
+      PROCESS +
+      TOKENIZER_BYTES * config.vocabularySize +
+      NODE * (step.nodes + evaluation.nodes) +
+      2 * (step.constants + evaluation.constants),
+  });
+}
+
+function stepPeak(
+  model: PlannedModel,
+  {
+    shape,
+    pass,
+    rematerialise,
+    objective,
+  }: Pick<RunShapes, "shape"> & Pick<RunMemory, "rematerialise"> & Omit<PassOptions, "trainable">,
+): ProgramPeak {
+  const training = pass === "training";
+  const masks = training ? model.maskBufferLength(shape) : 0;
+  const logprobs = targetLogprobs(model.config, {
+    shape,
+    training,
+    rematerialise,
+    weights: model.weights,
+    linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
+  });
+  return programPeak(passOutputs(logprobs, { pass, objective, trainable: model.trainable }), {
+    dimensionSize: (name) => dimensionSize(name, shape),
+  });
+}
+
+/** "labels:256:512" are those of a part; names of other dimensions count all targets. */
+function dimensionSize(name: string, { rows, length, examples = rows }: PlannedShape): number {
+  if (name === "pairs") return examples;
+  if (name === "sequences") return 2 * examples;
+  const targets = rows * length;
+  const [, from, to] = /:(\d+):(\d+)$/.exec(name) ?? [];
+  return from === undefined ? targets : Math.max(1, Math.min(Number(to), targets) - Number(from));
+}

@@ -1,0 +1,138 @@
+// What a run minimises, as a value: a loss of the log-probabilities of target tokens, computed in the graph, and what is
+// reported of it.
+
+import type { HostTensor, Value } from "mixture-of-shards-graph";
+import { omitUndefined } from "#common";
+import type { Batch, EncodedExample } from "#data";
+import type { GraderInputs, GraderPlan } from "../rollouts/grader.ts";
+import type { FinetuneSettings } from "../settings.ts";
+import type { ObjectiveSettings } from "./settings.ts";
+
+/** Sums of numbers that are reported, and what they are divided by, under the names that TRL has for them. */
+export type Metrics = Readonly<Record<string, { readonly sum: number; readonly count: number }>>;
+
+/** Contents of leaves, by name. */
+export type Feeds = Readonly<Record<string, HostTensor>>;
+
+/** What a run minimises. Sums are added over the micro-batches of an update and divided at its end. */
+export interface Objective {
+  /** True if its batches need the column `reference`. */
+  readonly usesReference: boolean;
+  /** True if its feeds need log-probabilities of sequences up to `maxLength`, however short those of the data are. */
+  readonly joinsSequences?: boolean;
+  /** Metrics that the view of a run shows. */
+  readonly shown: readonly string[];
+  /**
+   * The summed loss of a batch, a scalar, by the log-probability of each target [labels, 1]. What else it needs are leaves,
+   * of the dimensions "labels", "sequences", "pairs", or fixed ones.
+   */
+  loss(logprobs: Value): Value;
+  /** Contents of these leaves. */
+  feeds(batch: Batch, context: FeedContext): Feeds | Promise<Feeds>;
+  /** What sums over an update are divided by: target tokens, their weights, pairs, or sequences. */
+  count(batch: Batch): number;
+  /** From the log-probability of each target, and from what was fed. */
+  metrics(batch: Batch, logprobs: Float32Array, feeds: Feeds): Metrics;
+  /** The mean loss of a model that guesses each token, where there is one. */
+  guessingLoss?(vocabularySize: number): number;
+  /** What is wrong with a run of which an evaluation says this; undefined where nothing is. */
+  warn?(metrics: Readonly<Record<string, number>>): string | undefined;
+}
+
+/** Sizes of an update, or of an evaluation. */
+export interface Totals {
+  /** Target tokens. */
+  readonly tokens: number;
+  /** Those of the first sequence of each example: of pairs, those of chosen answers. */
+  readonly firstTokens: number;
+  readonly examples: number;
+  readonly sequences: number;
+}
+
+/** What feeds may depend on besides their batch. */
+export interface FeedContext {
+  /** Sizes of the whole update that the batch belongs to. */
+  readonly update: Totals;
+  /** Tokens that no sequence may exceed: `maxLength`, or those of the longest sequence of the data. */
+  readonly longest: number;
+  /** The log-probability of each target, by a forward pass without gradient and dropout. */
+  logprobs(batch: Batch, of: "policy" | "reference"): Promise<Float32Array>;
+}
+
+/** Row of the table of objectives. */
+export interface ObjectiveKind {
+  readonly help: string;
+  /** Kind of the examples that it learns from. */
+  readonly data: "examples" | "pairs" | "rated" | "prompts";
+  /** The settings that it has, with its defaults; undefined where there is none. */
+  readonly defaults: Partial<ObjectiveSettings>;
+  /** Its usual learning rate, as a factor on that of plain training. */
+  readonly learningRate: number;
+  /** False: it has no dropout but what a new adapter is given, since that is noise in what it compares. */
+  readonly usesDropout: boolean;
+  /** What it learns from an encoded example, where that is not the example as it is. */
+  readonly prepare?: (example: EncodedExample) => EncodedExample;
+  /** What its sampled answers are worth, where it learns from such. Throws `bad_option` where that needs another setting. */
+  readonly grader?: ((settings: FinetuneSettings, inputs: GraderInputs) => GraderPlan) | undefined;
+  create(settings: FinetuneSettings): Objective;
+}
+
+/** Settings whose defaults are filled in. */
+type Filled<D extends Partial<ObjectiveSettings>> = {
+  readonly [K in keyof D & keyof ObjectiveSettings]: Exclude<ObjectiveSettings[K], undefined>;
+};
+
+/** A row whose functions are given its settings with the defaults filled in. */
+export function objectiveKind<D extends Partial<ObjectiveSettings>>({
+  create,
+  grader,
+  ...kind
+}: Omit<ObjectiveKind, "defaults" | "create" | "grader"> & {
+  readonly defaults: D;
+  create(settings: FinetuneSettings & Filled<D>): Objective;
+  grader?(settings: FinetuneSettings & Filled<D>, inputs: GraderInputs): GraderPlan;
+}): ObjectiveKind {
+  const fill = (settings: FinetuneSettings) =>
+    ({ ...kind.defaults, ...omitUndefined(settings) }) as FinetuneSettings & Filled<D>;
+  return {
+    ...kind,
+    create: (settings) => create(fill(settings)),
+    grader: grader && ((settings, inputs) => grader(fill(settings), inputs)),
+  };
+}
+
+/** Sums of both. */
+export function addMetrics(a: Metrics, b: Metrics): Metrics {
+  const found: Record<string, Metrics[string]> = { ...a };
+  for (const [name, { sum, count }] of Object.entries(b)) {
+    const before = found[name] ?? { sum: 0, count: 0 };
+    found[name] = { sum: before.sum + sum, count: before.count + count };
+  }
+  return found;
+}
+
+/** Their means, under names that begin with `prefix`; undefined where there are none. */
+export function averageMetrics(metrics: Metrics, prefix = ""): Readonly<Record<string, number>> | undefined {
+  const known = Object.entries(metrics).filter(([, { count }]) => count > 0);
+  if (known.length === 0) return undefined;
+  return Object.fromEntries(known.map(([name, { sum, count }]) => [`${prefix}${name}`, sum / count]));
+}
+
+/** Sizes of these examples together. */
+export function totalsOf(examples: Iterable<EncodedExample>): Totals {
+  let [tokens, firstTokens, count, sequences] = [0, 0, 0, 0];
+  for (const { labels, targetTokens, shared = 0, sequences: lengths = [labels.length] } of examples) {
+    tokens += targetTokens;
+    for (let i = 1; i < shared + (lengths[0] ?? 0); i++) if ((labels[i] as number) >= 0) firstTokens += 1;
+    count += 1;
+    sequences += lengths.length;
+  }
+  return { tokens, firstTokens, examples: count, sequences };
+}
+
+/** Sizes of a batch that is an update of its own, all examples of which have as many sequences. */
+export function batchTotals({ examples, sequences, labelSequences }: Batch): Totals {
+  const each = sequences / examples;
+  const firstTokens = labelSequences.reduce((count, k) => count + Number(k % each === 0), 0);
+  return { tokens: labelSequences.length, firstTokens, examples, sequences };
+}

@@ -1,0 +1,342 @@
+// Plan of a run, and whether it is possible: settings against the header of the model, data as tokens, memory and disk. The
+// base is not loaded, and nothing is written.
+
+import { checkDevice, type Device } from "mixture-of-shards-graph";
+import {
+  type AdapterConfig,
+  type AdapterConfigInput,
+  type Budget,
+  budget,
+  DEFAULT_METHOD,
+  fittingConfig,
+  openAdapterFolder,
+  parseAdapterConfig,
+} from "#adapters";
+import { type FreeMemory, fitsMemory, freeMemory, limitedMemory, MosError, parseSettings } from "#common";
+import { type EncodedDataset, encodeExamples, sharedReach } from "#data";
+import { assertSpace } from "#files";
+import {
+  type BaseModel,
+  baseFromFiles,
+  type ComputeDtype,
+  type DownloadEvent,
+  loadText,
+  locateModel,
+  openModel,
+  type PlannedBase,
+  storageFormats,
+  toLayerShapes,
+} from "#models";
+import type { LoadedText } from "#text";
+import {
+  assertBaseMemory,
+  type BatchSize,
+  MIN_LENGTH,
+  planMemory,
+  type RunMemory,
+  type RunShapes,
+  requireRunMemory,
+} from "../memory-plan.ts";
+import { paddedTokens } from "../micro-batches.ts";
+import { chooseObjective, learnsFromAnswers, OBJECTIVES } from "../objectives/index.ts";
+import type { Objective, ObjectiveKind } from "../objectives/objective.ts";
+import { sampling } from "../objectives/settings.ts";
+import {
+  assertWarmup,
+  continueSettings,
+  expectedUpdate,
+  longestRow,
+  type OpenSettings,
+  resolveSettings,
+} from "../resolve-settings.ts";
+import type { GraderInputs, GraderPlan } from "../rollouts/grader.ts";
+import { samplerSize } from "../rollouts/held-out.ts";
+import { planRewards, readGrader } from "../rollouts/rewards.ts";
+import type { RunRecord } from "../run-record.ts";
+import {
+  type FinetuneSettings,
+  finetuneSettings,
+  type ResolvedSettings,
+  usualLearningRate,
+} from "../settings.ts";
+import type { TrainSettings } from "../trainer.ts";
+import { checkTokens, encodingOptions, type RunData, readRunData } from "./data.ts";
+import type { RunOptions, SavedStart } from "./options.ts";
+
+/** All that is decided about a run before its base is loaded. */
+export interface RunPlan {
+  /** As given, with those that base and data decide. */
+  readonly settings: ResolvedSettings;
+  readonly config: AdapterConfig;
+  readonly model: string | BaseModel;
+  readonly base: PlannedBase;
+  readonly text: LoadedText;
+  readonly free: FreeMemory;
+  readonly device: Device | undefined;
+  readonly data: RunData;
+  readonly train: EncodedDataset;
+  readonly validation: EncodedDataset | undefined;
+  readonly objective: Objective;
+  readonly graders: {
+    /** Of answers that it learns from, where it learns from such. */
+    readonly learnt: GraderPlan | undefined;
+    /** Of answers to held-out prompts: the same, unless `evaluateBy` names another. */
+    readonly heldOut: GraderPlan | undefined;
+  };
+  /** Settings of the trainer. */
+  readonly run: TrainSettings;
+  readonly memory: RunMemory;
+}
+
+/** A plan whose batches and rows are not chosen yet. */
+type OpenPlan = Omit<RunPlan, "settings" | "train" | "validation" | "run" | "memory"> & {
+  readonly settings: OpenSettings;
+};
+
+/**
+ * Plans a run: checks the settings against the model's header and that there is memory for its base, encodes the data, and
+ * finds the fastest way that has room. A model of the hub is downloaded. Throws what `finetune` throws.
+ */
+export async function* planRun(
+  options: RunOptions & { readonly lines?: readonly number[] },
+  recorded?: RunRecord,
+): AsyncGenerator<DownloadEvent, RunPlan> {
+  const prepared = yield* prepareRun(options, recorded);
+  const { settings, model, base, free } = prepared;
+  const data = await readRunData(options, settings);
+  if (settings.evaluateBy !== undefined && data.validation.length === 0)
+    throw new MosError(
+      "bad_option",
+      "evaluateBy grades answers to held-out prompts, but nothing is held out; give validationData, or a validationSplit above 0",
+    );
+  const text = typeof model === "string" ? await loadText(model) : model.text;
+  const open = { ...prepared, data, text };
+  const limit = longestRow(settings, base.config.maxPositions);
+  let size: RowLimits = { batchSize: settings.batchSize, limit };
+  for (;;) {
+    const plan = await planSize(open, size, options.signal);
+    if (fitsMemory(plan.memory.plan, free)) return plan;
+    const smaller = smallerSize(settings, plan.settings);
+    if (smaller === undefined) requireRunMemory(base, plan.config, memorySize(plan));
+    else size = smaller;
+  }
+}
+
+// Settings and the header of the model
+
+function checkLengths(base: PlannedBase, { maxLength = 0, warmup, steps }: FinetuneSettings): void {
+  if (maxLength > base.config.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `maxLength ${maxLength} is more than the ${base.config.maxPositions} positions of ${base.name}; use at most ${base.config.maxPositions}`,
+    );
+  if (steps !== undefined && warmup >= 1) assertWarmup(warmup, steps);
+}
+
+/**
+ * Reads the header of a model, and checks the runs that are planned for it: what `check` lets through fails only by its data
+ * or by the machine's memory.
+ *
+ * @throws MosError from `check`: `bad_option`, `bad_config`, `unsupported`.
+ * @example
+ * const check = await runCheck("assets/tiny-english");
+ * check({ adapter: { method: "mos", equivalentRank: 2, rank: 8 }, settings: { steps: 100 } });
+ */
+export async function runCheck(path: string): Promise<(run: PlannedRun) => void> {
+  const base = await plannedBase(path);
+  return (run) => checkRun(base, run);
+}
+
+/** The part of a run that can be checked before its data are read. @inline */
+export type PlannedRun = Pick<RunOptions, "adapter" | "settings">;
+
+function checkRun(base: PlannedBase, run: PlannedRun): void {
+  const { adapter = DEFAULT_ADAPTER } = run;
+  const settings = parseSettings(finetuneSettings, run.settings ?? {});
+  chooseObjective(settings);
+  checkLengths(base, settings);
+  if (!("from" in adapter)) budget(newConfig(adapter, settings, base), toLayerShapes(base.config));
+  const { baseDtype, computeDtype = "float32" } = settings;
+  base.formsOf({ baseDtype, computeDtype, transposedCodes: false });
+}
+
+/** Checks the settings, and that there is memory for the base. */
+async function* prepareRun(
+  options: RunOptions,
+  recorded: RunRecord | undefined,
+): AsyncGenerator<DownloadEvent, Omit<OpenPlan, "data" | "text">> {
+  checkDevice(options.session?.device);
+  const asked = parseSettings(finetuneSettings, options.settings ?? {});
+  const objective = chooseObjective(asked);
+  const loaded = typeof options.model === "string" ? undefined : loadedDtype(options.model, asked);
+  const given = continueSettings(asked, recorded);
+  // a grader that cannot be used is refused before anything is read
+  const graders = planGraders(given, options);
+  const device = options.session?.device;
+  const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
+  const { adapter = DEFAULT_ADAPTER } = options;
+  if (!("from" in adapter)) parseAdapterConfig(seeded(adapter, settings), "adapter"); // before a model is downloaded
+  const model =
+    typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
+  const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
+  const config = await resolveAdapterConfig(adapter, settings, base);
+  checkLengths(base, settings);
+  const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
+  const evaluates = options.validationData !== undefined || settings.validationSplit !== 0;
+  assertBaseMemory(base, config, {
+    ...{ ...settings, objective, ...expectedUpdate(settings) },
+    ...{ evaluates, free, device },
+  });
+  const { freeBytes, out, resume = false } = options;
+  const bytes = runBytes(budget(config, toLayerShapes(base.config)), { evaluates, resume });
+  if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
+  const usual = OBJECTIVES[settings.objective].learningRate * usualLearningRate(base.config.hiddenSize);
+  const { learningRate = usual } = settings;
+  const found = { config, model, base, free, device, objective, graders };
+  return { ...found, settings: { ...settings, learningRate } };
+}
+
+/** Chooses the graders of a run. Throws `bad_option` and `unsupported` for one that cannot be used. */
+function planGraders(settings: FinetuneSettings, inputs: GraderInputs): RunPlan["graders"] {
+  const kind: ObjectiveKind = OBJECTIVES[settings.objective];
+  const learnt = kind.grader?.(settings, inputs);
+  const grader = readGrader(settings, "evaluateBy", inputs);
+  return { learnt, heldOut: grader === undefined ? learnt : planRewards(grader, inputs) };
+}
+
+const DEFAULT_ADAPTER: AdapterConfigInput = { method: DEFAULT_METHOD };
+
+const seeded = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfigInput => ({
+  ...adapter,
+  seed: adapter.seed ?? seed,
+});
+
+const newConfig = (
+  adapter: AdapterConfigInput,
+  settings: FinetuneSettings,
+  { config }: PlannedBase,
+): AdapterConfig => fittingConfig(seeded(adapter, settings), toLayerShapes(config));
+
+/** The settings of the adapter; one that is there has its own. */
+async function resolveAdapterConfig(
+  adapter: AdapterConfigInput | SavedStart,
+  settings: FinetuneSettings,
+  base: PlannedBase,
+): Promise<AdapterConfig> {
+  if (!("from" in adapter)) return newConfig(adapter, settings, base);
+  await using folder = await openAdapterFolder(adapter.from);
+  const { config } = await folder.describe();
+  return OBJECTIVES[settings.objective].usesDropout ? config : { ...config, dropout: 0 };
+}
+
+/**
+ * Bytes of a run on the disk at most: a checkpoint, which may have the gradients of an unfinished update, or an adapter is
+ * complete before the one before it goes.
+ */
+function runBytes(
+  { trainable, bytes: { float32 } }: Budget,
+  { evaluates, resume }: { readonly evaluates: boolean; readonly resume: boolean },
+): number {
+  const checkpoint = 4 * 4 * trainable + float32;
+  return (resume ? 1 : 2) * checkpoint + (evaluates ? 3 : 1) * float32;
+}
+
+async function plannedBase(path: string): Promise<PlannedBase> {
+  await using files = await openModel(path);
+  return baseFromFiles(files);
+}
+
+/** What the products of a loaded base are computed in, which its weights decide. Throws `bad_option` for a setting of another. */
+function loadedDtype(
+  { model: { name, weights } }: BaseModel,
+  { computeDtype: asked }: FinetuneSettings,
+): ComputeDtype {
+  const found = [...weights.values()].some(({ format }) => format.kind === "int8rows") ? "int8" : "float32";
+  if (asked === undefined || asked === found) return found;
+  throw new MosError(
+    "bad_option",
+    `computeDtype is ${asked}, but ${name} was loaded for products in ${found}; load it with the computeDtype ${asked}, or leave the setting out`,
+  );
+}
+
+const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
+  name,
+  config,
+  formsOf: () => storageFormats(weights),
+});
+
+// Settings that the data decide, and memory
+
+/** How large batches and rows may be. */
+interface RowLimits extends Pick<FinetuneSettings, "batchSize"> {
+  /** Tokens of a row. */
+  readonly limit: number;
+}
+
+/** The plan of a run whose batches are at most so large. */
+async function planSize(
+  open: OpenPlan,
+  { limit, batchSize }: RowLimits,
+  signal: AbortSignal | undefined,
+): Promise<RunPlan> {
+  const { data, text, base, config } = open;
+  const evaluates = data.validation.length > 0;
+  const given = { ...open.settings, batchSize };
+  const encoding = { ...encodingOptions({ text, settings: { ...given, maxLength: limit } }), signal };
+  const prepared = ({ encoded, ...others }: EncodedDataset): EncodedDataset => {
+    const { prepare = (one) => one }: ObjectiveKind = OBJECTIVES[given.objective];
+    return { ...others, encoded: encoded.map(prepare) };
+  };
+  const train = prepared(await encodeExamples(data.train, encoding));
+  const validation = evaluates ? prepared(await encodeExamples(data.validation, encoding)) : undefined;
+  checkTokens([...train.encoded, ...(validation?.encoded ?? [])], base);
+  const { settings, run } = resolveSettings(given, {
+    lengths: train.encoded.map(({ ids }) => ids.length),
+    longest: Math.max(train.report.longest, validation?.report.longest ?? 0),
+    limit,
+    evaluates,
+    dropout: config.dropout,
+    padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
+  });
+  const plan = { ...open, settings, train, validation, run };
+  return { ...plan, memory: planMemory(base, config, memorySize(plan)) };
+}
+
+/** Fewer or shorter rows than those that have no room, where they may be chosen. */
+function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSettings): RowLimits | undefined {
+  if (given.batchSize === undefined && batchSize > 1)
+    return { batchSize: 1, limit: given.maxLength ?? maxLength };
+  if (given.maxLength !== undefined || maxLength < 2 * MIN_LENGTH) return undefined;
+  return { batchSize, limit: Math.floor(maxLength / 2) };
+}
+
+/** What decides the memory of a run, by the batches that its examples make. */
+function memorySize({ settings, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
+  const { train, validation, run, base } = plan;
+  const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
+  const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
+  const { maxPositions } = base.config;
+  const sampler = isSampling ? samplerSize(settings, { longestPrompt, maxPositions }) : undefined;
+  if (learnsFromAnswers(settings)) {
+    const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
+    const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
+      shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length), reach: length },
+      validationShape: undefined,
+    });
+    const rows = { batchSize: 1, evaluates: false, batchShapes: shapes };
+    return { ...settings, ...rows, objective, free, device, sampler };
+  }
+  const reach = sharedReach([...train.encoded, ...(validation?.encoded ?? [])]);
+  const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
+    const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
+    const { rows, longest, examples } = paddedTokens(lengths, { ...run, batchSize, maxLength });
+    const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
+    return { rows, length: longest, examples, maxSegment: Math.min(maxSegment, maxLength), reach };
+  };
+  const batchShapes = (size: BatchSize): RunShapes => ({
+    shape: batchShape(train, size),
+    validationShape: validation === undefined ? undefined : batchShape(validation, size),
+  });
+  const evaluates = validation !== undefined;
+  return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
+}

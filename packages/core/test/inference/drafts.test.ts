@@ -1,0 +1,221 @@
+// Drafts of an engine: no answer changes, and fewer steps compute it.
+import { describe, expect, test } from "vitest";
+import {
+  createModelRunner,
+  type EngineRequest,
+  type EngineStats,
+  prepareWeights,
+  unpackLogprobs,
+} from "#inference";
+import { runs } from "../../../../test/runs.ts";
+import { usableDraftTokens, verifiesDrafts } from "../../src/inference/drafts.ts";
+import { floatWeights, tinyModel } from "../tiny-model.ts";
+import { memoryAdapters } from "./memory-adapters.ts";
+import {
+  type Answer,
+  collectAnswer,
+  randomFactors,
+  randomPrompt,
+  request,
+  tinyEngine,
+} from "./tiny-engine.ts";
+
+// int8 products need widths that are a multiple of 16
+const widths = { head_dim: 8, hidden_size: 32, intermediate_size: 48, max_position_embeddings: 512 };
+const model = tinyModel({ overrides: widths });
+const adapters = new Map([
+  ["lora", await randomFactors(1, { method: "lora", rank: 3 }, model)],
+  ["mos", await randomFactors(2, { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 }, model)],
+  ["small", await randomFactors(4, { method: "lora", rank: 1, targets: ["q_proj", "down_proj"] }, model)],
+]);
+const names = [null, ...adapters.keys()];
+
+type Options = NonNullable<Parameters<typeof tinyEngine>[1]>;
+
+/** Prompts that repeat themselves, whose greedy answers do so, too, with whatever a request can ask for. */
+const requests: readonly EngineRequest[] = Array.from({ length: runs(32) }, (_, i) => {
+  const part = randomPrompt(i, 6 + i);
+  return request({
+    prompt: [...part, ...part, ...part.slice(0, 3)],
+    adapter: names[i % names.length] ?? null,
+    maxTokens: 30 + 5 * i,
+    ignoreEos: i % 4 !== 3,
+    seed: i,
+    ...(i % 3 === 0 ? { logprobs: 2 } : {}),
+    ...(i % 5 === 1 ? { sampling: { temperature: 0.3 }, minTokens: 8 } : {}),
+    ...(i % 5 === 2 ? { sampling: { temperature: 0.5, topP: 0.9, frequencyPenalty: 0.1 } } : {}),
+    ...(i % 5 === 3 ? { sampling: { repetitionPenalty: 1.05 }, minTokens: 8 } : {}),
+    ...(i % 7 === 4 ? { stop: ["ab", "cc"] } : {}),
+  });
+});
+
+/** A clock by which all steps take as long, so that drafts pay wherever the text repeats. */
+function evenClock(): () => number {
+  let time = 0;
+  return () => ++time;
+}
+
+async function collectAnswers(
+  options: Options,
+  {
+    all = requests,
+    together = false,
+  }: { readonly all?: readonly EngineRequest[]; readonly together?: boolean } = {},
+): Promise<{ readonly answers: readonly Answer[]; readonly stats: EngineStats }> {
+  const manager = memoryAdapters(adapters);
+  await using engine = await tinyEngine(manager, {
+    model,
+    maxLength: 400,
+    draftTokens: 0,
+    now: evenClock(),
+    ...options,
+  });
+  const answers: Answer[] = [];
+  if (together) answers.push(...(await Promise.all(all.map((one) => collectAnswer(engine.submit(one))))));
+  else for (const one of all) answers.push(await collectAnswer(engine.submit(one)));
+  expect(manager.leases()).toBe(0);
+  return { answers, stats: await engine.stats() };
+}
+
+/** All of an answer but its times. */
+const withoutTimes = ({ events }: Answer) =>
+  events.map((event) => {
+    if (event.type !== "finish") return event;
+    const { queuedSeconds: _, firstTokenSeconds: __, ...usage } = event.usage;
+    return { ...event, usage };
+  });
+
+function expectEqual(found: readonly Answer[], expected: readonly Answer[]): void {
+  found.forEach((answer, i) => {
+    expect(withoutTimes(answer), `request ${i}`).toEqual(withoutTimes(expected[i]!));
+  });
+}
+
+/** In a batch, other requests change how int8 products round, with drafts and without. */
+function expectSameTokens(found: readonly Answer[], expected: readonly Answer[]): void {
+  found.forEach((answer, i) => {
+    const [own, plain] = [answer, expected[i]!].map(withoutTimes);
+    const bare = (events: typeof own) => events?.map((event) => ({ ...event, logprobs: undefined }));
+    expect(bare(own), `request ${i}`).toEqual(bare(plain));
+    const scores = ({ events }: Answer) =>
+      events.flatMap((event) => (event.type === "token" ? unpackLogprobs(event) : []));
+    const chosen = scores(expected[i]!);
+    scores(answer).forEach(({ logprob }, at) => {
+      expect(logprob).toBeCloseTo(chosen[at]?.logprob ?? 0, 1);
+    });
+  });
+}
+
+const windowed = tinyModel({
+  overrides: {
+    ...widths,
+    architectures: ["MistralForCausalLM"],
+    model_type: "mistral",
+    sliding_window: 9,
+  },
+});
+
+const wideHeads = tinyModel({ overrides: { ...widths, head_dim: 256 } });
+
+describe("answers with drafts are those without, tokens, text, log-probabilities and usage:", () => {
+  test.each<readonly [string, Options]>([
+    ["as they come", {}],
+    ["a window", { model: windowed }],
+    ["a cache in float16", { cacheDtype: "float16" }],
+  ])("%s", async (_, options) => {
+    const plain = await collectAnswers({ ...options, maxBatch: 1 });
+    const drafted = await collectAnswers({ ...options, maxBatch: 1, draftTokens: 7 });
+    expectEqual(drafted.answers, plain.answers);
+    expect(plain.stats.draftTokens).toBe(0);
+    const { draftTokens, acceptedTokens, steps } = drafted.stats;
+    expect(acceptedTokens).toBeGreaterThan(5 * requests.length);
+    expect(acceptedTokens, "no draft was rejected").toBeLessThan(draftTokens);
+    expect(steps).toBe(plain.stats.steps - acceptedTokens);
+  });
+
+  test("heads of 256, whose scores are summed otherwise from 65 keys on", async () => {
+    const all = requests.slice(-3).map((one) => ({ ...one, adapter: null, logprobs: 2 }));
+    const options = { model: wideHeads, maxBatch: 1 };
+    const plain = await collectAnswers(options, { all });
+    const drafted = await collectAnswers({ ...options, draftTokens: 7 }, { all });
+    expectEqual(drafted.answers, plain.answers);
+    expect(drafted.stats.acceptedTokens).toBeGreaterThan(0);
+  });
+
+  test("adapters in one batch", async () => {
+    const plain = await collectAnswers({}, { together: true });
+    const drafted = await collectAnswers({ draftTokens: 7 }, { together: true });
+    expectSameTokens(drafted.answers, plain.answers);
+    expect(drafted.stats.acceptedTokens).toBeGreaterThan(0);
+  });
+
+  test("requests that are preempted", async () => {
+    const limits = { cacheMemory: 2 * 128 * 256 };
+    const long = requests.map((one) => ({ ...one, maxTokens: 120 }));
+    const plain = await collectAnswers(limits, { all: long, together: true });
+    const drafted = await collectAnswers({ ...limits, draftTokens: 7 }, { all: long, together: true });
+    expect(drafted.stats.promptTokens, "none was preempted").toBeGreaterThan(
+      long.reduce((sum, { prompt }) => sum + prompt.length, 0),
+    );
+    expectSameTokens(drafted.answers, plain.answers);
+  });
+});
+
+test("a prefix in the cache has no rejected token", async () => {
+  const turns = async (draftTokens: number): Promise<readonly Answer[]> => {
+    await using engine = await tinyEngine(memoryAdapters(adapters), {
+      model,
+      maxLength: 400,
+      draftTokens,
+      now: evenClock(),
+    });
+    const answers: Answer[] = [];
+    let prompt = requests[0]!.prompt;
+    for (let turn = 0; turn < 5; turn++) {
+      const answer = await collectAnswer(engine.submit(request({ prompt, maxTokens: 25, ignoreEos: true })));
+      answers.push(answer);
+      // each turn goes on where the last one ended
+      prompt = [...prompt, ...answer.ids, 7 + turn];
+    }
+    return answers;
+  };
+  const [plain, drafted] = [await turns(0), await turns(7)];
+  expectEqual(drafted, plain);
+  expect(drafted.at(-1)?.end.usage.cachedTokens).toBeGreaterThan(100);
+});
+
+test("drafts need steps of several tokens that round as steps of one", async () => {
+  await using base = await prepareWeights(model.config, floatWeights(model.weights), {
+    computeDtype: "int8",
+  });
+  await using runner = await createModelRunner(base, { maxLength: 64, session: { threads: 1 } });
+  expect(await verifiesDrafts(runner, { adapters: true })).toBe(true);
+  expect([runner.cache.slots, runner.slots.count]).toEqual([0, 0]);
+  const rounded: typeof runner.run = async (step) => {
+    const logits = await runner.run(step);
+    const last = logits[0]?.at(-1);
+    if (last !== undefined && step.tokens[0]?.length === 3) last[5] = (last[5] ?? 0) * (1 + 2 ** -23);
+    return logits;
+  };
+  expect(await verifiesDrafts({ ...runner, run: rounded }, { adapters: true })).toBe(false);
+});
+
+test.each([8, 16])(
+  "heads of %i and products with adapters round as those of one token on several threads, too",
+  async (head) => {
+    const { config, weights } = tinyModel({ overrides: { ...widths, head_dim: head, hidden_size: 288 } });
+    await using base = await prepareWeights(config, floatWeights(weights), { computeDtype: "int8" });
+    await using runner = await createModelRunner(base, { maxLength: 64, session: { threads: 2 } });
+    expect(await verifiesDrafts(runner, { adapters: true })).toBe(true);
+  },
+);
+
+test("an engine for sequences shorter than what is compared has no drafts", async () => {
+  await using base = await prepareWeights(model.config, floatWeights(model.weights), {
+    computeDtype: "int8",
+  });
+  for (const maxLength of [2, 8]) {
+    await using runner = await createModelRunner(base, { maxLength, session: { threads: 1 } });
+    expect(await usableDraftTokens(runner, { draftTokens: 7, adapters: true, maxLength })).toBe(0);
+  }
+});

@@ -1,0 +1,186 @@
+import { basename } from "node:path";
+import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "mixture-of-shards-core/adapters";
+import {
+  describeCount,
+  flag,
+  MosError,
+  monotonicNow,
+  type SettingValues,
+  setting,
+} from "mixture-of-shards-core/common";
+import { type AverageSummary, averageAdapters, averageSettings } from "mixture-of-shards-core/convert";
+import { readModelConfig } from "mixture-of-shards-core/models";
+import { metricsToTensorboard } from "mixture-of-shards-core/training";
+import { z } from "zod";
+import { defineCommand, group, refuseOthers } from "./command.ts";
+import { configOnly } from "./common-options.ts";
+import { counted, labelled, textTable } from "./format.ts";
+import { configPath } from "./loading.ts";
+import { adapterText, formatShare } from "./model-text.ts";
+import { printable, printJson, printLine, shellWord, warn } from "./terminal.ts";
+
+const ACTIONS = ["list", "rollback", "tensorboard", "average"] as const;
+
+const options = {
+  ...group("Version", {
+    to: setting(z.int().min(1), {
+      placeholder: "version",
+      defaultText: "the version replaced last",
+      help: "rollback: version to restore, as shown by list",
+    }),
+  }),
+  ...group("Mean", {
+    out: setting(z.string(), { placeholder: "folder", help: "average: output folder" }),
+    ...averageSettings,
+    model: configOnly,
+    overwrite: flag({ help: "average: replace an existing adapter in --out" }),
+  }),
+};
+const positional = {
+  action: setting(z.enum(ACTIONS), { required: true, help: ACTIONS.join(", ") }),
+  folder: setting(z.array(z.string()).readonly(), {
+    required: true,
+    help: "list: folder of adapters; rollback, tensorboard: folder of one adapter; average: folders of adapters",
+  }),
+};
+type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
+
+/** The options of each action. */
+const ACTION_OPTIONS: Readonly<Record<Values["action"], readonly (keyof typeof options)[]>> = {
+  list: [],
+  rollback: ["to"],
+  tensorboard: [],
+  average: ["out", "weights", "model", "overwrite"],
+};
+
+export const command = defineCommand({
+  description:
+    "Lists the adapters of a folder with their kept versions and problems; rolls an adapter back to a kept " +
+    "version; writes an adapter's metrics for TensorBoard; averages adapters that were trained from one.",
+  usage:
+    "list <folder> | rollback <folder> [--to <version>] | tensorboard <folder> | average <folder>... --out <folder> [--weights <list>]",
+  arguments: positional,
+  options,
+  examples: `
+Examples:
+  mos adapters list adapters
+  mos adapters rollback adapters/acme
+      undo the last mos train --overwrite; a second rollback redoes it
+  mos adapters rollback adapters/acme --to 2
+  mos adapters tensorboard adapters/acme
+      convert metrics.jsonl to event files in tensorboard/, as mos train --tensorboard does during training
+  mos adapters average round-1/ann round-1/ben --weights 120,80 --out adapters/shared
+      the weighted mean of adapters that were trained from one (mos train --from-adapter)
+
+mos train keeps the adapters that it replaces (--keep-versions), and a rollback keeps the one that it replaces. Both replace an
+adapter atomically, so a server that runs with --adapters needs no restart. list reads no model: the server's log says whether
+an adapter belongs to the model that it serves.`,
+  run,
+});
+
+async function run({ action, folder: folders, json, ...values }: Values): Promise<void> {
+  const taken: readonly string[] = ACTION_OPTIONS[action];
+  refuseOthers(options, values, { isTaken: (name) => taken.includes(name), command: `adapters ${action}` });
+  const [folder = ""] = folders;
+  if (action === "average") return await average(folders, { json, ...values });
+  if (folders.length > 1)
+    throw new MosError("bad_option", `mos adapters ${action} takes one folder; ${folders.length} were given`);
+  if (action === "tensorboard") {
+    const tensorboard = await metricsToTensorboard(folder, { now: monotonicNow });
+    if (json) printJson({ tensorboard });
+    else
+      printLine(
+        labelled([
+          ["written", tensorboard],
+          ["next", `tensorboard --logdir ${shellWord(folder)}`],
+        ]),
+      );
+    return;
+  }
+  if (action === "list") {
+    const adapters = await listAdapters(folder);
+    if (json) printJson({ adapters: adapters.map(adapterJson) });
+    else list(adapters);
+    return;
+  }
+  const done = await rollBack(folder, values.to);
+  if (json)
+    printJson({ adapter: basename(folder), restored: done.restored.version, kept: done.kept ?? null });
+  else printLine(rolledBackText(done, folder));
+}
+
+async function average(
+  adapters: readonly string[],
+  { out, weights, model, overwrite, json }: Omit<Values, "action" | "folder">,
+): Promise<void> {
+  if (out === undefined) throw new MosError("bad_option", "mos adapters average needs --out <folder>");
+  const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
+  const done = await averageAdapters({ adapters, out, weights, model: config, overwrite });
+  if (json) printJson(done);
+  else printLine(averageText(done, adapters));
+}
+
+const averageText = ({ out, adapter, weights }: AverageSummary, adapters: readonly string[]): string =>
+  labelled([
+    ["written", out],
+    ["method", adapterText(adapter)],
+    ...adapters.map(
+      (path, i) => [i === 0 ? "mean of" : "", `${formatShare(weights[i] ?? 0)} ${path}`] as const,
+    ),
+  ]);
+
+const formatDate = (seconds: number): string => new Date(1000 * seconds).toISOString();
+
+/** "2026-08-22 14:03", in UTC. */
+const formatMinute = (seconds: number): string => formatDate(seconds).slice(0, 16).replace("T", " ");
+
+function adapterJson({ name, adapter, reason, soFar, versions, isRetrained }: ListedAdapter): object {
+  return {
+    name,
+    adapter: adapter === undefined ? null : { ...adapter, changedAt: formatDate(adapter.changedAt) },
+    reason: reason ?? null,
+    soFar: soFar ?? null,
+    versions: versions.map(({ version, path, changedAt }) => ({
+      version,
+      path,
+      changedAt: formatDate(changedAt),
+    })),
+    isRetrained,
+  };
+}
+
+function list(adapters: readonly ListedAdapter[]): void {
+  if (adapters.length === 0) {
+    printLine("no adapters in this folder");
+    return;
+  }
+  const rows = adapters.map(({ name, adapter, versions, isRetrained }) => [
+    printable(name),
+    adapter === undefined ? "–" : `${adapter.config.method} ${adapter.config.rank}`,
+    adapter === undefined ? "–" : describeCount(adapter.parameters),
+    printable(adapter?.base.name ?? "–"),
+    adapter === undefined ? "–" : formatMinute(adapter.changedAt),
+    versions.length === 0 ? "–" : versions.map(({ version }) => version).join(", "),
+    isRetrained ? "replacement run unfinished" : "",
+  ]);
+  const head = ["name", "method, rank", "parameters", "base", "written (UTC)", "kept", ""];
+  printLine(textTable([head, ...rows], { left: [0, 1, 3, 4, 5, 6] }));
+  for (const { name, reason, soFar } of adapters)
+    if (reason !== undefined)
+      warn(
+        `${printable(name)} cannot be served: ${reason}${soFar === undefined ? "" : `; its progress is in ${soFar}`}`,
+      );
+  const broken = adapters.filter(({ reason }) => reason !== undefined).length;
+  if (broken > 0)
+    printLine(
+      `\n${counted(adapters.length - broken, "adapter")}; ${counted(broken, "folder")} cannot be served`,
+    );
+}
+
+function rolledBackText({ restored, kept }: RolledBack, folder: string): string {
+  return labelled([
+    ["in use", `version ${restored.version}, written ${formatMinute(restored.changedAt)} UTC`],
+    ...(kept === undefined ? [] : [["kept", `the replaced adapter, as version ${kept}`] as const]),
+    ["adapter", folder],
+  ]);
+}

@@ -1,0 +1,220 @@
+import { createInterface, type Interface } from "node:readline";
+import { MosError } from "mixture-of-shards-core/common";
+import type { ChatRequest, Engine, FinishReason } from "mixture-of-shards-core/inference";
+import type { ChatMessage } from "mixture-of-shards-core/text";
+import { counted, formatDuration, formatRate, isTerminal, paint } from "./format.ts";
+import { EXIT_INTERRUPTED } from "./interrupt.ts";
+import { liveLine, print, printable, printLine, warn } from "./terminal.ts";
+
+export interface AnswerClock {
+  token(): void;
+  tokens(): number;
+  /** Summary of the length, the speed and, unless obvious, the end of the answers. */
+  summary(answers: readonly { readonly finishReason: FinishReason }[]): string;
+}
+
+/** Measures the speed of an answer from its first token on: what comes before is the reading of the prompt. */
+export function startClock(now: () => number = () => performance.now()): AnswerClock {
+  const started = now();
+  let first = Number.NaN;
+  let last = started;
+  let tokens = 0;
+  return {
+    token: () => {
+      last = now();
+      if (tokens === 0) first = last;
+      tokens++;
+    },
+    tokens: () => tokens,
+    summary: (answers) => {
+      const seconds = (last - first) / 1000;
+      const speed = tokens > 1 && seconds > 0 ? `, ${formatRate((tokens - 1) / seconds, "tokens")}` : "";
+      const wait = tokens > 0 ? `, first after ${formatDuration((first - started) / 1000)}` : "";
+      const cut = answers.some(({ finishReason }) => finishReason === "length")
+        ? "; cut off at --max-tokens or the end of the context"
+        : "";
+      return `${counted(tokens, "token")}${wait}${speed}${cut}`;
+    },
+  };
+}
+
+export interface ChatOptions {
+  /** The model's name. */
+  readonly title: string;
+  readonly adapter: string | null;
+  readonly system: string | undefined;
+  readonly answer: ChatRequest;
+}
+
+/** The messages so far. None is dropped unless the user asks for it. */
+export interface Conversation {
+  readonly system: string | undefined;
+  readonly turns: readonly ChatMessage[];
+}
+
+export type ChatCommand =
+  | { readonly type: "say"; readonly text: string }
+  | { readonly type: "reset" }
+  | { readonly type: "exit" }
+  | { readonly type: "nothing" }
+  | { readonly type: "help" }
+  | { readonly type: "system"; readonly text: string | undefined }
+  | { readonly type: "unknown"; readonly name: string };
+
+const HELP =
+  "/reset clears the conversation, /system TEXT sets the system message (alone: removes it), /exit exits";
+
+/** Parses a line that the user typed. A message that begins with a slash is typed with two. */
+export function parseLine(line: string): ChatCommand {
+  const text = line.trim();
+  if (text === "") return { type: "nothing" };
+  if (!text.startsWith("/") || text.startsWith("//"))
+    return { type: "say", text: text.replace(/^\/\//, "/") };
+  const [name = "", rest = ""] = text.slice(1).split(/\s+(.*)/s);
+  switch (name) {
+    case "reset":
+    case "exit":
+    case "help":
+      return { type: name };
+    case "quit":
+    case "bye":
+      return { type: "exit" };
+    case "system":
+      return { type: "system", text: rest === "" ? undefined : rest };
+    default:
+      return { type: "unknown", name };
+  }
+}
+
+export const toMessages = ({ system, turns }: Conversation): readonly ChatMessage[] =>
+  system === undefined ? turns : [{ role: "system", content: system }, ...turns];
+
+/** Talks with the user until /exit or the end of input. */
+export async function runChat(engine: Engine, options: ChatOptions): Promise<void> {
+  const person = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const terminal = person && isTerminal(process.stdout);
+  const lines = createInterface({
+    input: process.stdin,
+    output: process.stdout,
+    terminal,
+    prompt: person ? "> " : "",
+  });
+  if (person)
+    warn(
+      `${options.title}${options.adapter === null ? "" : ` with ${options.adapter}`}. ${HELP}; Ctrl-C stops an answer, Ctrl-D exits.`,
+    );
+  // piped input may end while an answer is written, and newer Nodes refuse to ask for more then
+  let isOpen = true;
+  lines.once("close", () => {
+    isOpen = false;
+  });
+  const askForLine = (): void => {
+    if (isOpen) lines.prompt();
+  };
+  let answering: AbortController | undefined;
+  const interrupted = (): void => {
+    if (answering === undefined) {
+      warn("\n(Ctrl-D or /exit exits)");
+      askForLine();
+    } else if (answering.signal.aborted) {
+      warn("(exiting at once)");
+      process.exit(EXIT_INTERRUPTED);
+    } else {
+      warn("\n(stopping; Ctrl-C again exits at once)");
+      answering.abort();
+    }
+  };
+  lines.on("SIGINT", interrupted);
+  // readline hears Ctrl-C only where it reads single keys
+  if (person && !terminal) process.on("SIGINT", interrupted);
+  let conversation: Conversation = { system: options.system, turns: [] };
+  askForLine();
+  for await (const line of lines) {
+    const command = parseLine(line);
+    if (command.type === "exit") break;
+    if (command.type === "say") {
+      answering = new AbortController();
+      conversation = await answerTurn(engine, conversation, {
+        text: command.text,
+        options,
+        signal: answering.signal,
+      });
+      answering = undefined;
+    } else conversation = runCommand(command, conversation);
+    askForLine();
+  }
+  process.off("SIGINT", interrupted);
+  endLine(lines, person);
+}
+
+function endLine(lines: Interface, person: boolean): void {
+  lines.close();
+  if (person) printLine();
+}
+
+function runCommand(
+  command: Exclude<ChatCommand, { type: "say" | "exit" }>,
+  conversation: Conversation,
+): Conversation {
+  switch (command.type) {
+    case "nothing":
+      return conversation;
+    case "help":
+      warn(HELP);
+      return conversation;
+    case "reset":
+      warn("(conversation cleared)");
+      return { ...conversation, turns: [] };
+    case "system":
+      warn(
+        command.text === undefined
+          ? "(no system message)"
+          : "(system message set for the whole conversation)",
+      );
+      return { ...conversation, system: command.text };
+    case "unknown":
+      warn(`(unknown command /${command.name}; ${HELP})`);
+      return conversation;
+  }
+}
+
+interface Turn {
+  readonly text: string;
+  readonly options: ChatOptions;
+  readonly signal: AbortSignal;
+}
+
+/** One question and its answer; the conversation with both, or as it was where there was no answer. */
+async function answerTurn(
+  engine: Engine,
+  before: Conversation,
+  { text, options, signal }: Turn,
+): Promise<Conversation> {
+  const asked: Conversation = { ...before, turns: [...before.turns, { role: "user", content: text }] };
+  const clock = startClock();
+  using line = liveLine({ silent: process.stderr.isTTY !== true });
+  line.show("reading the prompt");
+  let answer = "";
+  let finishReason: FinishReason = "end";
+  try {
+    for await (const event of engine.chat(toMessages(asked), { ...options.answer, signal })) {
+      if (event.type !== "token" && event.type !== "finish") continue;
+      if (event.type === "token") clock.token();
+      else ({ finishReason } = event);
+      answer += event.text;
+      line.clear();
+      print(printable(event.text));
+    }
+  } catch (error) {
+    line.clear();
+    if (!(error instanceof MosError) || error.code !== "bad_option" || before.turns.length === 0) throw error;
+    warn(`(${error.message}. /reset clears the conversation; it is unchanged)`);
+    return before;
+  }
+  printLine();
+  if (finishReason === "cancelled") warn("(stopped)");
+  else if (process.stderr.isTTY === true)
+    warn(paint("dim", `(${clock.summary([{ finishReason }])})`, process.stderr));
+  if (answer === "") return before;
+  return { ...asked, turns: [...asked.turns, { role: "assistant", content: answer }] };
+}

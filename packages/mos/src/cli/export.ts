@@ -1,0 +1,89 @@
+import { resolve } from "node:path";
+import { flag, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { type ExportSummary, exportAdapter, exportSettings } from "mixture-of-shards-core/convert";
+import { z } from "zod";
+import { defineCommand, group } from "./command.ts";
+import { adapterFolder, base } from "./common-options.ts";
+import { commandText, counted, labelled } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
+import { findModel, usableAdapter, withReadingLine } from "./loading.ts";
+import { loraText, trainedOnRow } from "./model-text.ts";
+import { heading, printable, printJson, printLine, shellWord } from "./terminal.ts";
+
+const options = {
+  ...group("Model", { model: base }),
+  ...group("Output", {
+    format: exportSettings.format,
+    out: setting(z.string(), { required: true, placeholder: "path", help: "output folder or file" }),
+    dtype: exportSettings.dtype,
+    baseName: exportSettings.baseName,
+    overwrite: flag({ help: "replace an existing --out" }),
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
+
+export const command = defineCommand({
+  description: "Writes an adapter of any method as a plain LoRA: for Hugging Face PEFT, or for llama.cpp.",
+  usage: "<adapter> --model <model> --format <peft|gguf> --out <path> [options]",
+  arguments: { adapter: adapterFolder },
+  options,
+  examples: `
+Examples:
+  mos export adapters/acme --model org/name --format peft --out acme-peft
+      a folder for PEFT (PeftModel.from_pretrained), vLLM, LoRAX and others
+  mos export adapters/acme --model org/name --format gguf --out acme.gguf --dtype float16
+      a file for llama.cpp: llama-cli --model base.gguf --lora acme.gguf
+
+The conversion is exact for every method, since routing does not depend on the input; float16 and bfloat16 round.`,
+  run,
+});
+
+async function run({
+  adapter: folder,
+  model,
+  format,
+  out,
+  dtype,
+  baseName,
+  overwrite,
+  json,
+}: Values): Promise<void> {
+  using interrupt = listenForInterrupt("stopping", { silent: json });
+  const { signal } = interrupt;
+  const adapter = await usableAdapter(folder);
+  const path = await findModel(model, { signal, silent: json });
+  const how = { format, out, dtype, baseName, overwrite };
+  const summary = await withReadingLine({ json }, (onProgress) =>
+    exportAdapter({ ...how, adapter, model: path, onProgress, signal }),
+  );
+  if (json) printJson(summary);
+  else printLine(exportText(summary, path));
+}
+
+function exportText(summary: ExportSummary, model: string): string {
+  const { out, format, dtype, method, layers, baseName } = summary;
+  return [
+    labelled([
+      ["adapter", `${method}, as LoRA of ${loraText(summary)}`],
+      ["written", `${out}: factors of ${counted(layers, "linear layer")} in ${dtype}`],
+      ["base", printable(baseName)],
+      ...trainedOnRow(summary),
+    ]),
+    "",
+    ...(format === "peft"
+      ? [heading("With PEFT:"), `  model = PeftModel.from_pretrained(base, ${JSON.stringify(out)})`]
+      : ggufUse(out, model)),
+  ].join("\n");
+}
+
+/** The ways to use an adapter for llama.cpp, with its base if that is a GGUF file. */
+function ggufUse(out: string, model: string): readonly string[] {
+  const base = model.toLowerCase().endsWith(".gguf") ? resolve(model) : "./base.gguf";
+  return [
+    heading("With llama.cpp, on the same base as GGUF:"),
+    commandText(`llama-cli --model ${shellWord(base)} --lora ${shellWord(out)}`),
+    heading("With Ollama, by the lines of a Modelfile:"),
+    `  FROM ${base}`,
+    `  ADAPTER ${resolve(out)}`,
+  ];
+}

@@ -1,0 +1,190 @@
+// Loading of models and engines, with progress lines.
+
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { isAdapterInUse, unfinishedText } from "mixture-of-shards-core/adapters";
+import { describeBytes, omitUndefined, withProgress } from "mixture-of-shards-core/common";
+import { locateData } from "mixture-of-shards-core/data";
+import { pathExists } from "mixture-of-shards-core/files";
+import {
+  type HubSettings,
+  hubAssetsFolder,
+  hubSettings,
+  looksLikeRepository,
+  type PullEvent,
+  repositoryAt,
+} from "mixture-of-shards-core/hub";
+import type { OpenProgress } from "mixture-of-shards-core/inference";
+import { type LoadProgress, locatedPath, locateModel } from "mixture-of-shards-core/models";
+import { counted, formatBar, formatDuration, formatRate } from "./format.ts";
+import { type LiveLine, liveLine, warn } from "./terminal.ts";
+
+interface UserPlaces {
+  readonly hub: HubSettings;
+  /** Folder of benchmarks from the hub. */
+  readonly benchmarks: string;
+  /** Cache folder for packed weights of models whose own folder is read-only. */
+  readonly weights: string;
+}
+
+/** The hub and the cache folders by the user's environment. */
+export async function userPlaces(): Promise<UserPlaces> {
+  const home = homedir();
+  const cache = process.env["XDG_CACHE_HOME"] || join(home, ".cache");
+  return {
+    hub: await hubSettings(process.env, home),
+    benchmarks: join(hubAssetsFolder(process.env, home), "benchmarks"),
+    weights: join(cache, "mixture-of-shards", "weights"),
+  };
+}
+
+/**
+ * The folder of an adapter, downloaded if it has to be; of an unfinished run that of its best or latest adapter, with a
+ * warning.
+ */
+export async function usableAdapter(adapter: string): Promise<string> {
+  const isHere = (await pathExists(adapter)) || !looksLikeRepository(repositoryAt(adapter));
+  const folder = isHere ? adapter : await findModel(adapter, { kind: "adapter" });
+  const found = await isAdapterInUse(folder);
+  const said = unfinishedText(folder, found);
+  if (said !== undefined) warn(said);
+  return found.path;
+}
+
+/** Draws the events of a download on a live line. */
+export function pullProgress(line: LiveLine, now: () => number): (event: PullEvent) => void {
+  let startedAt = 0;
+  let receivedBefore = 0;
+  return (event) => {
+    switch (event.type) {
+      case "listing":
+        startedAt = now();
+        receivedBefore = event.doneBytes;
+        line.print(
+          `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${describeBytes(event.totalBytes)}` +
+            (event.doneBytes > 0 ? `, ${describeBytes(event.doneBytes)} already downloaded` : ""),
+        );
+        return;
+      case "progress": {
+        const { doneBytes, totalBytes } = event;
+        const rate = (doneBytes - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
+        line.update([
+          formatShare(doneBytes / totalBytes),
+          `${describeBytes(doneBytes)} of ${describeBytes(totalBytes)}`,
+          formatRate(rate, "bytes"),
+          `${formatDuration((totalBytes - doneBytes) / rate)} left`,
+          event.path,
+        ]);
+        return;
+      }
+      case "retry":
+        line.print(
+          `${event.path}: ${event.message}; retrying in ${formatDuration(event.seconds)} (${event.attempt})`,
+        );
+        return;
+      case "file":
+      case "finish":
+    }
+  };
+}
+
+/** A bar with its percentage; a short one, so that what follows is seen at 60 columns. */
+const formatShare = (share: number): string =>
+  `${formatBar(share, BAR)} ${`${Math.floor(share * 100)}%`.padStart(4)}`;
+
+const BAR = 10;
+
+export interface FindModelOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly silent?: boolean;
+  /** What a repository has to hold ("model"). */
+  readonly kind?: "model" | "adapter";
+}
+
+/** The folder or file of a model, downloaded if it has to be. */
+export async function findModel(
+  model: string,
+  { signal, silent = false, kind }: FindModelOptions = {},
+): Promise<string> {
+  using line = liveLine({ silent });
+  const show = pullProgress(line, () => performance.now());
+  const { hub } = await userPlaces();
+  const found = locateModel(model, { hub, kind, ...omitUndefined({ signal }) });
+  return await withProgress(found, ({ transfer }) => show(transfer));
+}
+
+/** The files of data, downloaded if they have to be. */
+export async function findData(
+  names: readonly string[],
+  { signal, silent = false }: FindModelOptions = {},
+): Promise<readonly string[]> {
+  using line = liveLine({ silent });
+  const show = pullProgress(line, () => performance.now());
+  const { hub } = await userPlaces();
+  return await withProgress(locateData(names, { hub, ...omitUndefined({ signal }) }), show);
+}
+
+/** Progress of reading, with the remaining time. */
+function readBytes(
+  done: number,
+  { total, seconds }: { total: number; seconds: number },
+): readonly [string, ...string[]] {
+  const share = done / Math.max(1, total);
+  const left = formatDuration((seconds * (1 - share)) / Math.max(1e-3, share));
+  return [formatShare(share), `${left} left`, `${describeBytes(done)} of ${describeBytes(total)}`];
+}
+
+const named = (name: string, [first, ...others]: readonly [string, ...string[]]): readonly string[] => [
+  `${name} ${first}`,
+  ...others,
+];
+
+/** Shows how far a base is read, where that takes a while. */
+export function loadingProgress(line: LiveLine): (progress: LoadProgress) => void {
+  const started = performance.now();
+  return ({ doneBytes, totalBytes }) => {
+    const seconds = (performance.now() - started) / 1000;
+    if (seconds > 0.5) line.update(named("loading", readBytes(doneBytes, { total: totalBytes, seconds })));
+  };
+}
+
+/** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */
+export async function configPath(model: string): Promise<string> {
+  const include = model.includes(":") ? undefined : ["config.json"];
+  const { hub } = await userPlaces();
+  return await locatedPath(model, { hub, include });
+}
+
+const PHASES: Readonly<Record<Exclude<OpenProgress["type"], "note">, string>> = {
+  model: "loading the model",
+  adapters: "scanning adapters",
+  compile: "compiling",
+};
+
+/** Shows how far opening an engine is. */
+export function engineProgress(line: LiveLine): (progress: OpenProgress) => void {
+  const started = performance.now();
+  line.show(PHASES.model);
+  return (progress) => {
+    if (progress.type === "note") return line.print(progress.text);
+    const { type, done, total } = progress;
+    const seconds = (performance.now() - started) / 1000;
+    if (type === "model") line.update(named(PHASES.model, readBytes(done, { total, seconds })));
+    else line.show(type === "compile" ? PHASES.compile : `${PHASES[type]} ${done} of ${total}`);
+  };
+}
+
+type OnProgress = (progress: { readonly done: number; readonly total: number }) => void;
+
+/** Runs work that reads a base, with a line on stderr where that takes a while. */
+export async function withReadingLine<T>(
+  { json }: { readonly json?: boolean },
+  work: (onProgress: OnProgress) => Promise<T>,
+): Promise<T> {
+  const started = performance.now();
+  using line = liveLine({ silent: json === true || process.stderr.isTTY !== true });
+  return await work(({ done, total }) => {
+    if (performance.now() - started > 500)
+      line.update(`reading the base ${formatBar(done / total, BAR)} ${done} of ${total} weights`);
+  });
+}

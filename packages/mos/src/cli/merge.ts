@@ -1,0 +1,122 @@
+import { describeTrainedOn } from "mixture-of-shards-core/adapters";
+import { describeBytes, omitUndefined, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { type MergeEvent, mergeAdapter, mergeSettings } from "mixture-of-shards-core/convert";
+import { z } from "zod";
+import { defineCommand, group } from "./command.ts";
+import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
+import { counted, formatBar, formatDuration, labelled } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
+import { findModel, usableAdapter } from "./loading.ts";
+import { liveLine, MOS, nearPath, nextText, printJson, printLine, shellWord } from "./terminal.ts";
+
+const options = {
+  ...group("Model", { model: base }),
+  ...group("Output", {
+    out: setting(z.string(), {
+      required: true,
+      placeholder: "folder",
+      help: "output folder; must not exist",
+    }),
+    ...mergeSettings,
+    quiet,
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
+
+export const command = defineCommand({
+  description: "Merges an adapter into its base model and writes the result as a Hugging Face model folder.",
+  arguments: { adapter: adapterFolder },
+  options,
+  json: "events",
+  examples: `
+Examples:
+  mos merge adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --out models/acme
+  mos merge adapters/acme --model model.gguf --out models/acme --dtype bfloat16
+  mos merge adapters/acme --model models/llama --out models/acme --shard-size 2GB
+
+The output loads in transformers, vLLM and others, and as --model here. Weights are merged one at a time, so the
+model may be larger than memory. W + scale * B A is computed in float32 and rounded once.
+${SIZES}`,
+  run,
+});
+
+type Done = Extract<MergeEvent, { readonly type: "finish" }>;
+
+async function run({ adapter: folder, model, out, dtype, shardSize, quiet, json }: Values): Promise<void> {
+  const silent = quiet || json;
+  using interrupt = listenForInterrupt("stopping", { silent });
+  const { signal } = interrupt;
+  const adapter = await usableAdapter(folder);
+  const path = await findModel(model, { signal, silent });
+  const done = await (async (): Promise<Done | undefined> => {
+    using line = liveLine({ silent });
+    const show = progressText(() => performance.now());
+    let last: Done | undefined;
+    for await (const event of mergeAdapter({
+      model: path,
+      adapter,
+      out,
+      shardSize,
+      signal,
+      ...omitUndefined({ dtype }),
+    })) {
+      if (json) printJson(event);
+      if (event.type === "trainedOn") line.print(`${adapter}: ${describeTrainedOn(event.base)}`);
+      const text = show(event);
+      if (text !== undefined) line.update(text);
+      if (event.type === "finish") last = event;
+    }
+    return last;
+  })();
+  if (done !== undefined && !silent) printLine(mergedText(done, { adapter, model }));
+}
+
+/** Quick work needs no line. */
+const QUICK = 500;
+
+/** The live line: how much of the base was read, then how much was written. */
+function progressText(now: () => number): (event: MergeEvent) => readonly string[] | undefined {
+  const begun = now();
+  let startedAt: number | undefined;
+  return (event) => {
+    if (now() - begun < QUICK) return undefined;
+    switch (event.type) {
+      case "checking": {
+        const share = event.done / event.total;
+        return [`checking the base ${formatBar(share, 10)} ${event.done} of ${event.total} weights`];
+      }
+      case "writing": {
+        startedAt ??= now();
+        const share = event.doneBytes / event.totalBytes;
+        const seconds = (now() - startedAt) / 1000;
+        const left = seconds < 1 ? [] : [`${formatDuration(seconds * (1 / share - 1))} left`];
+        const written = `${describeBytes(event.doneBytes)} of ${describeBytes(event.totalBytes)}`;
+        return [`${formatBar(share, 10)} ${written}`, ...left, event.name];
+      }
+      default:
+        return undefined;
+    }
+  };
+}
+
+function mergedText(
+  { out, files, bytes, dtype, replaced = [], made = [] }: Done,
+  { adapter, model }: { readonly adapter: string; readonly model: string },
+): string {
+  const folder = shellWord(nearPath(out));
+  return [
+    labelled([
+      ["merged", `${adapter} into ${model}`],
+      ["weights", `${describeBytes(bytes)} of ${dtype} in ${counted(files.length, "file")}`],
+      ...(replaced.length === 0
+        ? []
+        : [
+            ["", `${replaced.join(" and ")} cannot hold merged weights; --dtype chooses their type`] as const,
+          ]),
+      ["place", out],
+      ...(made.length === 0 ? [] : [["", `made for it: ${made.join(", ")}`] as const]),
+    ]),
+    "",
+    nextText([`${MOS} generate --model ${folder} --chat`]),
+  ].join("\n");
+}

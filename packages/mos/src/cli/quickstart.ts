@@ -1,0 +1,217 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describeCount, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { openEngine } from "mixture-of-shards-core/inference";
+import { type BaseModel, loadModel, parameterCount } from "mixture-of-shards-core/models";
+import { type FinetuneSettingsInput, finetune, finetuneSettings } from "mixture-of-shards-core/training";
+import { z } from "zod";
+import { defineCommand, group } from "./command.ts";
+import { BUNDLED_MODEL } from "./common-options.ts";
+import { formatDuration, hasTwoColumns, labelled, twoColumns } from "./format.ts";
+import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
+import { adapterText, budgetText } from "./model-text.ts";
+import {
+  type LiveLine,
+  liveLine,
+  MOS,
+  nearPath,
+  nextText,
+  printable,
+  printJson,
+  printLine,
+  shellWord,
+  terminalColumns,
+  warn,
+} from "./terminal.ts";
+import { curveText, type ReadyEvent, readHistory, validationText, watchTraining } from "./training-view.ts";
+
+const options = group("Output", {
+  out: setting(z.string(), {
+    default: "adapters/quickstart",
+    placeholder: "folder",
+    help: "output folder of the adapter; its contents are replaced",
+  }),
+  seed: finetuneSettings.seed,
+});
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Trains a Mixture-of-Shards adapter of a bundled toy model (a million parameters) on the facts and the tone of one\n" +
+    "business, and shows what changed. Requires neither network nor GPU.",
+  options,
+  json: "events",
+  run,
+});
+
+const DATA = join(BUNDLED_MODEL, "../quickstart");
+
+/** The budget of a LoRA of rank 2. Five layers with one shared rank each allow r = 6 at most. */
+const ADAPTER = { method: "mos", equivalentRank: 2, rank: 6, shardsPerVector: 4, privateRank: 1 } as const;
+
+/** A model this small learns with a rate far above those of large ones. */
+const SETTINGS = {
+  steps: 200,
+  batchSize: 4,
+  maxLength: 128,
+  learningRate: 1e-2,
+  schedule: "linear",
+  evaluateEvery: 50,
+  saveEvery: 0,
+} as const satisfies FinetuneSettingsInput;
+
+interface Quickstart {
+  readonly options: Values;
+  readonly base: BaseModel;
+  readonly questions: readonly string[];
+  readonly interrupt: Interrupt;
+}
+
+/** The whole way, from a base model to an adapter that answers. Returns the exit code. */
+async function run(options: Values): Promise<number> {
+  const started = performance.now();
+  let line: LiveLine | undefined;
+  using interrupt = listenForInterrupt("stopping after this batch", {
+    silent: options.json,
+    print: (text) => (line?.print ?? warn)(text),
+  });
+  const base = await loadModel(BUNDLED_MODEL, { signal: interrupt.signal });
+  const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
+  const setup: Quickstart = { options, base, questions, interrupt };
+  const { json } = options;
+  const before = await askQuestions(setup);
+  if (!json) printLine(introduction(setup, before));
+  let ready: ReadyEvent | undefined;
+  const outcome = await (async () => {
+    using live = liveLine({ silent: json });
+    line = live;
+    return await watchTraining(training(setup), {
+      line: live,
+      json,
+      onReady: (event) => {
+        ready = event;
+        if (!json)
+          printLine(
+            `Training a Mixture-of-Shards adapter on ${event.train.examples} answers of the tenant:\n`,
+          );
+      },
+    });
+  })();
+  if (outcome.stoppedAt !== undefined) {
+    if (json) printJson({ type: "stopped", step: outcome.stoppedAt, steps: outcome.steps });
+    else
+      printLine(
+        `Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Restart with ${MOS} quickstart.`,
+      );
+    return EXIT_INTERRUPTED;
+  }
+  const after = await askQuestions(setup, options.out);
+  const seconds = (performance.now() - started) / 1000;
+  if (json)
+    printJson({
+      type: "finish",
+      seconds,
+      answers: questions.map((question, i) => ({ question, before: before[i], after: after[i] })),
+    });
+  else if (ready !== undefined) printLine(await conclusion(setup, { before, after, ready, seconds }));
+  return 0;
+}
+
+function training({ options: { out, seed }, base, interrupt }: Quickstart): ReturnType<typeof finetune> {
+  return finetune({
+    model: base,
+    data: join(DATA, "train.jsonl"),
+    validationData: join(DATA, "validation.jsonl"),
+    out,
+    adapter: ADAPTER,
+    settings: { ...SETTINGS, seed },
+    overwrite: true,
+    keepVersions: 0,
+    signal: interrupt.signal,
+  });
+}
+
+/** Greedy answers to the three questions, with the adapter of a folder or without any. */
+async function askQuestions(
+  { base: model, questions, interrupt: { signal } }: Quickstart,
+  adapter?: string,
+): Promise<readonly string[]> {
+  await using engine = await openEngine({ model, mergedAdapter: adapter, maxLength: 128 });
+  const answers: string[] = [];
+  for (const question of questions) {
+    let text = "";
+    for await (const event of engine.chat([{ role: "user", content: question }], { maxTokens: 48, signal }))
+      if (event.type === "token" || event.type === "finish") text += event.text;
+    signal.throwIfAborted();
+    answers.push(printable(text.trim()));
+  }
+  return answers;
+}
+
+function introduction({ base, questions }: Quickstart, before: readonly string[]): string {
+  return [
+    `The base is ${base.model.name}, a toy model with ${describeCount(parameterCount(base.model.config))} parameters that speaks simple English.`,
+    "It knows nothing about one tenant, a lighthouse that is open to visitors:",
+    "",
+    ...questions.flatMap((question, i) => [`  ${question}`, `    ${before[i]}`]),
+    "",
+  ].join("\n");
+}
+
+interface Result {
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+  readonly ready: ReadyEvent;
+  readonly seconds: number;
+}
+
+async function conclusion({ options, base, questions }: Quickstart, result: Result): Promise<string> {
+  const { ready, seconds } = result;
+  const history = await readHistory(options.out);
+  const columns = terminalColumns();
+  const out = shellWord(options.out);
+  const model = shellWord(nearPath(BUNDLED_MODEL));
+  return [
+    "",
+    curveText(history, columns),
+    "",
+    answersText(questions, result, columns),
+    labelled([
+      ["validation loss", validationText(history.validation) ?? "not measured"],
+      ["adapter", adapterText(ready.adapter)],
+      ["", budgetText(ready.budget, { parameters: parameterCount(base.model.config) })],
+      [
+        "files",
+        `${options.out}/: adapter_config.json, adapter_model.safetensors, metrics.jsonl, best/, checkpoints/`,
+      ],
+      ["time", formatDuration(seconds)],
+    ]),
+    "",
+    nextText([
+      `${MOS} generate --model ${model} --adapter ${out} --chat`,
+      `${MOS} generate --model ${model} --adapter ${out} --compare --prompt "How old is the lighthouse?"`,
+      `${MOS} pull HuggingFaceTB/SmolLM2-135M-Instruct`,
+      `${MOS} train --model HuggingFaceTB/SmolLM2-135M-Instruct --data yours.jsonl --out adapters/yours`,
+    ]),
+  ].join("\n");
+}
+
+/** Each question with the two answers below it, beside each other where there is room. */
+function answersText(questions: readonly string[], { before, after }: Result, columns: number): string {
+  if (!hasTwoColumns(columns))
+    return questions
+      .map(
+        (question, i) =>
+          `${question}\n${labelled([
+            ["  before", before[i] ?? ""],
+            ["  after", after[i] ?? ""],
+          ])}\n`,
+      )
+      .join("\n");
+  const titles = ["before\n──────", "after\n─────"] as const;
+  const pairs = questions.map(
+    (question, i) =>
+      `${question}\n${twoColumns(`  ${before[i]}`, `  ${after[i]}`, { columns, style: "cyan" })}\n`,
+  );
+  return [twoColumns(...titles, { columns }), ...pairs].join("\n");
+}

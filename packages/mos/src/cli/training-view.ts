@@ -1,0 +1,434 @@
+// Display of a training run: the live line while it runs, its losses afterwards.
+import { describeBytes } from "mixture-of-shards-core/common";
+import {
+  baseOf,
+  type Evaluated,
+  type FinetuneEvent,
+  isBetter,
+  type Measurement,
+  measureOf,
+  readMeasurements,
+  rewardOf,
+} from "mixture-of-shards-core/training";
+import { formatDuration, formatInteger, formatRate, isTerminal, paint } from "./format.ts";
+import { heading, type LiveLine, printJson, warningText } from "./terminal.ts";
+
+type FinishEvent = Extract<FinetuneEvent, { readonly type: "finish" }>;
+type StepEvent = Extract<FinetuneEvent, { readonly type: "step" }>;
+
+/** Steps that speed and remaining time are averaged over. */
+const WINDOW = 20;
+/** Share of the smoothed loss that one more step keeps. */
+const MEMORY = 0.9;
+
+/** State of a training run's live line. */
+export interface TrainProgress {
+  step(event: StepEvent): void;
+  /** Before the first step, where the objective compares with the adapter as it is then. */
+  reference(event: Pick<Extract<FinetuneEvent, { readonly type: "reference" }>, "examples" | "total">): void;
+  /** Within a step that takes long. */
+  within(tokens: number): void;
+  /** Within an evaluation that takes long. */
+  evaluating(batches: number): void;
+  evaluation(evaluated: Evaluated): void;
+  /** The line in parts, of which the first ones matter most. `residentBytes` is the memory of the process now. */
+  parts(residentBytes: number): readonly string[];
+}
+
+/** Follows a run of `steps` steps; `shown` are metrics of its objective that stand beside the loss. */
+export function trainProgress(steps: number, shown: readonly string[] = []): TrainProgress {
+  const recent: StepEvent[] = [];
+  let sum = 0;
+  let weight = 0;
+  let validation: readonly string[] = [];
+  let next: readonly string[] = [];
+  return {
+    step(event) {
+      next = [];
+      recent.push(event);
+      if (recent.length > WINDOW) recent.shift();
+      sum = MEMORY * sum + event.loss;
+      weight = MEMORY * weight + 1;
+    },
+    reference({ examples, total }) {
+      next = [`${formatInteger(examples)}/${formatInteger(total)} examples by the reference`];
+    },
+    within(tokens) {
+      next = [`${formatInteger(tokens)} tokens of the next step`];
+    },
+    evaluating(batches) {
+      next = [`${formatInteger(batches)} validation batches`];
+    },
+    evaluation(evaluated) {
+      next = [];
+      const [name, value] = measureOf(evaluated);
+      validation = [`validation ${name === "loss" ? "" : `${name} `}${value}`];
+    },
+    parts(residentBytes) {
+      const last = recent.at(-1);
+      if (last === undefined) return [...next, ...validation];
+      const seconds = recent.reduce((total, event) => total + event.seconds, 0);
+      const tokens = recent.reduce((total, event) => total + event.tokens, 0);
+      return [
+        `${formatInteger(last.step)}/${formatInteger(steps)}`,
+        `loss ${(sum / weight).toFixed(3)}`,
+        ...shown.map((name) => metricText(name, meanMetric(recent, name))),
+        formatRate(tokens / seconds, "tok"),
+        `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
+        ...next,
+        ...validation,
+        `lr ${last.learningRate.toExponential(1)}`,
+        describeBytes(residentBytes),
+      ];
+    },
+  };
+}
+
+const meanMetric = (events: readonly StepEvent[], name: string): number =>
+  events.reduce((sum, { metrics }) => sum + (metrics?.[name] ?? 0), 0) / events.length;
+
+/** `rewards/margins` as `margins 0.42`. */
+const metricText = (name: string, value: number): string =>
+  `${name.slice(name.lastIndexOf("/") + 1)} ${value.toFixed(2)}`;
+
+export type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
+
+export type MemoryEvent = Extract<FinetuneEvent, { readonly type: "memory" }>;
+
+export interface TrainOutcome {
+  readonly steps: number;
+  /** After which update the adapter was taken, or the run was stopped. */
+  readonly step: number;
+  /** The last step of a run that was stopped. */
+  readonly stoppedAt: number | undefined;
+  /** Tokens and seconds of the training steps of this run, without those before a break. */
+  readonly tokens: number;
+  readonly seconds: number;
+  /** Where the run is, if it was stopped. */
+  readonly folder: string;
+  /** The version that a replaced adapter is kept as. */
+  readonly replaced: number | undefined;
+  /** Signs that training has gone wrong. */
+  readonly warnings: readonly Warning[];
+  /** Why the run ended, unless it was stopped: all updates were made, or evaluations got no better. */
+  readonly reason: FinishEvent["reason"] | undefined;
+  /** True if the evaluation of the adapter is better than before training; null if there was none. */
+  readonly isBetterThanBase: boolean | null;
+}
+
+type Warning = Pick<Extract<FinetuneEvent, { readonly type: "warning" }>, "reason" | "step" | "message">;
+
+export interface WatchOptions {
+  readonly line: LiveLine;
+  /** Write each event to stdout as a line of JSON. */
+  readonly json: boolean;
+  /** Called before anything is loaded. */
+  readonly onMemory?: (event: MemoryEvent) => void;
+  readonly onReady: (event: ReadyEvent) => void;
+}
+
+/** Runs a training to its end and shows on the live line how it goes. */
+export async function watchTraining(
+  events: AsyncIterable<FinetuneEvent>,
+  { line, json, onMemory, onReady }: WatchOptions,
+): Promise<TrainOutcome> {
+  let progress = trainProgress(0);
+  let shown: readonly string[] = [];
+  let base: Evaluated | undefined;
+  let outcome = NO_OUTCOME;
+  for await (const event of events) {
+    // the command says with its outcome that the run has ended
+    if (json && event.type !== "finish" && event.type !== "stopped") printJson(event);
+    outcome = { ...outcome, ...updateOutcome(event, { outcome, base }) };
+    switch (event.type) {
+      case "memory":
+        onMemory?.(event);
+        break;
+      case "ready":
+        line.clear();
+        onReady(event);
+        shown = event.shown;
+        progress = trainProgress(event.steps, shown);
+        base = baseOf(event);
+        break;
+      case "step":
+        progress.step(event);
+        break;
+      case "progress":
+        progress.within(event.tokens);
+        break;
+      case "reference":
+        progress.reference(event);
+        break;
+      case "evaluating":
+        progress.evaluating(event.batches);
+        break;
+      case "evaluation":
+        if (event.step === 0) base = evaluatedOf(event);
+        progress.evaluation(evaluatedOf(event));
+        line.print(evaluationText(event, { base, shown }));
+        break;
+      case "warning":
+        line.print(warningText(event.message));
+        break;
+      case "earlyStop":
+        line.print(earlyStopText(event));
+        break;
+    }
+    const state = progress.parts(process.memoryUsage.rss());
+    if (state.length > 0) line.update(state);
+  }
+  return outcome;
+}
+
+const NO_OUTCOME: TrainOutcome = {
+  steps: 0,
+  step: 0,
+  tokens: 0,
+  seconds: 0,
+  folder: "",
+  warnings: [],
+  stoppedAt: undefined,
+  replaced: undefined,
+  reason: undefined,
+  isBetterThanBase: null,
+};
+
+/** Changes of the outcome by an event. */
+function updateOutcome(
+  event: FinetuneEvent,
+  { outcome, base }: { readonly outcome: TrainOutcome; readonly base: Evaluated | undefined },
+): Partial<TrainOutcome> {
+  switch (event.type) {
+    case "ready":
+      return { steps: event.steps, folder: event.folder };
+    case "step":
+      return { tokens: outcome.tokens + event.tokens, seconds: outcome.seconds + event.seconds };
+    case "evaluation":
+      return { isBetterThanBase: base === undefined ? null : isBetter(evaluatedOf(event), base) };
+    case "warning": {
+      const { reason, step, message } = event;
+      return { warnings: [...outcome.warnings, { reason, step, message }] };
+    }
+    case "stopped":
+      return { step: event.step, stoppedAt: event.step };
+    case "saved":
+      return event.replaced === undefined ? {} : { replaced: event.replaced };
+    case "finish":
+      return {
+        step: event.step,
+        reason: event.reason,
+        // the best adapter is better than the base
+        ...(event.step < event.lastStep ? { isBetterThanBase: true } : {}),
+      };
+    default:
+      return {};
+  }
+}
+
+type EvaluationEvent = Extract<FinetuneEvent, { readonly type: "evaluation" }>;
+
+const evaluatedOf = (event: Pick<Measurement, "loss" | "metrics">): Evaluated => ({
+  loss: event.loss,
+  reward: rewardOf(event),
+});
+
+function evaluationText(
+  event: EvaluationEvent,
+  { base, shown }: { readonly base: Evaluated | undefined; readonly shown: readonly string[] },
+): string {
+  const { step, loss, accuracy, best, metrics } = event;
+  const evaluated = evaluatedOf(event);
+  const more = shown.filter((name) => name !== "reward");
+  const [name, value] = measureOf(evaluated);
+  const measured = [
+    step === 0 ? `validation ${name} before training ${value}` : `validation ${name} ${value}`,
+    // of answers that are learnt from it is the reward once more
+    ...(evaluated.reward === undefined || loss === -evaluated.reward ? [] : [`loss ${loss.toFixed(3)}`]),
+    ...more.map((one) => metricText(one, metrics?.[`eval_${one}`] ?? Number.NaN)),
+    ...(shown.length === 0 ? [`${(100 * accuracy).toFixed(1)}% of tokens correct`] : []),
+  ].join(", ");
+  if (step === 0) return measured;
+  const said = best
+    ? ", best so far"
+    : base !== undefined && !isBetter(evaluated, base)
+      ? `, no better than before training (${measureOf(base)[1]})`
+      : "";
+  return `step ${formatInteger(step)}  ${measured}${said}`;
+}
+
+const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
+  best === undefined
+    ? `stopped early after step ${formatInteger(step)}: no evaluation was better than the one before training`
+    : `stopped early after step ${formatInteger(step)}: keeping the adapter of step ${formatInteger(best.step)}, with a validation ${measureOf(best).join(" of ")}`;
+
+/** The measurements of a run from its first step on, those before a break included. */
+export interface TrainHistory {
+  readonly steps: readonly Measurement[];
+  readonly validation: readonly Measurement[];
+}
+
+/** Reads the metrics of a run folder. */
+export async function readHistory(folder: string): Promise<TrainHistory> {
+  const found: Record<Measurement["type"], Measurement[]> = { step: [], evaluation: [] };
+  for await (const { measurement } of readMeasurements(folder)) found[measurement.type].push(measurement);
+  return { steps: found.step, validation: found.evaluation };
+}
+
+/** What is shown of an evaluation. An objective with metrics of its own has no cross-entropy of tokens, and so no perplexity. */
+type ShownEvaluation = Pick<Measurement, "step" | "loss" | "metrics">;
+
+const lossText = ({ loss, metrics }: ShownEvaluation): string =>
+  metrics === undefined ? `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})` : loss.toFixed(3);
+
+/** `2.310 (perplexity 10.07) → 1.204 (perplexity 3.33)`, and the best in between where it is another. */
+export function validationText(validation: readonly ShownEvaluation[]): string | undefined {
+  const [before, after] = [validation[0], validation.at(-1)];
+  if (before === undefined || after === undefined) return undefined;
+  if (before.step === after.step) return lossText(after);
+  return `${lossText(before)} → ${lossText(after)}${bestBetween(validation.map(({ step, loss }) => ({ step, loss })))}`;
+}
+
+/** The same of rewards, where answers are graded: `0.312 → 0.667`. */
+export function rewardText(validation: readonly ShownEvaluation[]): string | undefined {
+  const points = validation
+    .map((one) => ({ step: one.step, ...evaluatedOf(one) }))
+    .filter(({ reward }) => reward !== undefined);
+  const [before, after] = [points[0], points.at(-1)];
+  if (before === undefined || after === undefined) return undefined;
+  const [first, last] = [measureOf(before)[1], measureOf(after)[1]];
+  return before.step === after.step ? last : `${first} → ${last}${bestBetween(points)}`;
+}
+
+/** The best of some evaluations, where it is neither the first nor the last. */
+function bestBetween(points: readonly (Evaluated & { readonly step: number })[]): string {
+  const best = points.reduce((found, point) => (isBetter(point, found) ? point : found));
+  const isBetween = best.step !== points[0]?.step && best.step !== points.at(-1)?.step;
+  return isBetween ? `, best ${measureOf(best)[1]} at step ${best.step}` : "";
+}
+
+/** The curve of the training loss below its title, or "" where two steps do not make one. */
+export function curveText({ steps }: TrainHistory, columns: number): string {
+  if (steps.length < 3) return "";
+  const ascii = process.stdout.isTTY === true && !isTerminal(process.stdout);
+  const curve = drawCurve(steps, { width: Math.min(columns, 72), height: 8, ascii });
+  return [heading("training loss"), ...curve.split("\n").map((line) => paint("cyan", line))].join("\n");
+}
+
+/** One measured loss. */
+type CurvePoint = Pick<Measurement, "step" | "loss">;
+
+export interface CurveOptions {
+  /** Columns of the whole picture, labels included. */
+  readonly width?: number;
+  /** Lines of the picture, without the line of step numbers below it. */
+  readonly height?: number;
+  /** For terminals without braille: one `*` per cell in place of 2 × 4 dots. */
+  readonly ascii?: boolean;
+}
+
+// A cell has `across` × `down` dots; braille numbers its dots by column.
+const BRAILLE = { across: 2, down: 4, bits: [0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80] } as const;
+const ASCII = { across: 1, down: 1, bits: [1] } as const;
+
+/**
+ * Draws a loss over steps as text: points that share a column are averaged, gaps are joined by straight lines, and
+ * what is not a finite number is left out. The highest and lowest values stand at the left, the steps below.
+ *
+ * @returns Lines joined by newlines; "" where there is nothing to draw.
+ * @example
+ * drawCurve(history, { width: 60, height: 8 });
+ */
+export function drawCurve(
+  points: readonly CurvePoint[],
+  { width = 60, height = 8, ascii = false }: CurveOptions = {},
+): string {
+  const finite = points.filter(({ step, loss }) => Number.isFinite(step) && Number.isFinite(loss));
+  const ordered = finite.toSorted((a, b) => a.step - b.step);
+  const [first, last] = [ordered[0], ordered.at(-1)];
+  if (first === undefined || last === undefined) return "";
+  const low = ordered.reduce((least, { loss }) => Math.min(least, loss), first.loss);
+  const high = ordered.reduce((most, { loss }) => Math.max(most, loss), first.loss);
+  const [top, bottom] = [formatLoss(high), formatLoss(low)];
+  const margin = Math.max(top.length, bottom.length);
+  const cell = ascii ? ASCII : BRAILLE;
+  const columns = Math.max(8, width - margin - 2);
+  const rows = Math.max(2, height);
+  const values = resample(ordered, columns * cell.across);
+  const lastDot = rows * cell.down - 1;
+  // Dot rows count from the top. A flat curve lies in the middle.
+  const dots = values.map((loss) =>
+    high > low ? Math.round(((high - loss) / (high - low)) * lastDot) : lastDot >> 1,
+  );
+  const cells = plot(dots, { columns, rows, cell });
+  const axis = ascii ? "|" : "│";
+  const lines = cells.map((row, index) => {
+    const label = index === 0 ? top : index === rows - 1 ? bottom : "";
+    const text = row.map((bits) => glyph(bits, ascii)).join("");
+    return `${label.padStart(margin)} ${axis}${text}`.trimEnd();
+  });
+  const steps = `step ${first.step}`;
+  const end = String(last.step);
+  const space = Math.max(1, columns - steps.length - end.length);
+  return [...lines, `${" ".repeat(margin + 2)}${steps}${" ".repeat(space)}${end}`].join("\n");
+}
+
+interface Canvas {
+  readonly columns: number;
+  readonly rows: number;
+  readonly cell: typeof BRAILLE | typeof ASCII;
+}
+
+/** Marks each dot, and the dots between its neighbours' heights so that the curve has no holes. */
+function plot(dots: readonly number[], { columns, rows, cell }: Canvas): number[][] {
+  const cells = Array.from({ length: rows }, () => new Array<number>(columns).fill(0));
+  dots.forEach((dot, x) => {
+    const before = dots[x - 1] ?? dot;
+    // Stop one short of the last column's dot: it is marked there.
+    const from = before < dot ? before + 1 : dot;
+    const to = before > dot ? before - 1 : dot;
+    for (let y = from; y <= to; y++) {
+      const row = cells[Math.floor(y / cell.down)];
+      const column = Math.floor(x / cell.across);
+      const bit = cell.bits[(x % cell.across) * cell.down + (y % cell.down)] ?? 0;
+      if (row !== undefined) row[column] = (row[column] ?? 0) | bit;
+    }
+  });
+  return cells;
+}
+
+/** One value per dot column: the mean of the points in it, or on the line between the nearest columns that have one. */
+function resample(points: readonly CurvePoint[], columns: number): readonly number[] {
+  const start = points[0]?.step ?? 0;
+  const span = (points.at(-1)?.step ?? 0) - start;
+  const sums = new Array<number>(columns).fill(0);
+  const counts = new Array<number>(columns).fill(0);
+  for (const { step, loss } of points) {
+    const column = span === 0 ? 0 : Math.round(((step - start) / span) * (columns - 1));
+    sums[column] = (sums[column] ?? 0) + loss;
+    counts[column] = (counts[column] ?? 0) + 1;
+  }
+  const known = sums.flatMap((sum, column) => {
+    const count = counts[column] ?? 0;
+    return count === 0 ? [] : [{ column, mean: sum / count }];
+  });
+  let next = 0;
+  return sums.map((_, column) => {
+    while (next < known.length - 1 && (known[next]?.column ?? 0) < column) next++;
+    const right = known[next] ?? { column: 0, mean: 0 };
+    const left = column >= right.column ? right : (known[next - 1] ?? right);
+    if (left.column === right.column) return right.mean;
+    const share = (column - left.column) / (right.column - left.column);
+    return left.mean + share * (right.mean - left.mean);
+  });
+}
+
+const glyph = (bits: number, ascii: boolean): string => {
+  if (bits === 0) return " ";
+  return ascii ? "*" : String.fromCodePoint(0x2800 + bits);
+};
+
+const formatLoss = (loss: number): string =>
+  loss !== 0 && (Math.abs(loss) < 0.001 || Math.abs(loss) >= 10_000)
+    ? loss.toExponential(2)
+    : loss.toFixed(3);

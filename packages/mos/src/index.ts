@@ -1,0 +1,3 @@
+// Entry point mixture-of-shards: the library.
+export * from "mixture-of-shards-core";
+export { openApp, serve } from "mixture-of-shards-server";

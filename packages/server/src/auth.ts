@@ -1,0 +1,367 @@
+// Authentication: API keys, the file with their hashes, and the host names that the server accepts.
+import { createHash, timingSafeEqual } from "node:crypto";
+import {
+  decodeText,
+  errorText,
+  parseJson,
+  parseWith,
+  type Settings,
+  settingInfo,
+  snakeCase,
+} from "mixture-of-shards-core/common";
+import { fileStamp, readBytes } from "mixture-of-shards-core/files";
+import { z } from "zod";
+import { ApiError } from "./errors.ts";
+import type { ServerLog } from "./metrics.ts";
+
+/** The client of a request, and what it may do. */
+export interface ApiKey {
+  /** The tenant: fair shares and limits are by it. Two keys may have the same name while one replaces the other. */
+  readonly name: string;
+  readonly isAdmin: boolean;
+  /** Its hash, by which its key file names it. */
+  readonly sha256?: string | undefined;
+  readonly requestsPerMinute?: number | undefined;
+  /** Requests that may run at the same time. */
+  readonly maxConcurrent?: number | undefined;
+  /** Limit for the tokens of prompts and answers, by days and months of UTC. */
+  readonly tokensPerDay?: number | undefined;
+  readonly tokensPerMonth?: number | undefined;
+  /** From then on it is refused, in milliseconds since 1970. */
+  readonly expiresAt?: number | undefined;
+  /** Limits that add-ons enforce, by their names. */
+  readonly limits?: Readonly<Record<string, unknown>> | undefined;
+  /** Tests whether the key may see the adapter of this name. */
+  mayUse(adapter: string): boolean;
+}
+
+/** Knows keys by their hashes. */
+export interface KeyRing {
+  /** The key of a token, or undefined for one that is unknown or revoked. */
+  find(token: string): Promise<ApiKey | undefined>;
+  /** The keys of a tenant, for what the server does in its name; without this it does nothing. */
+  ofTenant?(name: string): Promise<readonly ApiKey[]>;
+}
+
+/** The keys of a file. */
+export interface KeyFile extends KeyRing {
+  readonly path: string;
+  readonly limits: readonly KeyLimits[];
+  /** Reads it again now, if it has changed. */
+  refresh(): Promise<void>;
+  /** True if any of them has a token quota. */
+  readonly hasQuotas: boolean;
+}
+
+/** Tests whether a client may see what belongs to all tenants: an administrator, or anybody where there are no keys. */
+export const seesAll = (
+  { keys }: { readonly keys?: KeyRing | undefined },
+  key: Pick<ApiKey, "isAdmin"> | undefined,
+): boolean => keys === undefined || key?.isAdmin === true;
+
+/** The key of every client where the server runs without keys. */
+const ANONYMOUS: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
+
+/** Names of keys' tenants. */
+export const KEY_NAME = /^[\w.@-]{1,64}$/;
+
+const keyFields = {
+  name: z.string().regex(KEY_NAME, "a name of letters, digits and . _ - @, at most 64"),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, "the SHA-256 of the key, 64 hexadecimal digits"),
+  adapters: z.array(z.string().max(200)).max(10_000).optional(),
+  admin: z.boolean().optional(),
+  requests_per_minute: z.number().gt(0).optional(),
+  max_concurrent: z.int().min(1).optional(),
+  tokens_per_day: z.int().min(1).optional(),
+  tokens_per_month: z.int().min(1).optional(),
+  expires_at: z.iso
+    .datetime({ offset: true, error: "a date and time with time zone, such as 2027-01-31T00:00:00Z" })
+    .optional(),
+  revoked: z.boolean().optional(),
+};
+
+/** Entry of a key file, which does not contain the key itself. Limits of add-ons are under their own names. */
+export type KeyLine = z.output<z.ZodObject<typeof keyFields>> & Readonly<Record<string, unknown>>;
+
+/** Limits that an add-on enforces: an object in a key, whose fields are the options in snake case. */
+export interface KeyLimits {
+  /** Name of the object in a key. */
+  readonly name: string;
+  /** Left out where the add-on is not installed: a server without it may share the key file. */
+  readonly options?: Settings;
+}
+
+/** The schema of a key, with the limits of add-ons. */
+const keySchema = (limits: readonly KeyLimits[]) =>
+  z.strictObject({
+    ...keyFields,
+    ...Object.fromEntries(
+      limits.map(({ name, options }) => [
+        name,
+        options === undefined ? z.unknown() : limitsSchema(options).optional(),
+      ]),
+    ),
+  });
+
+/** The schema of an add-on's limits in a key. */
+export const limitsSchema = (options: Settings) =>
+  z.strictObject(
+    Object.fromEntries(
+      Object.entries(options).map(([name, option]) => [
+        snakeCase(name),
+        settingInfo(option).check.optional(),
+      ]),
+    ),
+  );
+
+/** `acme-*` as a test of names; only * has a meaning. The parts between stars are found one after the other, never again. */
+function matcher(pattern: string): (name: string) => boolean {
+  const [first = "", ...parts] = pattern.split("*");
+  const last = parts.pop();
+  if (last === undefined) return (name) => name === pattern;
+  return (name) => {
+    if (!name.startsWith(first)) return false;
+    let at = first.length;
+    for (const part of parts) {
+      const found = name.indexOf(part, at);
+      if (found < 0) return false;
+      at = found + part.length;
+    }
+    return name.length - last.length >= at && name.endsWith(last);
+  };
+}
+
+function toApiKey(line: KeyLine, limits: readonly KeyLimits[]): ApiKey {
+  const { name, adapters, admin, requests_per_minute, max_concurrent, expires_at } = line;
+  const matchers = adapters?.map(matcher);
+  return {
+    name,
+    isAdmin: admin === true,
+    sha256: line.sha256,
+    requestsPerMinute: requests_per_minute,
+    maxConcurrent: max_concurrent,
+    tokensPerDay: line.tokens_per_day,
+    tokensPerMonth: line.tokens_per_month,
+    expiresAt: expires_at === undefined ? undefined : Date.parse(expires_at),
+    limits: Object.fromEntries(limits.map((one) => [one.name, line[one.name]])),
+    mayUse: (adapter) => matchers?.some((matches) => matches(adapter)) ?? true,
+  };
+}
+
+const sha256 = (text: string): Buffer => createHash("sha256").update(text).digest();
+
+/** The hash under which a key file keeps a key, in hexadecimal digits. */
+export const hashKey = (token: string): string => sha256(token).toString("hex");
+
+type HashedKey = ReturnType<typeof parseKeys>[number];
+
+/**
+ * Each key of the text of a key file once: a JSON array, or one object a line. A key that any line revokes is revoked; of
+ * several other lines the last one counts.
+ *
+ * @throws MosError `bad_config`, naming the line.
+ */
+export function keyLines(text: string, where: string, limits: readonly KeyLimits[] = []): readonly KeyLine[] {
+  const schema = keySchema(limits);
+  const lines = splitEntries(text, where).map(
+    ({ value, place }): KeyLine => parseWith(schema, value, { code: "bad_config", where: place }),
+  );
+  const revoked = new Set(lines.filter((line) => line.revoked === true).map((line) => line.sha256));
+  const keys = new Map<string, KeyLine>();
+  for (const line of lines) if (line.revoked !== true || !keys.has(line.sha256)) keys.set(line.sha256, line);
+  return [...keys.values()].map((line) => (revoked.has(line.sha256) ? { ...line, revoked: true } : line));
+}
+
+/** The keys of a key file that are not revoked. Throws as `keyLines` does. */
+export const parseKeys = (text: string, where: string, limits: readonly KeyLimits[] = []) =>
+  keyLines(text, where, limits)
+    .filter(({ revoked }) => revoked !== true)
+    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: toApiKey(line, limits) }));
+
+function splitEntries(text: string, where: string) {
+  if (text.trimStart().startsWith("[")) {
+    const value = parseJson(text, { code: "bad_config", where });
+    return z
+      .array(z.unknown())
+      .parse(value)
+      .map((entry, i) => ({ value: entry, place: `${where}, key ${i + 1}` }));
+  }
+  return text.split("\n").flatMap((line, i) => {
+    const place = `${where}:${i + 1}`;
+    return line.trim() === ""
+      ? []
+      : [{ value: parseJson(line, { code: "bad_config", where: place }), place }];
+  });
+}
+
+/** The key of a token. Every hash is compared, each in constant time, so that the time reveals nothing. */
+export function findKey(keys: readonly HashedKey[], token: string): ApiKey | undefined {
+  const hash = sha256(token);
+  let found: ApiKey | undefined;
+  for (const known of keys) if (timingSafeEqual(known.hash, hash)) found = known.key;
+  return found;
+}
+
+/** Options of watching a key file. */
+export interface KeyFileOptions {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Where a changed or broken file is reported. */
+  readonly log: Pick<ServerLog, "info" | "error">;
+  /** Limits of add-ons that keys may have. */
+  readonly limits?: readonly KeyLimits[] | undefined;
+}
+
+/** Interval between comparisons of the file's times, in milliseconds. */
+const CHECK_EVERY = 1000;
+
+const place = (path: string) => ({ code: "bad_config", where: path }) as const;
+
+/** The text of a key file. Throws MosError `not_found`, `storage` or `bad_config`. */
+export const readKeyText = async (path: string): Promise<string> =>
+  decodeText(await readBytes(path, place(path)), place(path));
+
+const readKeys = async (path: string, limits: readonly KeyLimits[]): Promise<readonly HashedKey[]> =>
+  parseKeys(await readKeyText(path), path, limits);
+
+/**
+ * The keys of a file, which is read again when it has changed: a removed or revoked key is refused a second later. If the
+ * file cannot be read then, the keys stay as they were and the log says so.
+ *
+ * @throws MosError `not_found`, `storage` or `bad_config` if it cannot be read at the start.
+ */
+export async function openKeyFile(path: string, { now, log, limits = [] }: KeyFileOptions): Promise<KeyFile> {
+  let stamp = await fileStamp(path).catch(() => "");
+  let keys = await readKeys(path, limits);
+  let checkedAt = now();
+  const refresh = async (): Promise<void> => {
+    try {
+      const current = await fileStamp(path);
+      if (current === stamp) return;
+      keys = await readKeys(path, limits);
+      stamp = current;
+      log.info({ keys: keys.length }, "reloaded the key file");
+    } catch (error) {
+      const reason = errorText(error);
+      log.error({ reason }, "the key file cannot be read; keeping the previous keys");
+    }
+  };
+  const current = async (): Promise<readonly HashedKey[]> => {
+    if (now() - checkedAt >= CHECK_EVERY) {
+      checkedAt = now();
+      await refresh();
+    }
+    return keys;
+  };
+  return {
+    path,
+    limits,
+    refresh,
+    get hasQuotas() {
+      return keys.some(({ key }) => (key.tokensPerDay ?? key.tokensPerMonth) !== undefined);
+    },
+    find: async (token) => findKey(await current(), token),
+    ofTenant: async (name) => (await current()).flatMap(({ key }) => (key.name === name ? [key] : [])),
+  };
+}
+
+const tokenOf = (authorization: string | undefined): string | undefined =>
+  /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+
+/** Longer than any key that this package makes; nothing longer is hashed. */
+const MAX_KEY_LENGTH = 512;
+
+/**
+ * The key that a request was sent with. `date` gives milliseconds since 1970 by the machine's clock.
+ *
+ * @throws ApiError 401 for a missing, wrong, revoked or expired key, without saying whether a wrong one was revoked.
+ */
+export async function authenticate(
+  { keys, date }: { readonly keys?: KeyRing | undefined; readonly date: () => number },
+  authorization: string | undefined,
+): Promise<ApiKey> {
+  if (keys === undefined) return ANONYMOUS;
+  const token = tokenOf(authorization);
+  const unauthorized = (message: string, code = "invalid_api_key"): ApiError =>
+    new ApiError(message, { status: 401, code, headers: { "www-authenticate": "Bearer" } });
+  if (token === undefined)
+    throw unauthorized("missing API key; send it in the header Authorization: Bearer KEY");
+  const key = token.length > MAX_KEY_LENGTH ? undefined : await keys.find(token);
+  if (key === undefined) throw unauthorized("invalid API key");
+  const { expiresAt } = key;
+  if (expiresAt === undefined || date() < expiresAt) return key;
+  throw unauthorized(
+    `the API key expired at ${new Date(expiresAt).toISOString()}; ask the server's operator for a new one`,
+    "expired_api_key",
+  );
+}
+
+interface JobKeys {
+  readonly keys?: KeyRing | undefined;
+  readonly date: () => number;
+  readonly extension?: { jobTenant?(key: string): Promise<string | undefined> } | undefined;
+}
+
+/** What the key of a job's trainer is good for. */
+const JOB_PATH = "/v1/chat/completions";
+
+/**
+ * The key of the tenant whose job a request comes from, without an administrator's rights; undefined for any other request.
+ *
+ * @throws ApiError 401 where the tenant has no key that is valid now, 403 for anything but chat completions.
+ */
+export async function jobKey(
+  { keys, date, extension }: JobKeys,
+  { authorization, path }: { readonly authorization: string | undefined; readonly path: string },
+): Promise<ApiKey | undefined> {
+  const name = await extension?.jobTenant?.(tokenOf(authorization) ?? "");
+  if (name === undefined) return undefined;
+  if (path !== JOB_PATH)
+    throw new ApiError(`the key of a job is for ${JOB_PATH} only`, { status: 403, code: "wrong_key" });
+  if (keys === undefined) return ANONYMOUS;
+  const own = (await keys.ofTenant?.(name)) ?? [];
+  const valid = own.find(({ expiresAt = Number.POSITIVE_INFINITY }) => date() < expiresAt);
+  if (valid !== undefined) return { ...valid, isAdmin: false };
+  throw new ApiError(`${name} has no valid API key; ask the server's operator for a new one`, {
+    status: 401,
+    code: "invalid_api_key",
+  });
+}
+
+/** Tests whether pages of an origin may use the server. */
+const isAllowed = (origin: string | undefined, cors: readonly string[]): boolean =>
+  cors.includes("*") || (origin !== undefined && cors.includes(origin));
+
+/**
+ * Keeps out what other sites' pages send without asking, as forms do, but for those of `cors`.
+ *
+ * @throws ApiError 403.
+ */
+export function checkSite(
+  { site, origin }: { readonly site: string | undefined; readonly origin: string | undefined },
+  cors: readonly string[] = [],
+): void {
+  if ((site === "cross-site" || site === "same-site") && !isAllowed(origin, cors))
+    throw new ApiError(
+      "requests from pages of other origins are refused; the operator can allow origins with --cors",
+      {
+        status: 403,
+        code: "wrong_site",
+      },
+    );
+}
+
+/**
+ * Compares the name by which a request calls the server with the allowed ones: without keys, this keeps out web pages
+ * whose own name was pointed at this machine (DNS rebinding).
+ *
+ * @throws ApiError 403.
+ */
+export function checkHost(hosts: readonly string[] | undefined, url: string): void {
+  const { hostname } = new URL(url);
+  if (hosts === undefined || hosts.includes(hostname)) return;
+  throw new ApiError(`unknown host ${hostname}; use ${hosts.join(" or ")}`, {
+    status: 403,
+    code: "wrong_host",
+  });
+}

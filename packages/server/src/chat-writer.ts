@@ -1,0 +1,283 @@
+// One choice of a chat's answer in OpenAI's format, whole or as the chunks of a stream.
+import { randomUUID } from "node:crypto";
+import { z } from "@hono/zod-openapi";
+import type { EngineEvent, TokenLogprob } from "mixture-of-shards-core/inference";
+import type { AnswerDelta, AnswerParser } from "mixture-of-shards-core/text";
+import { type ChoiceWriter, type JsonPieces, jsonList, jsonObject } from "./answer.ts";
+import { AnswerReader } from "./answer-reader.ts";
+import { LogprobBuffer, type TokenWriter, writeLogprob } from "./logprobs.ts";
+import { answerFields, chunkFields, finishReason } from "./request.ts";
+
+const chatFinish = z.enum([...finishReason.options, "tool_calls", "function_call"]);
+type ChatFinish = z.output<typeof chatFinish>;
+
+const chatLogprob = z.object({
+  token: z.string(),
+  logprob: z.number().nullable(),
+  bytes: z.array(z.int()),
+});
+
+const chatLogprobs = z.object({
+  content: z.array(chatLogprob.extend({ top_logprobs: z.array(chatLogprob) })),
+  refusal: z.null(),
+});
+
+type ChatLogprobs = z.output<typeof chatLogprobs>["content"];
+
+const calledFunction = z.object({ name: z.string(), arguments: z.string().describe("JSON text.") });
+const calledCustom = z.object({ name: z.string(), input: z.string() });
+const reasoningContent = z
+  .string()
+  .optional()
+  .describe("Reasoning of a model that thinks before it answers; as vLLM has it.");
+
+const calls = z.array(
+  z.discriminatedUnion("type", [
+    z.object({ id: z.string(), type: z.literal("function"), function: calledFunction }),
+    z.object({ id: z.string(), type: z.literal("custom"), custom: calledCustom }),
+  ]),
+);
+
+export const chatAnswer = z
+  .object({
+    ...answerFields,
+    object: z.literal("chat.completion"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        message: z.object({
+          role: z.literal("assistant"),
+          content: z.string().nullable().describe("null where the answer has only calls."),
+          refusal: z.null(),
+          reasoning_content: reasoningContent,
+          tool_calls: calls.optional(),
+          function_call: calledFunction.optional(),
+        }),
+        logprobs: chatLogprobs.nullable().describe("Of the tokens of the content only."),
+        finish_reason: chatFinish,
+      }),
+    ),
+  })
+  .openapi("ChatAnswer");
+
+const callChunk = z.object({
+  index: z.int(),
+  id: z.string().optional().describe("Only in a call's first chunk, as its type and its name."),
+  type: z.enum(["function", "custom"]).optional(),
+  function: z.object({ name: z.string().optional(), arguments: z.string() }).optional(),
+  custom: z.object({ name: z.string().optional(), input: z.string() }).optional(),
+});
+
+export const chatChunk = z
+  .object({
+    ...chunkFields,
+    object: z.literal("chat.completion.chunk"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        delta: z.object({
+          role: z.literal("assistant").optional(),
+          content: z.string().nullable().optional(),
+          refusal: z.null().optional(),
+          reasoning_content: reasoningContent,
+          tool_calls: z.array(callChunk).optional(),
+          function_call: z.object({ name: z.string().optional(), arguments: z.string() }).optional(),
+        }),
+        logprobs: chatLogprobs.nullable(),
+        finish_reason: chatFinish.nullable(),
+      }),
+    ),
+  })
+  .openapi("ChatChunk");
+
+type ChatChunkChoice = z.output<typeof chatChunk>["choices"][number];
+type ChunkDelta = ChatChunkChoice["delta"];
+
+interface ChatWriterOptions {
+  readonly index: number;
+  readonly tokenizer: TokenWriter;
+  readonly parser: AnswerParser;
+  readonly withLogprobs: boolean;
+  /** The request has tools that the answer may call. */
+  readonly mayCall: boolean;
+  /** The request names the tool to call. */
+  readonly isNamed: boolean;
+  /** Calls have the older form. */
+  readonly isLegacy: boolean;
+}
+
+/** A call as far as it has come. */
+interface GrowingCall {
+  readonly id: string;
+  readonly kind: "function" | "custom";
+  readonly name: string;
+  text: string;
+  isWhole: boolean;
+}
+
+/** Takes a delta into a call. Returns what it adds to the text. */
+function takeArguments(
+  call: GrowingCall,
+  delta: Extract<AnswerDelta, { type: "arguments" | "call_end" }>,
+): string {
+  const isEnd = delta.type === "call_end" && delta.isCut !== true;
+  if (isEnd) call.isWhole = true;
+  // clients parse the arguments of each call, also those of a function that takes none
+  const isEmpty = isEnd && call.text === "" && call.kind === "function";
+  const added = delta.type === "arguments" ? delta.text : isEmpty ? "{}" : "";
+  call.text += added;
+  return added;
+}
+
+const newCallId = (): string => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
+
+/** Writes one choice of a chat. */
+export class ChatWriter implements ChoiceWriter {
+  readonly #options: ChatWriterOptions;
+  readonly #reader: AnswerReader;
+  readonly #logprobs = new LogprobBuffer();
+  readonly #calls: GrowingCall[] = [];
+  #text = "";
+  #reasoning = "";
+  #finish: "stop" | "length" = "stop";
+
+  constructor(options: ChatWriterOptions) {
+    this.#options = options;
+    this.#reader = new AnswerReader(options.parser);
+  }
+
+  add(event: EngineEvent): void {
+    const { deltas, logprobs, finish } = this.#reader.read(event);
+    for (const delta of deltas) this.#take(delta);
+    for (const entry of logprobs) this.#logprobs.push(entry);
+    this.#finish = finish ?? this.#finish;
+  }
+
+  toJson(): JsonPieces {
+    const { index, withLogprobs, tokenizer } = this.#options;
+    const content = jsonList(() => this.#logprobs.map((entry) => writeLogprob(tokenizer, entry)));
+    return jsonObject({
+      index,
+      message: this.#message(),
+      logprobs: withLogprobs ? jsonObject({ content, refusal: null }) : null,
+      finish_reason: this.#finishReason(),
+    });
+  }
+
+  stream(event: EngineEvent): readonly ChatChunkChoice[] {
+    const { withLogprobs, mayCall } = this.#options;
+    if (event.type === "scheduled") {
+      const delta = { role: "assistant", content: mayCall ? null : "", refusal: null } as const;
+      return [this.#chunk(delta, { logprobs: withLogprobs ? [] : undefined })];
+    }
+    const { deltas, logprobs, finish } = this.#reader.read(event);
+    this.#finish = finish ?? this.#finish;
+    const written = deltas.flatMap((delta) => this.#toChunks(delta));
+    const chunks = this.#withLogprobs(written, logprobs);
+    return finish === undefined ? chunks : [...chunks, this.#chunk({}, { finish: this.#finishReason() })];
+  }
+
+  /** Takes a delta into the whole answer. Returns what it adds to the text of a call. */
+  #take(delta: AnswerDelta): string {
+    switch (delta.type) {
+      case "text":
+        this.#text += delta.text;
+        return "";
+      case "reasoning":
+        this.#reasoning += delta.text;
+        return "";
+      case "call": {
+        const { id = newCallId(), kind, name } = delta;
+        if (this.#options.isLegacy && delta.index > 0) return ""; // the older form has room for one
+        this.#calls[delta.index] = { id, kind, name, text: "", isWhole: false };
+        return "";
+      }
+      default: {
+        const call = this.#calls[delta.index];
+        return call === undefined ? "" : takeArguments(call, delta);
+      }
+    }
+  }
+
+  #toChunks(delta: AnswerDelta): readonly ChunkDelta[] {
+    const added = this.#take(delta);
+    switch (delta.type) {
+      case "text":
+        return [{ content: delta.text }];
+      case "reasoning":
+        return [{ reasoning_content: delta.text }];
+      case "call":
+        return this.#callChunks(delta.index, true, "");
+      default:
+        return added === "" ? [] : this.#callChunks(delta.index, false, added);
+    }
+  }
+
+  #callChunks(index: number, isFirst: boolean, text: string): readonly ChunkDelta[] {
+    const call = this.#calls[index];
+    if (call === undefined) return [];
+    const { id, kind, name } = call;
+    const named = isFirst ? { name } : {};
+    if (this.#options.isLegacy) return [{ function_call: { ...named, arguments: text } }];
+    const head = isFirst ? { index, id, type: kind } : { index };
+    if (kind === "custom") return [{ tool_calls: [{ ...head, custom: { ...named, input: text } }] }];
+    return [{ tool_calls: [{ ...head, function: { ...named, arguments: text } }] }];
+  }
+
+  #message(): object {
+    const isCall = this.#calls.length > 0;
+    return {
+      role: "assistant",
+      content: isCall && this.#text === "" ? null : this.#text,
+      refusal: null,
+      ...(this.#reasoning === "" ? {} : { reasoning_content: this.#reasoning }),
+      ...(isCall ? this.#writtenCalls() : {}),
+    };
+  }
+
+  #writtenCalls(): object {
+    const written = this.#calls.map(({ id, kind, name, text }) =>
+      kind === "custom"
+        ? { id, type: kind, custom: { name, input: text } }
+        : { id, type: kind, function: { name, arguments: text } },
+    );
+    return this.#options.isLegacy ? { function_call: written[0]?.function } : { tool_calls: written };
+  }
+
+  /** A call that was cut off, by the length or by a stop text, is none that a client should make. */
+  #finishReason(): ChatFinish {
+    const { isNamed, isLegacy } = this.#options;
+    const isCalled = this.#calls.length > 0 && this.#calls.every(({ isWhole }) => isWhole);
+    if (this.#finish === "length" || !isCalled || isNamed) return this.#finish;
+    return isLegacy ? "function_call" : "tool_calls";
+  }
+
+  /** The chunks, the first of which with content has the log-probabilities. */
+  #withLogprobs(
+    deltas: readonly ChunkDelta[],
+    logprobs: readonly TokenLogprob[],
+  ): readonly ChatChunkChoice[] {
+    if (logprobs.length === 0) return deltas.map((delta) => this.#chunk(delta));
+    const { tokenizer } = this.#options;
+    const written = logprobs.map((entry) => writeLogprob(tokenizer, entry));
+    const first = deltas.findIndex(({ content }) => content !== undefined);
+    if (first < 0)
+      return [
+        ...deltas.map((delta) => this.#chunk(delta)),
+        this.#chunk({ content: "" }, { logprobs: written }),
+      ];
+    return deltas.map((delta, i) => this.#chunk(delta, i === first ? { logprobs: written } : {}));
+  }
+
+  #chunk(
+    delta: ChunkDelta,
+    { logprobs, finish }: { logprobs?: ChatLogprobs | undefined; finish?: ChatFinish } = {},
+  ): ChatChunkChoice {
+    return {
+      index: this.#options.index,
+      delta,
+      logprobs: logprobs === undefined ? null : { content: logprobs, refusal: null },
+      finish_reason: finish ?? null,
+    };
+  }
+}

@@ -1,0 +1,260 @@
+// Constraints on the text of an answer: OpenAI's response_format, vLLM's structured_outputs, llama.cpp's grammar and
+// json_schema; and the errors of what cannot be enforced.
+import { z } from "@hono/zod-openapi";
+import { errorText, MosError, parseJson } from "mixture-of-shards-core/common";
+import type { Engine } from "mixture-of-shards-core/inference";
+import {
+  formatSource,
+  jsonSchema,
+  type ResponseFormat,
+  responseFormat,
+  type Tool,
+  toResponseFormat,
+} from "mixture-of-shards-core/text";
+import { checkStrict, GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
+import { ApiError, invalidValue } from "./errors.ts";
+import { neutral, renamed, unused } from "./request.ts";
+import { invalidParameters, type RequestedTools } from "./tools.ts";
+
+const structuredOutputs = z.strictObject({
+  json: z
+    .union([jsonSchema, z.string().describe("The schema as text.")])
+    .optional()
+    .describe("A JSON value that this schema allows."),
+  regex: z.string().min(1).optional().describe("A regular expression that the whole answer matches."),
+  choice: z.array(z.string()).min(1).optional().describe("One of these texts."),
+  grammar: z.string().min(1).optional().describe("A grammar in Lark or, where it has ::=, in GBNF."),
+  json_object: z.boolean().optional().describe("Any JSON object."),
+  disable_any_whitespace: z
+    .boolean()
+    .optional()
+    .describe("No white space in JSON but a blank after commas and colons. Default: true."),
+  disable_fallback: unused(z.boolean()),
+  disable_additional_properties: neutral(z.literal(false)),
+  whitespace_pattern: renamed("disable_any_whitespace instead"),
+  structural_tag: renamed("tools, or a grammar"),
+});
+
+/** Fields of chats and completions that constrain the answer. */
+export const structuredFields = {
+  response_format: responseFormat.optional().describe("Form of the answer: text, JSON, or JSON of a schema."),
+  structured_outputs: structuredOutputs
+    .optional()
+    .describe("vLLM extension: one of json, regex, choice, grammar, json_object."),
+  grammar: z.string().min(1).optional().describe("llama.cpp extension: a grammar in GBNF."),
+  json_schema: jsonSchema.optional().describe("llama.cpp extension: a schema of the answer."),
+  guided_json: renamed("structured_outputs.json"),
+  guided_regex: renamed("structured_outputs.regex"),
+  guided_choice: renamed("structured_outputs.choice"),
+  guided_grammar: renamed("structured_outputs.grammar"),
+  guided_whitespace_pattern: renamed("structured_outputs.disable_any_whitespace"),
+  guided_decoding_backend: renamed("structured_outputs without a backend"),
+};
+
+const structuredRequest = z.object(structuredFields);
+type StructuredFields = z.output<typeof structuredRequest>;
+
+/** A constraint on the text of an answer: a schema, a grammar, a list of choices. */
+export interface OutputConstraint {
+  /** The field that asks for it. */
+  readonly field: string;
+  /** The field that an error of its schema names (`field`), and OpenAI's code for it. */
+  readonly param?: string | undefined;
+  readonly code?: string | undefined;
+  /** The schema, where the model is shown it. */
+  readonly responseFormat?: ResponseFormat | undefined;
+  /** The grammar, where the model is not told. */
+  readonly grammar?: GrammarSource | undefined;
+}
+
+/**
+ * The constraint that the fields ask for; undefined where any text will do.
+ *
+ * @throws ApiError 400 for two constraints at once.
+ */
+export function readConstraint(fields: StructuredFields): OutputConstraint | undefined {
+  const constraints = [
+    ...readResponseFormat(fields),
+    ...readStructuredOutputs(fields),
+    ...readLlamaCpp(fields),
+  ];
+  const [first, second] = constraints;
+  if (second !== undefined)
+    throw invalidValue(
+      `${first?.field} and ${second.field} each constrain the answer; send one of them`,
+      second.field,
+    );
+  return first;
+}
+
+const readResponseFormat = ({ response_format: format }: StructuredFields): readonly OutputConstraint[] =>
+  format === undefined || format.type === "text"
+    ? []
+    : [{ field: "response_format", responseFormat: toResponseFormat(format) }];
+
+function readStructuredOutputs({
+  structured_outputs: outputs,
+}: StructuredFields): readonly OutputConstraint[] {
+  if (outputs === undefined) return [];
+  const { disable_any_whitespace: isCompact = true } = outputs;
+  const whitespace = isCompact ? "compact" : "flexible";
+  const sources: Readonly<Record<string, GrammarSource | undefined>> = {
+    json:
+      outputs.json === undefined
+        ? undefined
+        : { type: "json_schema", schema: readSchema(outputs.json), whitespace },
+    regex: outputs.regex === undefined ? undefined : { type: "regex", pattern: outputs.regex },
+    choice: outputs.choice && { type: "choice", choices: outputs.choice },
+    grammar: outputs.grammar === undefined ? undefined : readGrammar(outputs.grammar),
+    json_object: outputs.json_object === true ? { type: "json_object", whitespace } : undefined,
+  };
+  const constraints = Object.entries(sources).flatMap(([name, grammar]) =>
+    grammar === undefined ? [] : [{ field: `structured_outputs.${name}`, grammar }],
+  );
+  if (constraints.length > 0) return constraints;
+  throw invalidValue(
+    "structured_outputs has no constraint; send one of json, regex, choice, grammar, json_object in it",
+    "structured_outputs",
+  );
+}
+
+/** vLLM's clients send a schema as an object, or as its text. */
+function readSchema(schema: z.output<typeof jsonSchema> | string): unknown {
+  if (typeof schema !== "string") return schema;
+  try {
+    return parseJson(schema, { code: "bad_option", where: "structured_outputs.json" });
+  } catch (cause) {
+    throw invalidValue(errorText(cause), "structured_outputs.json", cause);
+  }
+}
+
+/** Only GBNF has `::=`. */
+const readGrammar = (text: string): GrammarSource => ({ type: text.includes("::=") ? "gbnf" : "lark", text });
+
+function readLlamaCpp({ grammar, json_schema }: StructuredFields): readonly OutputConstraint[] {
+  return [
+    ...(grammar === undefined
+      ? []
+      : [{ field: "grammar", grammar: { type: "gbnf", text: grammar } as const }]),
+    ...(json_schema === undefined
+      ? []
+      : [
+          {
+            field: "json_schema",
+            grammar: { type: "json_schema", schema: json_schema, whitespace: "compact" } as const,
+          },
+        ]),
+  ];
+}
+
+// What cannot be enforced.
+
+/** What of a request becomes a grammar. */
+export interface Demands {
+  readonly constraint?: OutputConstraint | undefined;
+  readonly tools?: Pick<RequestedTools, "tools" | "choice" | "places"> | undefined;
+}
+
+/** The refusal of a grammar behind an error of the engine, if that is what it is about. */
+export function refusalOf(error: unknown): GrammarError | undefined {
+  const cause = error instanceof MosError && !(error instanceof ApiError) ? error.cause : undefined;
+  return cause instanceof GrammarError ? cause : undefined;
+}
+
+const isBusy = (error: unknown): boolean => error instanceof MosError && error.code === "busy";
+
+/** @returns 400 for a constraint that cannot be enforced: of a schema in OpenAI's words. */
+export function invalidConstraint(
+  { field, param = field, code, responseFormat }: OutputConstraint,
+  cause: GrammarError,
+): ApiError {
+  if (responseFormat?.type !== "json_schema") return invalidValue(`${field}: ${cause.message}`, param, cause);
+  const message = `Invalid schema for response_format '${responseFormat.name ?? ""}': ${cause.message}`;
+  return new ApiError(message, { status: 400, param, cause, ...(code === undefined ? {} : { code }) });
+}
+
+/** The tools of a request, each with its place. */
+const toolsOf = ({ tools }: Demands) =>
+  tools === undefined
+    ? []
+    : tools.tools.map((tool, index) => ({ tool, place: tools.places[index] ?? "tools" }));
+
+/** @throws ApiError 400 for a schema with `strict` that is not in OpenAI's strict subset. */
+export function checkStrictness(demands: Demands): void {
+  const { constraint } = demands;
+  const format = constraint?.responseFormat;
+  if (constraint !== undefined && format?.type === "json_schema" && format.strict === true) {
+    const problem = checkStrict(format.schema);
+    if (problem !== undefined) throw invalidConstraint(constraint, problem);
+  }
+  for (const { tool, place } of toolsOf(demands)) {
+    if (tool.type !== "function" || tool.strict !== true) continue;
+    const problem = checkStrict(tool.parameters ?? EMPTY);
+    const param = `${place}.parameters`;
+    if (problem !== undefined)
+      throw invalidParameters(tool.name, { reason: problem.message, param, cause: problem });
+  }
+}
+
+/** Parameters of a function without any. */
+const EMPTY = { type: "object", properties: {}, required: [], additionalProperties: false };
+
+/** Milliseconds for finding out which tools are to blame. */
+const SEARCH_MILLISECONDS = 2000;
+
+/**
+ * Functions that are not strict and whose parameters cannot be enforced: at least one.
+ *
+ * @throws ApiError 400 for anything else that cannot be enforced, by its field; MosError `busy` as the engine.
+ */
+export async function findUnenforceable(
+  engine: Pick<Engine, "checkGrammar">,
+  demands: Demands,
+  { refusal, tenant }: { readonly refusal: GrammarError; readonly tenant: string },
+): Promise<readonly string[]> {
+  const { constraint, tools } = demands;
+  // nothing else is to blame, and to compile it again takes as long
+  if (constraint !== undefined && tools === undefined) throw invalidConstraint(constraint, refusal);
+  const signal = AbortSignal.timeout(SEARCH_MILLISECONDS);
+  const check = async (source: GrammarSource | undefined): Promise<GrammarError | undefined> => {
+    if (source === undefined || signal.aborted) return undefined;
+    return await engine.checkGrammar(source, { tenant, signal }).then(
+      () => undefined,
+      (error: unknown) => {
+        if (isBusy(error)) throw error;
+        return refusalOf(error);
+      },
+    );
+  };
+  const problem = await check(constraintSource(constraint));
+  if (constraint !== undefined && problem !== undefined) throw invalidConstraint(constraint, problem);
+  const { names } = tools?.choice ?? {};
+  const callable = toolsOf(demands).filter(({ tool }) => names?.includes(tool.name) !== false);
+  const unenforced: string[] = [];
+  for (const { tool, place } of callable) {
+    const reason = await check(toolSource(tool));
+    if (reason === undefined) continue;
+    if (tool.type === "custom")
+      throw invalidValue(`${place}.format: ${reason.message}`, `${place}.format`, reason);
+    const param = `${place}.parameters`;
+    if (tool.strict === true)
+      throw invalidParameters(tool.name, { reason: reason.message, param, cause: reason });
+    unenforced.push(tool.name);
+  }
+  if (unenforced.length > 0) return unenforced;
+  const field = callable.length > 0 ? "tools" : (constraint?.field ?? "response_format");
+  throw invalidValue(`${field}: ${refusal.message}`, field, refusal);
+}
+
+/** The grammar of a constraint by itself. */
+export const constraintSource = (constraint: OutputConstraint | undefined): GrammarSource | undefined =>
+  constraint?.grammar ?? formatSource(constraint?.responseFormat);
+
+/** The grammar of what a tool takes, by itself. */
+function toolSource(tool: Tool): GrammarSource | undefined {
+  if (tool.type === "function") return tool.parameters && { type: "json_schema", schema: tool.parameters };
+  if (tool.grammar === undefined) return undefined;
+  const { syntax, definition } = tool.grammar;
+  if (syntax === "regex") return { type: "regex", pattern: definition };
+  return { type: "json_string", of: { type: "lark", text: definition } };
+}

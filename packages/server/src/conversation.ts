@@ -1,0 +1,171 @@
+// A conversation as the engine takes it, which chats and responses share: the prompt with its tools, and the engine's requests with
+// the grammar of the answer. What the grammar refuses is explained by the field that is to blame.
+import { errorText, MosError, omitUndefined } from "mixture-of-shards-core/common";
+import type { EngineRequest } from "mixture-of-shards-core/inference";
+import {
+  type AnswerFormat,
+  answerFormat,
+  type ChatMessage,
+  type LoadedText,
+  type TemplateVariables,
+  type Tool,
+  withFormat,
+} from "mixture-of-shards-core/text";
+import { checkChoices, startChoices } from "./choices.ts";
+import { checkStrictness, findUnenforceable, type OutputConstraint, refusalOf } from "./constraints.ts";
+import type { RequestContext } from "./context.ts";
+import {
+  checkTokenIds,
+  type EncodedPrompt,
+  type LengthFields,
+  makeRequests,
+  resolveAdapter,
+  resolveMaxTokens,
+} from "./engine-requests.ts";
+import { ApiError, invalidValue } from "./errors.ts";
+import type { SamplingFields } from "./request-fields.ts";
+import type { RequestedTools } from "./tools.ts";
+
+/** What a request says of a conversation, whichever API it came by. */
+export interface ConversationFields {
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: Pick<RequestedTools, "tools" | "choice" | "parallel" | "places"> | undefined;
+  readonly constraint?: OutputConstraint | undefined;
+  /** Variables for the chat template. */
+  readonly variables?: TemplateVariables | undefined;
+  readonly addGenerationPrompt?: boolean | undefined;
+  readonly continueFinalMessage?: boolean | undefined;
+  /** Fields with the same names in both APIs. */
+  readonly sampling: SamplingFields & LengthFields;
+  /** Alternatives of each token's log-probabilities; left out, there are none. */
+  readonly logprobs?: number | undefined;
+  /** The field with the messages, for errors. */
+  readonly field: string;
+}
+
+/** A conversation that can be answered. */
+export interface Conversation {
+  /** One for each choice. */
+  readonly requests: readonly EngineRequest[];
+  readonly prompt: EncodedPrompt;
+  readonly format: AnswerFormat;
+}
+
+/**
+ * Plans a conversation.
+ *
+ * @param unenforced Names of functions whose arguments are any object, as far as the grammar goes.
+ * @throws ApiError 400 and 404 for what does not fit the model, its template or its context.
+ */
+export async function planConversation(
+  context: RequestContext,
+  fields: ConversationFields,
+  unenforced: ReadonlySet<string> = new Set(),
+): Promise<Conversation> {
+  const { server, key } = context.var;
+  const { sampling, logprobs, field } = fields;
+  const { model, defaults, text } = server.engine;
+  checkConstraint(fields);
+  const adapter = await resolveAdapter(context, sampling.model);
+  checkChoices(sampling.n ?? 1, server.limits.choices);
+  const prompt = await server.prompts.fromText(render(text, fields), field);
+  checkTokenIds(sampling, model);
+  const { maxLength } = model;
+  const fallback = defaults.maxTokens ?? maxLength;
+  const format = formatOf(text, answerRequest(fields, unenforced), prompt.text ?? "");
+  const requests = makeRequests(prompt, sampling, {
+    adapter,
+    tenant: key.name,
+    seed: sampling.seed ?? server.nextSeed(),
+    maxTokens: resolveMaxTokens(prompt, sampling, { maxLength, fallback, field }),
+    ...omitUndefined({ grammar: format.grammar }),
+    calls: format.calls,
+    ...omitUndefined({ logprobs }),
+    // a blank before the first word is part of an answer that continues a message
+    continuesPrompt: fields.continueFinalMessage === true,
+  });
+  return { requests, prompt, format };
+}
+
+/**
+ * Plans a conversation and starts its choices. Functions that are not strict and whose parameters cannot be enforced take any
+ * object; the header `x-unenforced-tools` names them.
+ *
+ * @throws as `planConversation` and `startChoices`; ApiError 400 for a constraint, and for tools, that cannot be enforced.
+ */
+export async function startConversation(
+  context: RequestContext,
+  fields: ConversationFields,
+  { isStream }: { readonly isStream: boolean },
+) {
+  const start = async (unenforced?: ReadonlySet<string>) => {
+    const conversation = await planConversation(context, fields, unenforced);
+    const events = await startChoices(context, { requests: conversation.requests, isStream });
+    return { ...conversation, events };
+  };
+  try {
+    return await start();
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal === undefined) throw error;
+    const { server, key } = context.var;
+    const unenforced = await findUnenforceable(server.engine, fields, { refusal, tenant: key.name });
+    context.header("x-unenforced-tools", unenforced.join(","));
+    return await start(new Set(unenforced));
+  }
+}
+
+function checkConstraint({ constraint, tools }: ConversationFields): void {
+  if (constraint?.grammar !== undefined && tools !== undefined && tools.choice.mode !== "none")
+    throw invalidValue(
+      `${constraint.field} leaves no room for calls of tools; use response_format, or send tool_choice: "none"`,
+      constraint.field,
+    );
+  checkStrictness({ constraint, tools });
+}
+
+function answerRequest({ tools, constraint }: ConversationFields, unenforced: ReadonlySet<string>) {
+  const loosened = (tool: Tool): Tool =>
+    tool.type === "function" && unenforced.has(tool.name)
+      ? { ...tool, parameters: { type: "object" } }
+      : tool;
+  return {
+    tools: tools?.tools.map(loosened),
+    toolChoice: tools?.choice,
+    parallel: tools?.parallel,
+    responseFormat: constraint?.responseFormat,
+    grammar: constraint?.grammar,
+  };
+}
+
+/** @throws ApiError 400 for tools that this model's calls cannot have beside a constrained answer. */
+function formatOf(...given: Parameters<typeof answerFormat>): AnswerFormat {
+  try {
+    return answerFormat(...given);
+  } catch (cause) {
+    if (!(cause instanceof MosError) || cause.code !== "unsupported") throw cause;
+    throw new ApiError(cause.message, { status: 400, code: "unsupported_value", param: "tools", cause });
+  }
+}
+
+/** The prompt. @throws ApiError 400 if the template refuses the messages, such as roles in an order it does not know. */
+function render({ template }: Pick<LoadedText, "template">, fields: ConversationFields): string {
+  const {
+    field,
+    constraint,
+    addGenerationPrompt = true,
+    continueFinalMessage = false,
+    variables = {},
+  } = fields;
+  try {
+    // tools are shown although none may be called, so that requests with another choice find the same prefix in the cache
+    const messages = withFormat(fields.messages, constraint?.responseFormat, template);
+    const tools = fields.tools?.tools ?? [];
+    return template.render(messages, { tools, addGenerationPrompt, continueFinalMessage, variables });
+  } catch (cause) {
+    const reason = errorText(cause);
+    if (cause instanceof MosError && cause.code === "bad_option")
+      throw invalidValue(`chat_template_kwargs: ${reason}`, "chat_template_kwargs", cause);
+    throw invalidValue(`${field}: rejected by the model's chat template: ${reason}`, field, cause);
+  }
+}

@@ -1,0 +1,272 @@
+// Conversion of a client's fields to engine requests: one for each answer, with tokens, seed and sampling.
+
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { monotonicNow, randomStream } from "mixture-of-shards-core/common";
+import { encodePrompt } from "mixture-of-shards-core/data";
+import type {
+  AdapterInfo,
+  EngineModel,
+  EngineRequest,
+  SamplingOptions,
+} from "mixture-of-shards-core/inference";
+import type { LoadedText } from "mixture-of-shards-core/text";
+import type { ApiKey } from "./auth.ts";
+import type { RequestContext, ServerContext } from "./context.ts";
+import { ApiError, invalidValue, unknownModel } from "./errors.ts";
+import type { SamplingFields } from "./request-fields.ts";
+
+/** An adapter that a key may use, by name. */
+export async function findAdapter(
+  { engine, extension }: Pick<ServerContext, "engine" | "extension">,
+  { name, key }: { readonly name: string; readonly key: ApiKey },
+): Promise<AdapterInfo | undefined> {
+  // the key first, so that the time reveals nothing about other tenants' names
+  if (!key.mayUse(name)) return undefined;
+  const find = (): AdapterInfo | undefined => engine.adapters().find((adapter) => adapter.name === name);
+  const found = find();
+  if (found !== undefined) extension?.models?.use(name);
+  if (found !== undefined || !(await extension?.models?.fetch(name))) return found;
+  await engine.refreshAdapters();
+  return find();
+}
+
+/**
+ * The adapter that the model of a request means; null is the base. The record has the name by which the model is served.
+ *
+ * @throws ApiError 404 rather than answering with the base.
+ */
+export async function resolveAdapter(context: RequestContext, model: string): Promise<string | null> {
+  const { server, key, record } = context.var;
+  const isServed = async (name: string): Promise<boolean> =>
+    name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;
+  const isName = await isServed(model);
+  const name = isName ? model : await server.extension?.models?.resolve(model, key);
+  if (name === undefined || !(isName || (await isServed(name))))
+    throw name === undefined
+      ? unknownModel(model)
+      : new ApiError(
+          `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
+          { status: 404, code: "model_not_found", param: "model" },
+        );
+  record.model = name;
+  if (name === server.modelName) return null;
+  server.lastUse.set(name, Math.floor(server.date() / 1000));
+  return name;
+}
+
+/** A prompt as the engine takes it. */
+export interface EncodedPrompt {
+  readonly ids: readonly number[];
+  /** As it was sent; undefined where token ids were. */
+  readonly text?: string;
+  /** Tokens that were added before the text, such as a BOS. */
+  readonly added?: number;
+}
+
+/** Encodes prompts. Its methods throw ApiError 400, naming the field. */
+export type PromptReader = ReturnType<typeof createPromptReader>;
+
+/** @returns ApiError 400 for a prompt and an answer that do not fit into the model's context. */
+export const tooLong = (maxLength: number, found: string, field: string): ApiError =>
+  new ApiError(
+    `this model's maximum context length is ${maxLength} tokens, and ${found}; shorten ${field.startsWith("input") ? field : "the prompt or lower max_tokens"}`,
+    {
+      status: 400,
+      code: "context_length_exceeded",
+      param: field,
+    },
+  );
+
+/** Options of reading a text. */
+export interface TextOptions {
+  /** It is to be embedded: no answer follows it, so the tokenizer's end token does, where it adds one. */
+  readonly isWhole?: boolean;
+}
+
+/** A text of more characters than this for each token of the context is counted before it is encoded as a whole. */
+const COUNTED_FROM = 2;
+/** It is counted in chunks of this many characters; each cut may add this many tokens. */
+const CHUNK = 1024;
+const CUT = 32;
+/** Milliseconds of counting after which other requests have their turn. */
+const MAX_BUSY_MILLISECONDS = 10;
+
+/** A tokenizer's work grows with the square of a word's length. No word of any language comes near this. */
+const MAX_WORD = 4096;
+
+/** Text that tokenizers take as one word: letters, digits, blanks or symbols in a row. */
+const WORDS = /\p{L}+|\p{N}+|\s+|[^\s\p{L}\p{N}]+/gu;
+
+function checkWords(text: string, field: string): void {
+  if (text.length <= MAX_WORD) return;
+  for (const [word] of text.matchAll(WORDS))
+    if (word.length > MAX_WORD)
+      throw invalidValue(
+        `${field} has ${word.length} letters, digits, blanks or symbols in a row; at most ${MAX_WORD} are allowed`,
+        field,
+      );
+}
+
+export function createPromptReader(
+  { tokenizer }: Pick<LoadedText, "tokenizer">,
+  { vocabularySize, maxLength }: Pick<EngineModel, "vocabularySize" | "maxLength">,
+) {
+  let maxTokenBytes = 1;
+  for (let id = 0; id < tokenizer.vocabularySize; id++)
+    // no token stands for more bytes than its spelling has; bytesOf would keep those of a quarter million tokens
+    maxTokenBytes = Math.max(maxTokenBytes, Buffer.byteLength(tokenizer.idToToken(id) ?? ""));
+  const checkLength = async (text: string, field: string): Promise<void> => {
+    if (Buffer.byteLength(text) > maxLength * maxTokenBytes)
+      throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
+    if (text.length < COUNTED_FROM * maxLength) return;
+    let tokens = 0;
+    let since = monotonicNow();
+    for (let start = 0; start < text.length; start += CHUNK) {
+      const chunk = text.slice(start, start + CHUNK);
+      tokens += Math.max(0, tokenizer.encode(chunk, { addSpecialTokens: false }).length - CUT);
+      if (tokens > maxLength) throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
+      if (monotonicNow() - since < MAX_BUSY_MILLISECONDS) continue;
+      await nextTurn();
+      since = monotonicNow();
+    }
+  };
+  const checked = (prompt: EncodedPrompt, field: string): EncodedPrompt => {
+    const { ids } = prompt;
+    if (ids.length === 0) throw invalidValue(`${field} is empty`, field);
+    if (ids.length > maxLength) throw tooLong(maxLength, `the prompt has ${ids.length}`, field);
+    return prompt;
+  };
+  return {
+    /**
+     * As in training, or with all tokens that the tokenizer adds to a whole text. Other requests are answered while the
+     * tokens of a long text are counted.
+     */
+    fromText: async (
+      text: string,
+      field: string,
+      { isWhole = false }: TextOptions = {},
+    ): Promise<EncodedPrompt> => {
+      if (isWhole && text === "") throw invalidValue(`${field} is empty`, field);
+      await checkLength(text, field);
+      checkWords(text, field);
+      if (isWhole) return checked({ ids: tokenizer.encode(text), text }, field);
+      const ids = encodePrompt(text, tokenizer);
+      const bos = ids[0] === tokenizer.bosToken ? tokenizer.idToToken(ids[0] ?? -1) : undefined;
+      return checked({ ids, text, added: bos === undefined || text.startsWith(bos) ? 0 : 1 }, field);
+    },
+    fromIds: (ids: readonly number[], field: string): EncodedPrompt => {
+      const wrong = ids.find((id) => id >= vocabularySize);
+      if (wrong !== undefined)
+        throw invalidValue(
+          `${field} has token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`,
+          field,
+        );
+      return checked({ ids }, field);
+    },
+  };
+}
+
+/** Fields with the length of an answer. */
+export type LengthFields = Pick<SamplingFields, "min_tokens"> & {
+  readonly max_tokens?: number | undefined;
+  readonly max_completion_tokens?: number | undefined;
+};
+
+interface LengthOptions {
+  /** Limit of prompt and answer together, in tokens. */
+  readonly maxLength: number;
+  /** Tokens if the request names no number, cut to what is left of the context. */
+  readonly fallback: number;
+  readonly field: string;
+}
+
+/**
+ * Maximum number of tokens of an answer.
+ *
+ * @throws ApiError 400 if prompt and answer do not fit into the context, or the answer has to be longer than it may be.
+ */
+export function resolveMaxTokens(
+  { ids: { length } }: EncodedPrompt,
+  { max_completion_tokens, max_tokens, min_tokens = 0 }: LengthFields,
+  { maxLength, fallback, field }: LengthOptions,
+): number {
+  const left = maxLength - length;
+  const asked = max_completion_tokens ?? max_tokens;
+  const max = asked ?? Math.min(fallback, left);
+  if (max > left || (left <= 0 && asked === undefined))
+    throw tooLong(
+      maxLength,
+      asked === undefined
+        ? `the prompt has ${length}, which leaves no room for the answer`
+        : `${length + asked} were requested (${length} in the prompt, ${asked} in the answer)`,
+      field,
+    );
+  if (min_tokens <= max) return max;
+  throw invalidValue(`min_tokens is ${min_tokens}, more than the answer may have (${max})`, "min_tokens");
+}
+
+/** The engine's seeds are whole numbers from 0 to just below this; others wrap around. */
+const SEEDS = Number.MAX_SAFE_INTEGER + 1;
+
+/** The first choice has the request's own seed. Those of others are drawn: no choice of the next seed has the same. */
+function seedAt(seed: number, index: number): number {
+  const first = seed < 0 ? seed + SEEDS : seed;
+  return index === 0 ? first : Math.floor(randomStream(first, `choice ${index}`).uniform() * SEEDS);
+}
+
+/** @throws ApiError 400 for a token that the model does not have. */
+export function checkTokenIds(
+  { logit_bias = {}, stop_token_ids = [] }: SamplingFields,
+  { vocabularySize }: Pick<EngineModel, "vocabularySize">,
+): void {
+  const odd = (id: string | number): boolean => !(/^\d+$/.test(String(id)) && Number(id) < vocabularySize);
+  for (const [field, ids] of Object.entries({ logit_bias: Object.keys(logit_bias), stop_token_ids })) {
+    const wrong = ids.find(odd);
+    if (wrong !== undefined)
+      throw invalidValue(
+        `${field} has ${JSON.stringify(wrong).slice(0, 100)}; token ids are whole numbers from 0 to ${vocabularySize - 1}`,
+        field,
+      );
+  }
+}
+
+/** The engine's requests for one prompt, one for each of its n choices. The seed is a whole number of either sign. */
+export function makeRequests(
+  prompt: EncodedPrompt,
+  fields: SamplingFields,
+  own: Omit<EngineRequest, "prompt" | "seed"> & { readonly seed: number },
+): readonly EngineRequest[] {
+  const { n = 1, stop = [], stop_token_ids = [], min_tokens = 0, ignore_eos = false } = fields;
+  if (ignore_eos && own.grammar !== undefined)
+    throw invalidValue(
+      "ignore_eos conflicts with tools, a response_format or a grammar, which say where the answer ends; omit it",
+      "ignore_eos",
+    );
+  const sampling = toSampling(fields);
+  return Array.from({ length: n }, (_, i) => ({
+    prompt: prompt.ids,
+    minTokens: min_tokens,
+    sampling,
+    stop: [stop].flat().filter((text) => text !== ""),
+    stopTokens: stop_token_ids,
+    ignoreEos: ignore_eos,
+    ...own,
+    seed: seedAt(own.seed, i),
+  }));
+}
+
+/** The request's own sampling options; the engine fills in the rest. */
+function toSampling(fields: SamplingFields): SamplingOptions {
+  const { temperature, top_p, top_k, logit_bias } = fields;
+  return {
+    // the smallest set of tokens whose probabilities reach 0 is the likeliest token
+    ...(top_p === 0 ? { temperature: 0 } : { temperature, topP: top_p }),
+    topK: top_k === undefined ? undefined : Math.max(0, top_k),
+    minP: fields.min_p,
+    repetitionPenalty: fields.repetition_penalty,
+    presencePenalty: fields.presence_penalty,
+    frequencyPenalty: fields.frequency_penalty,
+    logitBias:
+      logit_bias && new Map(Object.entries(logit_bias).map(([id, bias]) => [Number(id), bias] as const)),
+  };
+}

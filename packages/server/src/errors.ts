@@ -1,0 +1,254 @@
+// Errors in the format of OpenAI's API, and the status that each of the package's error codes has.
+import { realpathSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { basename, isAbsolute, resolve } from "node:path";
+import { HTTPException } from "hono/http-exception";
+import { type ErrorCode, MosError } from "mixture-of-shards-core/common";
+import { isDiskFull, isUnavailable, storageProblem } from "mixture-of-shards-core/files";
+import type { Engine } from "mixture-of-shards-core/inference";
+
+/** Details of a failed request, in the terms of OpenAI's API. */
+export interface ApiErrorDetails {
+  /** The HTTP status. */
+  readonly status: number;
+  /** OpenAI's `type`, where the status alone does not say it. */
+  readonly type?: string;
+  /** OpenAI's `code`, such as `model_not_found`. */
+  readonly code?: string;
+  /** OpenAI's `param`: the field of the request that is wrong. */
+  readonly param?: string | undefined;
+  /** Seconds after which the same request may succeed. */
+  readonly retryAfter?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly cause?: unknown;
+}
+
+/** The package's own code for a status. */
+const codeForStatus = (status: number): ErrorCode =>
+  status === 404 ? "not_found" : status === 429 || status >= 500 ? "busy" : "bad_option";
+
+/** A request that the server does not serve. The client may read the message. */
+export class ApiError extends MosError {
+  readonly details: ApiErrorDetails;
+
+  constructor(message: string, details: ApiErrorDetails) {
+    super(codeForStatus(details.status), message, { cause: details.cause });
+    this.details = details;
+  }
+}
+
+function typeForStatus(status: number): string {
+  if (status === 429) return "rate_limit_error";
+  if (status === 401) return "authentication_error";
+  if (status === 403) return "permission_error";
+  return status >= 500 ? "server_error" : "invalid_request_error";
+}
+
+/** @returns 400 for a field whose value will not do. */
+export const invalidValue = (message: string, param?: string, cause?: unknown): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_value", param, cause });
+
+/** @returns 404 for a model or adapter that is not there, or that the key may not use: which of both, no client learns. */
+export const unknownModel = (name: string, { what = "model", param = "model" } = {}): ApiError =>
+  new ApiError(
+    `the ${what} ${JSON.stringify(name)} does not exist or you do not have access to it; GET /v1/${what}s lists the ${what}s`,
+    { status: 404, code: "model_not_found", param },
+  );
+
+/** @returns 400 for an image, a sound or a file where models read text. */
+export const unsupportedMedia = (param: string, what: string, cause?: unknown): ApiError =>
+  new ApiError(`${param} is ${what}; this server's models read text only`, {
+    status: 400,
+    code: "unsupported_value",
+    param,
+    cause,
+  });
+
+/** @returns 403 for what only an administrator's key may do. */
+export const needsAdmin = (message: string): ApiError =>
+  new ApiError(message, { status: 403, code: "admin_key_required" });
+
+/** An error as OpenAI's API writes it, with its status and headers. */
+type ErrorAnswer = ReturnType<typeof answer>;
+
+function answer(message: string, details: ApiErrorDetails, isServerFault = false) {
+  const { status, type = typeForStatus(status), code = null, param = null, retryAfter } = details;
+  const wait = retryAfter === undefined ? {} : { "retry-after": String(Math.max(1, Math.ceil(retryAfter))) };
+  return {
+    status,
+    body: { error: { message, type, param, code } },
+    headers: { ...details.headers, ...wait },
+    /** The fault is the server's, not the request's: the cause belongs in the log. */
+    isServerFault,
+  };
+}
+
+/** @returns 503 for requests that come, or are cut off, while the server shuts down. */
+export const shuttingDown = (message = "the server is shutting down; retry the request"): ApiError =>
+  new ApiError(message, { status: 503, code: "shutting_down", retryAfter: 5 });
+
+function storageAnswer(error: MosError): ErrorAnswer | undefined {
+  const problem = `${storageProblem(error)}; nothing was changed`;
+  if (isDiskFull(error))
+    return answer(
+      `${problem}. Free some space and retry`,
+      { status: 507, code: "insufficient_storage" },
+      true,
+    );
+  if (!isUnavailable(error)) return undefined;
+  const message = `${problem}. The server's log names the folder, which the server must be able to write`;
+  return answer(message, { status: 503, code: "storage_unavailable" }, true);
+}
+
+/** The codes that a client can act on. */
+function clientAnswer(error: MosError): ErrorAnswer | undefined {
+  const { code, message, retryAfter = 1 } = error;
+  switch (code) {
+    case "busy":
+      return answer(message, { status: 429, code: "busy", retryAfter });
+    case "not_found":
+      return answer(message, { status: 404, code: "model_not_found", param: "model" });
+    case "bad_option":
+      return answer(message, { status: 400, code: "invalid_value" });
+    case "unsupported":
+      return answer(message, { status: 400, code: "unsupported_value", param: "model" });
+    case "memory":
+      return answer(message, { status: 503, code: "insufficient_memory", retryAfter: 5 }, true);
+    case "storage":
+      return storageAnswer(error);
+    case "cancelled":
+      return answerTo(shuttingDown());
+    case "diverged":
+      return answer(message, { status: 422, code: "not_finite", param: "model" }, true);
+    // of a model that serves others: its chat template fails, or its tokenizer does not come to an end, for these texts
+    case "bad_model":
+      return answer(message, { status: 422, code: "bad_model", param: "model" }, true);
+    case "bad_adapter":
+      return answer(
+        "the adapter cannot be loaded; the server's log has the reason",
+        { status: 422, code: "bad_adapter", param: "model" },
+        true,
+      );
+    default:
+      return undefined;
+  }
+}
+
+/** All spellings of a path that an error may name. */
+function pathVariants(path: string): readonly string[] {
+  const absolute = resolve(path);
+  try {
+    return [path, absolute, realpathSync(absolute)];
+  } catch {
+    return [path, absolute];
+  }
+}
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** A path with folders that stands alone. In quotation marks it is what the client wrote itself. */
+const ANY_PATH = /(?<=^|[\s(])\/(?:[^\s/:;,"()]+\/)+([^\s/:;,"()]*)/g;
+
+/**
+ * Makes the answer to anything that was thrown, in which no path of this machine stands. Of paths below `folders`, and below those of the user, the process and the
+ * system's temporary files, only the rest is shown; and of other paths that the package's own errors name, the last part.
+ */
+export function createAnswers({ explain }: Pick<EngineWatch, "explain">, folders: readonly string[]) {
+  const roots = [...new Set([...folders, tmpdir(), homedir(), process.cwd()].flatMap(pathVariants))]
+    .filter((root) => root.length > 1)
+    .sort((a, b) => b.length - a.length)
+    .map((root) => {
+      const isAlone = isAbsolute(root) ? `|(?=["'\\s:;,)]|$)` : "";
+      return { root, pattern: new RegExp(`(?<![\\w./-])${escaped(root)}(?:/${isAlone})`, "g") };
+    });
+  const hidden = (message: string): string =>
+    roots.reduce(
+      (text, { root, pattern }) =>
+        text.replace(pattern, (found) => (found.endsWith("/") ? "" : basename(root))),
+      message,
+    );
+  return (thrown: unknown): ErrorAnswer => {
+    const error = explain(thrown);
+    const { body, ...rest } = answerTo(error);
+    const known = hidden(body.error.message);
+    const message = error instanceof ApiError ? known : known.replace(ANY_PATH, "$1");
+    return { ...rest, body: { error: { ...body.error, message } } };
+  };
+}
+
+/** The text of an unknown error stays here: it may name files or other clients' data. */
+function answerTo(error: unknown): ErrorAnswer {
+  if (error instanceof ApiError) {
+    const { status, cause } = error.details;
+    return answer(error.message, error.details, status >= 500 && cause instanceof MosError);
+  }
+  // Hono's own validators throw these before a schema is reached
+  if (error instanceof HTTPException)
+    return answer(error.message, {
+      status: error.status,
+      code: error.status === 415 ? "unsupported_media_type" : "bad_request",
+    });
+  const known = error instanceof MosError ? clientAnswer(error) : undefined;
+  return (
+    known ??
+    answer(
+      "internal error; the server's log has the reason under this response's x-request-id",
+      { status: 500, code: "internal_error" },
+      true,
+    )
+  );
+}
+
+/** The reason why an engine answers no requests. */
+export interface EngineProblem {
+  /** Once it is broken, only a restart of the server brings it back. */
+  readonly status: "broken" | "stuck";
+  readonly reason: string;
+}
+
+const BROKEN: EngineProblem = { status: "broken", reason: "the engine process exited" };
+const NOT_RESPONDING: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
+
+function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError {
+  const isBroken = status === "broken";
+  return new ApiError(
+    isBroken
+      ? "the engine exited; retry when the server has restarted"
+      : "the engine does not respond; retry later",
+    {
+      status: 503,
+      code: "engine_unavailable",
+      retryAfter: 5,
+      ...(isBroken ? { headers: { connection: "close" } } : {}),
+      cause,
+    },
+  );
+}
+
+/** Knows whether the engine still runs. */
+export type EngineWatch = ReturnType<typeof watchEngine>;
+
+export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">) {
+  let isGone = false;
+  void engine.closed.then(() => {
+    isGone = true;
+  });
+  const findProblem = (): EngineProblem | undefined =>
+    isGone ? BROKEN : engine.isResponding ? undefined : NOT_RESPONDING;
+  return {
+    get problem(): EngineProblem | undefined {
+      return findProblem();
+    },
+    /** @throws ApiError 503 while there is a problem. */
+    check(): void {
+      const problem = findProblem();
+      if (problem !== undefined) throw engineUnavailable(problem);
+    },
+    /** An error as it was thrown, or a 503 where the engine's problem is the reason for it. */
+    explain(error: unknown): unknown {
+      const problem = findProblem();
+      const isItsFault = error instanceof MosError && !(error instanceof ApiError) && error.code === "device";
+      return problem !== undefined && isItsFault ? engineUnavailable(problem, error) : error;
+    },
+  };
+}

@@ -1,0 +1,220 @@
+// The answer to a request of the Responses API: whole, or as events; and stored, so that later requests may refer to it.
+import { randomUUID } from "node:crypto";
+import { errorText, omitUndefined } from "mixture-of-shards-core/common";
+import { type EngineEvent, samplingBy } from "mixture-of-shards-core/inference";
+import { type AnswerDelta, toSchemaFormat } from "mixture-of-shards-core/text";
+import { sendJson, streamTypedEvents } from "../answer.ts";
+import { AnswerReader } from "../answer-reader.ts";
+import type { RequestContext } from "../context.ts";
+import { type ConversationFields, startConversation } from "../conversation.ts";
+import { writeLogprob } from "../logprobs.ts";
+import { checkCalls, toMessages } from "./items.ts";
+import { type OutputEvent, OutputWriter } from "./output.ts";
+import { type RequestInput, type ResponseRequest, readInput } from "./request.ts";
+import { type ResponseState, type ResponseUsage, toResource } from "./resource.ts";
+import type { StoredResponse } from "./store.ts";
+import { type ResponseTools, readTools } from "./tools.ts";
+
+/** A new id, such as msg_…, that nobody can guess. */
+export const newId = (prefix: string): string => `${prefix}_${randomUUID().replaceAll("-", "")}`;
+
+/** Everything about a request that its answer needs. */
+interface Planned {
+  readonly request: ResponseRequest;
+  readonly input: RequestInput;
+  readonly tools: ResponseTools;
+  readonly fields: ConversationFields;
+}
+
+/** Reads a request: its conversation, with what it continues, and its tools. Throws ApiError. */
+export async function readRequest(context: RequestContext, request: ResponseRequest): Promise<Planned> {
+  const { server, key } = context.var;
+  const tools = readTools(request);
+  const input = await readInput(request, { store: server.responses, tenant: key.name, nextId: newId });
+  checkCalls(input.all, input.all.length - input.own.length);
+  const messages = toMessages(input.all, { instructions: request.instructions, names: tools.names });
+  return { request, input, tools, fields: toFields(request, { messages, tools }) };
+}
+
+function toFields(
+  request: ResponseRequest,
+  { messages, tools }: Pick<ConversationFields, "messages"> & { readonly tools: ResponseTools },
+): ConversationFields {
+  const { text, include = [], top_logprobs: top, max_output_tokens, chat_template_kwargs } = request;
+  const wantsLogprobs = top !== undefined || include.includes("message.output_text.logprobs");
+  return {
+    messages,
+    tools,
+    constraint: toConstraint(text?.format),
+    variables: chat_template_kwargs,
+    sampling: { ...request, stream_options: undefined, max_completion_tokens: max_output_tokens },
+    logprobs: wantsLogprobs ? (top ?? 0) : undefined,
+    field: "input",
+  };
+}
+
+function toConstraint(
+  format: NonNullable<ResponseRequest["text"]>["format"],
+): ConversationFields["constraint"] {
+  const field = "text.format";
+  if (format === undefined || format.type === "text") return undefined;
+  if (format.type === "json_object") return { field, responseFormat: { type: "json_object" } };
+  return {
+    field,
+    param: `${field}.schema`,
+    code: "invalid_json_schema",
+    responseFormat: toSchemaFormat(format),
+  };
+}
+
+/** Answers a request. Throws as `startConversation`. */
+export async function answerRequest(context: RequestContext, planned: Planned) {
+  const isStream = planned.request.stream === true;
+  if (planned.tools.skipped.length > 0) context.header("x-skipped-tools", planned.tools.skipped.join(", "));
+  const { events, format } = await startConversation(context, planned.fields, { isStream });
+  const answer = new ResponseAnswer(context, planned, new AnswerReader(format.parser()));
+  if (isStream) return streamTypedEvents(context, numbered(answer.stream(events)));
+  for await (const _ of answer.write(events));
+  const whole = await answer.finish();
+  return sendJson(context, function* () {
+    yield JSON.stringify(whole);
+  });
+}
+
+async function* numbered(events: AsyncGenerator<OutputEvent, void>) {
+  let sequence_number = 0;
+  for await (const event of events) yield { ...event, sequence_number: sequence_number++ };
+}
+
+type Events = AsyncIterable<readonly [choice: number, event: EngineEvent]>;
+
+/** One response while it is written. */
+class ResponseAnswer {
+  readonly #id = newId("resp");
+  readonly #createdAt: number;
+  readonly #context: RequestContext;
+  readonly #planned: Planned;
+  readonly #reader: AnswerReader;
+  readonly #writer: OutputWriter;
+  #reasoningTokens = 0;
+  #lastDelta: AnswerDelta["type"] | undefined;
+  #isCut = false;
+
+  constructor(context: RequestContext, planned: Planned, reader: AnswerReader) {
+    this.#context = context;
+    this.#planned = planned;
+    this.#reader = reader;
+    this.#createdAt = this.#now();
+    this.#writer = new OutputWriter({ nextId: newId, names: planned.tools.names });
+  }
+
+  /** All events of a stream. An error in the middle becomes events, too, since the status was sent long before. */
+  async *stream(events: Events): AsyncGenerator<OutputEvent, void> {
+    const begun = this.#resource("in_progress");
+    yield { type: "response.created", response: begun };
+    yield { type: "response.in_progress", response: begun };
+    try {
+      yield* this.write(events);
+      const response = await this.finish();
+      yield { type: `response.${response.status}`, response };
+    } catch (thrown) {
+      yield* this.#fail(thrown);
+    }
+  }
+
+  /** Events of the output. */
+  async *write(events: Events): AsyncGenerator<OutputEvent, void> {
+    const { tokenizer } = this.#context.var.server.engine.text;
+    for await (const [, event] of events) {
+      const { deltas, logprobs, finish } = this.#reader.read(event);
+      // they belong to the last text
+      const last = deltas.findLastIndex(({ type }) => type === "text");
+      for (const [i, delta] of deltas.entries())
+        yield* this.#writer.write(
+          delta,
+          i === last ? logprobs.map((entry) => writeLogprob(tokenizer, entry)) : [],
+        );
+      this.#lastDelta = deltas.at(-1)?.type ?? this.#lastDelta;
+      if (event.type === "token" && this.#lastDelta === "reasoning") this.#reasoningTokens++;
+      if (finish === undefined) continue;
+      this.#isCut = finish === "length";
+      yield* this.#writer.finish(this.#isCut);
+    }
+  }
+
+  /** The whole response, which is stored if it is to be. */
+  async finish() {
+    const whole = this.#resource(this.#isCut ? "incomplete" : "completed", { completedAt: this.#now() });
+    const { request, input } = this.#planned;
+    const { server, key, record } = this.#context.var;
+    if (!this.#isStored) return whole;
+    const stored: StoredResponse = {
+      id: this.#id,
+      createdAt: this.#createdAt,
+      response: whole,
+      input: input.own,
+      output: this.#writer.items,
+      ...omitUndefined({ previous: request.previous_response_id }),
+    };
+    // the client has its answer in any case
+    await server.responses?.put(key.name, stored).catch((error: unknown) => {
+      server.log.error({ request: record.id, reason: errorText(error) }, "a response was not stored");
+    });
+    return whole;
+  }
+
+  *#fail(thrown: unknown): Generator<OutputEvent, void> {
+    const { server, record } = this.#context.var;
+    const { message, code, param } = server.answerTo(thrown).body.error;
+    record.error = errorText(thrown);
+    yield { type: "error", code, message, param };
+    const error = { code: code ?? "server_error", message };
+    yield { type: "response.failed", response: this.#resource("failed", { error }) };
+  }
+
+  get #isStored(): boolean {
+    return this.#planned.request.store !== false && this.#context.var.server.responses !== undefined;
+  }
+
+  #now(): number {
+    return Math.floor(this.#context.var.server.date() / 1000);
+  }
+
+  #resource(status: ResponseState["status"], more: Partial<ResponseState> = {}) {
+    const { request, tools } = this.#planned;
+    const { server, record } = this.#context.var;
+    const { temperature, topP = 1 } = samplingBy(server.engine.defaults, {
+      temperature: request.temperature,
+      topP: request.top_p,
+    });
+    return toResource(
+      request,
+      {
+        id: this.#id,
+        createdAt: this.#createdAt,
+        model: record.model ?? server.modelName,
+        tools,
+        isStored: this.#isStored,
+        temperature,
+        topP,
+      },
+      {
+        status,
+        output: this.#writer.items,
+        ...(status === "in_progress" ? {} : { usage: this.#usage() }),
+        ...more,
+      },
+    );
+  }
+
+  #usage(): ResponseUsage {
+    const { promptTokens, cachedTokens, completionTokens } = this.#context.var.record;
+    return {
+      input_tokens: promptTokens,
+      input_tokens_details: { cached_tokens: cachedTokens },
+      output_tokens: completionTokens,
+      output_tokens_details: { reasoning_tokens: this.#reasoningTokens },
+      total_tokens: promptTokens + completionTokens,
+    };
+  }
+}

@@ -1,0 +1,181 @@
+// A request of the Responses API: its fields, and the conversation that it continues.
+import { z } from "@hono/zod-openapi";
+import { jsonSchemaFields } from "mixture-of-shards-core/text";
+import { ApiError, invalidValue } from "../errors.ts";
+import { neutral, nullOnly, unused } from "../request.ts";
+import { clientFields, metadata, samplingFields } from "../request-fields.ts";
+import { type ConversationItem, inputItem, isReference } from "./items.ts";
+import type { ResponseStore, StoredResponse } from "./store.ts";
+import { toolFields } from "./tools.ts";
+
+const { model, temperature, top_p, seed, stream, top_k, min_p, repetition_penalty } = samplingFields;
+
+const textFormat = z.discriminatedUnion("type", [
+  z.looseObject({ type: z.literal("text") }),
+  z.looseObject({ type: z.literal("json_object") }),
+  z.strictObject({ type: z.literal("json_schema"), ...jsonSchemaFields }),
+]);
+
+export const responseRequest = z
+  .strictObject({
+    model,
+    input: z
+      .union([z.string(), z.array(inputItem).max(4096)])
+      .optional()
+      .describe("A user's text, or items of a conversation."),
+    instructions: z
+      .string()
+      .optional()
+      .describe("A system message before the conversation, which previous_response_id does not carry over."),
+    previous_response_id: z
+      .string()
+      .max(200)
+      .optional()
+      .describe("A stored response, whose conversation this request continues."),
+    store: z
+      .boolean()
+      .optional()
+      .describe("Whether the response is stored, so that later requests may refer to it. Default: true."),
+    stream,
+    stream_options: z.strictObject({ include_obfuscation: z.boolean().optional() }).optional(),
+    ...toolFields,
+    ...clientFields,
+    text: z
+      .strictObject({ format: textFormat.optional(), verbosity: unused(z.string().max(100)) })
+      .optional()
+      .describe("Form of the text: any, a JSON object, or JSON of a schema."),
+    max_output_tokens: z
+      .int()
+      .min(1)
+      .optional()
+      .describe("Default: the server's, else the rest of the context."),
+    temperature,
+    top_p,
+    top_k,
+    min_p,
+    repetition_penalty,
+    seed,
+    top_logprobs: z.int().min(0).max(20).optional(),
+    include: z
+      .array(z.string().max(100))
+      .max(20)
+      .optional()
+      .describe("message.output_text.logprobs adds log-probabilities; other values are ignored."),
+    metadata: metadata.optional(),
+    reasoning: unused(z.looseObject({})),
+    truncation: z
+      .literal("disabled")
+      .optional()
+      .describe("Only disabled: a conversation that is too long is refused."),
+    user: unused(z.string().max(1000)),
+    client_metadata: unused(z.looseObject({})),
+    max_tool_calls: unused(z.int().min(0)),
+    presence_penalty: samplingFields.presence_penalty,
+    frequency_penalty: samplingFields.frequency_penalty,
+    background: neutral(z.literal(false)),
+    conversation: neutral(nullOnly),
+    prompt: neutral(nullOnly),
+    context_management: neutral(nullOnly),
+  })
+  .openapi("ResponseRequest");
+
+export type ResponseRequest = z.output<typeof responseRequest>;
+
+/** The conversation of a request. */
+export interface RequestInput {
+  /** Items of the request itself, each with an id; references are replaced by what they stand for. */
+  readonly own: StoredResponse["input"];
+  /** Those of earlier responses, then its own. */
+  readonly all: readonly ConversationItem[];
+}
+
+/** Responses in a row that one may continue. */
+const MAX_CHAIN = 1000;
+
+interface ReadInputOptions {
+  /** Undefined where nothing is stored. */
+  readonly store: ResponseStore | undefined;
+  readonly tenant: string;
+  readonly nextId: (prefix: "msg" | "item") => string;
+}
+
+/** @throws ApiError 400 where a request refers to what is stored, and this server stores nothing. */
+function neededStore(store: ResponseStore | undefined, param: string): ResponseStore {
+  if (store !== undefined) return store;
+  throw invalidValue(
+    `${param} refers to a stored response, and this server stores none; start it with --response-bytes above 0, or send the whole conversation as input`,
+    param,
+  );
+}
+
+/**
+ * The items of a request's conversation.
+ *
+ * @throws ApiError 404 for a response that is not stored, or is another key's; 400 for an item that is not.
+ */
+export async function readInput(
+  { input = [], previous_response_id: previous }: Pick<ResponseRequest, "input" | "previous_response_id">,
+  { store, tenant, nextId }: ReadInputOptions,
+): Promise<RequestInput> {
+  const given = typeof input === "string" ? [{ role: "user" as const, content: input }] : input;
+  const own: (ConversationItem & { readonly id: string })[] = [];
+  for (const [i, item] of given.entries()) {
+    const whole = isReference(item)
+      ? await dereference(item.id, { store: neededStore(store, `input[${i}]`), tenant, place: `input[${i}]` })
+      : item;
+    const id = "id" in whole ? whole.id : undefined;
+    own.push({ ...whole, id: id ?? nextId("role" in whole ? "msg" : "item") });
+  }
+  if (previous === undefined) return { own, all: own };
+  const from = { store: neededStore(store, "previous_response_id"), tenant };
+  const last = await from.store.get(tenant, previous);
+  if (last === undefined) throw notStored(previous);
+  return { own, all: [...(await readChain(last, from)), ...own] };
+}
+
+async function dereference(
+  id: string,
+  {
+    store,
+    tenant,
+    place,
+  }: { readonly store: ResponseStore; readonly tenant: string; readonly place: string },
+): Promise<ConversationItem> {
+  const item = await store.item(tenant, id);
+  if (item !== undefined) return item;
+  throw new ApiError(
+    `${place} refers to the item ${JSON.stringify(id)}, which is not stored; send the item itself`,
+    { status: 400, code: "item_not_found", param: place },
+  );
+}
+
+const notStored = (id: string, continues = ""): ApiError =>
+  new ApiError(
+    `the response ${JSON.stringify(id)} is not stored${continues}; send the whole conversation as input`,
+    {
+      status: 404,
+      code: "previous_response_not_found",
+      param: "previous_response_id",
+    },
+  );
+
+/**
+ * Items of a stored response and of those before it, in order.
+ *
+ * @throws ApiError 404 where one of those before it is no longer stored.
+ */
+export async function readChain(
+  last: StoredResponse,
+  { store, tenant }: { readonly store: ResponseStore; readonly tenant: string },
+): Promise<readonly ConversationItem[]> {
+  const chain = [last];
+  for (let id = last.previous; id !== undefined; id = chain.at(-1)?.previous) {
+    const stored = await store.get(tenant, id);
+    if (stored === undefined || chain.length === MAX_CHAIN)
+      throw notStored(id, `, which ${JSON.stringify(last.id)} continues`);
+    chain.push(stored);
+  }
+  return chain
+    .reverse()
+    .flatMap(({ input, output }) => [...input, ...(output as readonly ConversationItem[])]);
+}

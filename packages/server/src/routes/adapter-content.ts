@@ -1,0 +1,185 @@
+// What is in an adapter: its layers as a picture, and its files for other programs.
+import { z } from "@hono/zod-openapi";
+import type { AdapterLayers } from "mixture-of-shards-core/adapters";
+import type { AdapterInfo } from "mixture-of-shards-core/inference";
+import { EXPORT_FILES } from "../adapter-tasks.ts";
+import { seesAll } from "../auth.ts";
+import type { RequestContext, ServerApp } from "../context.ts";
+import { findAdapter } from "../engine-requests.ts";
+import { ApiError, invalidValue, needsAdmin, unknownModel } from "../errors.ts";
+import { apiRoute, ok } from "../request.ts";
+
+const params = z.object({ name: z.string().max(256).describe("Name of the adapter.") });
+
+const rows = z.array(z.int()).nullable();
+const layersSchema = z
+  .object({
+    object: z.literal("adapter.layers"),
+    id: z.string(),
+    digest: z.string(),
+    method: z.string(),
+    rank: z.int(),
+    equivalent_rank: z.int().nullable(),
+    private_rank: z.int().nullable(),
+    shards_per_vector: z.int().nullable(),
+    layers: z.int(),
+    targets: z.array(z.string()),
+    pools: z
+      .array(
+        z.object({
+          target: z.string(),
+          side: z.enum(["A", "B", "A and B"]),
+          unit: z.enum(["shard", "pair"]),
+          shared: z.int().describe("Rows that all layers share; they come first."),
+          private: z.int().describe("Rows after them that belong to one layer each."),
+        }),
+      )
+      .describe("Empty for methods whose layers choose no parts of a pool."),
+    modules: z.array(
+      z.object({
+        layer: z.int(),
+        target: z.string(),
+        rows_a: rows.describe(
+          "Rows of the pool that make A: rank j is joined of shards_per_vector rows from entry j × shards_per_vector on.",
+        ),
+        rows_b: rows,
+        norm_a: z.number().describe("Frobenius norms of A, B and scale · B A."),
+        norm_b: z.number(),
+        norm_update: z.number(),
+        stable_rank: z
+          .number()
+          .describe("How many directions count, from 1 to the rank; 0 without an update."),
+      }),
+    ),
+    is_cut: z.boolean().describe("There are too many rows to list: rows_a and rows_b are null."),
+  })
+  .openapi("AdapterLayers");
+
+const layersRoute = apiRoute({
+  method: "get",
+  path: "/v1/adapters/{name}/layers",
+  summary: "Describe the layers of an adapter: rows of the pools, and norms",
+  request: { params },
+  responses: { 200: ok(layersSchema, "The layers, by target and then by layer.") },
+});
+
+const exportSchema = z
+  .object({
+    object: z.literal("adapter.export"),
+    id: z.string(),
+    digest: z.string(),
+    format: z.enum(["mos", "peft", "gguf"]),
+    files: z.array(z.object({ name: z.string() })),
+  })
+  .openapi("AdapterExport");
+
+const exportQuery = z.object({
+  format: z
+    .enum(["mos", "peft", "gguf"])
+    .describe("mos: the adapter's own files; peft and gguf: a plain LoRA for PEFT and vLLM, or llama.cpp."),
+  file: z.string().max(64).optional().describe("Download this file in place of the list of files."),
+});
+
+const exportRoute = apiRoute({
+  method: "get",
+  path: "/v1/adapters/{name}/export",
+  summary: "List the files of an adapter in another format, or download one",
+  description: "Administrators, owners of fine-tuned models, and everybody where there are no keys.",
+  request: { params, query: exportQuery },
+  responses: {
+    200: {
+      description: "The list, or with file the content of one. Its ETag is the digest of the adapter.",
+      content: {
+        "application/json": { schema: exportSchema },
+        "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) },
+      },
+    },
+  },
+});
+
+interface FoundAdapter {
+  readonly info: AdapterInfo;
+  /** Its folder. */
+  readonly path: string;
+  readonly tasks: NonNullable<RequestContext["var"]["server"]["adapterTasks"]>;
+}
+
+/** @throws ApiError 404 for an adapter that is not there or that the key may not use, 400 without a folder of adapters. */
+async function openAdapter({ server, key }: RequestContext["var"], name: string): Promise<FoundAdapter> {
+  const info = await findAdapter(server, { name, key });
+  if (info === undefined) throw unknownModel(name, { what: "adapter", param: "name" });
+  const path = await server.store.locate(name);
+  const { adapterTasks: tasks } = server;
+  if (tasks !== undefined) return { info, path, tasks };
+  throw new ApiError("this server does not know its model's files, which this needs; pass modelPath", {
+    status: 400,
+    code: "no_model_files",
+  });
+}
+
+/** Whoever may use an adapter may not take its weights. @throws ApiError 403. */
+function checkMayExport({ server, key }: RequestContext["var"], name: string): void {
+  if (seesAll(server, key) || server.extension?.models?.access(name, key) === "own") return;
+  throw needsAdmin("this key may use the adapter, but not download it; use an admin key");
+}
+
+const layersJson = (
+  { name, digest }: AdapterInfo,
+  { config, layers, pools, modules, isCut }: AdapterLayers,
+): z.output<typeof layersSchema> => ({
+  object: "adapter.layers",
+  id: name,
+  digest,
+  method: config.method,
+  rank: config.rank,
+  equivalent_rank: "equivalentRank" in config ? config.equivalentRank : null,
+  private_rank: "privateRank" in config ? config.privateRank : null,
+  shards_per_vector: "shardsPerVector" in config ? config.shardsPerVector : null,
+  layers,
+  targets: [...config.targets],
+  pools: pools.map(({ linear, ...pool }) => ({ target: linear, ...pool })),
+  modules: modules.map((module) => ({
+    layer: module.layer,
+    target: module.linear,
+    rows_a: module.rowsA === undefined ? null : [...module.rowsA],
+    rows_b: module.rowsB === undefined ? null : [...module.rowsB],
+    norm_a: module.a,
+    norm_b: module.b,
+    norm_update: module.update,
+    stable_rank: module.stableRank,
+  })),
+  is_cut: isCut,
+});
+
+export function adapterContentRoutes(app: ServerApp): void {
+  app.openapi(layersRoute, async (context) => {
+    const { info, path, tasks } = await openAdapter(context.var, context.req.valid("param").name);
+    const { signal } = context.req.raw;
+    return context.json(layersJson(info, await tasks.layers(info.digest, { path, signal })), 200);
+  });
+  app.openapi(exportRoute, async (context) => {
+    const { name } = context.req.valid("param");
+    const { format, file } = context.req.valid("query");
+    const { info, path, tasks } = await openAdapter(context.var, name);
+    checkMayExport(context.var, name);
+    const names: readonly string[] = EXPORT_FILES[format];
+    if (file === undefined) {
+      const files = names.map((each) => ({ name: each }));
+      const list = { object: "adapter.export" as const, id: name, digest: info.digest, format, files };
+      return context.json(list, 200);
+    }
+    if (!names.includes(file))
+      throw invalidValue(`file: ${format} has ${names.join(" and ")}; choose one of them`, "file");
+    const { digest, bytes, body } = await tasks.export(
+      { format, file },
+      { path, signal: context.req.raw.signal },
+    );
+    return context.body(body, 200, {
+      "content-type": "application/octet-stream",
+      "content-length": String(bytes),
+      "content-disposition": `attachment; filename="${file}"`,
+      "cache-control": "no-store",
+      etag: `"${digest}"`,
+    });
+  });
+}

@@ -1,0 +1,287 @@
+// /v1/adapters: the adapters there are, and for administrators adding, replacing and removing them.
+
+import { z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import { decodeText } from "mixture-of-shards-core/common";
+import type { AdapterInfo } from "mixture-of-shards-core/inference";
+import { checkAdapterName, wrongTensorsBegin } from "../adapter-store.ts";
+import type { ApiKey } from "../auth.ts";
+import { baseName } from "../base-name.ts";
+import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
+import { ApiError, needsAdmin } from "../errors.ts";
+import type { ServerLimits } from "../limits.ts";
+import { readMultipart } from "../multipart.ts";
+import { apiRoute, checkedBy, deletedSchema, jsonBody, mediaType, ok } from "../request.ts";
+
+const adapterSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("adapter"),
+    created: z.int(),
+    digest: z.string(),
+    method: z.string(),
+    rank: z.int(),
+    equivalent_rank: z
+      .int()
+      .nullable()
+      .describe(
+        "Rank of the LoRA that has as many trained parameters, of methods that share them between layers.",
+      ),
+    private_rank: z.int().nullable().describe("Ranks of each layer that it does not share, of MoS."),
+    targets: z.array(z.string()),
+    size_bytes: z.int().describe("Both files on disk."),
+    resident_bytes: z.int().describe("Memory that it takes while it is loaded."),
+    is_resident: z.boolean().describe("It is loaded now."),
+    active_bytes: z.int().describe("Memory of its factors in slots of running requests."),
+    last_used_at: z.int().nullable().describe("Last request to this server, since its start."),
+    aliases: z.array(z.string()).describe("Aliases of the key's tenant that stand for it now."),
+    trained_on: z
+      .object({ model: z.string().nullable(), fingerprint: z.string() })
+      .nullable()
+      .describe(
+        "File of the base that the adapter was trained on, if it is another quantisation of the served model.",
+      ),
+  })
+  .openapi("Adapter");
+
+const adapterList = z
+  .object({
+    object: z.literal("list"),
+    data: z.array(adapterSchema),
+    unavailable: z
+      .array(z.object({ id: z.string(), reason: z.string() }))
+      .optional()
+      .describe("Administrators only: folders that cannot be used, with the reasons."),
+  })
+  .openapi("AdapterList");
+
+const name = z.string().describe("Name of the adapter, used as model in requests.");
+
+const uploadJson = z
+  .strictObject({
+    name,
+    adapter_config: z.record(z.string(), z.unknown()).describe("adapter_config.json"),
+    adapter_model: z
+      .string()
+      .regex(/^[A-Za-z0-9+/]*={0,2}$/, "base64 without line breaks")
+      .refine((text) => text.length % 4 === 0, "base64 without line breaks")
+      .openapi({ format: "byte" })
+      .describe("adapter_model.safetensors in base64"),
+  })
+  .openapi("AdapterUpload");
+
+const uploadForm = z
+  .strictObject({
+    name,
+    adapter_config: z.string().openapi({ format: "binary" }).describe("adapter_config.json"),
+    adapter_model: z
+      .instanceof(Blob)
+      .openapi({ type: "string", format: "binary" })
+      .describe("adapter_model.safetensors"),
+  })
+  .openapi("AdapterForm");
+
+/** Before the body is read: an upload is large. */
+const adminOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
+  const { server, key } = context.var;
+  if (!key.isAdmin) {
+    const way =
+      server.keys === undefined ? "start the server with --api-keys and an admin key" : "use an admin key";
+    throw needsAdmin(`this key may not change adapters; ${way}`);
+  }
+  await next();
+};
+
+/** Reads a form or JSON before the schema of either checks it. */
+const uploadBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
+  const {
+    req,
+    var: { server },
+  } = context;
+  if (mediaType(req.raw) !== "multipart/form-data") return jsonBody(context, next).catch(adviseForm);
+  req.bodyCache.formData = await readForm(req.raw, server.limits);
+  await next();
+};
+
+/** JSON is read as a whole, so it is for small adapters. */
+function adviseForm(error: unknown): never {
+  if (!(error instanceof ApiError) || error.details.code !== "request_too_large") throw error;
+  throw new ApiError(`${error.message}, or send the adapter as multipart/form-data`, error.details);
+}
+
+const listRoute = apiRoute({
+  method: "get",
+  path: "/v1/adapters",
+  summary: "List the adapters that the key may use",
+  responses: {
+    200: ok(adapterList, "The adapters with their sizes."),
+  },
+});
+
+const addRoute = apiRoute({
+  method: "post",
+  path: "/v1/adapters",
+  summary: "Upload or replace an adapter (administrators)",
+  middleware: [adminOnly, uploadBody] as const,
+  request: {
+    body: {
+      content: {
+        "multipart/form-data": { schema: uploadForm },
+        "application/json": { schema: uploadJson },
+      },
+    },
+  },
+  responses: { 201: ok(adapterSchema, "The adapter.") },
+});
+
+const removeRoute = apiRoute({
+  method: "delete",
+  path: "/v1/adapters/{name{.+}}",
+  summary: "Delete an adapter (administrators)",
+  middleware: adminOnly,
+  request: { params: z.object({ name: z.string() }) },
+  responses: {
+    200: ok(deletedSchema("adapter"), "The adapter was deleted. Running requests finish with it."),
+  },
+});
+
+/** What is known of adapters beside their files, now. */
+interface AdaptersState {
+  readonly resident: ReadonlySet<string>;
+  readonly activeBytes: (name: string) => number;
+  readonly aliases: readonly { readonly id: string; readonly model: string }[];
+}
+
+/** Without an engine that answers none is loaded. */
+async function readState({ server, key }: RequestContext["var"]): Promise<AdaptersState> {
+  const stats = server.engineWatch.problem === undefined ? await server.engine.stats() : undefined;
+  const { aliases } = (await server.extension?.models?.describe(key)) ?? { aliases: [] };
+  return {
+    resident: new Set(stats?.adapters.residentDigests),
+    activeBytes: (name) => (stats?.runningAdapters[name] ?? 0) * (stats?.adapters.slotBytes ?? 0),
+    aliases,
+  };
+}
+
+const adapterJson = (
+  info: AdapterInfo,
+  { state, lastUse }: { readonly state: AdaptersState; readonly lastUse: number | undefined },
+): z.output<typeof adapterSchema> => ({
+  id: info.name,
+  object: "adapter",
+  created: Math.floor(info.changedAt),
+  digest: info.digest,
+  method: info.method,
+  rank: info.rank,
+  equivalent_rank: info.equivalentRank ?? null,
+  private_rank: info.privateRank ?? null,
+  targets: [...info.targets],
+  size_bytes: info.sizeBytes,
+  resident_bytes: info.residentBytes,
+  is_resident: state.resident.has(info.digest),
+  active_bytes: state.activeBytes(info.name),
+  last_used_at: lastUse ?? null,
+  aliases: state.aliases.filter(({ model }) => model === info.name).map(({ id }) => id),
+  trained_on:
+    info.trainedOn === undefined || info.trainedOn.sameNumbers === true
+      ? null
+      : {
+          model: info.trainedOn.name === undefined ? null : baseName(info.trainedOn.name),
+          fingerprint: info.trainedOn.fingerprint,
+        },
+});
+
+/** An administrator's key, too, may be limited to some names. */
+function checkMayChange(key: ApiKey, adapter: string): void {
+  if (!key.mayUse(adapter))
+    throw new ApiError(`this key may not change the adapter ${JSON.stringify(adapter)}`, {
+      status: 403,
+      code: "adapter_not_allowed",
+      param: "name",
+    });
+}
+
+export function adapterRoutes(app: ServerApp): void {
+  app.openapi(listRoute, async (context) => {
+    const { server, key } = context.var;
+    const shown = server.engine.adapters().filter((adapter) => key.mayUse(adapter.name));
+    const refused = server.engine.refusedAdapters().filter((adapter) => key.mayUse(adapter.name));
+    const unavailable = refused.map((adapter) => ({ id: adapter.name, reason: adapter.reason }));
+    const state = await readState(context.var);
+    const data = shown.map((info) => adapterJson(info, { state, lastUse: server.lastUse.get(info.name) }));
+    const list = { object: "list" as const, data };
+    return context.json(key.isAdmin ? { ...list, unavailable } : list, 200);
+  });
+  app.openapi(
+    addRoute,
+    async (context) => {
+      const { server, key } = context.var;
+      const upload = context.req.valid(mediaType(context.req.raw) === "application/json" ? "json" : "form");
+      checkAdapterName(upload.name);
+      checkMayChange(key, upload.name);
+      const { adapter_config: config, adapter_model: tensors } = upload;
+      const added = await server.store.put(upload.name, {
+        config: typeof config === "string" ? config : `${JSON.stringify(config, null, 2)}\n`,
+        tensors: typeof tensors === "string" ? new Blob([Buffer.from(tensors, "base64")]) : tensors,
+      });
+      const state = await readState(context.var);
+      return context.json(adapterJson(added, { state, lastUse: server.lastUse.get(added.name) }), 201);
+    },
+    checkedBy(uploadJson),
+  );
+  app.openapi(removeRoute, async (context) => {
+    const { server, key } = context.var;
+    const adapter = context.req.valid("param").name;
+    checkMayChange(key, adapter);
+    await server.store.remove(adapter);
+    return context.json({ id: adapter, object: "adapter" as const, deleted: true as const }, 200);
+  });
+}
+
+/** Parts that a form may have. Three count, and a parser would work through millions. */
+const MAX_PARTS = 8;
+
+/**
+ * The fields of a form. All but the tensors are texts of at most `bodyBytes` together.
+ *
+ * @throws ApiError 400, 413 or 415.
+ */
+async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimits): Promise<FormData> {
+  const form = new FormData();
+  let textBytes = 0;
+  await readMultipart(request, {
+    maxBytes: uploadBytes,
+    maxParts: MAX_PARTS,
+    async onFile({ field, body }) {
+      const isText = field !== "adapter_model";
+      const chunks: Blob[] = []; // their bytes are outside of the JavaScript heap
+      for await (const chunk of body) {
+        if (isText) textBytes += chunk.length;
+        if (textBytes > bodyBytes) throw tooLarge(bodyBytes);
+        const wrongBegin = isText || chunks.length > 0 ? undefined : wrongTensorsBegin(chunk);
+        if (wrongBegin !== undefined) throw wrongBegin;
+        chunks.push(new Blob([chunk]));
+      }
+      form.append(field, new Blob(chunks));
+    },
+  });
+  return withTexts(form);
+}
+
+const tooLarge = (bodyBytes: number): ApiError =>
+  new ApiError(`without adapter_model, the form exceeds the limit of ${bodyBytes} bytes`, {
+    status: 413,
+    code: "request_too_large",
+  });
+
+/** The form with all parts but the tensors as texts. */
+async function withTexts(form: FormData): Promise<FormData> {
+  const texts = new FormData();
+  for (const [field, part] of form)
+    if (field === "adapter_model" || typeof part === "string") texts.append(field, part);
+    else {
+      const bytes = new Uint8Array(await part.arrayBuffer());
+      texts.append(field, decodeText(bytes, { code: "bad_option", where: field }));
+    }
+  return texts;
+}

@@ -1,0 +1,130 @@
+// GET /v1/models: the base and the adapters that a key may use.
+import { z } from "@hono/zod-openapi";
+import { type AdapterInfo, samplingBy } from "mixture-of-shards-core/inference";
+import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
+import { findAdapter } from "../engine-requests.ts";
+import { unknownModel } from "../errors.ts";
+import { apiRoute, ok } from "../request.ts";
+
+const parametersSchema = z
+  .object({
+    temperature: z.number(),
+    top_p: z.number(),
+    top_k: z.int(),
+    min_p: z.number(),
+    repetition_penalty: z.number(),
+    presence_penalty: z.number(),
+    frequency_penalty: z.number(),
+    max_tokens: z.int().optional(),
+  })
+  .describe(
+    "Sampling parameters of requests that omit them, from the server's options or else the model's files.",
+  );
+
+const modelSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("model"),
+    created: z.int(),
+    owned_by: z.string(),
+    root: z.string(),
+    parent: z.string().nullable(),
+    expires_at: z.int().optional(),
+    default_parameters: parametersSchema,
+  })
+  .openapi("Model");
+
+const listRoute = apiRoute({
+  method: "get",
+  path: "/v1/models",
+  summary: "List the base and the adapters that the key may use",
+  responses: {
+    200: ok(z.object({ object: z.literal("list"), data: z.array(modelSchema) }), "The models."),
+  },
+});
+
+const describeRoute = apiRoute({
+  method: "get",
+  path: "/v1/models/{model{.+}}",
+  summary: "Retrieve a model",
+  request: { params: z.object({ model: z.string() }) },
+  responses: { 200: ok(modelSchema, "The model.") },
+});
+
+type Model = z.output<typeof modelSchema>;
+
+function defaultParameters({ engine: { defaults } }: ServerContext): z.output<typeof parametersSchema> {
+  const { temperature, topP = 1, topK = 0, minP = 0, ...penalties } = samplingBy(defaults);
+  const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = penalties;
+  return {
+    temperature,
+    top_p: topP,
+    top_k: topK,
+    min_p: minP,
+    repetition_penalty: repetitionPenalty,
+    presence_penalty: presencePenalty,
+    frequency_penalty: frequencyPenalty,
+    ...(defaults.maxTokens === undefined ? {} : { max_tokens: defaults.maxTokens }),
+  };
+}
+
+const baseModel = (server: ServerContext): Model => ({
+  id: server.modelName,
+  object: "model",
+  created: server.createdAt,
+  owned_by: "mos",
+  root: server.modelName,
+  parent: null,
+  default_parameters: defaultParameters(server),
+});
+
+interface AdapterModel extends Pick<AdapterInfo, "changedAt"> {
+  readonly id: string;
+  readonly root?: string;
+  readonly expiresAt?: number | undefined;
+}
+
+const adapterModel = (server: ServerContext, { id, changedAt, root, expiresAt }: AdapterModel): Model => ({
+  id,
+  object: "model",
+  created: Math.floor(changedAt),
+  owned_by: "mos",
+  root: root ?? server.modelName,
+  parent: server.modelName,
+  default_parameters: defaultParameters(server),
+  ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
+});
+
+const NO_NOTES: ModelNotes = { aliases: [], models: new Map() };
+
+/** Adapters and aliases that a key may use. An alias has the name of what it stands for as its root. */
+async function adapterModels({ server, key }: RequestContext["var"]): Promise<readonly Model[]> {
+  const { aliases, models } = (await server.extension?.models?.describe(key)) ?? NO_NOTES;
+  const here = server.engine.adapters().map(({ name, changedAt }) => [name, { changedAt }] as const);
+  const adapters = [...new Map<string, Omit<AdapterModel, "id">>([...here, ...models])]
+    .filter(([id]) => key.mayUse(id) && id !== server.modelName)
+    .map(([id, model]) => ({ id, ...model }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+  const hidden = new Set([server.modelName, ...adapters.map(({ id }) => id)]);
+  const named = aliases
+    .filter(({ id }) => !hidden.has(id))
+    .map(({ model: root, ...alias }) => ({ ...alias, root }));
+  return [...adapters, ...named].map((model) => adapterModel(server, model));
+}
+
+export function modelRoutes(app: ServerApp): void {
+  app.openapi(listRoute, async (context) => {
+    const data = [baseModel(context.var.server), ...(await adapterModels(context.var))];
+    return context.json({ object: "list" as const, data }, 200);
+  });
+  app.openapi(describeRoute, async (context) => {
+    const { server, key } = context.var;
+    const name = context.req.valid("param").model;
+    if (name === server.modelName) return context.json(baseModel(server), 200);
+    await findAdapter(server, { name, key }); // it may not be here yet
+    const found = (await adapterModels(context.var)).find(({ id }) => id === name);
+    if (found !== undefined) return context.json(found, 200);
+    // also for another tenant's adapter
+    throw unknownModel(name);
+  });
+}

@@ -1,0 +1,196 @@
+// What a run measured: a summary that grows with it in a few bytes, and columns for charts.
+import type { Measurement } from "mixture-of-shards-core/training";
+import { type Columns, decimate } from "./decimate.ts";
+
+/** Takes measurements in their order. One of an earlier step means that the run began again there. */
+export interface Measurements {
+  add(measurement: Measurement): void;
+}
+
+const SPARKS = 48;
+
+/** Means of at most 48 stretches of equal length: two become one when there are too many. */
+function sparkline() {
+  let [sums, width, open, count]: [number[], number, number, number] = [[], 1, 0, 0];
+  return {
+    add: (value: number): void => {
+      open += value;
+      if (++count < width) return;
+      sums.push(open / width);
+      [open, count] = [0, 0];
+      if (sums.length < SPARKS) return;
+      sums = Array.from({ length: SPARKS / 2 }, (_, i) => ((sums[2 * i] ?? 0) + (sums[2 * i + 1] ?? 0)) / 2);
+      width *= 2;
+    },
+    values: (): number[] => [...sums, ...(count > 0 ? [open / count] : [])].map(rounded),
+  };
+}
+
+/** Seven digits are more than anyone sees, and half the bytes. */
+const rounded = (value: number): number => Number(value.toPrecision(7));
+
+interface Evaluation {
+  readonly step: number;
+  readonly loss: number;
+}
+
+/** The last and the best values of a run. */
+export function createSummary() {
+  let step = 0;
+  let loss: number | null = null;
+  let validation: Evaluation | null = null;
+  let best: Evaluation | null = null;
+  let sparks = sparkline();
+  return {
+    add: (measurement: Measurement): void => {
+      const isEvaluation = measurement.type === "evaluation";
+      if (isEvaluation ? measurement.step < step : measurement.step <= step) {
+        [loss, validation, best] = [null, null, null];
+        sparks = sparkline();
+      }
+      ({ step } = measurement);
+      if (isEvaluation) {
+        validation = { step, loss: measurement.loss };
+        if (best === null || validation.loss < best.loss) best = validation;
+      } else {
+        ({ loss } = measurement);
+        sparks.add(loss);
+      }
+    },
+    value: () => ({
+      step,
+      loss,
+      validation_loss: validation?.loss ?? null,
+      best_validation_loss: best?.loss ?? null,
+      best_step: best?.step ?? null,
+      sparkline: sparks.values(),
+    }),
+  };
+}
+
+/** Rows that are kept of a run; beyond, the extremes of neighbours stand for them. */
+const MAX_ROWS = 1 << 18;
+/** The same for rows times columns, 16 MB. */
+const MAX_CELLS = 1 << 21;
+
+/** Columns that grow. */
+export function growingColumns(count: number, most = MAX_ROWS) {
+  let columns = Array.from({ length: count }, () => new Float64Array(256));
+  let length = 0;
+  const makeRoom = (): void => {
+    const size = columns[0]?.length ?? 0;
+    if (length < size) return;
+    const rows = Math.min(most, Math.floor(MAX_CELLS / columns.length));
+    if (size < rows) {
+      columns = columns.map((column) => {
+        const larger = new Float64Array(Math.min(rows, 2 * size));
+        larger.set(column);
+        return larger;
+      });
+      return;
+    }
+    const kept = decimate({ columns, length }, rows >> 1);
+    for (const column of columns) for (const [i, row] of kept.entries()) column[i] = column[row] ?? 0;
+    length = kept.length;
+  };
+  return {
+    /** Adds a row. One that is longer than those before adds columns, too. */
+    add: (row: readonly number[]): void => {
+      const [first = 0] = row;
+      while (columns.length < row.length)
+        columns.push(new Float64Array(columns[0]?.length ?? 0).fill(Number.NaN));
+      while (length > 0 && (columns[0]?.[length - 1] ?? 0) >= first) length--;
+      makeRoom();
+      for (const [i, column] of columns.entries()) column[length] = row[i] ?? Number.NaN;
+      length++;
+    },
+    view: (): Columns => ({ columns, length }),
+  };
+}
+
+/** Metrics of a run beyond which others are left out, and characters of a name: anybody may have written them. */
+const [MAX_METRICS, MAX_NAME] = [48, 100];
+
+/** Columns under these names, and behind them those of metrics as they come. */
+function namedColumns(usual: readonly string[]) {
+  const names = [...usual];
+  const columns = growingColumns(usual.length);
+  const learn = (name: string): void => {
+    const isUsable = name.length <= MAX_NAME && names.length < usual.length + MAX_METRICS;
+    if (isUsable && !names.includes(name)) names.push(name);
+  };
+  return {
+    names: (): readonly string[] => names,
+    view: columns.view,
+    add: (row: readonly number[], metrics: Measurement["metrics"] = {}): void => {
+      for (const name of Object.keys(metrics)) learn(name);
+      columns.add([...row, ...names.slice(usual.length).map((name) => metrics[name] ?? Number.NaN)]);
+    },
+  };
+}
+
+/** The columns of a run's charts. */
+export function createSeries() {
+  const training = namedColumns(["step", "loss", "learning_rate", "gradient_norm", "tokens_per_second"]);
+  const validation = namedColumns(["step", "loss"]);
+  return {
+    add: (measurement: Measurement): void => {
+      const { step, loss, metrics } = measurement;
+      if (measurement.type === "evaluation") validation.add([step, loss], metrics);
+      else {
+        const { learningRate, gradientNorm, tokens, seconds } = measurement;
+        const tokensPerSecond = seconds > 0 ? tokens / seconds : Number.NaN;
+        training.add([step, loss, learningRate, gradientNorm, tokensPerSecond], metrics);
+      }
+    },
+    training: { view: training.view, names: training.names },
+    validation: { view: validation.view, names: validation.names },
+  };
+}
+
+/** Columns by their names, as `shownColumns` gives them. */
+export function namedRows(
+  { view, names }: Series,
+  part: ShownPart,
+): Readonly<Record<string, (number | null)[]>> {
+  const columns = shownColumns(view(), part);
+  return Object.fromEntries(names().map((name, i) => [name, [...(columns[i] ?? [])]]));
+}
+
+type Series = ReturnType<typeof createSeries>["training"];
+
+/** Steps, and rows of them at most. */
+export interface ShownPart {
+  readonly fromStep: number;
+  readonly toStep?: number;
+  readonly points: number;
+}
+
+/** The columns of some steps, as JSON has them. */
+export function shownColumns(
+  all: Columns,
+  { fromStep, toStep = Number.POSITIVE_INFINITY, points }: ShownPart,
+): readonly (readonly (number | null)[])[] {
+  const begin = firstAt(all, fromStep);
+  const length = Math.max(0, firstAt(all, toStep + 1) - begin);
+  const part = { columns: all.columns.map((column) => column.subarray(begin)), length };
+  const rows = decimate(part, points);
+  return part.columns.map((column, i) =>
+    rows.map((row) => {
+      const value = column[row] ?? Number.NaN;
+      if (i === 0) return value;
+      return Number.isNaN(value) ? null : rounded(value);
+    }),
+  );
+}
+
+/** The first row whose step is not below another. */
+function firstAt({ columns: [steps], length }: Columns, step: number): number {
+  let [low, high] = [0, length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((steps?.[middle] ?? 0) < step) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,197 @@
+// One run folder of `mos train` as a run. Its files may be anybody's, half written or gone: what cannot be read is left out.
+import { createHash } from "node:crypto";
+import type { Stats } from "node:fs";
+import { lstat, open, readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { ADAPTER_CONFIG, ADAPTER_TENSORS, RUN_FILES } from "mixture-of-shards-core/adapters";
+import { isRecord } from "mixture-of-shards-core/common";
+import { fromFileName, isFolderLocked, openSafetensors } from "mixture-of-shards-core/files";
+import { baseName } from "../base-name.ts";
+import { readAddedLines, SAFE_FLAGS } from "./line-reader.ts";
+import type { RunEntry, RunFacts } from "./run.ts";
+
+/** Bytes of run.json and adapter_config.json. */
+const MAX_JSON = 1 << 20;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** A regular file; undefined for anything else, also a link. */
+async function statFile(path: string): Promise<Stats | undefined> {
+  const found = await lstat(path).catch(() => undefined);
+  return found?.isFile() === true ? found : undefined;
+}
+
+/** The object in a small JSON file; undefined where it cannot be read. */
+async function readFields(path: string): Promise<Fields | undefined> {
+  const handle = await open(path, SAFE_FLAGS).catch(() => undefined);
+  if (handle === undefined) return undefined;
+  try {
+    const found = await handle.stat();
+    if (!found.isFile() || found.size > MAX_JSON) return undefined;
+    const value: unknown = JSON.parse(await handle.readFile("utf8"));
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What does not change while a run goes on, but for the adapter, which comes with its first checkpoint. */
+interface FixedFacts
+  extends Pick<RunFacts, "model" | "method" | "total_steps" | "trainable_parameters">,
+    Pick<RunEntry, "settings"> {
+  readonly error: string | null;
+}
+
+interface CachedFacts {
+  readonly stamp: string;
+  readonly facts: FixedFacts;
+}
+
+const textOrNull = (value: unknown): string | null =>
+  typeof value === "string" ? value.slice(0, 500) : null;
+
+/** The folder of the run's newest adapter: the final one, the best one so far, or that of the last checkpoint. */
+async function adapterPlace(
+  folder: string,
+): Promise<{ readonly path: string; readonly stamp: string } | undefined> {
+  const steps = await readdir(join(folder, RUN_FILES.checkpoints)).catch(() => []);
+  const last = steps
+    .filter((name) => /^step-\d+$/.test(name))
+    .sort()
+    .at(-1);
+  const places = [
+    folder,
+    join(folder, RUN_FILES.best),
+    ...(last === undefined ? [] : [join(folder, RUN_FILES.checkpoints, last)]),
+  ];
+  for (const path of places) {
+    const found = await statFile(join(path, ADAPTER_CONFIG));
+    if (found !== undefined) return { path, stamp: `${found.ino} ${found.mtimeMs}` };
+  }
+  return undefined;
+}
+
+/** Numbers in an adapter's tensors; null where they cannot be read. */
+async function countParameters(folder: string): Promise<number | null> {
+  const path = join(folder, ADAPTER_TENSORS);
+  if ((await statFile(path)) === undefined) return null;
+  try {
+    await using file = await openSafetensors(path, { code: "bad_adapter" });
+    return [...file.tensors.values()].reduce(
+      (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
+      0,
+    );
+  } catch {
+    return null;
+  }
+}
+
+/** The facts of run.json and of an adapter, if there is one yet. */
+async function readFacts(folder: string, adapter: string | undefined): Promise<FixedFacts> {
+  const record = await readFields(join(folder, RUN_FILES.record));
+  const config = adapter === undefined ? undefined : await readFields(join(adapter, ADAPTER_CONFIG));
+  const [given, settings] = [record?.["adapter"], record?.["settings"]].map((part) =>
+    isRecord(part) ? part : {},
+  );
+  const { baseDtype, computeDtype } = record ?? {};
+  const steps = settings?.["steps"];
+  const base = textOrNull(config?.["base_model_name_or_path"]);
+  return {
+    model: base === null ? null : baseName(base),
+    method: textOrNull(given?.["method"]),
+    total_steps: Number.isSafeInteger(steps) ? Number(steps) : null,
+    settings: [given ?? {}, settings ?? {}, { baseDtype, computeDtype }],
+    trainable_parameters: adapter === undefined ? null : await countParameters(adapter),
+    error:
+      record === undefined
+        ? `${RUN_FILES.record} is not a JSON object of at most ${MAX_JSON} bytes, so its settings are not known`
+        : null,
+  };
+}
+
+/** The id of a folder's run: the same after a restart, and nothing that a path can say. */
+export const folderId = (path: string): string =>
+  `run-${createHash("sha256").update(path).digest("hex").slice(0, 24)}`;
+
+/** A folder with a run, and its name among them. */
+export interface FoundRun {
+  readonly path: string;
+  readonly name: string;
+}
+
+const toSeconds = ({ mtimeMs }: Stats): number => Math.floor(mtimeMs / 1000);
+
+type Times = Pick<RunFacts, "status" | "finished_at" | "error">;
+
+function howItEnded(
+  {
+    config,
+    metrics,
+    record,
+  }: { readonly [File in "config" | "metrics"]: Stats | undefined } & { readonly record: Stats },
+  { isLocked, error }: { readonly isLocked: boolean; readonly error: string | null },
+): Times {
+  if (isLocked) return { status: "running", finished_at: null, error };
+  if (config !== undefined) return { status: "succeeded", finished_at: toSeconds(config), error };
+  return { status: "interrupted", finished_at: toSeconds(metrics ?? record), error };
+}
+
+/** The name under which a folder is served; a hidden one is not. */
+const servedName = (path: string, adapters: string | undefined): string | null =>
+  dirname(path) === adapters && !basename(path).startsWith(".") ? fromFileName(basename(path)) : null;
+
+/** Reads run folders, of which those in `adapters` are served; what has not changed since the last time is not read again. */
+export function createFolderReader(adapters: string | undefined) {
+  const cache = new Map<string, CachedFacts>();
+  const fixedFacts = async (path: string, record: Stats): Promise<FixedFacts> => {
+    const adapter = await adapterPlace(path);
+    const stamp = `${record.ino} ${record.mtimeMs} ${record.size} ${adapter?.path} ${adapter?.stamp}`;
+    const known = cache.get(path);
+    if (known?.stamp === stamp) return known.facts;
+    const facts = await readFacts(path, adapter?.path);
+    cache.set(path, { stamp, facts });
+    return facts;
+  };
+  return {
+    /** The run in a folder; undefined where none is, or is no more. */
+    read: async ({ path, name }: FoundRun): Promise<RunEntry | undefined> => {
+      const metricsPath = join(path, RUN_FILES.metrics);
+      const [record, metrics, config, isLocked] = await Promise.all([
+        statFile(join(path, RUN_FILES.record)),
+        statFile(metricsPath),
+        statFile(join(path, ADAPTER_CONFIG)),
+        isFolderLocked(path),
+      ]);
+      if (record === undefined) return undefined;
+      const { error, settings, ...fixed } = await fixedFacts(path, record);
+      // another program's file of this name
+      if (error !== null && metrics === undefined) return undefined;
+      const facts: RunFacts = {
+        ...{ id: folderId(path), object: "run", kind: "folder", name, created_at: toSeconds(record) },
+        ...{ ...fixed, tenant: null, step: 0 },
+        fine_tuned_model: config === undefined ? null : servedName(path, adapters),
+        ...howItEnded({ config, metrics, record }, { isLocked, error }),
+      };
+      return {
+        facts,
+        settings,
+        createdAt: Math.floor(record.mtimeMs),
+        series: `${metrics?.ino} ${metrics?.birthtimeMs}`,
+        version: `${metrics?.size} ${metrics?.mtimeMs}`,
+        read: (position) => readAddedLines(metricsPath, position),
+      };
+    },
+    /** Forgets folders that are no more. */
+    keep: (paths: ReadonlySet<string>): void => {
+      for (const path of cache.keys()) if (!paths.has(path)) cache.delete(path);
+    },
+  };
+}
+
+/** The name of a hidden folder beside an adapter: the run that will replace it, or one whose adapter was replaced. */
+export function runName(name: string): string {
+  const retrained = /^\.(.+)\.retraining$/.exec(basename(name))?.[1];
+  return retrained === undefined ? name : `${join(name, "..", retrained)} (retraining)`;
+}

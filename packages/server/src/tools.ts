@@ -1,0 +1,197 @@
+// Tools of a request: OpenAI's forms of tools and of the choice between them, and the same as data.
+import { z } from "@hono/zod-openapi";
+import {
+  customFields,
+  customFormat,
+  findRepeatedTool,
+  functionFields,
+  MAX_TOOLS,
+  type Tool,
+  type ToolChoice,
+  toCustomTool,
+  toFunctionTool,
+} from "mixture-of-shards-core/text";
+import { ApiError, invalidValue } from "./errors.ts";
+import { unused } from "./request.ts";
+
+const functionSchema = z.strictObject(functionFields);
+const customSchema = z.strictObject({ ...customFields, format: customFormat.optional() });
+
+const toolSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("function"),
+    function: functionSchema,
+    cache_control: unused(z.unknown()),
+  }),
+  z.strictObject({ type: z.literal("custom"), custom: customSchema, cache_control: unused(z.unknown()) }),
+]);
+
+const named = z.strictObject({ name: z.string() });
+const namedTool = [
+  z.strictObject({ type: z.literal("function"), function: named }),
+  z.strictObject({ type: z.literal("custom"), custom: named }),
+] as const;
+
+const toolChoice = z.union([
+  z.enum(["none", "auto", "required"]),
+  z.discriminatedUnion("type", [
+    ...namedTool,
+    z.strictObject({
+      type: z.literal("allowed_tools"),
+      allowed_tools: z.strictObject({
+        mode: z.enum(["auto", "required"]),
+        tools: z.array(z.discriminatedUnion("type", [...namedTool])).min(1),
+      }),
+    }),
+  ]),
+]);
+
+/** Fields of a chat that are about tools. */
+export const toolFields = {
+  tools: z.array(toolSchema).max(MAX_TOOLS).optional().describe("Functions and custom tools."),
+  tool_choice: toolChoice.optional().describe("Default: auto with tools, else none."),
+  parallel_tool_calls: z.boolean().optional().describe("Several calls in one answer. Default: true."),
+  functions: z.array(functionSchema).max(MAX_TOOLS).optional().describe("The older form of tools."),
+  function_call: z
+    .union([z.enum(["none", "auto"]), named])
+    .optional()
+    .describe("The older form of tool_choice."),
+};
+
+const toolRequest = z.object(toolFields);
+type ToolFields = z.output<typeof toolRequest>;
+
+/** Tools of a request, as data. */
+export interface RequestedTools {
+  readonly tools: readonly Tool[];
+  readonly choice: ToolChoice;
+  /** Where each tool stands in the request, for errors: its fields follow. */
+  readonly places: readonly string[];
+  /** An answer may have several calls. */
+  readonly parallel: boolean;
+  /** The request names one tool to call; then answers end with "stop", as OpenAI's do. */
+  readonly isNamed: boolean;
+  /** The request has the older `functions`, and so its answers have `function_call`. */
+  readonly isLegacy: boolean;
+}
+
+/** @throws ApiError 400 for tools of one name, a choice that names none of them, and a mix with the older fields. */
+export function readTools(fields: ToolFields): RequestedTools {
+  const { parallel_tool_calls: parallel = true } = fields;
+  checkForm(fields);
+  const isLegacy = (fields.functions ?? []).length > 0;
+  const tools = toTools(fields);
+  const places = tools.map(({ type }, i) => (isLegacy ? `functions[${i}]` : `tools[${i}].${type}`));
+  checkTools(tools, places);
+  const wanted = isLegacy ? toNewForm(fields.function_call) : fields.tool_choice;
+  const choice = toToolChoice(wanted, { tools, field: isLegacy ? "function_call" : "tool_choice" });
+  const isNamed = typeof wanted === "object" && wanted.type !== "allowed_tools";
+  return { tools, choice, places, parallel: parallel && !isNamed && !isLegacy, isNamed, isLegacy };
+}
+
+function toTools({ tools = [], functions = [] }: ToolFields): readonly Tool[] {
+  if (functions.length > 0) return functions.map(toFunctionTool);
+  return tools.map((one) => {
+    if (one.type === "function") return toFunctionTool(one.function);
+    const { format } = one.custom;
+    return toCustomTool(one.custom, format?.type === "grammar" ? format.grammar : undefined);
+  });
+}
+
+/** The older fields with their neutral values say nothing beside the newer ones. */
+function checkForm({ tools = [], functions = [], tool_choice, function_call }: ToolFields): void {
+  if (tools.length > 0 && functions.length > 0)
+    throw invalidValue("functions is the older form of tools; send one of them", "functions");
+  if (functions.length > 0 && tool_choice !== undefined && tool_choice !== "auto" && tool_choice !== "none")
+    throw invalidValue("tool_choice chooses between tools, not functions; use function_call", "tool_choice");
+  if (functions.length === 0 && typeof function_call === "object")
+    throw invalidValue(
+      "function_call chooses between functions, and there are none; use tool_choice for tools",
+      "function_call",
+    );
+}
+
+const toNewForm = (choice: ToolFields["function_call"]): ToolFields["tool_choice"] =>
+  typeof choice === "object" ? { type: "function", function: choice } : choice;
+
+interface InvalidSchema {
+  readonly reason: string;
+  readonly param: string;
+  readonly cause?: unknown;
+}
+
+/** @returns 400 for a function whose parameters cannot be enforced, in OpenAI's words. */
+export const invalidParameters = (name: string, { reason, param, cause }: InvalidSchema): ApiError =>
+  new ApiError(`Invalid schema for function '${name}': ${reason}`, {
+    status: 400,
+    code: "invalid_function_parameters",
+    param,
+    cause,
+  });
+
+/** @throws ApiError 400 for parameters that are no object, and for the second tool of a name. */
+export function checkTools(tools: readonly Tool[], places: readonly string[]): void {
+  for (const [index, tool] of tools.entries()) {
+    if (tool.type !== "function") continue;
+    const { type = "object" } = tool.parameters ?? {};
+    if (type === "object") continue;
+    const reason = `the schema's type must be "object", not ${JSON.stringify(type).slice(0, 100)}`;
+    throw invalidParameters(tool.name, { reason, param: `${places[index]}.parameters` });
+  }
+  const repeated = findRepeatedTool(tools);
+  const tool = tools[repeated ?? -1];
+  if (repeated === undefined || tool === undefined) return;
+  const name = `${places[repeated]}.name`;
+  const first = tools.findIndex((other) => other.name === tool.name);
+  throw invalidValue(
+    `${name} is ${JSON.stringify(tool.name)}, which tool ${first} has already; give each a name of its own`,
+    name,
+  );
+}
+
+type NamedTool = { readonly type: Tool["type"]; readonly name: string };
+
+const toNamed = (one: z.output<(typeof namedTool)[number]>): NamedTool =>
+  one.type === "function"
+    ? { type: one.type, name: one.function.name }
+    : { type: one.type, name: one.custom.name };
+
+interface ChoiceOptions {
+  readonly tools: readonly Tool[];
+  /** The field of the choice. */
+  readonly field: string;
+}
+
+function toToolChoice(choice: ToolFields["tool_choice"], { tools, field }: ChoiceOptions): ToolChoice {
+  if (choice === undefined || typeof choice === "string") return plainChoice(choice, { tools, field });
+  if (choice.type === "allowed_tools") {
+    const { mode, tools: allowed } = choice.allowed_tools;
+    return namedChoice(allowed.map(toNamed), { mode, tools, field });
+  }
+  return namedChoice([toNamed(choice)], { mode: "required", tools, field });
+}
+
+/** @throws ApiError 400 where a call is demanded and there is nothing to call. */
+export function plainChoice(
+  mode: ToolChoice["mode"] | undefined,
+  { tools, field }: ChoiceOptions,
+): ToolChoice {
+  if (tools.length > 0) return { mode: mode ?? "auto" };
+  if (mode === "required")
+    throw invalidValue(`${field} demands a call, and there are no tools; send tools`, field);
+  return { mode: "none" };
+}
+
+/** @throws ApiError 400 for a tool that is not among those of the request. */
+export function namedChoice(
+  named: readonly NamedTool[],
+  { mode, tools, field }: ChoiceOptions & { readonly mode: "auto" | "required" },
+): ToolChoice {
+  for (const { type, name } of named)
+    if (!tools.some((tool) => tool.type === type && tool.name === name))
+      throw invalidValue(
+        `${field} names the ${type} ${JSON.stringify(name.slice(0, 100))}, which is not among the tools of the request`,
+        field,
+      );
+  return { mode, names: [...new Set(named.map(({ name }) => name))] };
+}
