@@ -47,9 +47,7 @@ async function readStudioFile(path: string, file: string): Promise<StudioFile> {
 }
 
 /** The built page with its example data; undefined in a bundle. Without a build there are no files. */
-export async function readStudio(
-  page = join(PACKAGE, "packages/server/dist/studio"),
-): Promise<Studio | undefined> {
+export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<Studio | undefined> {
   const version = await packageVersion();
   if (version === undefined) return undefined;
   const entries = await readdir(page, { recursive: true, withFileTypes: true }).catch(() => []);

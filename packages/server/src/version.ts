@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The package's folder, from packages/server/src as from packages/server/src. */
+/** The package's folder, from src/ as from dist/. */
 export const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 
 /** The version of the package; undefined where this code is in a bundle, which has no files beside it. */
