@@ -25,7 +25,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     folder,
     entries: {
       "files-worker": join(test, "files-worker.ts"),
-      rpc: join(source, "core/rpc.ts"),
+      rpc: join(source, "common/rpc.ts"),
       channel: join(source, "web/channel.ts"),
     },
   });
