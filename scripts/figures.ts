@@ -32,12 +32,12 @@ const isProduction = (path: string): boolean => PRODUCTION.test(path) && !/\.(te
 const lineCount = (text: string): number => text.split("\n").length - 1;
 const isBarrel = (path: string): boolean => path.endsWith("/index.ts");
 
-/** Folder of the package that people install; that of a commit before there were others is the root. */
-const mainFolder = (tree: string): string => (existsSync(join(tree, "packages/mos")) ? "packages/mos" : "");
+/** Folder of the package that people install. */
+const MAIN = "packages/mos";
 
 /** Source files of the packages in a tree, by the names under which they are imported: "mixture-of-shards/graph". */
 function entryPoints(tree: string): ReadonlyMap<string, string> {
-  const folders = ["", ...readdirSync(join(tree, "packages")).map((name) => `packages/${name}`)];
+  const folders = readdirSync(join(tree, "packages")).map((name) => `packages/${name}`);
   const entries = folders
     .filter((folder) => existsSync(join(tree, folder, "package.json")))
     .flatMap((folder) => {
@@ -73,7 +73,7 @@ function importers(tree: string, files: readonly string[]): ReadonlyMap<string, 
 
 /** The names that a program can import from the entry points of the package that people install. */
 function publicNames(tree: string): ReadonlySet<string> {
-  const { name } = readManifest(join(tree, mainFolder(tree)));
+  const { name } = readManifest(join(tree, MAIN));
   const sources = [...entryPoints(tree)]
     .filter(([path]) => path === name || path.startsWith(`${name}/`))
     .map(([, source]) => join(tree, source));
@@ -94,7 +94,7 @@ function publicNames(tree: string): ReadonlySet<string> {
 
 /** Packages of others that an installation brings. */
 function productDependencies(tree: string): ReadonlySet<string> {
-  const folders = ["", ...readdirSync(join(tree, "packages")).map((name) => `packages/${name}`)];
+  const folders = readdirSync(join(tree, "packages")).map((name) => `packages/${name}`);
   const ours = new Map(folders.map((folder) => [readManifest(join(tree, folder)).name, folder]));
   const found = new Set<string>();
   const add = (folder: string): void => {
@@ -104,7 +104,7 @@ function productDependencies(tree: string): ReadonlySet<string> {
       else add(own);
     }
   };
-  add(mainFolder(tree));
+  add(MAIN);
   return found;
 }
 
@@ -116,7 +116,7 @@ const optionNames = ({ commands, options }: Command): readonly string[] => [
 /** The options of every command, those of the add-ons included. */
 async function cliOptions(tree: string): Promise<readonly string[]> {
   const { createProgram, loadCommands } = (await import(
-    pathToFileURL(join(tree, mainFolder(tree), "src/cli/program.ts")).href
+    pathToFileURL(join(tree, MAIN, "src/cli/program.ts")).href
   )) as typeof import("../packages/mos/src/cli/program.ts");
   return optionNames(createProgram(await loadCommands()));
 }
