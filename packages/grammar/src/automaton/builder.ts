@@ -1,13 +1,11 @@
 import { ALL, Content, EMPTY, INFINITY, Kind, NOTHING } from "./kinds.ts";
 import { Nodes } from "./nodes.ts";
-import { simplifyIntersection, simplifyUnion } from "./simplify.ts";
+import { ascending, simplifyIntersection, simplifyUnion } from "./simplify.ts";
 import { isWithinStar } from "./within-star.ts";
 import type { Word } from "./words.ts";
 
 /** Parts of a sequence that are moved when another follows it. Longer sequences are nested, as moving costs a node per part. */
 const MOVED_PARTS = 8;
-
-const ascending = (one: number, other: number): number => one - other;
 
 /** Adds nodes in a form in which languages that are obviously equal are the same node, so that there are few derivatives. */
 export class Builder {
@@ -79,7 +77,7 @@ export class Builder {
     // r{m,n} r{k,l} is r{m+k,n+l}, and so is r r{k,l}
     const isConcat = nodes.kind(b) === Kind.Concat;
     const next = isConcat ? nodes.a(b) : b;
-    const [one, other] = [this.#counted(a), this.#counted(next)];
+    const [one, other] = [nodes.counted(a), nodes.counted(next)];
     const isRepeat = nodes.kind(a) === Kind.Repeat || nodes.kind(next) === Kind.Repeat;
     if (isRepeat && one.of === other.of) {
       const merged = this.repeat(one.of, { min: one.min + other.min, max: one.max + other.max });
@@ -93,14 +91,7 @@ export class Builder {
 
   #absorbs(star: number, node: number): boolean {
     const { nodes } = this;
-    const isStar = nodes.kind(star) === Kind.Repeat && nodes.b(star) === 0 && nodes.c(star) === INFINITY;
-    return isStar && nodes.isNullable(node) && isWithinStar(nodes, node, nodes.a(star));
-  }
-
-  #counted(node: number): { of: number; min: number; max: number } {
-    const { nodes } = this;
-    if (nodes.kind(node) !== Kind.Repeat) return { of: node, min: 1, max: 1 };
-    return { of: nodes.a(node), min: nodes.b(node), max: nodes.c(node) };
+    return nodes.isStar(star) && nodes.isNullable(node) && isWithinStar(nodes, node, nodes.a(star));
   }
 
   repeat(of: number, { min, max }: { min: number; max: number }): number {

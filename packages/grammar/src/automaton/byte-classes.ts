@@ -95,3 +95,21 @@ export class Partitions {
     return refined;
   }
 }
+
+/** The coarsest classes that are finer than both. */
+export function refine(one: ByteClasses, other: ByteClasses): ByteClasses {
+  const numbers = new Map<number, number>();
+  const representatives: number[] = [];
+  const of = new Uint8Array(256);
+  for (let byte = 0; byte < 256; byte++) {
+    const key = 256 * (one.of[byte] ?? 0) + (other.of[byte] ?? 0);
+    let number = numbers.get(key);
+    if (number === undefined) {
+      number = representatives.length;
+      numbers.set(key, number);
+      representatives.push(byte);
+    }
+    of[byte] = number;
+  }
+  return { count: representatives.length, of, representatives: Uint8Array.from(representatives) };
+}

@@ -4,6 +4,7 @@ import {
   type GrammarErrorPlace,
   listWords,
   literal,
+  only,
   type Regex,
   repeat,
   words,
@@ -86,8 +87,7 @@ function reduce(regex: Regex): Regex {
       return regex.ends.length <= WORDS ? regex : words(listWords(regex).slice(0, WORDS));
     case "and": {
       const parts = regex.parts.filter((part) => part.type !== "not" || !listsTexts(part.of));
-      const [only] = parts;
-      return parts.length === 1 && only !== undefined ? only : { type: "and", parts };
+      return only(parts) ?? { type: "and", parts };
     }
     default:
       return regex;

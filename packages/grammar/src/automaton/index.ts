@@ -1,5 +1,5 @@
 export { Automaton } from "./automaton.ts";
-export type { ByteClasses } from "./byte-classes.ts";
+export { type ByteClasses, refine } from "./byte-classes.ts";
 export { Complexity } from "./complexity.ts";
 export type { Copier } from "./copier.ts";
 export { jsonStringContent } from "./json-string.ts";

@@ -1,4 +1,4 @@
-import type { Regex } from "#grammar";
+import { partsOf, type Regex } from "#grammar";
 import type { Builder } from "./builder.ts";
 import { EMPTY, INFINITY, NOTHING } from "./kinds.ts";
 import { addClass } from "./utf8.ts";
@@ -50,13 +50,8 @@ function listParts(regex: Regex): readonly Regex[] {
       return regex.options.flatMap((option) =>
         option.type === "literal" && option.text !== "" ? [] : (wordOf(option)?.rest ?? [option]),
       );
-    case "and":
-      return regex.parts;
-    case "repeat":
-    case "not":
-      return [regex.of];
     default:
-      return [];
+      return partsOf(regex);
   }
 }
 

@@ -1,4 +1,4 @@
-import { and, charClass, concat, either, literal, NOTHING, not, type Regex, repeat } from "#grammar";
+import { and, charClass, concat, either, literal, NOTHING, not, only, type Regex, repeat } from "#grammar";
 import { mapRegex } from "./map.ts";
 
 /** Letters of the short escapes. */
@@ -22,9 +22,7 @@ const PLAIN = [
   [0x5d, 0x10ffff],
 ] as const;
 
-type Class = Extract<Regex, { type: "class" }>;
-
-function spellClass({ ranges }: Class): Regex {
+function spellClass({ ranges }: Extract<Regex, { type: "class" }>): Regex {
   const plain = ranges.flatMap(([first, last]) =>
     PLAIN.map(([low, high]) => [Math.max(first, low), Math.min(last, high)] as const).filter(
       ([from, to]) => from <= to,
@@ -41,8 +39,7 @@ function spellClass({ ranges }: Class): Regex {
     const prefix = [..."\\u00", String(high)].map((character) => charClass(character));
     options.push(concat(...prefix, charClass(...digits.map((point) => (point & 15).toString(16)))));
   }
-  const [only] = options;
-  return options.length === 1 && only !== undefined ? only : either(...options);
+  return only(options) ?? either(...options);
 }
 
 const spellText = (text: string): string => JSON.stringify(text).slice(1, -1);

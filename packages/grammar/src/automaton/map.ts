@@ -1,19 +1,4 @@
-import type { Regex } from "#grammar";
-
-function listParts(regex: Regex): readonly Regex[] {
-  switch (regex.type) {
-    case "concat":
-    case "and":
-      return regex.parts;
-    case "either":
-      return regex.options;
-    case "repeat":
-    case "not":
-      return [regex.of];
-    default:
-      return [];
-  }
-}
+import { partsOf, type Regex } from "#grammar";
 
 function withParts(regex: Regex, parts: readonly Regex[]): Regex {
   const [of = regex] = parts;
@@ -45,7 +30,7 @@ export function mapRegex(
   for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
     const { regex: node, isReady } = top;
     if (changed.has(node)) continue;
-    const parts = listParts(node);
+    const parts = partsOf(node);
     if (isReady || parts.length === 0) {
       const mapped = parts.map((part) => changed.get(part) ?? part);
       changed.set(node, change(parts.length === 0 ? node : withParts(node, mapped)));

@@ -1,23 +1,17 @@
-import { GrammarError } from "#grammar";
+import { GrammarError, grown } from "#grammar";
 import { ONE_CLASS, Partitions } from "./byte-classes.ts";
 import { ByteSets } from "./byte-sets.ts";
-import { type Facts, factsOf } from "./facts.ts";
-import { ANY_BYTE, type Content, INFINITY, Kind, NOTHING } from "./kinds.ts";
+import { factsOf } from "./facts.ts";
+import { ANY_BYTE, type Content, EMPTY, INFINITY, Kind, NOTHING } from "./kinds.ts";
 import { mix } from "./pair-table.ts";
 import { Words } from "./words.ts";
 
-export interface NodeFields {
+interface NodeFields {
   readonly kind: Kind;
   readonly a: number;
   readonly b?: number;
   readonly c?: number;
 }
-
-const grown = (array: Int32Array): Int32Array<ArrayBuffer> => {
-  const larger = new Int32Array(2 * array.length);
-  larger.set(array);
-  return larger;
-};
 
 /** Integers per node: kind, a, b, c, 1 if nullable + 2 if some text is shortest + 4 × content, partition, and four bounds. */
 const FIELDS = 10;
@@ -67,6 +61,17 @@ export class Nodes {
 
   c(node: number): number {
     return this.#fields[node * FIELDS + 3] ?? 0;
+  }
+
+  /** A node as a repeat, which any other is once. */
+  counted(node: number): { of: number; min: number; max: number } {
+    if (this.kind(node) !== Kind.Repeat || node === EMPTY) return { of: node, min: 1, max: 1 };
+    return { of: this.a(node), min: this.b(node), max: this.c(node) };
+  }
+
+  /** Whether a node is any number of repeats. */
+  isStar(node: number): boolean {
+    return this.kind(node) === Kind.Repeat && this.b(node) === 0 && this.c(node) === INFINITY;
   }
 
   isNullable(node: number): boolean {
@@ -190,7 +195,7 @@ export class Nodes {
     fields[begin + 1] = a;
     fields[begin + 2] = b;
     fields[begin + 3] = c;
-    const facts: Facts = factsOf(this, node);
+    const facts = factsOf(this, node);
     fields[begin + 4] = (facts.isNullable ? 1 : 0) + (facts.isLeast ? 2 : 0) + 4 * facts.content;
     fields[begin + 5] = facts.partition;
     fields[begin + 6] = facts.minBytes;

@@ -5,7 +5,7 @@ import { isWithinStar } from "./within-star.ts";
 /** Longer lists are not searched for parts that others contain, which takes time by the square of their length. */
 const COMPARED_PARTS = 64;
 
-const ascending = (one: number, other: number): number => one - other;
+export const ascending = (one: number, other: number): number => one - other;
 
 /** Parts of a union with the same language, fewer where some of them are one node together. All laws here are exact. */
 export function simplifyUnion(builder: Builder, options: readonly number[]): readonly number[] {
@@ -20,13 +20,11 @@ function joinSets(builder: Builder, options: readonly number[]): readonly number
   const rest: number[] = [];
   let isJoined = false;
   for (const option of options) {
-    const isConcat = nodes.kind(option) === Kind.Concat;
-    const head = isConcat ? nodes.a(option) : option;
+    const { head, tail } = split(builder, option);
     if (nodes.kind(head) !== Kind.Set) {
       rest.push(option);
       continue;
     }
-    const tail = isConcat ? nodes.b(option) : EMPTY;
     const known = sets.get(tail);
     isJoined ||= known !== undefined;
     sets.set(tail, known === undefined ? nodes.a(head) : nodes.sets.union(known, nodes.a(head)));
@@ -35,6 +33,12 @@ function joinSets(builder: Builder, options: readonly number[]): readonly number
   for (const [tail, set] of sets) rest.push(builder.concat(nodes.set(set), tail));
   return distinct(rest);
 }
+
+/** A sequence's first part and the rest. */
+const split = ({ nodes }: Builder, option: number): { head: number; tail: number } =>
+  nodes.kind(option) === Kind.Concat
+    ? { head: nodes.a(option), tail: nodes.b(option) }
+    : { head: option, tail: EMPTY };
 
 const distinct = (nodes: readonly number[]): readonly number[] => [...new Set(nodes)].sort(ascending);
 
@@ -46,19 +50,16 @@ interface Counted {
   readonly tail: number;
 }
 
-function countedOf({ nodes }: Builder, option: number): Counted {
-  const isConcat = nodes.kind(option) === Kind.Concat;
-  const head = isConcat ? nodes.a(option) : option;
-  const tail = isConcat ? nodes.b(option) : EMPTY;
-  if (nodes.kind(head) !== Kind.Repeat || head === EMPTY) return { of: head, min: 1, max: 1, tail };
-  return { of: nodes.a(head), min: nodes.b(head), max: nodes.c(head), tail };
+function countedOf(builder: Builder, option: number): Counted {
+  const { head, tail } = split(builder, option);
+  return { ...builder.nodes.counted(head), tail };
 }
 
 /** `r{1,5} t | r{3,9} t` is `r{1,9} t`, and `r{1,5} t | t` is `r{0,5} t`: else counters would multiply. */
 function joinCounts(builder: Builder, options: readonly number[]): readonly number[] {
   const { nodes } = builder;
   const isCounted = (option: number): boolean => {
-    const head = nodes.kind(option) === Kind.Concat ? nodes.a(option) : option;
+    const { head } = split(builder, option);
     return nodes.kind(head) === Kind.Repeat && head !== EMPTY;
   };
   if (!options.some(isCounted)) return options;
@@ -145,10 +146,8 @@ export function simplifyIntersection(builder: Builder, parts: readonly number[])
   }
   const joined = intersectCounts(builder, intersectSets(builder, parts));
   if (joined.length < 2 || joined.length > COMPARED_PARTS) return joined;
-  const isDropped = (star: number): boolean => {
-    const isStar = nodes.kind(star) === Kind.Repeat && nodes.b(star) === 0 && nodes.c(star) === INFINITY;
-    return isStar && joined.some((part) => part !== star && isWithinStar(nodes, part, nodes.a(star)));
-  };
+  const isDropped = (star: number): boolean =>
+    nodes.isStar(star) && joined.some((part) => part !== star && isWithinStar(nodes, part, nodes.a(star)));
   const [first = NOTHING] = joined;
   const kept = joined.filter((part) => !isDropped(part));
   return kept.length > 0 ? kept : [first];

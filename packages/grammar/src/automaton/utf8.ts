@@ -1,3 +1,4 @@
+import { normalizeRanges } from "#grammar";
 import type { Builder } from "./builder.ts";
 import { EMPTY } from "./kinds.ts";
 
@@ -14,18 +15,6 @@ const ENCODINGS: readonly { range: Range; continuations: number; lead: number }[
   { range: [0xe000, 0xffff], continuations: 2, lead: 0xe0 },
   { range: [0x10000, 0x10ffff], continuations: 3, lead: 0xf0 },
 ];
-
-/** Sorted ranges that neither overlap nor touch, of the same code points. */
-export function normalizeRanges(ranges: readonly Range[]): readonly Range[] {
-  const sorted = ranges.filter(([first, last]) => first <= last).sort(([one], [other]) => one - other);
-  const joined: [number, number][] = [];
-  for (const [first, last] of sorted) {
-    const previous = joined.at(-1);
-    if (previous !== undefined && first <= previous[1] + 1) previous[1] = Math.max(previous[1], last);
-    else joined.push([first, last]);
-  }
-  return joined;
-}
 
 /** The UTF-8 of one code point in these ranges. Leading bytes with equal continuations share a node, so that there are few. */
 export function addClass(builder: Builder, ranges: readonly Range[]): number {

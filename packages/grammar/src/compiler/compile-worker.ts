@@ -4,7 +4,7 @@ import { serialize } from "node:v8";
 import { parentPort } from "node:worker_threads";
 import { GrammarError } from "#grammar";
 import { prepareGrammar } from "#matcher";
-import { grammarFromSource } from "./source.ts";
+import { grammarFromSource, toGrammarError } from "./source.ts";
 
 /** To read a larger grammar would hold up the thread that receives it. */
 const MAX_BYTES = 2_500_000;
@@ -17,12 +17,6 @@ export type FromWorker =
   /** As a clone, a GrammarError would lose all but its message. */
   | ({ readonly type: "refusal" } & Pick<GrammarError, "code" | "message" | "pointer" | "keyword">)
   | { readonly type: "failure"; readonly message: string };
-
-/** Errors of V8 where a recursion, a string or an array becomes too large. */
-const toGrammarError = (error: unknown): unknown =>
-  error instanceof RangeError
-    ? new GrammarError("limit", `the grammar is nested too deeply or too large to compile (${error.message})`)
-    : error;
 
 function compile(source: string): Uint8Array {
   const bytes = serialize(prepareGrammar(grammarFromSource(JSON.parse(source))));

@@ -1,4 +1,13 @@
-import { concat, EMPTY, type GrammarBuilder, type GrammarSymbol, type Regex, repeat } from "#grammar";
+import {
+  concat,
+  EMPTY,
+  type GrammarBuilder,
+  type GrammarSymbol,
+  memo,
+  only,
+  type Regex,
+  repeat,
+} from "#grammar";
 import { isPrefixFree } from "./prefix-free.ts";
 
 /** A regular language, which is not a lexeme yet, since its neighbours may join it. */
@@ -112,11 +121,7 @@ export class Joiner {
         ...this.#lexeme(tail, isFollowed),
       ]),
     ];
-    const [symbols = [], ...others] = alternatives;
-    const [only] = symbols;
-    return others.length === 0 && symbols.length === 1 && only !== undefined
-      ? only
-      : this.#builder.rule(this.#name, alternatives);
+    return only(only(alternatives) ?? []) ?? this.#builder.rule(this.#name, alternatives);
   }
 
   /** Repeats a piece that is not regular as a whole; what is between two of it may be. */
@@ -256,9 +261,7 @@ export class Joiner {
   }
 
   #endsAtMatch(regex: Regex): boolean {
-    const known = this.#prefixFree.get(regex) ?? isPrefixFree(regex);
-    this.#prefixFree.set(regex, known);
-    return known;
+    return memo(this.#prefixFree, regex, () => isPrefixFree(regex));
   }
 
   /** A language that nothing joins any more: one that ends with a given text ends there at its first match. */

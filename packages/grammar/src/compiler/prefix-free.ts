@@ -1,5 +1,5 @@
 import { Automaton } from "#automaton";
-import { GrammarError, type Regex } from "#grammar";
+import { isLimit, partsOf, type Regex } from "#grammar";
 
 /** States that are looked at, and nodes of the automaton. */
 const [MAX_STATES, MAX_NODES] = [500, 20_000];
@@ -9,21 +9,8 @@ const successors = (automaton: Automaton, node: number): readonly number[] =>
   Array.from(automaton.classes(node).representatives, (byte) => automaton.derive(node, byte));
 
 /** Whether a language is that of free text, or contains it: looking for its prefixes costs more than all else. */
-function isFreeText(regex: Regex): boolean {
-  switch (regex.type) {
-    case "and":
-    case "not":
-      return true;
-    case "concat":
-      return regex.parts.some(isFreeText);
-    case "either":
-      return regex.options.some(isFreeText);
-    case "repeat":
-      return isFreeText(regex.of);
-    default:
-      return false;
-  }
-}
+const isFreeText = (regex: Regex): boolean =>
+  regex.type === "and" || regex.type === "not" || partsOf(regex).some(isFreeText);
 
 /**
  * Whether no text of a language is the beginning of another, so that it ends where it matches. False, too, where that takes too
@@ -44,7 +31,7 @@ export function isPrefixFree(regex: Regex): boolean {
     }
     return true;
   } catch (error) {
-    if (error instanceof GrammarError && error.code === "limit") return false;
+    if (isLimit(error)) return false;
     throw error;
   }
 }

@@ -108,7 +108,7 @@ class Composer {
       case "json_object":
         return jsonObjectGrammar(source.whitespace);
       case "lark":
-        return parseLark(source.text, { jsonSchema: (schema) => compileSchema(schema) });
+        return parseLark(source.text, (schema) => compileSchema(schema));
       case "gbnf":
         return parseGbnf(source.text);
       default:
@@ -191,6 +191,16 @@ const within = ({ path, depth }: Place, field: string): Place => ({
   depth: depth + 1,
 });
 
+/** Errors of V8 where a recursion takes all of the stack, or an array or a text is too long, as a GrammarError. */
+export const toGrammarError = (error: unknown): unknown =>
+  error instanceof RangeError
+    ? new GrammarError(
+        "limit",
+        `the grammar is nested too deeply or too large to compile (${error.message})`,
+        { cause: error },
+      )
+    : error;
+
 /**
  * The grammar of a source. Parts side by side that are regular languages become one lexeme, so that an automaton decides where
  * one ends; otherwise a lexeme goes on as long as it can, before what follows begins.
@@ -201,9 +211,6 @@ export function grammarFromSource(source: GrammarSource): Grammar {
   try {
     return new Composer().compose(source);
   } catch (error) {
-    // V8's, where a recursion takes all of the stack, or an array or a text is too long
-    if (!(error instanceof RangeError)) throw error;
-    const message = `the grammar is nested too deeply or too large to compile (${error.message})`;
-    throw new GrammarError("limit", message, { cause: error });
+    throw toGrammarError(error);
   }
 }

@@ -28,3 +28,6 @@ export class GrammarError extends Error {
     this.keyword = keyword;
   }
 }
+
+/** Whether an error says that something takes too much time, memory or states. */
+export const isLimit = (error: unknown): boolean => error instanceof GrammarError && error.code === "limit";

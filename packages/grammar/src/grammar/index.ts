@@ -1,5 +1,6 @@
 export { GrammarBuilder } from "./builder.ts";
-export { GrammarError, type GrammarErrorCode, type GrammarErrorPlace } from "./errors.ts";
+export { grown, memo, only } from "./collections.ts";
+export { GrammarError, type GrammarErrorCode, type GrammarErrorPlace, isLimit } from "./errors.ts";
 export { type Grammar, type GrammarSymbol, type Lexeme, type Rule, specialTokenBytes } from "./grammar.ts";
 export { leastRules } from "./least-rules.ts";
 export {
@@ -15,8 +16,10 @@ export {
   listWords,
   literal,
   NOTHING,
+  normalizeRanges,
   not,
   optional,
+  partsOf,
   type Regex,
   repeat,
   words,

@@ -81,7 +81,9 @@ export const and = (...parts: readonly Regex[]): Regex => ({ type: "and", parts 
 export const not = (of: Regex): Regex => ({ type: "not", of });
 
 /** A class of code points, by inclusive ranges of characters ("az" is a to z) or of code points. */
-export const charClass = (...ranges: readonly (string | readonly [number, number])[]): Regex => ({
+export const charClass = (
+  ...ranges: readonly (string | readonly [number, number])[]
+): Extract<Regex, { type: "class" }> => ({
   type: "class",
   ranges: ranges.map((range) => {
     if (typeof range !== "string") return range;
@@ -92,6 +94,27 @@ export const charClass = (...ranges: readonly (string | readonly [number, number
 
 /** Any text, of valid UTF-8. */
 export const ANY_TEXT: Regex = repeat(ANY);
+
+/** Sorted ranges that neither overlap nor touch, of the same code points. */
+export function normalizeRanges(
+  ranges: readonly (readonly [first: number, last: number])[],
+): readonly (readonly [first: number, last: number])[] {
+  const sorted = ranges.filter(([first, last]) => first <= last).sort(([one], [other]) => one - other);
+  const joined: [number, number][] = [];
+  for (const [first, last] of sorted) {
+    const previous = joined.at(-1);
+    if (previous !== undefined && first <= previous[1] + 1) previous[1] = Math.max(previous[1], last);
+    else joined.push([first, last]);
+  }
+  return joined;
+}
+
+/** The expressions directly within one. */
+export function partsOf(regex: Regex): readonly Regex[] {
+  if ("parts" in regex) return regex.parts;
+  if ("options" in regex) return regex.options;
+  return "of" in regex ? [regex.of] : [];
+}
 
 /** Whether a regular expression matches the empty text. */
 export function acceptsEmpty(regex: Regex): boolean {

@@ -9,15 +9,13 @@ import {
   type Term,
   TRUE,
 } from "./shapes.ts";
+import { smaller } from "./strings.ts";
 import type { Terms } from "./terms.ts";
 
 /** Indices that a shape of arrays describes one by one. */
 const MAX_PREFIX = 10_000;
 
 export const itemAt = (shape: ArrayShape, index: number): Term => shape.prefix[index] ?? shape.rest;
-
-const smaller = (a: number | null, b: number | null): number | null =>
-  a === null || b === null ? (a ?? b) : Math.min(a, b);
 
 /** The arrays of both shapes; undefined if there are surely none. */
 export function intersectArrays(a: ArrayShape, b: ArrayShape, terms: Terms): ArrayShape | undefined {

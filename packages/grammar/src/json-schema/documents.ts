@@ -151,12 +151,13 @@ export class SchemaDocument {
   }
 }
 
-interface Child {
-  readonly schema: unknown;
+/** A child of a schema, with its path from there. */
+export interface ChildSchema {
   readonly path: readonly (string | number)[];
+  readonly schema: unknown;
 }
 
-function listSubschemas(keyword: string, value: unknown): readonly Child[] {
+function listSubschemas(keyword: string, value: unknown): readonly ChildSchema[] {
   if (SUBSCHEMAS.list.has(keyword) && Array.isArray(value))
     return value.map((schema: unknown, index) => ({ schema, path: [index] }));
   if (SUBSCHEMAS.map.has(keyword) && isJsonObject(value))

@@ -1,4 +1,4 @@
-import type { GrammarSymbol } from "#grammar";
+import { type GrammarSymbol, memo } from "#grammar";
 import { itemAt } from "./arrays.ts";
 import type { Place } from "./budget.ts";
 import { textOf } from "./decimal.ts";
@@ -86,12 +86,10 @@ export class ArrayEmitter {
     const last = max ?? Math.max(1, prefix.length, min, ...contains.map(({ from }) => from));
     const states = new Map<string, { readonly rule: number; readonly state: State }>();
     const at = (state: State): GrammarSymbol => {
-      const key = JSON.stringify(state);
-      const known = states.get(key);
-      if (known !== undefined) return { rule: known.rule };
-      if (states.size > MAX_STATES) throw tooManyStates(place);
-      const { rule } = builder.rule("items");
-      states.set(key, { rule, state });
+      const { rule } = memo(states, JSON.stringify(state), () => {
+        if (states.size > MAX_STATES) throw tooManyStates(place);
+        return { ...builder.rule("items"), state };
+      });
       return { rule };
     };
     const start = at({ index: 0, counts: contains.map(() => 0) });
@@ -154,13 +152,7 @@ export class ArrayEmitter {
     const values = this.#uniqueValues(shape, { ...place, keyword: "uniqueItems" });
     const all = [...new Set(values.flat())];
     const states = new Map<number, { readonly rule: number }>();
-    const at = (used: number): { readonly rule: number } => {
-      const known = states.get(used);
-      if (known !== undefined) return known;
-      const rule = builder.rule("items");
-      states.set(used, rule);
-      return rule;
-    };
+    const at = (used: number): { readonly rule: number } => memo(states, used, () => builder.rule("items"));
     const start = at(0);
     // the map grows while it is read
     for (const [used, rule] of states) {

@@ -1,4 +1,4 @@
-import type { GrammarSymbol } from "#grammar";
+import { type GrammarSymbol, memo } from "#grammar";
 import type { Place } from "./budget.ts";
 import type { Emitter } from "./emitter.ts";
 import { unsupported } from "./errors.ts";
@@ -150,11 +150,7 @@ export class ObjectEmitter {
 
   #state(plan: Plan, index: number, count: number): GrammarSymbol {
     const key = index * (plan.cap + 1) + count;
-    const known = plan.states.get(key);
-    if (known !== undefined) return known;
-    const rule = this.#emitter.builder.rule("members");
-    plan.states.set(key, rule);
-    return rule;
+    return memo(plan.states, key, () => this.#emitter.builder.rule("members"));
   }
 
   #fill(

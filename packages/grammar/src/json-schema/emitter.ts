@@ -6,6 +6,8 @@ import {
   type GrammarSymbol,
   type JsonWhitespace,
   literal,
+  memo,
+  only,
   type Regex,
   repeat,
 } from "#grammar";
@@ -67,12 +69,10 @@ export class Emitter {
 
   /** The rule of a term's values, which is filled later: schemas may be deep, and refer to themselves. */
   value(term: Term): GrammarSymbol {
-    const known = this.#rules.get(term);
-    if (known !== undefined) return known;
-    const rule = this.builder.rule("value");
-    this.#rules.set(term, rule);
-    this.#queue.push(term);
-    return rule;
+    return memo(this.#rules, term, () => {
+      this.#queue.push(term);
+      return this.builder.rule("value");
+    });
   }
 
   #fill(term: Term): void {
@@ -114,8 +114,7 @@ export class Emitter {
         );
       return text;
     });
-    const [only] = texts;
-    const regex = texts.length === 1 && only !== undefined ? only : either(...texts);
+    const regex = only(texts) ?? either(...texts);
     // the multiples of one number have few states, those of some numbers and not of others perhaps not
     if (ranges.some(({ multiples, others }) => others.length > Number(multiples.length === 0)))
       this.#check(regex, { ...place, keyword: "multipleOf" });
@@ -151,11 +150,9 @@ export class Emitter {
   }
 
   #contentKey(language: Regex, parts: readonly Regex[]): string {
-    const [only] = parts;
-    if (parts.length !== 1 || only === undefined) return JSON.stringify(language);
-    const known = this.#contents.get(only) ?? JSON.stringify(only);
-    this.#contents.set(only, known);
-    return known;
+    const part = only(parts);
+    if (part === undefined) return JSON.stringify(language);
+    return memo(this.#contents, part, () => JSON.stringify(part));
   }
 
   /** A name of a member and the colon after it. */

@@ -1,4 +1,4 @@
-import { GrammarError } from "#grammar";
+import { GrammarError, memo } from "#grammar";
 import type { Budget, Place } from "./budget.ts";
 import { type ContainerContext, objectsWithNames, readArray, readObject } from "./containers.ts";
 import { discriminatorsOf, exclude } from "./discriminators.ts";
@@ -9,17 +9,7 @@ import { Inhabitants } from "./inhabitants.ts";
 import type { ObjectContext } from "./objects.ts";
 import { type ReaderContext, SchemaReader } from "./reader.ts";
 import { ShapeAlgebra } from "./shape-algebra.ts";
-import {
-  ANY_OBJECT,
-  ANY_SHAPE,
-  type ArrayShape,
-  FALSE,
-  NO_SHAPE,
-  type ObjectShape,
-  type Shape,
-  type Term,
-  TRUE,
-} from "./shapes.ts";
+import { ANY_OBJECT, ANY_SHAPE, FALSE, NO_SHAPE, type Shape, type Term, TRUE } from "./shapes.ts";
 import { Signatures } from "./signatures.ts";
 import { isAnyString, languageOf } from "./strings.ts";
 import type { Terms } from "./terms.ts";
@@ -60,16 +50,14 @@ export class Expander {
 
   /** The shape of a term. */
   expand(term: Term): Shape {
-    const known = this.#shapes.get(term);
-    if (known !== undefined) return known;
-    this.#enter(term);
-    try {
-      const shape = this.#compute(term);
-      this.#shapes.set(term, shape);
-      return shape;
-    } finally {
-      this.#open.delete(term);
-    }
+    return memo(this.#shapes, term, () => {
+      this.#enter(term);
+      try {
+        return this.#compute(term);
+      } finally {
+        this.#open.delete(term);
+      }
+    });
   }
 
   #enter(term: Term): void {
@@ -122,12 +110,8 @@ export class Expander {
 
   #own(fields: Fields): Shape {
     const types = this.reader.types(fields);
-    const array: ArrayShape | undefined = types.has("array")
-      ? readArray(fields, this.#containers)
-      : undefined;
-    const object: ObjectShape | undefined = types.has("object")
-      ? readObject(fields, this.#containers)
-      : undefined;
+    const array = types.has("array") ? readArray(fields, this.#containers) : undefined;
+    const object = types.has("object") ? readObject(fields, this.#containers) : undefined;
     return {
       ...this.reader.scalars(fields, types),
       arrays: array === undefined ? [] : [array],
@@ -239,7 +223,7 @@ export class Expander {
         : this.#dependent(fields, { keyword, name, value });
       if (consequence === ANY_SHAPE) return shape;
       const present = this.#algebra.intersect(requiring([name]), consequence, place);
-      const either = this.#algebra.unite([without(name), { ...present, ...NO_OTHERS }], place);
+      const either = this.#algebra.unite([without(name), { ...NO_SHAPE, objects: present.objects }], place);
       return this.#algebra.intersect(shape, either, place);
     }, ANY_SHAPE);
   }
@@ -256,9 +240,6 @@ export class Expander {
     return this.expand(this.reader.child(fields.node, { path: [keyword, name], schema: value }));
   }
 }
-
-/** Nothing but objects. */
-const NO_OTHERS = { hasNull: false, booleans: [], numbers: [], strings: NO_SHAPE.strings, arrays: [] };
 
 const requiring = (names: readonly string[]): Shape =>
   names.length === 0 ? ANY_SHAPE : { ...ANY_SHAPE, objects: [{ ...ANY_OBJECT, required: new Set(names) }] };

@@ -1,12 +1,12 @@
 import type { Place } from "./budget.ts";
-import { childPointer, isJsonObject, type JsonObject, type SchemaNode } from "./documents.ts";
+import {
+  type ChildSchema,
+  childPointer,
+  isJsonObject,
+  type JsonObject,
+  type SchemaNode,
+} from "./documents.ts";
 import { badSchema, unsupported } from "./errors.ts";
-
-/** A child of a schema, with its path from there. */
-export interface ChildSchema {
-  readonly path: readonly (string | number)[];
-  readonly schema: unknown;
-}
 
 /** The keywords of a schema, checked as they are read. Missing ones are undefined. */
 export class Fields {
@@ -30,10 +30,14 @@ export class Fields {
     return { pointer: this.node.pointer, keyword };
   }
 
-  number(keyword: string): number | undefined {
+  #typed<T>(keyword: string, isType: (value: unknown) => value is T, expected: string): T | undefined {
     const value = this.get(keyword);
-    if (value === undefined || (typeof value === "number" && Number.isFinite(value))) return value;
-    throw badSchema(`must be a number, not ${describe(value)}`, this.place(keyword));
+    if (value === undefined || isType(value)) return value;
+    throw badSchema(`must be ${expected}, not ${describe(value)}`, this.place(keyword));
+  }
+
+  number(keyword: string): number | undefined {
+    return this.#typed(keyword, isNumber, "a number");
   }
 
   /** A whole number that is not negative. */
@@ -44,21 +48,16 @@ export class Fields {
   }
 
   boolean(keyword: string): boolean {
-    const value = this.get(keyword) ?? false;
-    if (typeof value === "boolean") return value;
-    throw badSchema(`must be true or false, not ${describe(value)}`, this.place(keyword));
+    if (this.get(keyword) === null) return false;
+    return this.#typed(keyword, (value) => typeof value === "boolean", "true or false") ?? false;
   }
 
   string(keyword: string): string | undefined {
-    const value = this.get(keyword);
-    if (value === undefined || typeof value === "string") return value;
-    throw badSchema(`must be a string, not ${describe(value)}`, this.place(keyword));
+    return this.#typed(keyword, (value) => typeof value === "string", "a string");
   }
 
   list(keyword: string): readonly unknown[] | undefined {
-    const value = this.get(keyword);
-    if (value === undefined || Array.isArray(value)) return value;
-    throw badSchema(`must be a list, not ${describe(value)}`, this.place(keyword));
+    return this.#typed(keyword, (value) => Array.isArray(value), "a list");
   }
 
   /** Names, such as those of `required`, which draft 3 has as a boolean. */
@@ -85,10 +84,7 @@ export class Fields {
   }
 
   entries(keyword: string): readonly (readonly [string, unknown])[] {
-    const value = this.get(keyword);
-    if (value === undefined) return [];
-    if (isJsonObject(value)) return Object.entries(value);
-    throw badSchema(`must be an object, not ${describe(value)}`, this.place(keyword));
+    return Object.entries(this.#typed(keyword, isJsonObject, "an object") ?? {});
   }
 
   /** Schemas by name. */
@@ -100,6 +96,8 @@ export class Fields {
     return childPointer(this.node.pointer, ...path);
   }
 }
+
+const isNumber = (value: unknown): value is number => Number.isFinite(value);
 
 export function asName(value: unknown, place: Place): string {
   if (typeof value === "string") return value;

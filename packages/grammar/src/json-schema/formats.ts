@@ -1,11 +1,10 @@
-import type { Regex } from "#grammar";
-import { ANY, and, repeat } from "#grammar";
+import { ANY, and, memo, type Regex, repeat } from "#grammar";
 import { parsePattern } from "#syntax";
 import { decimal } from "./decimal.ts";
 import { unsupported } from "./errors.ts";
 import { describe, type Fields } from "./fields.ts";
 import { ANY_INTEGER, ANY_NUMBER, type NumberRange } from "./numbers.ts";
-import { ANY_STRING, type StringSet } from "./strings.ts";
+import { ofLanguage, type StringSet } from "./strings.ts";
 
 /** What a format demands of strings and numbers. */
 interface Format {
@@ -114,26 +113,16 @@ const FREE: ReadonlySet<string> = new Set(["password", "binary"]);
 /** Names of the formats that are enforced. */
 export const FORMATS: readonly string[] = [...Object.keys(PATTERNS), ...Object.keys(NUMBERS), ...FREE];
 
-const known = new Map<string, StringSet>();
+const known = new Map<string, Regex>();
 
-function stringsOf(name: string, pattern: string): StringSet {
-  const set = known.get(name) ?? {
-    ...ANY_STRING,
-    type: "language" as const,
-    parts: [limited(name, parsePattern(pattern, { anchored: true }))],
-    min: 0,
-    max: null,
-  };
-  known.set(name, set);
-  return set;
-}
+const languageOf = (name: string, pattern: string): Regex =>
+  memo(known, name, () => {
+    const regex = parsePattern(pattern, { anchored: true });
+    return /host-?name/.test(name) ? and(regex, repeat(ANY, 1, 253)) : regex;
+  });
 
 /** Whether a language is that of a format. */
-export const isFormat = (regex: Regex): boolean =>
-  [...known.values()].some((set) => set.type === "language" && set.parts[0] === regex);
-
-const limited = (name: string, regex: Regex): Regex =>
-  /host-?name/.test(name) ? and(regex, repeat(ANY, 1, 253)) : regex;
+export const isFormat = (regex: Regex): boolean => [...known.values()].includes(regex);
 
 /**
  * What the format of a schema demands.
@@ -144,7 +133,7 @@ export function formatOf(fields: Fields): Format | undefined {
   const name = fields.string("format");
   if (name === undefined || FREE.has(name)) return undefined;
   const pattern = Object.hasOwn(PATTERNS, name) ? PATTERNS[name] : undefined;
-  if (pattern !== undefined) return { string: stringsOf(name, pattern) };
+  if (pattern !== undefined) return { string: ofLanguage(languageOf(name, pattern)) };
   const number = Object.hasOwn(NUMBERS, name) ? NUMBERS[name] : undefined;
   if (number !== undefined) return { number };
   throw unsupported(

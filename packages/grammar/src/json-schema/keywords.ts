@@ -8,34 +8,24 @@ export type KeywordStatus =
 
 const NEGATED = "of all keywords but `uniqueItems`, while alternatives are at most 4,096";
 
+/** One status of keywords that are separated by blanks. */
+const each = (status: KeywordStatus, keywords: string): readonly (readonly [string, KeywordStatus])[] =>
+  keywords.split(" ").map((keyword) => [keyword, status]);
+
 /** Every keyword of drafts 3 to 2020-12. Others are annotations, as the specification says. */
 export const KEYWORDS: ReadonlyMap<string, KeywordStatus> = new Map<string, KeywordStatus>([
   // all types
-  ["type", "enforced"],
-  ["enum", "enforced"],
-  ["const", "enforced"],
-  ["allOf", "enforced"],
-  ["anyOf", "enforced"],
+  ...each("enforced", "type enum const allOf anyOf"),
   ["oneOf", { partly: "where its schemas exclude each other, or as `not`" }],
   ["not", { partly: NEGATED }],
   ["if", { partly: "as `not`" }],
-  ["then", "enforced"],
-  ["else", "enforced"],
+  ...each("enforced", "then else"),
   ["$ref", { partly: "within the schema, not to other documents" }],
   ["$dynamicRef", { partly: "within the schema" }],
   ["$recursiveRef", { partly: "where one `$recursiveAnchor` at most is in the schema" }],
-  ["$defs", "enforced"],
-  ["definitions", "enforced"],
-  ["$id", "enforced"],
-  ["id", "enforced"],
-  ["$anchor", "enforced"],
-  ["$dynamicAnchor", "enforced"],
-  ["$recursiveAnchor", "enforced"],
+  ...each("enforced", "$defs definitions $id id $anchor $dynamicAnchor $recursiveAnchor"),
   // numbers
-  ["minimum", "enforced"],
-  ["maximum", "enforced"],
-  ["exclusiveMinimum", "enforced"],
-  ["exclusiveMaximum", "enforced"],
+  ...each("enforced", "minimum maximum exclusiveMinimum exclusiveMaximum"),
   [
     "multipleOf",
     {
@@ -44,93 +34,48 @@ export const KEYWORDS: ReadonlyMap<string, KeywordStatus> = new Map<string, Keyw
     },
   ],
   // strings
-  ["minLength", "enforced"],
-  ["maxLength", "enforced"],
+  ...each("enforced", "minLength maxLength"),
   ["pattern", { partly: "all but backreferences, and lookarounds and `\\b` within an unlimited repeat" }],
   ["format", { partly: "those below; others are refused" }],
   // arrays
-  ["prefixItems", "enforced"],
-  ["items", "enforced"],
-  ["additionalItems", "enforced"],
-  ["minItems", "enforced"],
-  ["maxItems", "enforced"],
+  ...each("enforced", "prefixItems items additionalItems minItems maxItems"),
   ["contains", { partly: "where few items must be counted" }],
-  ["minContains", { partly: "as `contains`" }],
-  ["maxContains", { partly: "as `contains`" }],
+  ...each({ partly: "as `contains`" }, "minContains maxContains"),
   ["uniqueItems", { partly: "where there is at most one item, or items have at most 8 possible values" }],
   ["unevaluatedItems", { partly: "beside at most six schemas in one `anyOf`" }],
   // objects
-  ["properties", "enforced"],
-  ["patternProperties", "enforced"],
-  ["additionalProperties", "enforced"],
-  ["required", "enforced"],
-  ["propertyNames", "enforced"],
+  ...each("enforced", "properties patternProperties additionalProperties required propertyNames"),
   ["minProperties", { partly: "with at most 100,000 combinations of optional members and their number" }],
   ["maxProperties", { partly: "as `minProperties`" }],
-  ["dependentRequired", "enforced"],
-  ["dependentSchemas", "enforced"],
-  ["dependencies", "enforced"],
+  ...each("enforced", "dependentRequired dependentSchemas dependencies"),
   ["unevaluatedProperties", { partly: "beside at most six schemas in one `anyOf`" }],
   // annotations
-  ["$schema", "annotation"],
-  ["$vocabulary", "annotation"],
-  ["$comment", "annotation"],
-  ["title", "annotation"],
-  ["description", "annotation"],
-  ["default", "annotation"],
-  ["examples", "annotation"],
-  ["deprecated", "annotation"],
-  ["readOnly", "annotation"],
-  ["writeOnly", "annotation"],
-  ["contentEncoding", "annotation"],
-  ["contentMediaType", "annotation"],
-  ["contentSchema", "annotation"],
-  ["nullable", "annotation"],
-  ["discriminator", "annotation"],
+  ...each("annotation", "$schema $vocabulary $comment title description default examples deprecated"),
+  ...each("annotation", "readOnly writeOnly contentEncoding contentMediaType contentSchema"),
+  ...each("annotation", "nullable discriminator"),
   // earlier drafts
-  ["extends", "refused"],
-  ["disallow", "refused"],
-  ["divisibleBy", "refused"],
+  ...each("refused", "extends disallow divisibleBy"),
 ]);
 
 /** Whether a keyword says nothing about values. */
 export const isAnnotation = (keyword: string): boolean =>
   (KEYWORDS.get(keyword) ?? "annotation") === "annotation";
 
+/** Keywords that are separated by blanks. */
+export const keywordSet = (keywords: string): ReadonlySet<string> => new Set(keywords.split(" "));
+
 /** Keywords whose value is a schema, a list of schemas, or an object of schemas. */
 export const SUBSCHEMAS: Readonly<Record<"one" | "list" | "map", ReadonlySet<string>>> = {
-  one: new Set([
-    "not",
-    "if",
-    "then",
-    "else",
-    "items",
-    "additionalItems",
-    "contains",
-    "additionalProperties",
-    "propertyNames",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-    "contentSchema",
-  ]),
-  list: new Set(["allOf", "anyOf", "oneOf", "prefixItems", "items"]),
-  map: new Set([
-    "properties",
-    "patternProperties",
-    "$defs",
-    "definitions",
-    "dependentSchemas",
-    "dependencies",
-  ]),
+  one: keywordSet(
+    "not if then else items additionalItems contains additionalProperties propertyNames unevaluatedItems unevaluatedProperties contentSchema",
+  ),
+  list: keywordSet("allOf anyOf oneOf prefixItems items"),
+  map: keywordSet("properties patternProperties $defs definitions dependentSchemas dependencies"),
 };
 
 /** Keywords that neither say anything about values nor keep a `$ref` beside them from being the whole schema. */
-export const IDENTIFIERS: ReadonlySet<string> = new Set([
-  "$id",
-  "id",
-  "$anchor",
-  "$dynamicAnchor",
-  "$recursiveAnchor",
-  "$defs",
-  "definitions",
-]);
+const IDENTIFIERS = keywordSet("$id id $anchor $dynamicAnchor $recursiveAnchor $defs definitions");
+
+/** The keywords of a schema that say something about values. */
+export const assertionsOf = (schema: Readonly<Record<string, unknown>>): readonly string[] =>
+  Object.keys(schema).filter((keyword) => !isAnnotation(keyword) && !IDENTIFIERS.has(keyword));

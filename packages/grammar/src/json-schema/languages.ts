@@ -1,5 +1,5 @@
 import { Automaton } from "#automaton";
-import { and, either, GrammarError, literal, not, type Regex } from "#grammar";
+import { and, either, isLimit, literal, memo, not, type Regex } from "#grammar";
 import type { Budget } from "./budget.ts";
 import { EVERY_NAME } from "./shapes.ts";
 
@@ -37,11 +37,7 @@ export class Languages {
 
   /** Whether no text is in the language; false, too, where that takes too many states to find out. */
   isNothing(regex: Regex): boolean {
-    const known = this.#empty.get(regex);
-    if (known !== undefined) return known;
-    const answer = this.#decide(regex);
-    this.#empty.set(regex, answer);
-    return answer;
+    return memo(this.#empty, regex, () => this.#decide(regex));
   }
 
   /** The texts in both languages; undefined if there are none. */
@@ -91,8 +87,6 @@ export class Languages {
     }
   }
 }
-
-const isLimit = (error: unknown): boolean => error instanceof GrammarError && error.code === "limit";
 
 /** A text of a language that is plain from its expression; undefined where none is. */
 function exampleOf(regex: Regex): string | undefined {

@@ -11,6 +11,7 @@ import {
   type Term,
   TRUE,
 } from "./shapes.ts";
+import { smaller } from "./strings.ts";
 import type { Terms } from "./terms.ts";
 
 /** What the algebra of objects works with. */
@@ -45,14 +46,13 @@ export function intersectObjects(
     properties.set(name, terms.and(value, memberValue(b, name, languages)));
   for (const [name, value] of b.properties)
     if (!properties.has(name)) properties.set(name, terms.and(memberValue(a, name, languages), value));
-  const max = a.max === null || b.max === null ? (a.max ?? b.max) : Math.min(a.max, b.max);
   return objectOf(
     {
       properties,
       regions: intersectRegions(a.regions, b.regions, context),
       required: b.required.size === 0 ? a.required : new Set([...a.required, ...b.required]),
       min: Math.max(a.min, b.min),
-      max,
+      max: smaller(a.max, b.max),
       witnesses: [...new Set([...a.witnesses, ...b.witnesses])],
       evaluated: mergeEvaluated(a.evaluated, b.evaluated),
     },

@@ -1,8 +1,9 @@
-import { GrammarError, type Regex } from "#grammar";
+import { GrammarError, memo, only, type Regex } from "#grammar";
 import { parsePattern } from "#syntax";
 import type { Budget, Place } from "./budget.ts";
 import { type Decimal, decimal, decimalOf } from "./decimal.ts";
 import {
+  type ChildSchema,
   isJsonObject,
   type Location,
   type Resource,
@@ -10,13 +11,13 @@ import {
   type SchemaNode,
 } from "./documents.ts";
 import { badSchema, describePlace, unsupported } from "./errors.ts";
-import { type ChildSchema, describe, Fields } from "./fields.ts";
+import { describe, Fields } from "./fields.ts";
 import { formatOf } from "./formats.ts";
-import { IDENTIFIERS, isAnnotation, KEYWORDS } from "./keywords.ts";
+import { assertionsOf, isAnnotation, KEYWORDS, keywordSet } from "./keywords.ts";
 import type { Languages } from "./languages.ts";
 import { ANY_INTEGER, ANY_NUMBER, type Bound, intersectRanges, type NumberRange } from "./numbers.ts";
 import { FALSE, type Shape, type Term, TRUE } from "./shapes.ts";
-import { ANY_STRING, intersectStrings, NO_STRING, ofLength, type StringSet } from "./strings.ts";
+import { ANY_STRING, intersectStrings, NO_STRING, ofLanguage, ofLength, type StringSet } from "./strings.ts";
 import type { Terms } from "./terms.ts";
 
 /** What reading a schema works with. */
@@ -70,8 +71,9 @@ export class SchemaReader {
       if (!isJsonObject(schema))
         throw badSchema(`must be a schema, an object or a boolean, not ${describe(schema)}`, { pointer });
       const node = this.#node({ ...location, schema }, currentScope);
-      const keyword = onlyReference(schema);
-      if (keyword === undefined) return hasAssertions(schema) ? this.context.terms.schema(node) : TRUE;
+      const assertions = assertionsOf(schema);
+      const keyword = REFERENCES.find((one) => one === only(assertions));
+      if (keyword === undefined) return assertions.length > 0 ? this.context.terms.schema(node) : TRUE;
       if (seen.has(schema)) throw badSchema("refers to itself, and says nothing else", { pointer, keyword });
       seen.add(schema);
       this.context.budget.spend(1);
@@ -168,52 +170,34 @@ export class SchemaReader {
     const min = fields.count("minLength") ?? 0;
     const max = fields.count("maxLength") ?? null;
     if (max !== null && min > max) return NO_STRING;
-    const length = ofLength(min, max);
-    const pattern = fields.string("pattern");
     const { languages } = this.context;
-    const parts = [
-      format,
-      pattern === undefined ? undefined : this.#patternSet(pattern, fields.place("pattern")),
-    ];
-    return parts.reduce<StringSet>(
-      (set, part) => (part === undefined ? set : intersectStrings(set, part, languages)),
-      length,
+    const pattern = fields.string("pattern");
+    const language =
+      pattern === undefined ? ANY_STRING : ofLanguage(this.pattern(pattern, fields.place("pattern")));
+    return [format ?? ANY_STRING, language].reduce(
+      (set, part) => intersectStrings(set, part, languages),
+      ofLength(min, max),
     );
-  }
-
-  #patternSet(pattern: string, place: Place): StringSet {
-    return { ...ANY_STRING, parts: [this.pattern(pattern, place)] } as StringSet;
   }
 
   /** The language of a pattern, which may begin and end anywhere in a text. */
   pattern(pattern: string, place: Place): Regex {
-    const known = this.#patterns.get(pattern);
-    if (known !== undefined) return known;
-    try {
-      const regex = parsePattern(pattern, { anchored: false });
-      this.#patterns.set(pattern, regex);
-      return regex;
-    } catch (error) {
-      if (!(error instanceof GrammarError)) throw error;
-      const message = `${describePlace(place)} is ${JSON.stringify(pattern)}: ${error.message}`;
-      throw new GrammarError(error.code, message, { ...place, cause: error });
-    }
+    return memo(this.#patterns, pattern, () => {
+      try {
+        return parsePattern(pattern, { anchored: false });
+      } catch (error) {
+        if (!(error instanceof GrammarError)) throw error;
+        const message = `${describePlace(place)} is ${JSON.stringify(pattern)}: ${error.message}`;
+        throw new GrammarError(error.code, message, { ...place, cause: error });
+      }
+    });
   }
 }
 
 /** Keywords that say something about scalars, and do not depend on the schema's place. */
-const SCALAR_KEYWORDS: ReadonlySet<string> = new Set([
-  "type",
-  "format",
-  "pattern",
-  "minLength",
-  "maxLength",
-  "minimum",
-  "maximum",
-  "exclusiveMinimum",
-  "exclusiveMaximum",
-  "multipleOf",
-]);
+const SCALAR_KEYWORDS = keywordSet(
+  "type format pattern minLength maxLength minimum maximum exclusiveMinimum exclusiveMaximum multipleOf",
+);
 
 /** The assertions of a schema that has few and simple ones, so that equal schemas are one. */
 function scalarKey(schema: SchemaNode["schema"]): string | undefined {
@@ -226,19 +210,7 @@ function scalarKey(schema: SchemaNode["schema"]): string | undefined {
   return key;
 }
 
-const REFERENCES: ReadonlySet<string> = new Set(["$ref", "$dynamicRef", "$recursiveRef"]);
-
-/** The keyword of a schema that is nothing but a reference. */
-function onlyReference(schema: SchemaNode["schema"]): string | undefined {
-  const assertions = Object.keys(schema).filter(
-    (keyword) => !isAnnotation(keyword) && !IDENTIFIERS.has(keyword),
-  );
-  const [only = "", ...others] = assertions;
-  return others.length === 0 && REFERENCES.has(only) ? only : undefined;
-}
-
-const hasAssertions = (schema: SchemaNode["schema"]): boolean =>
-  Object.keys(schema).some((keyword) => !isAnnotation(keyword) && !IDENTIFIERS.has(keyword));
+const REFERENCES = ["$ref", "$dynamicRef", "$recursiveRef"] as const;
 
 /** Bounds at one end: draft 4 has a boolean where later drafts have a second number. */
 function bounds(fields: Fields, end: "min" | "max"): readonly Bound[] {

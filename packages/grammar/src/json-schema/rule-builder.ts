@@ -1,4 +1,12 @@
-import { type Grammar, GrammarError, type GrammarSymbol, type Lexeme, leastRules, type Rule } from "#grammar";
+import {
+  type Grammar,
+  GrammarError,
+  type GrammarSymbol,
+  type Lexeme,
+  leastRules,
+  memo,
+  type Rule,
+} from "#grammar";
 import type { Budget } from "./budget.ts";
 
 type Alternatives = (readonly GrammarSymbol[])[];
@@ -20,11 +28,9 @@ export class RuleBuilder {
 
   /** The lexeme of a key, made where it is new. */
   lexeme(key: string, make: () => Lexeme): GrammarSymbol {
-    const known = this.#byKey.get(key);
-    if (known !== undefined) return known;
-    const symbol = { lexeme: this.#lexemes.push({ ...make(), isSmall: true }) - 1 };
-    this.#byKey.set(key, symbol);
-    return symbol;
+    return memo(this.#byKey, key, () => ({
+      lexeme: this.#lexemes.push({ ...make(), isSmall: true }) - 1,
+    }));
   }
 
   /** A new rule, whose alternatives may be added later. */
@@ -50,16 +56,8 @@ export class RuleBuilder {
     return [...required, ...this.#upTo(symbol, max - min)];
   }
 
-  #remember(key: string, make: () => GrammarSymbol): GrammarSymbol {
-    const known = this.#repeats.get(key);
-    if (known !== undefined) return known;
-    const symbol = make();
-    this.#repeats.set(key, symbol);
-    return symbol;
-  }
-
   #star(symbol: GrammarSymbol): GrammarSymbol {
-    return this.#remember(`${symbolKey(symbol)}*`, () => {
+    return memo(this.#repeats, `${symbolKey(symbol)}*`, () => {
       const rule = this.rule("any number", []);
       this.add(rule, [rule, symbol]);
       return rule;
@@ -69,7 +67,7 @@ export class RuleBuilder {
   #exactly(symbol: GrammarSymbol, count: number): readonly GrammarSymbol[] {
     if (count <= 4) return Array.from({ length: count }, () => symbol);
     const half = Math.floor(count / 2);
-    const rule = this.#remember(`${symbolKey(symbol)}=${count}`, () =>
+    const rule = memo(this.#repeats, `${symbolKey(symbol)}=${count}`, () =>
       this.rule(`${count} times`, [...this.#exactly(symbol, half), ...this.#exactly(symbol, count - half)]),
     );
     return [rule];
@@ -78,7 +76,7 @@ export class RuleBuilder {
   /** At most so many, in one way only: a power of two and the rest, or fewer than it. */
   #upTo(symbol: GrammarSymbol, count: number): readonly GrammarSymbol[] {
     if (count === 0) return [];
-    const rule = this.#remember(`${symbolKey(symbol)}<${count}`, () => {
+    const rule = memo(this.#repeats, `${symbolKey(symbol)}<${count}`, () => {
       if (count <= LINEAR)
         return this.rule(`at most ${count}`, [], [symbol, ...this.#upTo(symbol, count - 1)]);
       const power = 2 ** Math.floor(Math.log2(count));

@@ -74,20 +74,20 @@ export class ShapeAlgebra {
       hasNull: !shape.hasNull,
       booleans: [true, false].filter((value) => !shape.booleans.includes(value)),
       numbers: this.#complementAll<NumberRange>(numbers, {
-        all: ANY_NUMBER,
+        any: ANY_NUMBER,
         complement: complementRange,
         combine: intersectRanges,
         place,
       }),
       strings: complementStrings(shape.strings),
       arrays: this.#complementAll<ArrayShape>(arrays, {
-        all: ANY_ARRAY,
+        any: ANY_ARRAY,
         complement: (one) => complementArray(one, { terms: this.#terms, budget: this.#budget, place }),
         combine: (x, y) => intersectArrays(x, y, this.#terms),
         place,
       }),
       objects: this.#complementAll<ObjectShape>(objects, {
-        all: ANY_OBJECT,
+        any: ANY_OBJECT,
         complement: (one) => complementObject(one, this.#objects, place),
         combine: (x, y) => intersectObjects(x, y, this.#objects),
         place,
@@ -101,28 +101,24 @@ export class ShapeAlgebra {
     { combine, place }: { combine: (x: T, y: T) => T | undefined; place: Place | undefined },
   ): readonly T[] {
     this.#budget.spend(a.length * b.length, place);
-    const products: T[] = [];
-    for (const x of a)
-      for (const y of b) {
-        const product = combine(x, y);
-        if (product !== undefined) products.push(product);
-      }
+    const products = a.flatMap((x) => b.map((y) => combine(x, y))).filter((one) => one !== undefined);
     this.#budget.checkAlternatives(products.length, place);
     return products;
   }
 
   #complementAll<T>(
     all: readonly T[],
-    options: {
-      all: T;
+    {
+      any,
+      complement,
+      ...options
+    }: {
+      any: T;
       complement: (one: T) => readonly T[];
       combine: (x: T, y: T) => T | undefined;
       place: Place;
     },
   ): readonly T[] {
-    const { complement, combine, place } = options;
-    let left: readonly T[] = [options.all];
-    for (const one of all) left = this.#products(left, complement(one), { combine, place });
-    return left;
+    return all.reduce<readonly T[]>((left, one) => this.#products(left, complement(one), options), [any]);
   }
 }

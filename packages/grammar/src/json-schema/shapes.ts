@@ -1,6 +1,5 @@
-import type { Regex } from "#grammar";
-import type { NumberRange } from "./numbers.ts";
-import { ANY_NUMBER } from "./numbers.ts";
+import { ANY, type Regex, repeat } from "#grammar";
+import { ANY_NUMBER, type NumberRange } from "./numbers.ts";
 import { ANY_STRING, NO_STRING, type StringSet } from "./strings.ts";
 
 /** A set of JSON values that is not yet looked into, by its index among {@link Terms}. */
@@ -75,12 +74,7 @@ export interface Shape {
 }
 
 /** Every name; compared by identity. */
-export const EVERY_NAME: Regex = {
-  type: "repeat",
-  of: { type: "class", ranges: [[0, 0x10ffff]] },
-  min: 0,
-  max: null,
-};
+export const EVERY_NAME = repeat(ANY);
 
 export const ANY_ARRAY: ArrayShape = {
   prefix: [],

@@ -1,5 +1,6 @@
+import { memo, only } from "#grammar";
 import type { JsonObject } from "./documents.ts";
-import { IDENTIFIERS, isAnnotation } from "./keywords.ts";
+import { assertionsOf } from "./keywords.ts";
 import type { Term } from "./shapes.ts";
 import type { Terms } from "./terms.ts";
 
@@ -13,16 +14,11 @@ interface Signature {
   readonly excluded?: ReadonlySet<unknown> | undefined;
 }
 
-const BITS: Readonly<Record<string, number>> = {
-  null: 1,
-  boolean: 2,
-  number: 4,
-  integer: 4,
-  string: 8,
-  array: 16,
-  object: 32,
-};
+const BITS = { null: 1, boolean: 2, number: 4, integer: 4, string: 8, array: 16, object: 32 };
+const COMPOUND = BITS.array | BITS.object;
 const ALL = 63;
+
+const bitOf = (type: string): number => (Object.hasOwn(BITS, type) ? BITS[type as keyof typeof BITS] : 0);
 
 /**
  * Tells of some terms that they are empty, such as the values of a property which two schemas tell apart by different constants.
@@ -50,11 +46,7 @@ export class Signatures {
   }
 
   #of(term: Term): Signature {
-    const known = this.#known.get(term);
-    if (known !== undefined) return known;
-    const signature = this.#compute(term);
-    this.#known.set(term, signature);
-    return signature;
+    return memo(this.#known, term, () => this.#compute(term));
   }
 
   #compute(term: Term): Signature {
@@ -89,13 +81,11 @@ export class Signatures {
 }
 
 const typeBit = (value: unknown): number =>
-  value === null ? 1 : Array.isArray(value) ? 16 : (BITS[typeof value] ?? 0);
+  value === null ? BITS.null : Array.isArray(value) ? BITS.array : bitOf(typeof value);
 
 function ofValues(values: readonly unknown[]): Signature {
   const types = values.reduce<number>((bits, value) => bits | typeBit(value), 0);
-  return (types & (BITS["array"] ?? 0)) !== 0 || (types & (BITS["object"] ?? 0)) !== 0
-    ? { types }
-    : { types, values: new Set(values) };
+  return (types & COMPOUND) === 0 ? { types, values: new Set(values) } : { types };
 }
 
 function ofSchema(schema: JsonObject): Signature {
@@ -103,22 +93,19 @@ function ofSchema(schema: JsonObject): Signature {
   const names: readonly unknown[] =
     type === undefined ? Object.keys(BITS) : Array.isArray(type) ? type : [type];
   let signature: Signature = {
-    types: names.reduce<number>((bits, name) => bits | (typeof name === "string" ? (BITS[name] ?? 0) : 0), 0),
+    types: names.reduce<number>((bits, name) => bits | (typeof name === "string" ? bitOf(name) : 0), 0),
   };
   if (constant !== undefined) signature = intersect(signature, ofValues([constant]));
   return Array.isArray(list) ? intersect(signature, ofValues(list)) : signature;
 }
 
-const assertions = (schema: JsonObject): readonly string[] =>
-  Object.keys(schema).filter((keyword) => !isAnnotation(keyword) && !IDENTIFIERS.has(keyword));
-
 const listsOnlyValues = (schema: JsonObject): boolean => {
-  const [only, ...others] = assertions(schema);
-  return others.length === 0 && (only === "const" || only === "enum");
+  const assertion = only(assertionsOf(schema));
+  return assertion === "const" || assertion === "enum";
 };
 
 const listsOnlyTypes = (schema: JsonObject): boolean =>
-  assertions(schema).join() === "type" && !JSON.stringify(schema["type"]).includes("integer");
+  assertionsOf(schema).join() === "type" && !JSON.stringify(schema["type"]).includes("integer");
 
 function intersect(a: Signature, b: Signature): Signature {
   const [fewer, other] = a.values === undefined ? [b, a] : [a, b];

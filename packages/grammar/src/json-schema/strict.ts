@@ -11,20 +11,10 @@ const LARGE_ENUM = 250;
 const MAX_LARGE_ENUM_CHARACTERS = 15_000;
 
 /** Keywords that combine schemas in ways which the subset does not have. */
-const NOT_PERMITTED: readonly string[] = [
-  "allOf",
-  "oneOf",
-  "not",
-  "if",
-  "then",
-  "else",
-  "dependentRequired",
-  "dependentSchemas",
-  "dependencies",
-  "patternProperties",
-  "propertyNames",
-  "unevaluatedProperties",
-];
+const NOT_PERMITTED: readonly string[] =
+  "allOf oneOf not if then else dependentRequired dependentSchemas dependencies patternProperties propertyNames unevaluatedProperties".split(
+    " ",
+  );
 
 type Path = readonly (string | number)[];
 
@@ -36,11 +26,7 @@ interface Visit {
 }
 
 /** What a whole schema may have only so much of. */
-interface Totals {
-  properties: number;
-  characters: number;
-  enumValues: number;
-}
+const noTotals = () => ({ properties: 0, characters: 0, enumValues: 0 });
 
 /**
  * Checks a schema against the subset that OpenAI's `strict` demands: every object lists all its properties as required and allows no
@@ -52,7 +38,7 @@ export function checkStrict(schema: unknown): GrammarError | undefined {
   const type = schema["type"];
   if (type !== "object" || "anyOf" in schema)
     return refuse([], "type", `schema must be a JSON Schema of 'type: "object"', got ${shownType(schema)}.`);
-  const totals: Totals = { properties: 0, characters: 0, enumValues: 0 };
+  const totals = noTotals();
   const stack: Visit[] = [{ schema, path: [], level: 1 }];
   const seen = new Set<unknown>();
   for (let visit = stack.pop(); visit !== undefined; visit = stack.pop()) {
@@ -119,7 +105,7 @@ function checkObject({ schema, path }: Visit): GrammarError | undefined {
     : refuse(path, "required", `Extra required key '${String(extra)}' supplied.`);
 }
 
-function checkTotals({ schema, path }: Visit, totals: Totals): GrammarError | undefined {
+function checkTotals({ schema, path }: Visit, totals: ReturnType<typeof noTotals>): GrammarError | undefined {
   const { properties, enum: list, const: constant, $defs } = schema;
   const names = isJsonObject(properties) ? Object.keys(properties) : [];
   const definitions = isJsonObject($defs) ? Object.keys($defs) : [];
@@ -149,26 +135,20 @@ const countCharacters = (values: readonly unknown[]): number =>
 
 function listChildren({ schema, path, level }: Visit): Visit[] {
   const children: Visit[] = [];
-  const add = (
-    keyword: string,
-    inside: Path,
-    { value, deeper }: { value: unknown; deeper: number },
-  ): void => {
-    if (isJsonObject(value))
-      children.push({ schema: value, path: [...path, keyword, ...inside], level: level + deeper });
+  const add = (value: unknown, inside: Path, at: number): void => {
+    if (isJsonObject(value)) children.push({ schema: value, path: [...path, ...inside], level: at });
   };
   for (const keyword of ["properties", "$defs", "definitions"]) {
     const named = schema[keyword];
-    const deeper = keyword === "properties" ? 1 : 1 - level;
+    const at = keyword === "properties" ? level + 1 : 1;
     if (!isJsonObject(named)) continue;
-    for (const [name, value] of Object.entries(named)) add(keyword, [name], { value, deeper });
+    for (const [name, value] of Object.entries(named)) add(value, [keyword, name], at);
   }
-  add("items", [], { value: schema["items"], deeper: 1 });
+  add(schema["items"], ["items"], level + 1);
   for (const keyword of ["prefixItems", "anyOf"]) {
     const list: unknown = schema[keyword];
-    const deeper = keyword === "anyOf" ? 0 : 1;
-    if (Array.isArray(list))
-      for (const [index, value] of list.entries()) add(keyword, [index], { value, deeper });
+    const at = keyword === "anyOf" ? level : level + 1;
+    if (Array.isArray(list)) for (const [index, value] of list.entries()) add(value, [keyword, index], at);
   }
   return children;
 }

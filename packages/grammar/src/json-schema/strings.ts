@@ -1,4 +1,4 @@
-import { ANY, and, either, literal, type Regex, repeat } from "#grammar";
+import { ANY, and, either, literal, not, only, type Regex, repeat } from "#grammar";
 import type { Languages } from "./languages.ts";
 
 /** A set of texts: listed ones, or those in all of some languages with so many code points. */
@@ -26,19 +26,24 @@ export const ofLength = (min: number, max: number | null): StringSet => ({
   max,
 });
 
+export const ofLanguage = (regex: Regex): StringSet => ({
+  type: "language",
+  parts: [regex],
+  min: 0,
+  max: null,
+});
+
 /** The texts of a set, not as JSON spells them. */
 export function languageOf(set: StringSet): Regex {
   if (set.type === "values") return either(...set.values.map(literal));
   const length = set.min === 0 && set.max === null ? [] : [repeat(ANY, set.min, set.max)];
-  const [only, ...others] = [...set.parts, ...length];
-  return only !== undefined && others.length === 0 ? only : and(...set.parts, ...length);
+  const all = [...set.parts, ...length];
+  return only(all) ?? and(...all);
 }
 
-const lengthOf = (text: string): number => {
-  let length = 0;
-  for (const _ of text) length++;
-  return length;
-};
+/** The smaller of two greatest numbers, of which null is none. */
+export const smaller = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.min(a, b);
 
 /** Whether a text is in the set. */
 export function containsText(
@@ -46,7 +51,7 @@ export function containsText(
   { text, languages }: { text: string; languages: Languages },
 ): boolean {
   if (set.type === "values") return set.values.includes(text);
-  const length = lengthOf(text);
+  const { length } = Array.from(text);
   if (length < set.min || (set.max !== null && length > set.max)) return false;
   return set.parts.every((part) => languages.matches(part, text));
 }
@@ -61,7 +66,7 @@ export function intersectStrings(a: StringSet, b: StringSet, languages: Language
     return { type: "values", values };
   }
   if (b.type === "values") return intersectStrings(b, a, languages);
-  const max = a.max === null || b.max === null ? (a.max ?? b.max) : Math.min(a.max, b.max);
+  const max = smaller(a.max, b.max);
   const min = Math.max(a.min, b.min);
   if (max !== null && min > max) return NO_STRING;
   const parts = new Set([...a.parts, ...b.parts]);
@@ -79,11 +84,11 @@ export function uniteStrings(sets: readonly StringSet[]): StringSet {
     else for (const text of set.values) values.add(text);
   }
   const listed: StringSet = { type: "values", values: [...values] };
-  const [only, ...further] = [...new Set(others)];
-  if (only === undefined) return listed;
-  if (further.length === 0 && values.size === 0) return only;
-  const languages = [...(values.size === 0 ? [] : [listed]), only, ...further].map(languageOf);
-  return { type: "language", parts: [either(...languages)], min: 0, max: null };
+  const [first, ...further] = [...new Set(others)];
+  if (first === undefined) return listed;
+  if (further.length === 0 && values.size === 0) return first;
+  const languages = [...(values.size === 0 ? [] : [listed]), first, ...further].map(languageOf);
+  return ofLanguage(either(...languages));
 }
 
 /** All other texts. */
@@ -95,5 +100,5 @@ export function complementStrings(set: StringSet): StringSet {
     const long = set.max === null ? [] : [ofLength(set.max + 1, null)];
     return uniteStrings([...short, ...long]);
   }
-  return { type: "language", parts: [{ type: "not", of: languageOf(set) }], min: 0, max: null };
+  return ofLanguage(not(languageOf(set)));
 }

@@ -1,3 +1,4 @@
+import { memo } from "#grammar";
 import type { Place } from "./budget.ts";
 import type { SchemaNode } from "./documents.ts";
 import { FALSE, type Term, TRUE } from "./shapes.ts";
@@ -28,11 +29,7 @@ export class Terms {
   /** One JSON value; objects and arrays are compared by identity. */
   value(value: unknown): Term {
     const key = typeof value === "number" && value === 0 ? 0 : value;
-    const known = this.#byValue.get(key);
-    if (known !== undefined) return known;
-    const term = this.#contents.push({ type: "value", value }) - 1;
-    this.#byValue.set(key, term);
-    return term;
+    return memo(this.#byValue, key, () => this.#contents.push({ type: "value", value }) - 1);
   }
 
   and(...terms: readonly Term[]): Term {
@@ -79,10 +76,6 @@ export class Terms {
   }
 
   #intern(key: string, content: () => TermContent): Term {
-    const known = this.#byKey.get(key);
-    if (known !== undefined) return known;
-    const term = this.#contents.push(content()) - 1;
-    this.#byKey.set(key, term);
-    return term;
+    return memo(this.#byKey, key, () => this.#contents.push(content()) - 1);
   }
 }

@@ -19,13 +19,6 @@ export interface MatcherLimits {
   readonly items?: number;
 }
 
-/** What the matchers of a grammar share. */
-interface Shared {
-  readonly lexer: Lexer;
-  readonly masks: Masks;
-  readonly skip: number;
-}
-
 /**
  * A grammar for a vocabulary. Lexer states and masks are made when a matcher first needs them, and shared by all matchers.
  */
@@ -33,7 +26,9 @@ export class CompiledGrammar {
   readonly vocabulary: Vocabulary;
   readonly #grammar: PreparedGrammar;
   readonly #limits: EarleyLimits;
-  readonly #shared: Shared;
+  readonly #lexer: Lexer;
+  readonly #masks: Masks;
+  readonly #skip: number;
 
   /**
    * Compiles a grammar at once. One that is not prepared can take a second where lexemes are intersections.
@@ -48,9 +43,9 @@ export class CompiledGrammar {
     this.#grammar = "flat" in grammar ? grammar : prepareGrammar(grammar, { nodes });
     this.#limits = { rowItems, items };
     const { lexemes, skip } = this.#grammar;
-    const lexer = new Lexer(new Automaton({ nodes }), lexemes, cacheBytes);
-    const masks = new Masks(vocabulary, lexer, cacheBytes);
-    this.#shared = { lexer, masks, skip: skip === undefined ? -1 : lexer.terminalOf(skip) };
+    this.#lexer = new Lexer(new Automaton({ nodes }), lexemes, cacheBytes);
+    this.#masks = new Masks(vocabulary, this.#lexer, cacheBytes);
+    this.#skip = skip === undefined ? -1 : this.#lexer.terminalOf(skip);
   }
 
   /**
@@ -68,8 +63,7 @@ export class CompiledGrammar {
 
   /** Memory of the grammar and its caches, without the vocabulary, roughly. */
   get bytes(): number {
-    const { lexer, masks } = this.#shared;
-    return lexer.automaton.bytes + masks.bytes + 12 * this.#grammar.flat.codes.length;
+    return this.#lexer.automaton.bytes + this.#masks.bytes + 12 * this.#grammar.flat.codes.length;
   }
 
   /** A matcher at the beginning of a text. */
@@ -80,17 +74,16 @@ export class CompiledGrammar {
   /** The same in slices: a grammar with very many beginnings takes some time when it is used first. */
   async buildMatcher(options: MatcherOptions = {}): Promise<Matcher> {
     const parser = await inSlices(() => this.#parser());
-    return inSlices(() => this.#matcher(parser, options), this.#shared.lexer.pace);
+    return inSlices(() => this.#matcher(parser, options), this.#lexer.pace);
   }
 
   #parser(): Earley {
-    const { lexer, skip } = this.#shared;
-    return new Earley(this.#grammar.flat, lexer, { skip, limits: this.#limits });
+    return new Earley(this.#grammar.flat, this.#lexer, { skip: this.#skip, limits: this.#limits });
   }
 
   #matcher(parser: Earley, options: MatcherOptions): Matcher {
-    const { lexer, masks } = this.#shared;
-    return new Matcher({ vocabulary: this.vocabulary, lexer, masks, parser }, options);
+    const shared = { vocabulary: this.vocabulary, lexer: this.#lexer, masks: this.#masks };
+    return new Matcher({ ...shared, parser }, options);
   }
 }
 

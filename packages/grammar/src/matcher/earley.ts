@@ -1,4 +1,4 @@
-import { GrammarError } from "#grammar";
+import { GrammarError, grown } from "#grammar";
 import type { FlatGrammar } from "./flat-grammar.ts";
 import type { Lexer, LexerState, TerminalSet } from "./lexer.ts";
 import { PairSet } from "./pair-set.ts";
@@ -418,9 +418,3 @@ const tooAmbiguous = ({ rowItems }: EarleyLimits): GrammarError =>
     "limit",
     `The grammar is too ambiguous: there are more than ${rowItems} ways to read the text up to one place.`,
   );
-
-function grown(array: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(2 * array.length);
-  larger.set(array);
-  return larger;
-}

@@ -1,5 +1,5 @@
-import type { Automaton, ByteClasses, Copier, Pace } from "#automaton";
-import type { Lexeme } from "#grammar";
+import { type Automaton, type ByteClasses, type Copier, type Pace, refine } from "#automaton";
+import { type Lexeme, memo } from "#grammar";
 import { Interner } from "./interner.ts";
 import type { PlainStep } from "./plain-run.ts";
 import type { Walk, WalkInProgress } from "./walk.ts";
@@ -137,12 +137,7 @@ export class Lexer {
     const { regex, isLazy = false } = this.#lexemes[lexeme] ?? { regex: { type: "either", options: [] } };
     const node = this.#automaton.intern(regex);
     const byNode = this.#terminalsByNode[isLazy ? 1 : 0];
-    let terminal = byNode.get(node);
-    if (terminal === undefined) {
-      terminal = this.#terminals.length;
-      this.#terminals.push({ node, isLazy });
-      byNode.set(node, terminal);
-    }
+    const terminal = memo(byNode, node, () => this.#terminals.push({ node, isLazy }) - 1);
     this.#terminalOf[lexeme] = terminal;
     this.pace.advance();
     return terminal;
@@ -218,17 +213,11 @@ export class Lexer {
   #refine(one: ByteClasses, other: ByteClasses): ByteClasses {
     if (one === other || other.count === 1) return one;
     if (one.count === 1) return other;
-    let known = this.#refined.get(one);
-    if (!known) {
-      known = new Map();
-      this.#refined.set(one, known);
-    }
-    const found = known.get(other);
-    if (found) return found;
-    const refined = refine(one, other);
-    known.set(other, refined);
-    this.#bytes += 400;
-    return refined;
+    const known = memo(this.#refined, one, () => new Map<ByteClasses, ByteClasses>());
+    return memo(known, other, () => {
+      this.#bytes += 400;
+      return refine(one, other);
+    });
   }
 
   #transition(state: LexerState, index: number): LexerState | null {
@@ -263,16 +252,8 @@ export class Lexer {
     const accept = isBoundary ? undefined : this.#acceptOf(pairs);
     const ends = accept !== undefined && (this.#isLazy(accept) || !this.#goesOn(pairs));
     this.#bytes += STATE_BYTES + 8 * pairs.length;
-    return {
-      isBoundary,
-      pairs,
-      accept,
-      ends,
-      classes: undefined,
-      next: [],
-      walk: undefined,
-      plain: undefined,
-    };
+    const unknown = { classes: undefined, next: [], walk: undefined, plain: undefined };
+    return { isBoundary, pairs, accept, ends, ...unknown };
   }
 
   #isLazy({ terminals }: TerminalSet): boolean {
@@ -289,21 +270,4 @@ export class Lexer {
     }
     return false;
   }
-}
-
-function refine(one: ByteClasses, other: ByteClasses): ByteClasses {
-  const numbers = new Map<number, number>();
-  const representatives: number[] = [];
-  const of = new Uint8Array(256);
-  for (let byte = 0; byte < 256; byte++) {
-    const key = 256 * (one.of[byte] ?? 0) + (other.of[byte] ?? 0);
-    let number = numbers.get(key);
-    if (number === undefined) {
-      number = representatives.length;
-      numbers.set(key, number);
-      representatives.push(byte);
-    }
-    of[byte] = number;
-  }
-  return { count: representatives.length, of, representatives: Uint8Array.from(representatives) };
 }

@@ -7,51 +7,22 @@ export type PlainStep = readonly LexerState[] | "some";
 
 type Level = readonly (LexerState | null)[];
 
+type ByteRange = readonly [first: number, last: number];
+
+/** Bytes that continue a character. */
+const NEXT: ByteRange = [0x80, 0xbf];
+
 /** Plain characters as sequences of ranges of bytes. */
-const CHARACTERS: readonly (readonly (readonly [first: number, last: number])[])[] = [
+const CHARACTERS: readonly (readonly ByteRange[])[] = [
   ...plainRanges().map((range) => [range]),
-  [
-    [0xc2, 0xdf],
-    [0x80, 0xbf],
-  ],
-  [
-    [0xe0, 0xe0],
-    [0xa0, 0xbf],
-    [0x80, 0xbf],
-  ],
-  [
-    [0xe1, 0xec],
-    [0x80, 0xbf],
-    [0x80, 0xbf],
-  ],
-  [
-    [0xed, 0xed],
-    [0x80, 0x9f],
-    [0x80, 0xbf],
-  ],
-  [
-    [0xee, 0xef],
-    [0x80, 0xbf],
-    [0x80, 0xbf],
-  ],
-  [
-    [0xf0, 0xf0],
-    [0x90, 0xbf],
-    [0x80, 0xbf],
-    [0x80, 0xbf],
-  ],
-  [
-    [0xf1, 0xf3],
-    [0x80, 0xbf],
-    [0x80, 0xbf],
-    [0x80, 0xbf],
-  ],
-  [
-    [0xf4, 0xf4],
-    [0x80, 0x8f],
-    [0x80, 0xbf],
-    [0x80, 0xbf],
-  ],
+  [[0xc2, 0xdf], NEXT],
+  [[0xe0, 0xe0], [0xa0, 0xbf], NEXT],
+  [[0xe1, 0xec], NEXT, NEXT],
+  [[0xed, 0xed], [0x80, 0x9f], NEXT],
+  [[0xee, 0xef], NEXT, NEXT],
+  [[0xf0, 0xf0], [0x90, 0xbf], NEXT, NEXT],
+  [[0xf1, 0xf3], NEXT, NEXT, NEXT],
+  [[0xf4, 0xf4], [0x80, 0x8f], NEXT, NEXT],
 ];
 
 /** States that are looked at, at most, before a state counts as one without a rule. */
@@ -128,7 +99,7 @@ export class PlainRuns {
   }
 
   /** States after a byte of a range, with null if there is none for some. */
-  #follow(level: Level, range: readonly [number, number]): Level {
+  #follow(level: Level, range: ByteRange): Level {
     const next = new Set<LexerState | null>();
     for (const from of level)
       if (from) for (const byte of this.#bytesOf(from, range)) next.add(this.#lexer.step(from, byte));
@@ -137,7 +108,7 @@ export class PlainRuns {
   }
 
   /** A byte of each class that has one in the range. */
-  #bytesOf(state: LexerState, [first, last]: readonly [number, number]): readonly number[] {
+  #bytesOf(state: LexerState, [first, last]: ByteRange): readonly number[] {
     const classes = this.#lexer.classes(state);
     const byRange = this.#representatives.get(classes) ?? new Map<number, readonly number[]>();
     this.#representatives.set(classes, byRange);
@@ -151,7 +122,7 @@ export class PlainRuns {
   }
 }
 
-function plainRanges(): (readonly [number, number])[] {
+function plainRanges(): ByteRange[] {
   const ranges: [number, number][] = [];
   for (let byte = 0; byte < 0x80; byte++) {
     if (!isPlainAscii(byte)) continue;

@@ -1,3 +1,4 @@
+import { grown } from "#grammar";
 import type { Lexer, LexerState, TerminalSet } from "./lexer.ts";
 import { PlainRuns } from "./plain-run.ts";
 import type { Trie } from "./trie.ts";
@@ -195,11 +196,7 @@ export class WalkInProgress {
   #allow(node: number): void {
     const { nextToken } = this.#context.vocabulary;
     for (let token = this.#trie.nodeToken[node] ?? -1; token >= 0; token = nextToken[token] ?? -1) {
-      if (this.#count === this.#tokens.length) {
-        const grown = new Int32Array(2 * this.#tokens.length);
-        grown.set(this.#tokens);
-        this.#tokens = grown;
-      }
+      if (this.#count === this.#tokens.length) this.#tokens = grown(this.#tokens);
       this.#tokens[this.#count++] = token;
     }
   }

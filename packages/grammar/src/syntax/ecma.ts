@@ -4,22 +4,16 @@ import { EMPTY_NODE, type LookNode, type PatternNode, sequenceNode } from "./pat
 import { readPattern } from "./pattern-parser.ts";
 import { ANY_REST, END_OF_TEXT, inAll } from "./pattern-rests.ts";
 
-/** What a pattern is matched with. */
-export interface PatternOptions {
-  /** The whole text must match, rather than some part of it. */
-  readonly anchored: boolean;
-}
-
 /**
  * The language of a regular expression of ECMAScript with the flag u: what a text must be so that it, or some part of it, matches.
  * Lookaheads, ^, $ and \b have their exact meaning. Escapes and characters that only the flag u forbids, such as `\-`, mean
- * themselves.
+ * themselves. Where it is `anchored`, the whole text must match.
  *
  * @throws {@link GrammarError} "bad_grammar" where it is not well formed; "unsupported", with the construct as its keyword, where
  * the language is not regular (backreferences) or would be too complex: lookarounds and \b within an unlimited repeat, lookbehinds but
  * at the beginning, flags within the pattern.
  */
-export function parsePattern(pattern: string, { anchored }: PatternOptions): Regex {
+export function parsePattern(pattern: string, { anchored }: { readonly anchored: boolean }): Regex {
   const node = readPattern(pattern);
   const options = node.type === "alternatives" ? node.options : [node];
   const hasLookbehind = options.some((option) => splitLookbehinds(option).lookbehinds.length > 0);

@@ -1,23 +1,16 @@
-import { ANY_TEXT, and, type Grammar, not, type Regex } from "#grammar";
+import { ANY_TEXT, and, EMPTY, type Grammar, not, only, type Regex, repeat } from "#grammar";
 
 /** The right side of a rule, as grammars of all syntaxes are read. `at` is its offset in the text. */
-export type Expression =
-  | { readonly type: "regex"; readonly regex: Regex; readonly at: number }
-  | { readonly type: "name"; readonly name: string; readonly at: number }
+export type Expression = { readonly at: number } & (
+  | { readonly type: "regex"; readonly regex: Regex }
+  | { readonly type: "name"; readonly name: string }
   /** A grammar of its own, in which nothing is skipped but what it skips itself. */
-  | { readonly type: "grammar"; readonly grammar: Grammar; readonly at: number }
-  | { readonly type: "sequence"; readonly parts: readonly Expression[]; readonly at: number }
-  | { readonly type: "either"; readonly options: readonly Expression[]; readonly at: number }
-  | {
-      readonly type: "repeat";
-      readonly of: Expression;
-      readonly min: number;
-      readonly max: number | null;
-      readonly at: number;
-    }
-  /** For languages that are regular only. */
-  | { readonly type: "and"; readonly parts: readonly Expression[]; readonly at: number }
-  | { readonly type: "not"; readonly of: Expression; readonly at: number };
+  | { readonly type: "grammar"; readonly grammar: Grammar }
+  /** `and` and `not` are for languages that are regular only. */
+  | { readonly type: "sequence" | "either" | "and"; readonly parts: readonly Expression[] }
+  | { readonly type: "repeat"; readonly of: Expression; readonly min: number; readonly max: number | null }
+  | { readonly type: "not"; readonly of: Expression }
+);
 
 /** Repetitions that are counted. */
 export const MAX_COUNT = 10_000;
@@ -29,20 +22,15 @@ export const MAX_NESTING = 200;
 export const MAX_REGEX = 200_000;
 
 /** The expressions directly within one. */
-export function parts(expression: Expression): readonly Expression[] {
-  switch (expression.type) {
-    case "sequence":
-    case "and":
-      return expression.parts;
-    case "either":
-      return expression.options;
-    case "repeat":
-    case "not":
-      return [expression.of];
-    default:
-      return [];
-  }
-}
+export const parts = (expression: Expression): readonly Expression[] =>
+  "parts" in expression ? expression.parts : "of" in expression ? [expression.of] : [];
+
+/** Some expressions as one. */
+export const joined = (
+  type: "sequence" | "either" | "and",
+  expressions: readonly Expression[],
+  at: number,
+): Expression => only(expressions) ?? { type, parts: expressions, at };
 
 /** A regular expression with the number of its nodes, by which those that grow exponentially are found. */
 export interface SizedRegex {
@@ -60,20 +48,15 @@ export function toRegex(
   if (expression.type === "name") return ofName(expression.name, expression.at);
   if (expression.type === "regex") return { regex: expression.regex, size: 1 };
   const inner = parts(expression).map((part) => toRegex(part, ofName, onGrammar));
-  return {
-    regex: combine(
-      expression,
-      inner.map(({ regex }) => regex),
-    ),
-    size: inner.reduce((sum, { size }) => sum + size, 1),
-  };
+  const regexes = inner.map(({ regex }) => regex);
+  return { regex: combine(expression, regexes), size: inner.reduce((sum, { size }) => sum + size, 1) };
 }
 
 function combine(
   expression: Exclude<Expression, { readonly type: "regex" | "name" | "grammar" }>,
   regexes: readonly Regex[],
 ): Regex {
-  const [first] = regexes;
+  const [first = EMPTY] = regexes;
   switch (expression.type) {
     case "sequence":
       return { type: "concat", parts: regexes };
@@ -81,10 +64,9 @@ function combine(
       return { type: "either", options: regexes };
     case "and":
       return { type: "and", parts: regexes };
-    default:
-      if (first === undefined) throw new Error(`${expression.type} of nothing`);
-      return expression.type === "not"
-        ? and(ANY_TEXT, not(first))
-        : { type: "repeat", of: first, min: expression.min, max: expression.max };
+    case "not":
+      return and(ANY_TEXT, not(first));
+    case "repeat":
+      return repeat(first, expression.min, expression.max);
   }
 }

@@ -1,45 +1,23 @@
-import { charClass, literal, type Regex } from "#grammar";
-import type { Expression } from "./expression.ts";
+import { ANY, charClass, literal, type Regex } from "#grammar";
+import { type Expression, joined } from "./expression.ts";
+import { complement } from "./pattern-classes.ts";
 import type { GrammarText } from "./position.ts";
-import { Scanner } from "./scanner.ts";
+import { type Definition, Scanner } from "./scanner.ts";
 import { readEscape } from "./string-escapes.ts";
-
-/** A rule as it was written. */
-export interface GbnfRule {
-  readonly at: number;
-  readonly body: Expression;
-}
 
 const BLANK = /(?:[ \t\r]|#[^\n]*)*/y;
 const BLANK_LINES = /(?:[ \t\r\n]|#[^\n]*)*/y;
 const NAME = /[a-zA-Z0-9_-]+/y;
 
-const LAST = 0x10ffff;
-
-type Ranges = readonly (readonly [number, number])[];
-
-/** All characters but those of the ranges. */
-function complement(ranges: Ranges): Ranges {
-  const gaps: [number, number][] = [];
-  let next = 0;
-  for (const [first, last] of ranges.toSorted(([a], [b]) => a - b)) {
-    if (first > next) gaps.push([next, first - 1]);
-    next = Math.max(next, last + 1);
-  }
-  return next > LAST ? gaps : [...gaps, [next, LAST]];
-}
-
 /** Reads the rules of a GBNF grammar. */
 export class GbnfParser extends Scanner {
-  readonly #rules = new Map<string, GbnfRule>();
-
   constructor(source: GrammarText) {
     super(source, { blank: BLANK, blankLines: BLANK_LINES });
   }
 
-  parse(): ReadonlyMap<string, GbnfRule> {
+  parse(): ReadonlyMap<string, Definition> {
     for (this.match(BLANK_LINES); this.at < this.text.length; this.match(BLANK_LINES)) this.#rule();
-    return this.#rules;
+    return this.definitions;
   }
 
   #rule(): void {
@@ -49,13 +27,8 @@ export class GbnfParser extends Scanner {
     this.match(BLANK_LINES);
     if (this.match(/::=/y) === undefined) throw this.unexpected(`::= after ${name}`);
     this.match(BLANK_LINES);
-    const before = this.#rules.get(name);
-    if (before !== undefined)
-      throw this.source.bad(at, `${name} is defined twice, first in ${this.source.place(before.at)}`);
-    this.#rules.set(name, { at, body: this.#either() });
-    this.match(BLANK);
-    if (this.at < this.text.length && this.text[this.at] !== "\n")
-      throw this.unexpected("an element or the end of the line");
+    this.define(name, { at, body: this.#either() });
+    this.endLine("an element");
   }
 
   #either(): Expression {
@@ -68,8 +41,7 @@ export class GbnfParser extends Scanner {
       if (this.#isRule()) this.at = end;
       options.push(this.#sequence());
     }
-    const [only] = options;
-    return options.length === 1 && only !== undefined ? only : { type: "either", options, at };
+    return joined("either", options, at);
   }
 
   #sequence(): Expression {
@@ -77,8 +49,7 @@ export class GbnfParser extends Scanner {
     const parts: Expression[] = [];
     for (this.skip(); /["[(.<!a-zA-Z0-9_-]/.test(this.text[this.at] ?? ""); this.skip())
       parts.push(this.#counted());
-    const [only] = parts;
-    return parts.length === 1 && only !== undefined ? only : { type: "sequence", parts, at };
+    return joined("sequence", parts, at);
   }
 
   #isRule(): boolean {
@@ -100,7 +71,7 @@ export class GbnfParser extends Scanner {
     if (character === "(") return this.#group();
     if (character === ".") {
       this.at++;
-      return { type: "regex", regex: charClass([0, LAST]), at };
+      return { type: "regex", regex: ANY, at };
     }
     return { type: "name", name: this.match(NAME)?.[0] ?? "", at };
   }

@@ -1,22 +1,10 @@
-import {
-  charClass,
-  concat,
-  EMPTY,
-  type Grammar,
-  GrammarBuilder,
-  type GrammarSymbol,
-  type Regex,
-  repeat,
-} from "#grammar";
+import { charClass, concat, EMPTY, type Grammar, type GrammarSymbol, type Regex, repeat } from "#grammar";
 import { type Expression, MAX_REGEX, parts, type SizedRegex, toRegex } from "./expression.ts";
-import { GbnfParser, type GbnfRule } from "./gbnf-parser.ts";
+import { GbnfParser } from "./gbnf-parser.ts";
 import { isGreedyExact } from "./greedy.ts";
 import { GrammarText } from "./position.ts";
-import { alternatives, lexemeName } from "./rules.ts";
-
-const ROOT = "root";
-
-type Rules = ReadonlyMap<string, GbnfRule>;
+import { alternatives, GrammarWriter, lexemeName } from "./rules.ts";
+import type { Definition } from "./scanner.ts";
 
 /** The parts of a rule that recurs at its end only: it is any number of `loops`, then one of `ends`. */
 interface Tail {
@@ -27,12 +15,12 @@ interface Tail {
 /** Finds which rules are regular languages. */
 class RegularRules {
   readonly #source: GrammarText;
-  readonly #rules: Rules;
+  readonly #definition: (name: string, at: number) => Definition;
   readonly #found = new Map<string, SizedRegex | "in progress" | "recursive">();
 
-  constructor(source: GrammarText, rules: Rules) {
+  constructor(source: GrammarText, definition: (name: string, at: number) => Definition) {
     this.#source = source;
-    this.#rules = rules;
+    this.#definition = definition;
   }
 
   /** The language of an expression; undefined where it contains a rule that recurs. */
@@ -52,10 +40,9 @@ class RegularRules {
     const known = this.#found.get(name);
     if (known === "in progress" || known === "recursive") return undefined;
     if (known !== undefined) return known;
-    const rule = this.#rules.get(name);
-    if (rule === undefined) throw this.#source.bad(at, `${name} is not defined`);
+    const { body } = this.#definition(name, at);
     this.#found.set(name, "in progress");
-    const sized = this.find(rule.body) ?? this.#loop(rule.body, name);
+    const sized = this.find(body) ?? this.#loop(body, name);
     this.#found.set(name, sized ?? "recursive");
     return sized;
   }
@@ -79,7 +66,7 @@ class RegularRules {
     const sized = this.find(expression);
     if (sized !== undefined) return { loops: [], ends: [sized.regex] };
     if (expression.type === "either") {
-      const tails = expression.options.map((option) => this.#tail(option, self));
+      const tails = expression.parts.map((option) => this.#tail(option, self));
       if (!tails.every((tail) => tail !== undefined)) return undefined;
       return { loops: tails.flatMap(({ loops }) => loops), ends: tails.flatMap(({ ends }) => ends) };
     }
@@ -103,66 +90,38 @@ class RegularRules {
 type Lexing = "runs" | "parts" | "characters";
 
 /** Builds a grammar. */
-class GbnfBuilder {
-  readonly #source: GrammarText;
-  readonly #rules: Rules;
+class GbnfBuilder extends GrammarWriter {
   readonly #regular: RegularRules;
   readonly #lexing: Lexing;
-  readonly #builder = new GrammarBuilder();
-  readonly #symbols = new Map<string, { readonly rule: number }>();
-  readonly #pending: string[] = [];
 
-  constructor(source: GrammarText, rules: Rules, lexing: Lexing) {
-    this.#source = source;
-    this.#rules = rules;
-    this.#regular = new RegularRules(source, rules);
+  constructor(source: GrammarText, rules: ReadonlyMap<string, Definition>, lexing: Lexing) {
+    super(source, rules, "root");
+    this.#regular = new RegularRules(source, (name, at) => this.definition(name, at));
     this.#lexing = lexing;
   }
 
   build(): Grammar {
-    const start = this.#rule(ROOT, 0);
-    // more come with each
-    for (const name of this.#pending) this.#fill(name);
-    return this.#builder.build(start);
+    return this.builder.build(this.writeRules());
   }
 
-  #rule(name: string, at: number): { readonly rule: number } {
-    const known = this.#symbols.get(name);
-    if (known !== undefined) return known;
-    if (!this.#rules.has(name)) {
-      const hint = name === ROOT ? "; the grammar begins with it" : "";
-      throw this.#source.bad(at, `${name} is not defined${hint}`);
-    }
-    const symbol = this.#builder.reserve(name);
-    this.#symbols.set(name, symbol);
-    this.#pending.push(name);
-    return symbol;
-  }
-
-  #fill(name: string): void {
-    const rule = this.#rules.get(name);
-    if (rule === undefined) return;
-    const body = this.#joined(rule.body);
+  protected override write(name: string, { body }: Definition): readonly (readonly GrammarSymbol[])[] {
     const leaf = (expression: Expression): readonly GrammarSymbol[] | undefined => {
-      if (expression.type === "name") return [this.#rule(expression.name, expression.at)];
+      if (expression.type === "name") return [this.rule(expression.name, expression.at)];
       if (expression.type !== "regex") return undefined;
       if (this.#lexing !== "characters") return [this.#lexeme(name, expression.regex)];
       return this.#characters(name, expression.regex);
     };
-    this.#builder.set(
-      this.#rule(name, rule.at),
-      alternatives(body, { builder: this.#builder, rule: name, leaf }),
-    );
+    return alternatives(this.#joined(body), { builder: this.builder, rule: name, leaf });
   }
 
   #lexeme(rule: string, regex: Regex): GrammarSymbol {
-    return this.#builder.lexeme({ name: lexemeName(regex, rule), regex });
+    return this.builder.lexeme({ name: lexemeName(regex, rule), regex });
   }
 
   #characters(rule: string, regex: Regex): readonly GrammarSymbol[] {
-    if (regex.type !== "literal") return [this.#builder.lexeme({ name: rule, regex })];
+    if (regex.type !== "literal") return [this.builder.lexeme({ name: rule, regex })];
     return Array.from(regex.text, (character) =>
-      this.#builder.lexeme({ name: character, regex: charClass(character) }),
+      this.builder.lexeme({ name: character, regex: charClass(character) }),
     );
   }
 
@@ -175,7 +134,7 @@ class GbnfBuilder {
       case "sequence":
         return { ...expression, parts: this.#runs(expression.parts.map((part) => this.#joined(part))) };
       case "either":
-        return { ...expression, options: gathered(expression.options.map((option) => this.#joined(option))) };
+        return { ...expression, parts: gathered(expression.parts.map((part) => this.#joined(part))) };
       case "repeat":
         return { ...expression, of: this.#joined(expression.of) };
       default:

@@ -1,5 +1,5 @@
-import { Automaton } from "#automaton";
-import { type Grammar, GrammarError, type GrammarSymbol, type Lexeme } from "#grammar";
+import { Automaton, refine } from "#automaton";
+import { type Grammar, GrammarError, type GrammarSymbol, isLimit, type Lexeme } from "#grammar";
 
 /** Pairs of states that are looked at, nodes of automata, and visits of symbols. */
 const [MAX_PAIRS, MAX_NODES, MAX_VISITS] = [20_000, 50_000, 1_000_000];
@@ -133,20 +133,11 @@ class Pairs {
 
   /** The pairs of states after one more byte, in which both can go on. */
   #successors(a: number, b: number): readonly (readonly [number, number])[] {
-    return this.#bytes(a, b)
-      .map((byte) => [this.#automaton.derive(a, byte), this.#automaton.derive(b, byte)] as const)
-      .filter((pair) => !pair.includes(NOTHING));
-  }
-
-  /** A byte of each class of both states. */
-  #bytes(a: number, b: number): readonly number[] {
-    const [ofA, ofB] = [this.#automaton.classes(a), this.#automaton.classes(b)];
-    const found = new Map<number, number>();
-    for (let byte = 0; byte < 256; byte++) {
-      const key = (ofA.of[byte] ?? 0) * 256 + (ofB.of[byte] ?? 0);
-      if (!found.has(key)) found.set(key, byte);
-    }
-    return [...found.values()];
+    const { representatives } = refine(this.#automaton.classes(a), this.#automaton.classes(b));
+    return Array.from(
+      representatives,
+      (byte) => [this.#automaton.derive(a, byte), this.#automaton.derive(b, byte)] as const,
+    ).filter((pair) => !pair.includes(NOTHING));
   }
 
   /** The bytes that may come next. */
@@ -180,7 +171,7 @@ export function isGreedyExact(grammar: Grammar): boolean {
       ),
     );
   } catch (error) {
-    if (error instanceof GrammarError && error.code === "limit") return false;
+    if (isLimit(error)) return false;
     throw error;
   }
 }

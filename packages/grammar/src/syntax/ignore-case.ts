@@ -1,4 +1,5 @@
-import { charClass, concat, either, listWords, literal, type Regex } from "#grammar";
+import { mapRegex } from "#automaton";
+import { charClass, concat, either, listWords, type Regex } from "#grammar";
 
 type Ranges = readonly (readonly [number, number])[];
 
@@ -21,26 +22,22 @@ function withCases(ranges: Ranges): Ranges {
   return [...ranges, ...[...new Set(variants)].map((codePoint) => [codePoint, codePoint] as const)];
 }
 
+const spell = (text: string): Regex => {
+  const points = Array.from(text, (character) => character.codePointAt(0) ?? 0);
+  return concat(...points.map((point) => charClass(...withCases([[point, point]]))));
+};
+
 /** The regular expression with letters of either case. */
-export function ignoreCase(regex: Regex): Regex {
-  switch (regex.type) {
-    case "literal": {
-      const characters = Array.from(regex.text, (character) => character.codePointAt(0) ?? 0);
-      return concat(...characters.map((codePoint) => charClass(...withCases([[codePoint, codePoint]]))));
+export const ignoreCase = (regex: Regex): Regex =>
+  mapRegex(regex, (node) => {
+    switch (node.type) {
+      case "literal":
+        return spell(node.text);
+      case "words":
+        return either(...listWords(node).map(spell));
+      case "class":
+        return { ...node, ranges: withCases(node.ranges) };
+      default:
+        return node;
     }
-    case "words":
-      return ignoreCase(either(...listWords(regex).map(literal)));
-    case "class":
-      return { ...regex, ranges: withCases(regex.ranges) };
-    case "concat":
-    case "and":
-      return { ...regex, parts: regex.parts.map(ignoreCase) };
-    case "either":
-      return { ...regex, options: regex.options.map(ignoreCase) };
-    case "repeat":
-    case "not":
-      return { ...regex, of: ignoreCase(regex.of) };
-    case "bytes":
-      return regex;
-  }
-}
+  });

@@ -1,20 +1,11 @@
 import { charClass, type Grammar, literal, type Regex } from "#grammar";
 import { COMMON_TERMINALS } from "./common-terminals.ts";
-import type { Expression } from "./expression.ts";
+import { type Expression, joined } from "./expression.ts";
 import { ignoreCase } from "./ignore-case.ts";
 import { readRegex } from "./lark-regex.ts";
 import type { GrammarText } from "./position.ts";
-import { Scanner } from "./scanner.ts";
+import { type Definition, Scanner } from "./scanner.ts";
 import { readEscape } from "./string-escapes.ts";
-
-/** A rule or a terminal. */
-export interface Definition {
-  readonly name: string;
-  readonly at: number;
-  readonly body: Expression;
-  /** Ends at its first match, or that of this suffix, which belongs to it. */
-  readonly lazy?: { readonly suffix?: Expression };
-}
 
 /** A grammar as it was written. */
 export interface LarkFile {
@@ -22,10 +13,8 @@ export interface LarkFile {
   readonly ignored: readonly Expression[];
 }
 
-export interface LarkOptions {
-  /** The grammar of a schema, for `%json`. */
-  readonly jsonSchema: (schema: unknown) => Grammar;
-}
+/** The grammar of a schema, for `%json`. */
+export type SchemaGrammar = (schema: unknown) => Grammar;
 
 const BLANK = /(?:[ \t\r]|\/\/[^\n]*|#[^\n]*)*/y;
 const BLANK_LINES = /(?:[ \t\r\n]|\/\/[^\n]*|#[^\n]*)*/y;
@@ -38,22 +27,21 @@ export const isTerminal = (name: string): boolean => name !== name.toLowerCase()
 
 /** Reads a grammar of Lark's syntax, with llguidance's additions. */
 export class LarkParser extends Scanner {
-  readonly #options: LarkOptions;
-  readonly #definitions = new Map<string, Definition>();
+  readonly #jsonSchema: SchemaGrammar;
   readonly #ignored: Expression[] = [];
 
-  constructor(source: GrammarText, options: LarkOptions) {
+  constructor(source: GrammarText, jsonSchema: SchemaGrammar) {
     super(source, { blank: BLANK, blankLines: BLANK_LINES, otherCounts: TILDE });
-    this.#options = options;
+    this.#jsonSchema = jsonSchema;
   }
 
   parse(): LarkFile {
     for (this.match(BLANK_LINES); this.at < this.text.length; this.match(BLANK_LINES)) {
       if (this.text[this.at] === "%") this.#directive();
       else this.#definition();
-      this.#endOfLine();
+      this.endLine("an operator");
     }
-    return { definitions: this.#definitions, ignored: this.#ignored };
+    return { definitions: this.definitions, ignored: this.#ignored };
   }
 
   #take(token: string): boolean {
@@ -65,12 +53,6 @@ export class LarkParser extends Scanner {
 
   #expect(token: string, where: string): void {
     if (!this.#take(token)) throw this.unexpected(`${token} ${where}`);
-  }
-
-  #endOfLine(): void {
-    this.match(BLANK);
-    if (this.at < this.text.length && this.text[this.at] !== "\n")
-      throw this.unexpected("an operator or the end of the line");
   }
 
   #directive(): void {
@@ -110,7 +92,7 @@ export class LarkParser extends Scanner {
         `common has no ${name === "" ? "such name" : name}, but ${Object.keys(COMMON_TERMINALS).join(", ")}`,
       );
     const alias = this.#take("->") ? this.#name("a name after ->") : name;
-    this.#define({ name: alias, at, body: { type: "regex", regex, at } });
+    this.define(alias, { at, body: { type: "regex", regex, at } });
   }
 
   #name(expected: string): string {
@@ -118,14 +100,6 @@ export class LarkParser extends Scanner {
     const name = this.match(NAME)?.[0];
     if (name === undefined) throw this.unexpected(expected);
     return name;
-  }
-
-  #define(definition: Definition): void {
-    const { name, at } = definition;
-    const before = this.#definitions.get(name);
-    if (before !== undefined)
-      throw this.source.bad(at, `${name} is defined twice, first in ${this.source.place(before.at)}`);
-    this.#definitions.set(name, definition);
   }
 
   #definition(): void {
@@ -139,7 +113,7 @@ export class LarkParser extends Scanner {
     this.#expect(":", `after ${name}`);
     const body = this.#either();
     if (lazy !== undefined && isTerminal(name)) throw this.source.bad(at, "only rules have attributes");
-    this.#define({ name, at, body, ...(lazy === undefined ? {} : { lazy }) });
+    this.define(name, { at, body, ...(lazy && { lazy }) });
   }
 
   /** Attributes of a rule, of which captures change nothing about what is allowed. */
@@ -170,8 +144,7 @@ export class LarkParser extends Scanner {
     this.skip();
     const { options, at } = { options: [this.#and()], at: this.at };
     while (this.#take("|")) options.push(this.#and());
-    const [only] = options;
-    return options.length === 1 && only !== undefined ? only : { type: "either", options, at };
+    return joined("either", options, at);
   }
 
   #and(): Expression {
@@ -180,8 +153,7 @@ export class LarkParser extends Scanner {
     while (this.#take("&")) parts.push(this.#sequence());
     // a name for the tree of a parser
     if (this.#take("->")) this.#name("a name after ->");
-    const [only] = parts;
-    return parts.length === 1 && only !== undefined ? only : { type: "and", parts, at };
+    return joined("and", parts, at);
   }
 
   #sequence(): Expression {
@@ -189,8 +161,7 @@ export class LarkParser extends Scanner {
     const at = this.at;
     const parts: Expression[] = [];
     for (let part = this.#optionalItem(); part !== undefined; part = this.#optionalItem()) parts.push(part);
-    const [only] = parts;
-    return parts.length === 1 && only !== undefined ? only : { type: "sequence", parts, at };
+    return joined("sequence", parts, at);
   }
 
   #optionalItem(): Expression | undefined {
@@ -290,11 +261,8 @@ export class LarkParser extends Scanner {
     const begin = this.at;
     this.at = endOfJson(this.text, begin);
     try {
-      return {
-        type: "grammar",
-        grammar: this.#options.jsonSchema(JSON.parse(this.text.slice(begin, this.at))),
-        at,
-      };
+      const schema: unknown = JSON.parse(this.text.slice(begin, this.at));
+      return { type: "grammar", grammar: this.#jsonSchema(schema), at };
     } catch (error) {
       if (error instanceof SyntaxError)
         throw this.source.bad(begin, `the schema after %json is not JSON: ${error.message}`);

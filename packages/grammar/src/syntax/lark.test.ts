@@ -15,7 +15,7 @@ const SCHEMA: Grammar = {
   skip: 2,
 };
 
-const parse = (grammar: string): Grammar => parseLark(grammar, { jsonSchema: () => SCHEMA });
+const parse = (grammar: string): Grammar => parseLark(grammar, () => SCHEMA);
 
 /** The texts of which a grammar allows the first list and refuses the second. */
 function expectTexts(grammar: string, allowed: readonly string[], refused: readonly string[]): void {

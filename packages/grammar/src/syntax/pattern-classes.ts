@@ -1,26 +1,14 @@
-import { GrammarError } from "#grammar";
+import { charClass, GrammarError, memo, normalizeRanges } from "#grammar";
 import type { Ranges } from "./pattern-nodes.ts";
 
 export const LAST_POINT = 0x10ffff;
 
 export const ANY_POINT: Ranges = [[0, LAST_POINT]];
 
-/** Sorted ranges that neither overlap nor touch, of the same code points. */
-export function unite(ranges: Ranges): Ranges {
-  const sorted = [...ranges].sort(([one], [other]) => one - other);
-  const united: [number, number][] = [];
-  for (const [first, last] of sorted) {
-    const previous = united.at(-1);
-    if (previous !== undefined && first <= previous[1] + 1) previous[1] = Math.max(previous[1], last);
-    else united.push([first, last]);
-  }
-  return united;
-}
-
 export function complement(ranges: Ranges): Ranges {
   const outside: [number, number][] = [];
   let next = 0;
-  for (const [first, last] of unite(ranges)) {
+  for (const [first, last] of normalizeRanges(ranges)) {
     if (first > next) outside.push([next, first - 1]);
     next = last + 1;
   }
@@ -28,34 +16,16 @@ export function complement(ranges: Ranges): Ranges {
   return outside;
 }
 
-const DIGITS: Ranges = [[0x30, 0x39]];
+const DIGITS: Ranges = charClass("09").ranges;
 /** What \w matches. */
-export const WORD: Ranges = [
-  [0x30, 0x39],
-  [0x41, 0x5a],
-  [0x5f, 0x5f],
-  [0x61, 0x7a],
-];
+export const WORD: Ranges = charClass("09", "AZ", "_", "az").ranges;
 const SPACES: Ranges = [
-  [0x09, 0x0d],
-  [0x20, 0x20],
-  [0xa0, 0xa0],
-  [0x1680, 0x1680],
-  [0x2000, 0x200a],
-  [0x2028, 0x2029],
-  [0x202f, 0x202f],
-  [0x205f, 0x205f],
-  [0x3000, 0x3000],
-  [0xfeff, 0xfeff],
-];
-const LINE_ENDS: Ranges = [
-  [0x0a, 0x0a],
-  [0x0d, 0x0d],
-  [0x2028, 0x2029],
+  ...charClass("\t\r", " ", "\u00a0", "\u1680", "\u2000\u200a").ranges,
+  ...charClass("\u2028\u2029", "\u202f", "\u205f", "\u3000", "\ufeff").ranges,
 ];
 
 /** What `.` matches without the flag s. */
-export const DOT: Ranges = complement(LINE_ENDS);
+export const DOT: Ranges = complement(charClass("\n", "\r", "\u2028\u2029").ranges);
 
 /** Escapes that stand for a class. */
 export const CLASS_ESCAPES: ReadonlyMap<string, Ranges> = new Map([
@@ -94,9 +64,9 @@ function blockText(first: number): string {
  * Code points of a Unicode property, such as `L` or `Script=Greek`. The JavaScript engine has the tables: its expression for the
  * property is applied to all code points once.
  */
-export function propertyRanges(name: string): Ranges {
-  const known = properties.get(name);
-  if (known !== undefined) return known;
+export const propertyRanges = (name: string): Ranges => memo(properties, name, () => findProperty(name));
+
+function findProperty(name: string): Ranges {
   if (!/^[A-Za-z_]+(=[A-Za-z0-9_]+)?$/.test(name)) throw unknownProperty(name);
   let runs: RegExp;
   try {
@@ -114,9 +84,7 @@ export function propertyRanges(name: string): Ranges {
       ranges.push([text.codePointAt(run.index) ?? 0, end]);
     }
   }
-  const united = unite(ranges);
-  properties.set(name, united);
-  return united;
+  return normalizeRanges(ranges);
 }
 
 const unknownProperty = (name: string, cause?: unknown): GrammarError =>

@@ -5,13 +5,13 @@ import {
   canBeEmpty,
   type LookNode,
   type PatternNode,
+  plainRegex,
   type RepeatNode,
   repeatNode,
   sequenceNode,
   Uses,
   without,
 } from "./pattern-nodes.ts";
-import { plainRegex } from "./pattern-plain.ts";
 import {
   ANY_REST,
   both,

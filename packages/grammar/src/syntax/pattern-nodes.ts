@@ -1,3 +1,5 @@
+import { charClass, concat, either, literal, only, type Regex, repeat } from "#grammar";
+
 /** Inclusive ranges of code points. */
 export type Ranges = readonly (readonly [first: number, last: number])[];
 
@@ -33,17 +35,11 @@ export const NEVER: PatternNode = classNode([]);
 /** Matches the empty text. */
 export const EMPTY_NODE: PatternNode = { type: "sequence", parts: [], uses: 0 };
 
-export function sequenceNode(parts: readonly PatternNode[]): PatternNode {
-  const [only] = parts;
-  return parts.length === 1 && only !== undefined ? only : { type: "sequence", parts, uses: usesOf(parts) };
-}
+export const sequenceNode = (parts: readonly PatternNode[]): PatternNode =>
+  only(parts) ?? { type: "sequence", parts, uses: usesOf(parts) };
 
-export function alternativesNode(options: readonly PatternNode[]): PatternNode {
-  const [only] = options;
-  return options.length === 1 && only !== undefined
-    ? only
-    : { type: "alternatives", options, uses: usesOf(options) };
-}
+export const alternativesNode = (options: readonly PatternNode[]): PatternNode =>
+  only(options) ?? { type: "alternatives", options, uses: usesOf(options) };
 
 export const repeatNode = (of: PatternNode, counts: { min: number; max: number | null }): RepeatNode => ({
   type: "repeat",
@@ -79,5 +75,45 @@ export function without(node: PatternNode, type: "start" | "end"): PatternNode {
       return repeatNode(without(node.of, type), { min: node.min, max: node.max });
     default:
       return node.type === type ? NEVER : node;
+  }
+}
+
+const isText = (point: number): boolean => point < 0xd800 || point > 0xdfff;
+
+/** Joins literals that follow each other. */
+function joinLiterals(parts: readonly Regex[]): readonly Regex[] {
+  const joined: Regex[] = [];
+  let text = "";
+  for (const part of parts) {
+    if (part.type === "literal") {
+      text += part.text;
+      continue;
+    }
+    if (text !== "") joined.push(literal(text));
+    text = "";
+    joined.push(part);
+  }
+  if (text !== "") joined.push(literal(text));
+  return joined;
+}
+
+/** The regular expression of a part without assertions. */
+export function plainRegex(node: PatternNode): Regex {
+  switch (node.type) {
+    case "class": {
+      const [first, last] = only(node.ranges) ?? [];
+      const isPoint = first !== undefined && first === last && isText(first);
+      return isPoint ? literal(String.fromCodePoint(first)) : charClass(...node.ranges);
+    }
+    case "sequence": {
+      const parts = joinLiterals(node.parts.map(plainRegex));
+      return only(parts) ?? concat(...parts);
+    }
+    case "alternatives":
+      return either(...node.options.map(plainRegex));
+    case "repeat":
+      return repeat(plainRegex(node.of), node.min, node.max);
+    default:
+      throw new TypeError(`an assertion (${node.type}) is no regular expression`);
   }
 }

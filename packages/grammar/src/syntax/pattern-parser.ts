@@ -1,6 +1,5 @@
 import { GrammarError } from "#grammar";
-import { CLASS_ESCAPES, DOT, propertyRanges } from "./pattern-classes.ts";
-import { readClassBody, readEscapedPoint } from "./pattern-escapes.ts";
+import { DOT } from "./pattern-classes.ts";
 import {
   alternativesNode,
   classNode,
@@ -10,7 +9,7 @@ import {
   sequenceNode,
   Uses,
 } from "./pattern-nodes.ts";
-import { PatternReader } from "./pattern-reader.ts";
+import { PatternReader, readClassBody, readClassEscape, readEscapedPoint } from "./pattern-reader.ts";
 
 /** Groups within groups at most. */
 const NESTED_GROUPS = 500;
@@ -63,9 +62,8 @@ class PatternParser {
     if (reader.take(".")) return classNode(DOT);
     if (reader.take("^")) return START;
     if (reader.take("$")) return END;
-    if (reader.isAt("*") || reader.isAt("+") || reader.isAt("?")) {
-      throw reader.bad(`there is nothing before ${reader.next()} to repeat`);
-    }
+    const [sign] = reader.match(/[*+?]/y) ?? [];
+    if (sign !== undefined) throw reader.bad(`there is nothing before ${sign} to repeat`);
     if (/^\{\d*(?:,\d*)?\}/.test(reader.rest(40))) {
       throw reader.bad("there is nothing before { to repeat; write \\{ for the character");
     }
@@ -92,24 +90,19 @@ class PatternParser {
   #readGroupHead(): void {
     const reader = this.#reader;
     if (!reader.isAt("?") || reader.take("?:")) return;
-    const name = /^\?P?<[\p{ID_Start}$_][\p{ID_Continue}$]*>/u.exec(reader.rest(200))?.[0];
-    if (name !== undefined) reader.take(name);
-    else throw reader.unsupported(`(${reader.rest(3)}`, "groups begin with (, (?:, (?<name>, (?= or (?!");
+    if (reader.match(/\?P?<[\p{ID_Start}$_][\p{ID_Continue}$]*>/uy) === undefined)
+      throw reader.unsupported(`(${reader.rest(3)}`, "groups begin with (, (?:, (?<name>, (?= or (?!");
   }
 
   #readEscape(): PatternNode {
     const reader = this.#reader;
+    const ranges = readClassEscape(reader);
+    if (ranges !== undefined) return classNode(ranges);
     const letter = reader.rest(1);
-    const ranges = CLASS_ESCAPES.get(letter);
-    if (ranges !== undefined) {
-      reader.take(letter);
-      return classNode(ranges);
-    }
     if (letter === "b" || letter === "B") {
       reader.take(letter);
       return { type: "word", isNegative: letter === "B", uses: Uses.Word };
     }
-    if (letter === "p" || letter === "P") return classNode(reader.readProperty(propertyRanges));
     if (/[1-9]/.test(letter) || /^k</.test(reader.rest(2))) {
       throw reader.unsupported("backreference", "no grammar of this kind can compare two parts of a text");
     }
@@ -123,7 +116,7 @@ class PatternParser {
     if (bounds === undefined) return atom;
     // a lazy quantifier matches the same texts
     reader.take("?");
-    if (reader.isAt("*") || reader.isAt("+") || reader.isAt("?") || this.#readBounds() !== undefined) {
+    if (/[*+?]/.test(reader.rest(1)) || this.#readBounds() !== undefined) {
       throw reader.bad("two quantifiers follow each other; put the first in a group");
     }
     const { min, max } = bounds;
@@ -136,8 +129,8 @@ class PatternParser {
     if (reader.take("*")) return { min: 0, max: null };
     if (reader.take("+")) return { min: 1, max: null };
     if (reader.take("?")) return { min: 0, max: 1 };
-    const braces = /^\{(\d+)(,(\d*))?\}/.exec(reader.rest(60));
-    if (braces === null) {
+    const braces = reader.match(/\{(\d+)(,(\d*))?\}/y);
+    if (braces === undefined) {
       if (/^\{,\d+\}/.test(reader.rest(60))) {
         throw reader.bad(
           "{,n} means n in some dialects and the characters themselves in others; write {0,n}",
@@ -145,8 +138,7 @@ class PatternParser {
       }
       return undefined;
     }
-    const [all, min = "", comma, max = ""] = braces;
-    reader.take(all);
+    const [, min = "", comma, max = ""] = braces;
     if (comma === undefined) return { min: Number(min), max: Number(min) };
     return { min: Number(min), max: max === "" ? null : Number(max) };
   }

@@ -1,5 +1,7 @@
-import type { GrammarBuilder, GrammarSymbol, Regex } from "#grammar";
+import { GrammarBuilder, type GrammarSymbol, memo, type Regex } from "#grammar";
 import type { Expression } from "./expression.ts";
+import type { GrammarText } from "./position.ts";
+import type { Definition } from "./scanner.ts";
 
 type Symbols = readonly GrammarSymbol[];
 
@@ -22,7 +24,7 @@ export const lexemeName = (regex: Regex, rule: string): string =>
 /** The alternatives of a rule. */
 export function alternatives(expression: Expression, context: RuleContext): readonly Symbols[] {
   if (context.leaf(expression) === undefined && expression.type === "either")
-    return expression.options.flatMap((option) => alternatives(option, context));
+    return expression.parts.flatMap((option) => alternatives(option, context));
   return [symbols(expression, context)];
 }
 
@@ -58,4 +60,46 @@ function repeated(
   let more: Symbols = [];
   for (let i = min; i < max; i++) more = [builder.rule(rule, [[], [...item, ...more]])];
   return [...required, ...more];
+}
+
+/** Writes the rules that a grammar needs of those which a text defines. */
+export abstract class GrammarWriter {
+  protected readonly source: GrammarText;
+  protected readonly definitions: ReadonlyMap<string, Definition>;
+  protected readonly builder = new GrammarBuilder();
+  readonly #start: string;
+  readonly #rules = new Map<string, { readonly rule: number }>();
+
+  constructor(source: GrammarText, definitions: ReadonlyMap<string, Definition>, start: string) {
+    this.source = source;
+    this.definitions = definitions;
+    this.#start = start;
+  }
+
+  /** Writes the start and all rules that it leads to. */
+  protected writeRules(): { readonly rule: number } {
+    const start = this.rule(this.#start, 0);
+    // the map grows while it is read
+    for (const [name, rule] of this.#rules)
+      this.builder.set(rule, this.write(name, this.definition(name, 0)));
+    return start;
+  }
+
+  /** The alternatives of a rule. */
+  protected abstract write(name: string, definition: Definition): readonly Symbols[];
+
+  /** A rule, which is written later. */
+  protected rule(name: string, at: number): { readonly rule: number } {
+    return memo(this.#rules, name, () => {
+      this.definition(name, at);
+      return this.builder.reserve(name);
+    });
+  }
+
+  protected definition(name: string, at: number): Definition {
+    const definition = this.definitions.get(name);
+    if (definition !== undefined) return definition;
+    const hint = name === this.#start ? "; the grammar begins with it" : "";
+    throw this.source.bad(at, `${name} is not defined${hint}`);
+  }
 }

@@ -5,6 +5,14 @@ import type { GrammarText } from "./position.ts";
 const COUNTS = /\{\s*(?:(\d+)\s*)?(?:(,)\s*(?:(\d+)\s*)?)?\}/y;
 const SPECIAL = /<([^<>\s]+)>/y;
 
+/** A rule or a terminal. */
+export interface Definition {
+  readonly at: number;
+  readonly body: Expression;
+  /** Ends at its first match, or that of this suffix, which belongs to it. */
+  readonly lazy?: { readonly suffix?: Expression };
+}
+
 interface Counts {
   readonly min: number;
   readonly max: number | null;
@@ -31,6 +39,7 @@ export class Scanner {
   protected readonly text: string;
   protected at = 0;
   protected nesting = 0;
+  protected readonly definitions = new Map<string, Definition>();
   readonly #syntax: Syntax;
 
   constructor(source: GrammarText, syntax: Syntax) {
@@ -54,6 +63,22 @@ export class Scanner {
     const before = this.at;
     this.match(blankLines);
     if (this.text[this.at] !== "|") this.at = before;
+  }
+
+  protected define(name: string, definition: Definition): void {
+    const before = this.definitions.get(name);
+    if (before !== undefined)
+      throw this.source.bad(
+        definition.at,
+        `${name} is defined twice, first in ${this.source.place(before.at)}`,
+      );
+    this.definitions.set(name, definition);
+  }
+
+  protected endLine(expected: string): void {
+    this.match(this.#syntax.blank);
+    if (this.at < this.text.length && this.text[this.at] !== "\n")
+      throw this.unexpected(`${expected} or the end of the line`);
   }
 
   protected unexpected(expected: string): GrammarError {

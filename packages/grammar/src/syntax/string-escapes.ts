@@ -1,20 +1,8 @@
-const SIMPLE: Readonly<Record<string, string>> = {
-  n: "\n",
-  r: "\r",
-  t: "\t",
-  f: "\f",
-  b: "\b",
-  v: "\v",
-  "0": "\0",
-  "\\": "\\",
-  '"': '"',
-  "'": "'",
-  "/": "/",
-  "[": "[",
-  "]": "]",
-  "-": "-",
-  "^": "^",
-};
+const CONTROLS: ReadonlyMap<string, number> = new Map(
+  Object.entries({ n: 0x0a, r: 0x0d, t: 0x09, f: 0x0c, b: 0x08, v: 0x0b, "0": 0 }),
+);
+/** Characters that stand for themselves after a backslash. */
+const ITSELF = /[\\"'/[\]^-]/;
 
 const ESCAPE =
   /\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}|U([0-9a-fA-F]{8})|([^xuU]))/y;
@@ -33,7 +21,7 @@ export function readEscape(text: string, at: number): Escaped | undefined {
   const [whole, byte, short, braced, long, simple = ""] = match;
   const hex = byte ?? short ?? braced ?? long;
   if (hex === undefined) {
-    const codePoint = (Object.hasOwn(SIMPLE, simple) ? SIMPLE[simple] : undefined)?.codePointAt(0);
+    const codePoint = CONTROLS.get(simple) ?? (ITSELF.test(simple) ? simple.codePointAt(0) : undefined);
     return codePoint === undefined ? undefined : { codePoint, length: whole.length };
   }
   const high = Number.parseInt(hex, 16);
