@@ -44,7 +44,7 @@ export async function createProgramChecker({
   const runner =
     python === undefined
       ? await PyodideChecker.open(settings, signal ?? new AbortController().signal)
-      : await openSystemPython({ ...settings, python });
+      : await openSystemPython(python, settings);
   const closing = new AbortController();
   const running = new Set<Promise<CheckResult>>();
   return {

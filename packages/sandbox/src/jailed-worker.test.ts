@@ -9,12 +9,12 @@ import type { SandboxError } from "./types.ts";
 const { fork } = processes;
 const forked = vi.fn(fork);
 replaceBuiltin(processes, "fork", () => forked as typeof fork);
-const settings = { folder: tmpdir(), seconds: 1, memory: 64 << 20 };
+const limits = { seconds: 1, memory: 64 << 20 };
 
 test("a process that cannot load says so in one line, and its stack is the cause's", async () => {
   const main = fileURLToPath(new URL("./jail/main.js", import.meta.url));
   forked.mockImplementationOnce(() => fork(main, ["/no/pyodide", "1"], { silent: true }));
-  const worker = new JailedWorker(settings);
+  const worker = new JailedWorker(tmpdir(), limits);
   const error: SandboxError = await worker.ready().then(
     () => expect.unreachable(),
     (refusal: SandboxError) => refusal,
@@ -27,7 +27,7 @@ test("a process that cannot load says so in one line, and its stack is the cause
 });
 
 test("a run leaves no listeners on the process, and the end of the process ends the run", async () => {
-  const worker = new JailedWorker({ ...settings, seconds: 60 });
+  const worker = new JailedWorker(tmpdir(), { ...limits, seconds: 60 });
   const child = forked.mock.results.at(-1)?.value as ChildProcess;
   await worker.ready();
   const held = vi.spyOn(worker.exited, "then");

@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { FromJail, Outcome, ToJail } from "./jail/types.ts";
-import { type CheckReason, cancelled, SandboxError } from "./types.ts";
+import { type CheckReason, cancelled, type Limits, SandboxError } from "./types.ts";
 
 /** Seconds after the time limit, which the process itself keeps, until it is killed. */
 const GRACE_SECONDS = 1;
@@ -19,24 +19,17 @@ const HEAP = 256;
 const STACK = 4800;
 const STACK_LIMIT = 8_000_000;
 
-export interface WorkerSettings {
-  /** Working directory of the process: an empty folder. */
-  readonly folder: string;
-  readonly seconds: number;
-  readonly memory: number;
-}
-
 export class JailedWorker {
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
-  readonly #settings: WorkerSettings;
+  readonly #settings: Limits;
   /** Bytes that the process has when no program runs. */
   #baseline = 0;
 
-  /** Starts the process; it can be killed at once, and used when it is ready. */
-  constructor(settings: WorkerSettings) {
+  /** Starts the process in `folder`, which is empty; it can be killed at once, and used when it is ready. */
+  constructor(folder: string, settings: Limits) {
     this.#settings = settings;
-    this.#child = startJail(settings.folder, settings.memory);
+    this.#child = startJail(folder, settings.memory);
     this.exited = new Promise((resolve) => {
       this.#child.once("exit", () => resolve());
       // one that could not be started does not exit
@@ -71,7 +64,8 @@ export class JailedWorker {
           this.kill();
           resolve({ passed: false, reason, reusable: false });
         };
-        if (this.#isGone()) return end("failed: the process is gone");
+        if (this.#child.exitCode !== null || this.#child.signalCode !== null)
+          return end("failed: the process is gone");
         const onExit = (): void => end("failed: the program ended its process");
         const onMessage = (message: FromJail): void => {
           if (message.type === "outcome" && message.id === id) resolve(message);
@@ -99,11 +93,6 @@ export class JailedWorker {
     } finally {
       for (const stop of unwatch) stop();
     }
-  }
-
-  /** Tests whether its exit is known already. */
-  #isGone(): boolean {
-    return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
   async #loaded(): Promise<void> {

@@ -3,12 +3,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JailedWorker } from "./jailed-worker.ts";
-import { type CheckResult, type ProgramRunner, type Settings, unlessAborted } from "./types.ts";
+import { type CheckResult, type Settings, unlessAborted } from "./types.ts";
 
 /** Processes that may fail to load in a row, as on a machine that is short of memory for a while. */
 const STARTS = 3;
 
-export class PyodideChecker implements ProgramRunner {
+export class PyodideChecker implements AsyncDisposable {
   readonly #folder: string;
   readonly #settings: Settings;
   readonly #all = new Set<JailedWorker>();
@@ -75,8 +75,7 @@ export class PyodideChecker implements ProgramRunner {
 
   /** A process that has loaded Pyodide. Where one cannot, others may. */
   async #load(): Promise<JailedWorker> {
-    const { seconds, memory } = this.#settings;
-    const worker = new JailedWorker({ folder: this.#folder, seconds, memory });
+    const worker = new JailedWorker(this.#folder, this.#settings);
     this.#all.add(worker);
     void worker.exited.then(() => this.#all.delete(worker));
     try {

@@ -5,7 +5,7 @@ import { access, constants, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { type CheckResult, cancelled, type ProgramRunner, SandboxError, type Settings } from "./types.ts";
+import { type CheckResult, cancelled, type Limits, SandboxError } from "./types.ts";
 
 /** Seconds after the alarm until the process is killed. */
 const GRACE_SECONDS = 1;
@@ -13,31 +13,31 @@ const GRACE_SECONDS = 1;
 const START_SECONDS = 30;
 const MAX_RESULT = 1000;
 
-interface PythonSettings extends Settings {
-  readonly python: string;
-}
-
 /** @throws SandboxError `not_found`, `bad_option` for what is not Python. */
-export async function openSystemPython(settings: PythonSettings): Promise<ProgramRunner> {
-  const { python } = settings;
+export async function openSystemPython(python: string, { seconds, memory }: Limits) {
   await access(python, constants.X_OK).catch((cause: unknown) => {
     const found = `${python} is not an executable file; give the full path of a Python interpreter`;
     throw new SandboxError("not_found", found, { cause });
   });
   const check = (program: string, signal: AbortSignal): Promise<CheckResult> =>
-    checkProgram({ ...settings, program, signal, token: randomUUID() });
+    checkProgram(python, { program, token: randomUUID(), seconds, memory }, signal);
   const { passed, reason } = await check("assert 1 + 1 == 2", new AbortController().signal);
   if (!passed) throw new SandboxError("bad_option", `${python} does not run Python programs: ${reason}`);
   return { check, [Symbol.asyncDispose]: async () => undefined };
 }
 
-async function checkProgram(run: Omit<Run, "folder">): Promise<CheckResult> {
-  const { token, signal } = run;
+/** What the harness reads. */
+interface Job extends Limits {
+  readonly program: string;
+  readonly token: string;
+}
+
+async function checkProgram(python: string, job: Job, signal: AbortSignal): Promise<CheckResult> {
   const folder = await mkdtemp(join(tmpdir(), "mos-python-"));
   try {
-    const result = await runHarness({ ...run, folder });
+    const result = await runHarness(python, job, { folder, signal });
     if (signal.aborted) throw cancelled(signal);
-    if (result === token) return { passed: true, reason: "passed" };
+    if (result === job.token) return { passed: true, reason: "passed" };
     // as in the original, a process that exits without a result counts as timed out
     return { passed: false, reason: result === "" ? "timed out" : `failed: ${result}` };
   } finally {
@@ -45,16 +45,12 @@ async function checkProgram(run: Omit<Run, "folder">): Promise<CheckResult> {
   }
 }
 
-interface Run extends PythonSettings {
-  readonly folder: string;
-  readonly program: string;
-  readonly token: string;
-  readonly signal: AbortSignal;
-}
-
 /** The output of the process on descriptor 3 until its end. */
-function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
-  const { program, token, seconds, memory } = job;
+function runHarness(
+  python: string,
+  job: Job,
+  { folder, signal }: { readonly folder: string; readonly signal: AbortSignal },
+): Promise<string> {
   return new Promise((resolve, reject) => {
     // a group of its own, which can be killed with all that it started
     const child = spawn(python, ["-I", "-c", HARNESS], {
@@ -74,7 +70,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
     let timer = setTimeout(kill, START_SECONDS * 1000);
     const started = (): void => {
       clearTimeout(timer);
-      timer = setTimeout(kill, (seconds + GRACE_SECONDS) * 1000);
+      timer = setTimeout(kill, (job.seconds + GRACE_SECONDS) * 1000);
     };
     signal.addEventListener("abort", kill, { once: true });
     let result = "";
@@ -105,7 +101,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
       resolve(result.slice("\n".length));
     });
     child.stdin?.on("error", () => undefined);
-    child.stdin?.end(JSON.stringify({ program, token, seconds, memory }));
+    child.stdin?.end(JSON.stringify(job));
   });
 }
 

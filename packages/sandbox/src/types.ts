@@ -31,11 +31,6 @@ export interface ProgramChecker extends AsyncDisposable {
   check(program: string, signal?: AbortSignal): Promise<CheckResult>;
 }
 
-/** Runs the programs of a checker, at most as many at a time as its settings allow. */
-export interface ProgramRunner extends AsyncDisposable {
-  check(program: string, signal: AbortSignal): Promise<CheckResult>;
-}
-
 /** Options for running programs. */
 export interface CheckerOptions {
   /** Programs at a time; default 2. One more process than that is kept ready. */
@@ -54,12 +49,9 @@ export interface CheckerOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The same, checked and with its defaults. */
-export interface Settings {
-  readonly workers: number;
-  readonly seconds: number;
-  readonly memory: number;
-}
+/** Those of one program, checked and with their defaults. */
+export type Limits = Readonly<Record<"seconds" | "memory", number>>;
+export type Settings = Limits & { readonly workers: number };
 
 export const cancelled = (signal: AbortSignal | undefined): SandboxError =>
   new SandboxError("cancelled", "checking a program was stopped", { cause: signal?.reason });

@@ -1,5 +1,5 @@
 // The shapes that the jail's files share. They run as they stand, without a loader, so they are JavaScript.
-import type { CheckReason } from "../types.ts";
+import type { CheckResult } from "../types.ts";
 
 /** A function that the WebAssembly module imports. Its arguments are numbers, or references that only pass through. */
 export type Import = (...args: number[]) => unknown;
@@ -56,9 +56,7 @@ export interface Exports {
   PyUnicode_AsUTF8(text: number): number;
 }
 
-export interface Outcome {
-  readonly passed: boolean;
-  readonly reason: CheckReason;
+export interface Outcome extends CheckResult {
   /** False where the interpreter may no longer be as it was. */
   readonly reusable: boolean;
 }
