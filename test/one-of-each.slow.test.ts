@@ -79,7 +79,7 @@ const ADDITIONS: readonly (readonly [string, files: readonly string[], add: () =
     async () => {
       const names = {
         LoraConfig: "AddedConfig",
-        "const lora:": "const added:",
+        "const lora =": "const added =",
         '"lora"': '"added"',
         '"LORA"': '"ADDED"',
         "isKnownToPeft: true": "isKnownToPeft: false",

@@ -15,10 +15,10 @@ import {
   loadModel as loadWithText,
   modulePath,
   openModel,
-  storedBytes,
   toLayerShapes,
 } from "#models";
 import { randomAdapter } from "./random-adapter.ts";
+import { storedBytes } from "./stored-weights.ts";
 import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
 import { writeTinyModel } from "./tiny-model.ts";
 

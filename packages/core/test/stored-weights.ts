@@ -139,3 +139,10 @@ export function expand({ format, shape, parts }: HostWeight): Float32Array {
   if (format.kind === "int8rows") hadamardRows(numbers, width, { inverse: true });
   return numbers;
 }
+
+/** Bytes that the parts of a weight take. */
+export const storedBytes = ({
+  parts,
+}: {
+  readonly parts: Readonly<Partial<Record<WeightPart, TensorData>>>;
+}): number => Object.values(parts).reduce((sum, { byteLength }) => sum + byteLength, 0);

@@ -1,5 +1,5 @@
 // What other packages share with this one. It loads no ONNX Runtime.
-export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
+export { attempt, type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
 export { float16Value } from "./float16.ts";
 export { type Random, randomStream } from "./random.ts";
 export { countElements, type Dim, DTYPE_BYTES, type DType, type Shape } from "./tensor-type.ts";

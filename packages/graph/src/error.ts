@@ -68,5 +68,15 @@ export class MosError extends Error {
   }
 }
 
+/** The result of some work, or the MosError that it throws. */
+export function attempt<T>(work: () => T): T | MosError {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof MosError) return error;
+    throw error;
+  }
+}
+
 /** Message of a thrown value of any type. */
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -2,9 +2,9 @@
 // file of weights, but it is used on any quantisation of the same model: its update is added to weights that differ by
 // rounding alone.
 import { MosError } from "#common";
-import type { LinearName } from "#models";
+import type { DecoderSettings, LinearName } from "#models";
 import type { AdapterBase, SavedBase } from "./folder-config.ts";
-import type { DecoderSettings, LayerShapes, Widths } from "./method.ts";
+import type { LayerShapes, Widths } from "./method.ts";
 import { type AdapterConfig, bindMethod } from "./methods.ts";
 
 /** The base that an adapter was trained on, where that differs from the one that it is used with. @inline */
@@ -143,14 +143,9 @@ function widthFrom(found: Shapes, before: Shapes, after: Shapes): number | undef
   return undefined;
 }
 
-interface Probe {
-  readonly layers: number;
-  readonly before: Shapes;
-}
-
 function widthsFor(
   config: AdapterConfig,
-  { layers, before }: Probe,
+  { layers, before }: { readonly layers: number; readonly before: Shapes },
   found: Shapes,
 ): Readonly<Partial<Record<LinearName, Widths>>> | undefined {
   const widths = probes(config);

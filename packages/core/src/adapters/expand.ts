@@ -6,7 +6,7 @@ import {
   matmul,
   type Value,
 } from "mixture-of-shards-graph";
-import { LINEAR_NAMES, moduleKey, type TargetModule } from "#models";
+import { listTargets, moduleKey, type TargetModule } from "#models";
 import { type Adapter, adapterLeaves } from "./adapter.ts";
 
 /**
@@ -26,9 +26,6 @@ export interface ExpandedFactors {
 /** A whole adapter as factors, by `moduleKey`; modules that it does not touch are missing. */
 export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
 
-const listTargets = ({ shapes: { layers } }: Adapter): readonly TargetModule[] =>
-  Array.from({ length: layers }, (_, layer) => LINEAR_NAMES.map((linear) => ({ layer, linear }))).flat();
-
 const floats = (array: HostArray | undefined): Float32Array =>
   array?.data instanceof Float32Array ? array.data : new Float32Array(0);
 
@@ -41,7 +38,7 @@ export function expandOnHost(adapter: Adapter): FactorMap {
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
   const scales = new Map<string, { readonly rank: number; readonly scale: number }>();
-  for (const target of listTargets(adapter)) {
+  for (const target of listTargets(adapter.shapes.layers)) {
     const found = factors(target);
     if (found === undefined) continue;
     const key = moduleKey(target);

@@ -2,9 +2,8 @@
 // computes are refused by name, whether the folder is opened or imported.
 import { z } from "zod";
 import { MosError, show } from "#common";
-import { LINEAR_NAMES } from "#models";
+import { type DecoderSettings, LINEAR_NAMES } from "#models";
 import type { Adapter } from "./adapter.ts";
-import type { DecoderSettings } from "./method.ts";
 import {
   type AdapterConfig,
   bindMethod,
@@ -28,17 +27,12 @@ export interface AdapterBase {
   readonly tokens?: string | undefined;
 }
 
-/** Fields of every adapter_config.json. */
-interface CommonFields {
-  readonly peftType: string;
-  readonly baseName: string;
-  readonly rank: number;
-  readonly dropout: number;
-  readonly targets: readonly string[] | string;
-}
-
-/** These under PEFT's names. */
-export const commonFields = ({ peftType, baseName, rank, dropout, targets }: CommonFields) => ({
+/** Fields of every adapter_config.json, under PEFT's names. */
+export const commonFields = (
+  { rank, dropout }: { readonly rank: number; readonly dropout: number },
+  targets: readonly string[] | string,
+  { peftType, baseName }: { readonly peftType: string; readonly baseName: string },
+) => ({
   peft_type: peftType,
   task_type: "CAUSAL_LM",
   inference_mode: true,
@@ -56,7 +50,7 @@ export function writeFields(
 ): Readonly<Record<string, unknown>> {
   const method = bindMethod(config);
   return {
-    ...commonFields({ ...config, peftType: method.peftType, baseName: base.name }),
+    ...commonFields(config, config.targets, { peftType: method.peftType, baseName: base.name }),
     base_fingerprint: base.fingerprint,
     ...(base.identity === undefined ? {} : { base_identity: base.identity }),
     ...(base.tokens === undefined ? {} : { base_tokens: base.tokens }),

@@ -8,7 +8,7 @@ import {
   type ReadableFile,
   readBytes,
   restoreFolder,
-  storageError,
+  storageFailure,
   systemCode,
   type WritableTensor,
   writeFileAtomic,
@@ -27,19 +27,19 @@ export const MAX_CONFIG_BYTES = 1 << 18;
 /** The same for entries of a list or an object in it. */
 const MAX_ENTRIES = 2_000;
 
-/** The fields of adapter_config.json, and the tensors by their names in adapter_model.safetensors. */
-interface FolderContent {
-  readonly fields: Readonly<Record<string, unknown>>;
-  readonly tensors: Readonly<Record<string, WritableTensor>>;
-}
-
 /**
- * Writes the two files into a folder that may hold other things, each complete or absent. The config comes last:
+ * Writes the fields of adapter_config.json, and the tensors by their names in adapter_model.safetensors, into a folder that may hold other things, each complete or absent. The config comes last:
  * a folder without it is not an adapter.
  *
  * @throws MosError `storage`, `not_found`.
  */
-export async function writeFolderFiles(folder: string, { fields, tensors }: FolderContent): Promise<void> {
+export async function writeFolderFiles(
+  folder: string,
+  {
+    fields,
+    tensors,
+  }: { readonly fields: object; readonly tensors: Readonly<Record<string, WritableTensor>> },
+): Promise<void> {
   await writeSafetensors(join(folder, ADAPTER_TENSORS), tensors, { format: "pt" });
   await writeFileAtomic(join(folder, ADAPTER_CONFIG), `${JSON.stringify(fields, null, 2)}\n`);
 }
@@ -159,20 +159,11 @@ export async function readAll(file: ByteSource): Promise<Uint8Array> {
   return bytes;
 }
 
-/** Both files of a folder at one moment. */
-interface FolderFiles {
-  readonly config: Uint8Array;
-  readonly tensors: ReadableFile;
-  readonly version: FolderVersion;
-}
-
-/** Opens both files, and reads the config. Throws `not_found`, `bad_adapter`, `storage`. */
-export async function openFiles(folder: string): Promise<FolderFiles> {
+/** Opens both files of a folder at one moment, and reads the config. Throws `not_found`, `bad_adapter`, `storage`. */
+export async function openFiles(folder: string) {
   if (!(await pathExists(join(folder, ADAPTER_CONFIG)))) throw noAdapter(folder);
   // if `folder` is a link that changes now, both files still come from one folder
-  const real = await realpath(folder).catch((error: unknown) => {
-    throw storageError(error, folder);
-  });
+  const real = await realpath(folder).catch(storageFailure(folder));
   await using config = await openFile(real, folder, ADAPTER_CONFIG);
   if (config.size > MAX_CONFIG_BYTES)
     throw new MosError(

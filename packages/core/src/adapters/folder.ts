@@ -89,11 +89,8 @@ export interface CheckedAdapter {
    *
    * @throws MosError `bad_adapter` for a number that is not finite or far too large, or an index that is out of range.
    */
-  read(draw?: DrawTensor): Promise<Adapter>;
+  read(draw?: (spec: TensorSpec, seed: number) => Promise<AdapterTensor>): Promise<Adapter>;
 }
-
-/** Gives the content of a tensor that is drawn from a seed. */
-export type DrawTensor = (spec: TensorSpec, seed: number) => Promise<AdapterTensor>;
 
 /** Both files of an adapter's folder, open. */
 export interface AdapterFolder extends AsyncDisposable {
@@ -130,13 +127,9 @@ export interface AdapterDescription {
   readonly parameters: number;
 }
 
-export interface OpenAdapterOptions {
-  /** Read the tensors' file into memory first, so that the digest is that of the very bytes that are parsed. */
-  readonly inMemory?: boolean;
-}
-
 /**
- * Opens an adapter's folder. Nothing is checked but that both files are there.
+ * Opens an adapter's folder. Nothing is checked but that both files are there. With `inMemory`, the tensors' file is read into
+ * memory first, so that the digest is that of the very bytes that are parsed.
  *
  * @throws MosError `not_found`, `bad_adapter`, `storage`.
  * @example
@@ -146,7 +139,7 @@ export interface OpenAdapterOptions {
  */
 export async function openAdapterFolder(
   folder: string,
-  { inMemory = false }: OpenAdapterOptions = {},
+  { inMemory = false }: { readonly inMemory?: boolean } = {},
 ): Promise<AdapterFolder> {
   const { config, tensors, version } = await openFiles(folder);
   const where = join(folder, ADAPTER_CONFIG);
@@ -311,13 +304,6 @@ function checkAdapter(
   };
 }
 
-interface TensorPlace {
-  readonly spec: TensorSpec;
-  /** In the file. */
-  readonly name: string;
-  readonly before: AdapterTensors;
-}
-
 /** Products of two larger values, summed over the widths of a model, overflow float32. */
 const TOO_LARGE = 1e18;
 
@@ -335,7 +321,11 @@ async function findUnusable(data: Float32Array): Promise<number | undefined> {
 /** Reads one tensor, whose shape was compared with the file's header before, and checks its values. */
 async function readTensor(
   file: SafetensorsFile,
-  { spec, name, before }: TensorPlace,
+  {
+    spec,
+    name,
+    before,
+  }: { readonly spec: TensorSpec; readonly name: string; readonly before: AdapterTensors },
 ): Promise<AdapterTensor> {
   const wrong = (what: string): MosError =>
     new MosError(

@@ -50,8 +50,7 @@ export {
   readAdapterBase,
   writeFolderFiles,
 } from "./folder-files.ts";
-export { type Inspection, inspectAdapter } from "./inspect.ts";
-export { type AdapterLayers, readAdapterLayers } from "./layers.ts";
+export { type AdapterLayers, type Inspection, inspectAdapter, readAdapterLayers } from "./inspect.ts";
 export type { AdapterTensor, Factors, LayerShapes, TensorSpec, Widths } from "./method.ts";
 export { shardCounts } from "./method-parts.ts";
 export {

@@ -2,13 +2,11 @@
 
 import { transpose } from "mixture-of-shards-graph";
 import { type LinearName, modulePath } from "#models";
-import type { AdapterMethod } from "./method.ts";
 import {
   alphaScale,
   alphaSetting,
-  checkTargets,
   commonSettings,
-  configSchema,
+  defineMethod,
   kaiming,
   type MethodConfig,
   targetWidths,
@@ -20,7 +18,6 @@ const settings = {
   ...commonSettings,
   ...alphaSetting,
 };
-const schema = configSchema("lora", settings);
 /** Settings of LoRA, defaults filled in. */
 export type LoraConfig = MethodConfig<"lora", typeof commonSettings & typeof alphaSetting>;
 
@@ -28,12 +25,9 @@ const factorName = (linear: LinearName, layer: number, side: "A" | "B"): string 
   `${linear}.${layer}.${side}`;
 
 /** LoRA, as the head of this file describes it. */
-export const lora: AdapterMethod<LoraConfig> & { readonly settings: typeof settings } = {
+export const lora = defineMethod<LoraConfig, typeof settings>("lora", settings, {
   summary: "Every layer has its own pair of low-rank factors: the reference, and the largest.",
-  settings,
-  schema,
-  example: schema.parse({ method: "lora", rank: 2 }),
-  check: checkTargets,
+  example: { rank: 2 },
   tensors({ targets, rank }, shapes) {
     return targets.flatMap((linear) => {
       const { in: width, out } = targetWidths(shapes, linear);
@@ -43,17 +37,13 @@ export const lora: AdapterMethod<LoraConfig> & { readonly settings: typeof setti
       ]).flat();
     });
   },
-  factors(config, { view }) {
-    return ({ layer, linear }) =>
-      config.targets.includes(linear)
-        ? {
-            a: view.value(factorName(linear, layer, "A")),
-            b: transpose(view.value(factorName(linear, layer, "B")), [1, 0]),
-            scale: alphaScale(config),
-          }
-        : undefined;
-  },
-  hasLinearFactors: true,
+  factors:
+    (config, { view }) =>
+    ({ layer, linear }) => ({
+      a: view.value(factorName(linear, layer, "A")),
+      b: transpose(view.value(factorName(linear, layer, "B")), [1, 0]),
+      scale: alphaScale(config),
+    }),
   folder: {
     peftType: "LORA",
     isKnownToPeft: true,
@@ -64,4 +54,4 @@ export const lora: AdapterMethod<LoraConfig> & { readonly settings: typeof setti
       return `base_model.model.${modulePath({ layer: Number(layer), linear })}.lora_${side}.weight`;
     },
   },
-};
+});

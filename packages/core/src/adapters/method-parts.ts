@@ -2,8 +2,17 @@
 // L layers · r rank.
 import { z } from "zod";
 import { MosError, type Settings, type SettingValues, setting } from "#common";
-import { LINEAR_NAMES, type LinearName } from "#models";
-import type { LayerShapes, TensorSpec, Widths } from "./method.ts";
+import { LINEAR_NAMES, type LinearName, type TargetModule } from "#models";
+import type {
+  AdapterMethod,
+  CommonConfig,
+  FactorOptions,
+  Factors,
+  FolderFormat,
+  LayerShapes,
+  TensorSpec,
+  Widths,
+} from "./method.ts";
 
 /** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */
 export function targetWidths({ widths }: LayerShapes, name: LinearName): Widths {
@@ -14,14 +23,6 @@ export function targetWidths({ widths }: LayerShapes, name: LinearName): Widths 
       `targets: this model has no ${name}; it has ${Object.keys(widths).join(", ")}`,
     );
   return found;
-}
-
-/** Throws `bad_config` for a target that the model does not have. */
-export function checkTargets(
-  { targets }: { readonly targets: readonly LinearName[] },
-  shapes: LayerShapes,
-): void {
-  for (const name of targets) targetWidths(shapes, name);
 }
 
 const greatestCommonDivisor = (a: number, b: number): number =>
@@ -68,9 +69,6 @@ export const filled =
 
 /** Zero everywhere, as B starts. */
 export const zeros = (length: number): Initialize => filled(length, 0);
-
-/** Where the folder of a method that PEFT does not know keeps a tensor. */
-export const ownTensorName = (name: string): string => `base_model.model.${name}`;
 
 /**
  * The pool that pure sharing and its variants have for one linear type: an A [r, in] and a B [out, r] that all layers
@@ -150,10 +148,6 @@ export const commonSettings = {
   }),
 };
 
-/** The schema of a method's configuration. */
-export const configSchema = <const Method extends string, S extends Settings>(method: Method, settings: S) =>
-  z.strictObject({ method: z.literal(method), ...settings });
-
 /**
  * A method's configuration, defaults filled in, by the tables of its settings: declarations keep the comments only of a table
  * that is named by itself.
@@ -161,3 +155,47 @@ export const configSchema = <const Method extends string, S extends Settings>(me
 export type MethodConfig<Method extends string, S extends Settings> = {
   readonly method: Method;
 } & SettingValues<S>;
+
+/** A method without what follows from its settings. Its functions are asked about its own targets, which the model has. */
+interface MethodDefinition<C extends CommonConfig>
+  extends Pick<AdapterMethod<C>, "summary" | "tensors" | "routing">,
+    Partial<Pick<AdapterMethod<C>, "check" | "hasLinearFactors">> {
+  readonly example: Partial<C>;
+  factors(config: C, options: FactorOptions): (target: TargetModule) => Factors;
+  /** PEFT does not know such folders, unless this says so. */
+  readonly folder: Pick<FolderFormat<C>, "peftType" | "settings"> & Partial<FolderFormat<C>>;
+}
+
+/** A method of this name and these settings. */
+export function defineMethod<
+  C extends CommonConfig & { readonly method: string },
+  S extends Settings = Settings,
+>(
+  method: C["method"],
+  settings: S,
+  { example, check, factors, folder, ...own }: MethodDefinition<C>,
+): AdapterMethod<C, S> {
+  // the type of a configuration is made of the same settings
+  const schema = z.strictObject({ method: z.literal(method), ...settings }) as unknown as z.ZodType<C>;
+  return {
+    settings,
+    schema,
+    example: schema.parse({ method, ...example }),
+    check(config, shapes) {
+      for (const name of config.targets) targetWidths(shapes, name);
+      check?.(config, shapes);
+    },
+    factors(config, options) {
+      const factorsOf = factors(config, options);
+      return (target) => (config.targets.includes(target.linear) ? factorsOf(target) : undefined);
+    },
+    hasLinearFactors: true,
+    folder: {
+      isKnownToPeft: false,
+      constants: {},
+      tensorName: (name) => `base_model.model.${name}`,
+      ...folder,
+    },
+    ...own,
+  };
+}

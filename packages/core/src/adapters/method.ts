@@ -1,7 +1,7 @@
 import type { Value } from "mixture-of-shards-graph";
 import type { z } from "zod";
 import type { Random, Settings } from "#common";
-import type { LinearName, TargetModule } from "#models";
+import type { DecoderSettings, LinearName, TargetModule } from "#models";
 
 /** The linear layers that a model has, by their widths, in each of its decoder layers. @inline */
 export interface LayerShapes {
@@ -11,9 +11,6 @@ export interface LayerShapes {
   /** Settings of the model's decoder; undefined if only its shapes are known. */
   readonly decoder?: DecoderSettings | undefined;
 }
-
-/** Windows, caps, scales and rotary frequencies of a model, by name. */
-export type DecoderSettings = Readonly<Record<string, string | number | null | readonly number[]>>;
 
 /** d_in and d_out of a linear layer. */
 export interface Widths {
@@ -102,11 +99,11 @@ export interface RoutingTable {
  * A method is a value: what configures it, the tensors it keeps, and the factors it makes of them. Training, merging,
  * exporting and serving all go through `factors`, so they cannot disagree.
  */
-export interface AdapterMethod<C extends CommonConfig> {
+export interface AdapterMethod<C extends CommonConfig, S extends Settings = Settings> {
   /** What it does, in a sentence. */
   readonly summary: string;
   /** Settings as data: options and documents are generated from them. */
-  readonly settings: Settings;
+  readonly settings: S;
   readonly schema: z.ZodType<C>;
   /** A small valid configuration, for tests and docs. */
   readonly example: C;

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import {
   adjust,
+  attempt,
   expected,
   MosError,
   readIssues,
@@ -94,13 +95,8 @@ export function bindMethod(config: AdapterConfig) {
 
 /** Reason why settings do not fit a model; undefined if they do. */
 export function findProblem(config: AdapterConfig, shapes: LayerShapes): string | undefined {
-  try {
-    bindMethod(config).check(shapes);
-    return undefined;
-  } catch (error) {
-    if (error instanceof MosError) return error.message;
-    throw error;
-  }
+  const problem = attempt(() => bindMethod(config).check(shapes));
+  return problem instanceof MosError ? problem.message : undefined;
 }
 
 const invalid = (message: string, cause?: unknown): MosError =>

@@ -6,17 +6,15 @@ import { gatherRows, reshape, split, type Value } from "mixture-of-shards-graph"
 import { z } from "zod";
 import { flag, MosError, type Random, randomStream, setting } from "#common";
 import type { LinearName } from "#models";
-import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
+import type { LayerShapes, TensorSpec } from "./method.ts";
 import {
   alphaScale,
   alphaSetting,
-  checkTargets,
   commonSettings,
-  configSchema,
+  defineMethod,
   equivalentRankSetting,
   kaiming,
   type MethodConfig,
-  ownTensorName,
   shardCounts,
   targetWidths,
   trainable,
@@ -42,7 +40,6 @@ const settings = {
     help: "route B with the same indices as A",
   }),
 };
-const schema = configSchema("mos", settings);
 /** Settings of Mixture of Shards, defaults filled in. */
 export type MosConfig = MethodConfig<
   "mos",
@@ -85,27 +82,21 @@ function checkShards({ shardsPerVector: l, targets }: MosConfig, shapes: LayerSh
   );
 }
 
-interface PoolLayout {
-  /** L·(e−p)·l rows that all layers share come first. */
-  readonly shared: number;
-  readonly rows: number;
-  /** (r−p)·l shared places of a layer, then its p·l own ones. */
-  readonly places: number;
-}
-
 const poolLayout = (
   { rank: r, equivalentRank: e, privateRank: p, shardsPerVector: l }: MosConfig,
   layers: number,
-): PoolLayout => ({
+) => ({
+  /** Rows that all layers share come first. */
   shared: layers * (e - p) * l,
   rows: layers * e * l,
+  /** (r−p)·l shared places of a layer, then its own ones. */
   places: r * l,
+  own: p * l,
 });
 
 /** [L, r·l]: for each layer the head of a random permutation of the shared rows, then its own rows in order. */
 function drawRouting(config: MosConfig, layers: number, random: Random): Int32Array {
-  const { shared, places } = poolLayout(config, layers);
-  const own = config.privateRank * config.shardsPerVector;
+  const { shared, places, own } = poolLayout(config, layers);
   const table = new Int32Array(layers * places);
   for (let k = 0; k < layers; k++) {
     table.set(random.permutation(shared).subarray(0, places - own), k * places);
@@ -116,8 +107,7 @@ function drawRouting(config: MosConfig, layers: number, random: Random): Int32Ar
 
 /** A table from a file must route as `drawRouting` can: distinct shared rows, then exactly the layer's own. */
 function routingFlaw(config: MosConfig, layers: number, table: Int32Array): string | undefined {
-  const { shared, places } = poolLayout(config, layers);
-  const own = config.privateRank * config.shardsPerVector;
+  const { shared, places, own } = poolLayout(config, layers);
   for (let k = 0; k < layers; k++) {
     const row = table.subarray(k * places, (k + 1) * places);
     const chosen = row.subarray(0, places - own);
@@ -172,14 +162,11 @@ function poolTensors(config: MosConfig, shapes: LayerShapes, linear: LinearName)
 }
 
 /** Mixture of Shards, as the head of this file describes it. */
-export const mos: AdapterMethod<MosConfig> = {
+export const mos = defineMethod<MosConfig>("mos", settings, {
   summary:
     "Mixture of Shards: layers assemble their factors from shared and private shards, for LoRA's quality at a fraction of its size.",
-  settings,
-  schema,
-  example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),
+  example: { rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 },
   check(config, shapes) {
-    checkTargets(config, shapes);
     checkSettings(config, shapes.layers);
     checkShards(config, shapes);
   },
@@ -199,14 +186,11 @@ export const mos: AdapterMethod<MosConfig> = {
       assembled.set(key, parts);
       return parts;
     };
-    return ({ layer, linear }) =>
-      config.targets.includes(linear)
-        ? {
-            a: assemble(linear, "A")[layer] as Value,
-            b: assemble(linear, "B")[layer] as Value,
-            scale: alphaScale(config),
-          }
-        : undefined;
+    return ({ layer, linear }) => ({
+      a: assemble(linear, "A")[layer] as Value,
+      b: assemble(linear, "B")[layer] as Value,
+      scale: alphaScale(config),
+    });
   },
   routing(config, { layers }) {
     const { shared, rows } = poolLayout(config, layers);
@@ -221,10 +205,8 @@ export const mos: AdapterMethod<MosConfig> = {
       })),
     );
   },
-  hasLinearFactors: true,
   folder: {
     peftType: "MOS",
-    isKnownToPeft: false,
     settings: {
       alpha: "lora_alpha",
       equivalentRank: "equivalent_rank",
@@ -232,7 +214,5 @@ export const mos: AdapterMethod<MosConfig> = {
       privateRank: "private_rank",
       pairDissociation: "pair_dissociation",
     },
-    constants: {},
-    tensorName: ownTensorName,
   },
-};
+});

@@ -1,7 +1,7 @@
 // The rows of the MoS paper's tables 1 and 2: their settings, what they cost on a model, and what serving them costs
 // beside LoRA of equal quality. Averages are the paper's, over six benchmark scores on LLaMA2-7B.
 
-import { MosError } from "#common";
+import { attempt, MosError } from "#common";
 import { type ModelConfig, toLayerShapes } from "#models";
 import { type Budget, budget } from "./budget.ts";
 import type { LayerShapes } from "./method.ts";
@@ -148,13 +148,10 @@ const formatRank = ({ rank, settings }: PaperRow, shapes: LayerShapes): string =
 
 /** The largest cost of a row's settings. */
 function rowBudget(row: PaperRow, shapes: LayerShapes): Budget | MosError {
-  try {
+  return attempt(() => {
     const budgets = row.settings(shapes).map((input) => budget(parseAdapterConfig(input), shapes));
     return budgets.reduce((a, b) => (b.bytes.float32 > a.bytes.float32 ? b : a));
-  } catch (error) {
-    if (error instanceof MosError) return error;
-    throw error;
-  }
+  });
 }
 
 /**

@@ -5,16 +5,14 @@ import { concat, gatherRows, reshape, slice, transpose, type Value } from "mixtu
 import { z } from "zod";
 import { MosError, setting } from "#common";
 import type { LinearName } from "#models";
-import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
+import type { LayerShapes, TensorSpec } from "./method.ts";
 import {
   alphaScale,
   alphaSetting,
-  checkTargets,
   commonSettings,
-  configSchema,
+  defineMethod,
   kaiming,
   type MethodConfig,
-  ownTensorName,
   rankSetting,
   targetWidths,
   trainable,
@@ -36,7 +34,6 @@ const settings = {
     help: "copies of the shared chunk along the feature dimension",
   }),
 };
-const schema = configSchema("prolora", settings);
 /** Settings of PRoLoRA, defaults filled in. */
 export type ProloraConfig = MethodConfig<
   "prolora",
@@ -77,13 +74,10 @@ function copies(chunk: Value, { chunks, width }: { readonly chunks: number; read
 }
 
 /** PRoLoRA, as the head of this file describes it. */
-export const prolora: AdapterMethod<ProloraConfig> = {
+export const prolora = defineMethod<ProloraConfig>("prolora", settings, {
   summary: "Factors made of one chunk that is repeated and rotated, with a few ranks unshared.",
-  settings,
-  schema,
-  example: schema.parse({ method: "prolora", rank: 4, unsharedRank: 1, chunks: 2 }),
+  example: { rank: 4, unsharedRank: 1, chunks: 2 },
   check(config, shapes) {
-    checkTargets(config, shapes);
     const { rank, unsharedRank, chunks, targets } = config;
     if (unsharedRank > rank)
       throw new MosError(
@@ -107,8 +101,7 @@ export const prolora: AdapterMethod<ProloraConfig> = {
   factors:
     (config, { shapes, view }) =>
     ({ layer, linear }) => {
-      const { targets, rank, unsharedRank: u, chunks } = config;
-      if (!targets.includes(linear)) return undefined;
+      const { rank, unsharedRank: u, chunks } = config;
       const { in: width, out } = targetWidths(shapes, linear);
       const part = (name: string): Value => view.value(`${linear}.${layer}.${name}`);
       const turned = (name: string): Value => transpose(part(name), [1, 0]);
@@ -120,12 +113,8 @@ export const prolora: AdapterMethod<ProloraConfig> = {
       }
       return { a: concat(a, 0), b: concat(b, 0), scale: alphaScale(config) };
     },
-  hasLinearFactors: true,
   folder: {
     peftType: "PROLORA",
-    isKnownToPeft: false,
     settings: { alpha: "lora_alpha", unsharedRank: "unshared_rank", chunks: "chunks" },
-    constants: {},
-    tensorName: ownTensorName,
   },
-};
+});

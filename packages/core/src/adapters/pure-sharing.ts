@@ -1,15 +1,12 @@
 // L layers · r pairs. Pure sharing (MoS paper, table 1): every layer uses the same A and B of its linear type. With
 // r = e · L it has as many trainable parameters as LoRA of rank e.
 import { transpose } from "mixture-of-shards-graph";
-import type { AdapterMethod } from "./method.ts";
 import {
   alphaScale,
   alphaSetting,
-  checkTargets,
   commonSettings,
-  configSchema,
+  defineMethod,
   type MethodConfig,
-  ownTensorName,
   pairTensors,
   poolRank,
 } from "./method-parts.ts";
@@ -19,7 +16,6 @@ const settings = {
   ...poolRank,
   ...alphaSetting,
 };
-const schema = configSchema("pure-sharing", settings);
 /** Settings of pure sharing, defaults filled in. */
 export type PureSharingConfig = MethodConfig<
   "pure-sharing",
@@ -27,30 +23,20 @@ export type PureSharingConfig = MethodConfig<
 >;
 
 /** Pure sharing, as the head of this file describes it. */
-export const pureSharing: AdapterMethod<PureSharingConfig> = {
+export const pureSharing = defineMethod<PureSharingConfig>("pure-sharing", settings, {
   summary: "All layers share one pair of large factors.",
-  settings,
-  schema,
-  example: schema.parse({ method: "pure-sharing", rank: 6 }),
-  check: checkTargets,
+  example: { rank: 6 },
   tensors: ({ targets, rank }, shapes) =>
     targets.flatMap((linear) => pairTensors(shapes, { linear, pairs: rank })),
   factors:
     (config, { view }) =>
-    ({ linear }) =>
-      config.targets.includes(linear)
-        ? {
-            a: view.value(`${linear}.A`),
-            b: transpose(view.value(`${linear}.B`), [1, 0]),
-            scale: alphaScale(config),
-          }
-        : undefined,
-  hasLinearFactors: true,
+    ({ linear }) => ({
+      a: view.value(`${linear}.A`),
+      b: transpose(view.value(`${linear}.B`), [1, 0]),
+      scale: alphaScale(config),
+    }),
   folder: {
     peftType: "PURE_SHARING",
-    isKnownToPeft: false,
     settings: { alpha: "lora_alpha" },
-    constants: {},
-    tensorName: ownTensorName,
   },
-};
+});

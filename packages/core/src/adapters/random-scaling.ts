@@ -4,15 +4,13 @@
 import { mul, reshape, slice, transpose } from "mixture-of-shards-graph";
 import { z } from "zod";
 import { MosError, setting } from "#common";
-import type { AdapterMethod, TensorSpec } from "./method.ts";
+import type { TensorSpec } from "./method.ts";
 import {
   alphaScale,
   alphaSetting,
-  checkTargets,
   commonSettings,
-  configSchema,
+  defineMethod,
   type MethodConfig,
-  ownTensorName,
   pairTensors,
   poolRank,
 } from "./method-parts.ts";
@@ -27,7 +25,6 @@ const settings = {
     help: "standard deviation of the random scales",
   }),
 };
-const schema = configSchema("random-scaling", settings);
 /** Settings of random scaling, defaults filled in. */
 export type RandomScalingConfig = MethodConfig<
   "random-scaling",
@@ -48,14 +45,11 @@ const scales = (
 });
 
 /** Random scaling, as the head of this file describes it. */
-export const randomScaling: AdapterMethod<RandomScalingConfig> = {
+export const randomScaling = defineMethod<RandomScalingConfig>("random-scaling", settings, {
   summary: "Like pure sharing, with fixed random scales that tell layers apart.",
-  settings,
-  schema,
-  example: schema.parse({ method: "random-scaling", rank: 6 }),
-  check(config, shapes) {
-    checkTargets(config, shapes);
-    if (config.scaleMean === 0 && config.scaleDeviation === 0)
+  example: { rank: 6 },
+  check({ scaleMean, scaleDeviation }) {
+    if (scaleMean === 0 && scaleDeviation === 0)
       throw new MosError(
         "bad_config",
         "scale mean 0 and scale deviation 0 make every scale 0, so nothing could be trained; give another mean or a deviation above 0",
@@ -69,7 +63,6 @@ export const randomScaling: AdapterMethod<RandomScalingConfig> = {
   factors:
     (config, { view }) =>
     ({ layer, linear }) => {
-      if (!config.targets.includes(linear)) return undefined;
       const own = slice(view.value(`${linear}.scale`), { axis: 0, from: layer, to: layer + 1 }); // [1, r]
       return {
         a: mul(reshape(own, [config.rank, 1]), view.value(`${linear}.A`)),
@@ -77,12 +70,8 @@ export const randomScaling: AdapterMethod<RandomScalingConfig> = {
         scale: alphaScale(config),
       };
     },
-  hasLinearFactors: true,
   folder: {
     peftType: "RANDOM_SCALING",
-    isKnownToPeft: false,
     settings: { alpha: "lora_alpha", scaleMean: "scale_mean", scaleDeviation: "scale_deviation" },
-    constants: {},
-    tensorName: ownTensorName,
   },
-};
+});

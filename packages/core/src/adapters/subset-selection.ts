@@ -3,16 +3,13 @@
 
 import { gatherRows, transpose } from "mixture-of-shards-graph";
 import { MosError, type Random } from "#common";
-import type { AdapterMethod } from "./method.ts";
 import {
   alphaScale,
   alphaSetting,
-  checkTargets,
   commonSettings,
-  configSchema,
+  defineMethod,
   equivalentRankSetting,
   type MethodConfig,
-  ownTensorName,
   pairTensors,
 } from "./method-parts.ts";
 
@@ -21,7 +18,6 @@ const settings = {
   ...alphaSetting,
   ...equivalentRankSetting,
 };
-const schema = configSchema("subset-selection", settings);
 /** Settings of subset selection, defaults filled in. */
 export type SubsetSelectionConfig = MethodConfig<
   "subset-selection",
@@ -53,13 +49,10 @@ function choiceFlaw({ layers, rank, pairs }: Choice, table: Int32Array): string 
 }
 
 /** Subset selection, as the head of this file describes it. */
-export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
+export const subsetSelection = defineMethod<SubsetSelectionConfig>("subset-selection", settings, {
   summary: "Each layer picks its own vectors from the shared pools.",
-  settings,
-  schema,
-  example: schema.parse({ method: "subset-selection", rank: 3, equivalentRank: 2 }),
+  example: { rank: 3, equivalentRank: 2 },
   check(config, shapes) {
-    checkTargets(config, shapes);
     const pairs = config.equivalentRank * shapes.layers;
     if (config.rank > pairs)
       throw new MosError(
@@ -86,7 +79,6 @@ export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
   factors:
     (config, { view }) =>
     ({ layer, linear }) => {
-      if (!config.targets.includes(linear)) return undefined;
       const { rank } = config;
       const chosen = view.indices(`${linear}.I`).slice(layer * rank, (layer + 1) * rank);
       return {
@@ -104,12 +96,8 @@ export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
       shared: equivalentRank * layers,
       private: 0,
     })),
-  hasLinearFactors: true,
   folder: {
     peftType: "SUBSET_SELECTION",
-    isKnownToPeft: false,
     settings: { alpha: "lora_alpha", equivalentRank: "equivalent_rank" },
-    constants: {},
-    tensorName: ownTensorName,
   },
-};
+});

@@ -4,16 +4,15 @@
 import { mul, reshape, slice, split, transpose, type Value } from "mixture-of-shards-graph";
 import { MosError } from "#common";
 import type { LinearName } from "#models";
-import type { AdapterMethod, LayerShapes } from "./method.ts";
+import type { LayerShapes } from "./method.ts";
 import {
   alphaScale,
   alphaSetting,
   commonSettings,
-  configSchema,
+  defineMethod,
   filled,
   kaiming,
   type MethodConfig,
-  ownTensorName,
   targetsSetting,
   targetWidths,
   trainable,
@@ -25,7 +24,6 @@ const settings = {
   ...alphaSetting,
   targets: targetsSetting(["q_proj", "k_proj", "v_proj"]),
 };
-const schema = configSchema("tied-lora", settings);
 /** Settings of Tied LoRA, defaults filled in. */
 export type TiedLoraConfig = MethodConfig<
   "tied-lora",
@@ -42,11 +40,9 @@ const inputWidth = ([first = "q_proj"]: readonly LinearName[], shapes: LayerShap
 const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
 
 /** Tied LoRA, as the head of this file describes it. */
-export const tiedLora: AdapterMethod<TiedLoraConfig> = {
+export const tiedLora = defineMethod<TiedLoraConfig>("tied-lora", settings, {
   summary: "One trained pair of factors for all layers, with scaling vectors of their own.",
-  settings,
-  schema,
-  example: schema.parse({ method: "tied-lora", rank: 3 }),
+  example: { rank: 3 },
   check({ targets }, shapes) {
     const width = inputWidth(targets, shapes);
     const other = targets.find((name) => targetWidths(shapes, name).in !== width);
@@ -79,7 +75,6 @@ export const tiedLora: AdapterMethod<TiedLoraConfig> = {
     };
     return ({ layer, linear }) => {
       const target = targets.indexOf(linear);
-      if (target < 0) return undefined;
       const from = total(sizes.slice(0, target));
       const v = slice(view.value(`${layer}.v`), { axis: 0, from, to: from + (sizes[target] as number) });
       return {
@@ -92,9 +87,6 @@ export const tiedLora: AdapterMethod<TiedLoraConfig> = {
   hasLinearFactors: false,
   folder: {
     peftType: "TIED_LORA",
-    isKnownToPeft: false,
     settings: { alpha: "lora_alpha" },
-    constants: {},
-    tensorName: ownTensorName,
   },
-};
+});

@@ -4,14 +4,12 @@
 
 import { mul, reshape, transpose } from "mixture-of-shards-graph";
 import type { LinearName } from "#models";
-import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
+import type { LayerShapes, TensorSpec } from "./method.ts";
 import {
-  checkTargets,
   commonSettings,
-  configSchema,
+  defineMethod,
   filled,
   type MethodConfig,
-  ownTensorName,
   rankSetting,
   targetWidths,
   trainable,
@@ -23,7 +21,6 @@ const settings = {
   ...commonSettings,
   rank: rankSetting({ standard: 256, max: 65_536 }),
 };
-const schema = configSchema("vera", settings);
 /** Settings of VeRA, defaults filled in. */
 export type VeraConfig = MethodConfig<"vera", typeof settings & Omit<typeof commonSettings, "rank">>;
 
@@ -47,17 +44,13 @@ function vectorTensors(rank: number, shapes: LayerShapes, linear: LinearName): r
 }
 
 /** VeRA, as the head of this file describes it. */
-export const vera: AdapterMethod<VeraConfig> = {
+export const vera = defineMethod<VeraConfig>("vera", settings, {
   summary: "Fixed random factors for all layers, of which only scaling vectors are trained.",
-  settings,
-  schema,
-  example: schema.parse({ method: "vera", rank: 5 }),
-  check: checkTargets,
+  example: { rank: 5 },
   tensors: ({ targets, rank }, shapes) => targets.flatMap((linear) => vectorTensors(rank, shapes, linear)),
   factors:
-    ({ targets, rank }, { view }) =>
+    ({ rank }, { view }) =>
     ({ layer, linear }) => {
-      if (!targets.includes(linear)) return undefined;
       const [d, b] = [view.value(`${linear}.${layer}.d`), view.value(`${linear}.${layer}.b`)];
       return {
         a: mul(reshape(d, [rank, 1]), view.value(`${linear}.A`)),
@@ -65,12 +58,8 @@ export const vera: AdapterMethod<VeraConfig> = {
         scale: 1,
       };
     },
-  hasLinearFactors: true,
   folder: {
     peftType: "VERA_BY_TYPE",
-    isKnownToPeft: false,
     settings: {},
-    constants: {},
-    tensorName: ownTensorName,
   },
-};
+});

@@ -10,7 +10,7 @@ import {
   pathExists,
   replaceFolder,
   restoreFolder,
-  storageError,
+  storageFailure,
   writeFolderAtomic,
 } from "#files";
 import { basename, dirname, join, resolve, rm, rmdir, stat } from "#platform";
@@ -153,9 +153,7 @@ async function carryOver(folder: string, into: string): Promise<void> {
 }
 
 const remove = (path: string): Promise<void> =>
-  rm(path, { recursive: true, force: true }).catch((error: unknown) => {
-    throw storageError(error, path);
-  });
+  rm(path, { recursive: true, force: true }).catch(storageFailure(path));
 
 /**
  * Puts a complete folder in the place of an adapter's, in one move: no reader finds files of both. The last `keep`

@@ -1,4 +1,5 @@
 export {
+  attempt,
   countElements,
   type Dim,
   DTYPE_BYTES,

@@ -5,16 +5,9 @@ import type { FreeMemory } from "./free-memory.ts";
 import { snakeCase } from "./settings.ts";
 import { describeBytes } from "./units.ts";
 
-/** A part of what a job takes. */
-interface MemoryPart {
-  /** "base", "activations". */
-  readonly name: string;
-  readonly bytes: number;
-}
-
 /** Peak memory of a job. */
 export interface MemoryPlan {
-  readonly parts: readonly MemoryPart[];
+  readonly parts: readonly { readonly name: string; readonly bytes: number }[];
   /** Their sum. */
   readonly bytes: number;
   /** True if parts are missing, because those listed do not fit by themselves. */

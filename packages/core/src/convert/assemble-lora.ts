@@ -10,7 +10,14 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import { MosError } from "#common";
-import { LINEAR_NAMES, type LinearName, moduleKey, modulePath, type TargetModule } from "#models";
+import {
+  LINEAR_NAMES,
+  type LinearName,
+  listTargets,
+  moduleKey,
+  modulePath,
+  type TargetModule,
+} from "#models";
 
 /** Factors in PEFT's layout. */
 export interface Factors {
@@ -103,9 +110,6 @@ function paddedB(
       result[row * rank + i] = (target.b[row * target.rank + i] ?? 0) * factor;
   return result;
 }
-
-const listTargets = (layers: number, targets: readonly LinearName[]): readonly TargetModule[] =>
-  targets.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
 
 /**
  * Makes one LoRA of factors that may differ in rank and scale. The rank becomes the largest; lower ones are padded with

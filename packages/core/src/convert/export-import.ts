@@ -21,7 +21,7 @@ import {
   pick,
   setting,
 } from "#common";
-import { makeFolder, openGguf, storageError } from "#files";
+import { makeFolder, openGguf, storageFailure } from "#files";
 import type { LinearName } from "#models";
 import {
   computeFingerprint,
@@ -273,9 +273,7 @@ export async function checkFolderTarget(path: string, { overwrite, sources }: Ta
   const kind = await detectPathKind(path);
   if (kind === undefined) return;
   if (kind === "file") refuse(`${path} is a file; name a folder`);
-  const names = await readdir(path).catch((cause: unknown) => {
-    throw storageError(cause, path);
-  });
+  const names = await readdir(path).catch(storageFailure(path));
   const foreign = names.find((name) => !ADAPTER_FILES.includes(name));
   if (foreign !== undefined)
     refuse(

@@ -15,7 +15,7 @@ import {
   openSafetensorsWriter,
   pathExists,
   readJson,
-  storageError,
+  storageFailure,
   writeFileAtomic,
 } from "#files";
 import {
@@ -27,6 +27,7 @@ import {
   huggingFaceConfig,
   type LoadProgress,
   type LocateOptions,
+  listTargets,
   locateModel,
   type ModelFiles,
   modulePath,
@@ -170,9 +171,7 @@ async function retypedConfig(model: ModelFiles, folder: string, dtype: FileDtype
 async function copyFiles(from: string, into: string): Promise<void> {
   const names = await listFolder(from);
   for (const name of names.filter((found) => COPIED.test(found)).sort())
-    await copyFile(join(from, name), join(into, name)).catch((error: unknown) => {
-      throw storageError(error, join(into, name));
-    });
+    await copyFile(join(from, name), join(into, name)).catch(storageFailure(join(into, name)));
 }
 
 /** A GGUF file's header holds all that Hugging Face keeps in files of their own. */
@@ -230,9 +229,7 @@ interface WriteMergedOptions {
 /** The target modules of an adapter by the names of their weights. */
 const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
   new Map(
-    Array.from({ length: shapes.layers }, (_, layer) =>
-      config.targets.map((linear) => [`${modulePath({ layer, linear })}.weight`, { layer, linear }] as const),
-    ).flat(),
+    listTargets(shapes.layers, config.targets).map((target) => [`${modulePath(target)}.weight`, target]),
   );
 
 /** The weights that each tensor of the family's files holds, in the order of their rows. */
@@ -251,7 +248,8 @@ function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly s
  */
 async function* mergedParts(
   name: string,
-  { model, adapter, target }: MergedWeight,
+  { model, adapter }: Pick<WriteMergedOptions, "model" | "adapter">,
+  target: TargetModule | undefined,
 ): AsyncGenerator<Float32Array, void> {
   if (storedOffset(model.config, name) !== 0) {
     yield model.readStatedGains(name);
@@ -265,10 +263,6 @@ async function* mergedParts(
   const weight = await model.readWeight(name);
   for (let i = 0; i < weight.length; i++) weight[i] = (weight[i] ?? 0) + (delta[i] ?? 0);
   yield weight;
-}
-
-interface MergedWeight extends Pick<WriteMergedOptions, "model" | "adapter"> {
-  readonly target: TargetModule | undefined;
 }
 
 async function* writeShard(
@@ -287,7 +281,7 @@ async function* writeShard(
       });
     let numbers = 0;
     for (const weight of weights.get(name) ?? [])
-      for await (const part of mergedParts(weight, { model, adapter, target: targets.get(weight) })) {
+      for await (const part of mergedParts(weight, { model, adapter }, targets.get(weight))) {
         checkRange(part, tensor);
         await file.write(name, part);
         numbers += part.length;

@@ -35,11 +35,6 @@ interface ReadLoraOptions {
   readonly from: ImportSource;
 }
 
-interface ReadLora extends AssembledLora {
-  /** The base that the folder names, with its checksums if this package wrote the folder. */
-  readonly base: SavedBase;
-}
-
 /** The fields of a LoRA. Throws `unsupported` for another method, and `bad_adapter` for one without effect. */
 function loraFields(fields: SavedFields, where: string): LoraFields {
   const { peft_type: type, lora_alpha: alpha } = fields;
@@ -56,16 +51,11 @@ function loraFields(fields: SavedFields, where: string): LoraFields {
   return { ...fields, lora_alpha: alpha };
 }
 
-interface Targets {
-  readonly fields: LoraFields;
-  readonly modules: ReadonlyMap<string, FileModule>;
-  readonly path: string;
-}
-
 /** Every module that the fields name must be in the file, and no other. */
 function checkTargets(
   found: ReadonlyMap<string, ModuleTensors>,
-  { fields, modules, path: file }: Targets,
+  modules: ReadonlyMap<string, FileModule>,
+  { fields, file }: { readonly fields: LoraFields; readonly file: string },
 ): void {
   const isTarget = targetTest(fields);
   if (isTarget === undefined) return;
@@ -82,14 +72,10 @@ function checkTargets(
   }
 }
 
-interface FactorReading extends Pick<ReadLoraOptions, "from"> {
-  readonly file: SafetensorsFile;
-  readonly fields: LoraFields;
-}
-
 async function readFactors(
   found: ReadonlyMap<string, ModuleTensors>,
-  { file, fields, from }: FactorReading,
+  file: SafetensorsFile,
+  { fields, from }: { readonly fields: LoraFields; readonly from: ImportSource },
 ): Promise<ReadonlyMap<string, ModuleFactors>> {
   checkExpansion(found.values(), file);
   const findRule = moduleRules(fields, ADAPTER_CONFIG);
@@ -126,21 +112,24 @@ async function readFactors(
  * Reads a LoRA's folder and makes one plain LoRA of it: rank_pattern, alpha_pattern, rank-stabilised scales, layers left
  * out and targets in any form become one rank, one alpha and a list of linear types (see `assembleLora` for what is
  * padded and folded). Of a LoRA on a fused matrix, such as Phi-3's qkv_proj, each layer in it gets its rows. What is not
- * a plain LoRA is refused by name.
+ * a plain LoRA is refused by name. `base` is the one that the folder names.
  *
  * `mos-official` is what the MoS authors' code saves: an expanded LoRA under PEFT's names, whose scale
  * is lora_alpha / (rank of the tensors), or the pools with their masks (`lora_pair_mask`), which are expanded here.
  *
  * @throws MosError "not_found", "bad_adapter", "unsupported".
  */
-export async function readLora(folder: string, { model, from }: ReadLoraOptions): Promise<ReadLora> {
+export async function readLora(
+  folder: string,
+  { model, from }: ReadLoraOptions,
+): Promise<AssembledLora & { readonly base: SavedBase }> {
   await using opened = await openAdapterFolder(folder);
   const fields = loraFields(opened.fields(), join(folder, ADAPTER_CONFIG));
   const file = await opened.tensors();
   const modules = fileModules(model, modulePrefixIn([...file.tensors.keys()].map(nameInModel)));
   const found = moduleTensors(file, modules);
-  checkTargets(found, { fields, modules, path: file.path });
-  const targets = await readFactors(found, { file, fields, from });
+  checkTargets(found, modules, { fields, file: file.path });
+  const targets = await readFactors(found, file, { fields, from });
   const dropout = fields.lora_dropout ?? 0;
   return {
     ...assembleLora(targets, { shapes: toLayerShapes(model), dropout, seed: 0 }),
@@ -233,15 +222,11 @@ function targetTest(fields: LoraFields): ((module: FileModule) => boolean) | und
   };
 }
 
-/** Rank and scale of a module. */
-interface ModuleRule {
-  readonly rank: number;
-  /** The scale of a factor pair of a rank: alpha / r, or alpha / √r with rank-stabilised LoRA. */
-  readonly scaleAt: (rank: number) => number;
-}
-
-/** Rank and scale of each module: rank_pattern and alpha_pattern before r and lora_alpha, the first key that fits. */
-function moduleRules(fields: LoraFields, where: string): (module: FileModule) => ModuleRule {
+/**
+ * Rank and scale of each module: rank_pattern and alpha_pattern before r and lora_alpha, the first key that fits. The scale of a
+ * factor pair of rank r is alpha / r, or alpha / √r with rank-stabilised LoRA.
+ */
+function moduleRules(fields: LoraFields, where: string) {
   const tests = (field: "rank_pattern" | "alpha_pattern") => {
     const given = fields[field] ?? {};
     const values = Object.values(given);
@@ -252,9 +237,9 @@ function moduleRules(fields: LoraFields, where: string): (module: FileModule) =>
   };
   const [ranks, alphas] = [tests("rank_pattern"), tests("alpha_pattern")];
   const stabilised = fields.use_rslora === true;
-  return ({ path }) => {
+  return ({ path }: FileModule) => {
     const rank = ranks.find(({ fits }) => fits(path))?.value ?? fields.r;
     const alpha = alphas.find(({ fits }) => fits(path))?.value ?? fields.lora_alpha;
-    return { rank, scaleAt: (r) => alpha / (stabilised ? Math.sqrt(r) : r) };
+    return { rank, scaleAt: (r: number) => alpha / (stabilised ? Math.sqrt(r) : r) };
   };
 }

@@ -49,20 +49,12 @@ function storedModules(
     const stacked = own.filter(({ factors }) => factors !== undefined).length;
     if (stacked === 0) return [];
     const { rank, a, b } = fuseFactors(own);
-    for (const [side, data] of [
-      ["A", a],
-      ["B", b],
-    ] as const)
+    const stored = (side: "A" | "B", shape: readonly number[], data: Float32Array) => {
       checkRange(data, { name: peftTensorName(path, side), dtype: STORED[dtype] });
-    return [
-      {
-        path,
-        name,
-        stacked,
-        a: { dtype: STORED[dtype], shape: [rank, widths.in], data: a },
-        b: { dtype: STORED[dtype], shape: [widths.out, rank], data: b },
-      },
-    ];
+      return { dtype: STORED[dtype], shape, data };
+    };
+    const factors = { a: stored("A", [rank, widths.in], a), b: stored("B", [widths.out, rank], b) };
+    return [{ path, name, stacked, ...factors }];
   });
 }
 
@@ -124,16 +116,10 @@ export async function writePeft(
   { adapter, alpha }: AssembledLora,
   { dtype, model, modulePrefix = "model.", baseName }: WritePeftOptions,
 ): Promise<void> {
-  const { rank, dropout } = adapter.config;
+  const { rank } = adapter.config;
   const modules = storedModules(adapter, { dtype, model, modulePrefix });
   const fields = {
-    ...commonFields({
-      peftType: "LORA",
-      baseName,
-      rank,
-      dropout,
-      targets: targetModules(modules, modulePrefix),
-    }),
+    ...commonFields(adapter.config, targetModules(modules, modulePrefix), { peftType: "LORA", baseName }),
     ...rankFields(modules, { rank, alpha }),
     auto_mapping: null,
     fan_in_fan_out: false,
@@ -152,14 +138,9 @@ export async function writePeft(
   );
 }
 
-interface WriteGgufLoraOptions {
-  readonly dtype: FileDtype;
-  /** The base's config: its family decides the tensors' names, and its heads the order of the rows of q and k. */
-  readonly model: ModelConfig;
-}
-
 /**
- * Writes a LoRA as one GGUF file for llama.cpp, which computes alpha / rank · B A beside a base in GGUF. Rows of B of q
+ * Writes a LoRA as one GGUF file for llama.cpp, which computes alpha / rank · B A beside a base in GGUF, whose config tells the
+ * tensors' names and the heads. Rows of B of q
  * and k are in llama.cpp's order, as those of the base are. There is one alpha for all, and the rank is each tensor's own:
  * where n linear layers are fused, B is multiplied by n, which rounds for n = 3.
  *
@@ -168,7 +149,7 @@ interface WriteGgufLoraOptions {
 export async function writeGgufLora(
   path: string,
   { adapter, alpha }: AssembledLora,
-  { dtype, model }: WriteGgufLoraOptions,
+  { dtype, model }: { readonly dtype: FileDtype; readonly model: ModelConfig },
 ): Promise<void> {
   const tensors = storedModules(adapter, { dtype, model }).flatMap(({ path: module, stacked, a, b }) => {
     const name = `${module}.weight`;

@@ -185,18 +185,11 @@ export interface BatchesOptions extends PlanOptions {
  */
 export function* batches(
   encoded: readonly EncodedExample[],
-  options: BatchesOptions,
+  { start = 0, lengthMultiple = 32, padToken, ...options }: BatchesOptions,
 ): Generator<Batch, void, undefined> {
+  const { maxLength } = options;
   const lengths = encoded.map(({ ids }) => ids.length);
-  yield* makeBatches(planEpoch(lengths, options), encoded, options);
-}
-
-function* makeBatches(
-  plan: EpochPlan,
-  encoded: readonly EncodedExample[],
-  { start = 0, lengthMultiple = 32, maxLength, padToken }: BatchesOptions,
-): Generator<Batch, void, undefined> {
-  for (const planned of plan.slice(start))
+  for (const planned of planEpoch(lengths, options).slice(start))
     yield plannedBatch(planned, encoded, { lengthMultiple, maxLength, padToken });
 }
 
@@ -275,13 +268,9 @@ function checkSize(name: string, size: number): void {
 const chunk = <T>(items: readonly T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 
-interface OrderOptions {
-  readonly seed: number;
-  /** From 0; every epoch has its own order. */
-  readonly epoch: number;
-}
+type OrderOptions = Pick<PlanOptions, "seed" | "epoch">;
 
-/** 0 … n − 1 in the random order in which an epoch visits the examples. */
+/** 0 … n − 1 in the random order in which an epoch visits the examples; every epoch has its own. */
 export const epochOrder = (n: number, { seed, epoch }: OrderOptions): Uint32Array =>
   randomStream(seed, `epoch ${epoch} examples`).permutation(n);
 
@@ -291,21 +280,15 @@ function shuffled<T>(items: readonly T[], { seed, epoch }: OrderOptions): T[] {
   return Array.from(order, (i) => items[i]).filter((item) => item !== undefined);
 }
 
-interface PackOptions {
-  /** Tokens that a row can hold. */
-  readonly maxLength: number;
-  /** Examples packed at a time: larger fills rows better, smaller stays closer to the random order. */
-  readonly window?: number;
-}
-
 /**
- * Rows of indices into `lengths` (tokens), each index once, no row longer than `maxLength`. It is deterministic.
+ * Rows of indices into `lengths` (tokens), each index once, no row longer than `maxLength`. It is deterministic. `window` examples
+ * are packed at a time: more fill rows better, fewer stay closer to the random order.
  *
  * @throws MosError `bad_config` when an example is longer than a row.
  */
 export function packExamples(
   lengths: ArrayLike<number>,
-  { maxLength, window = 1024 }: PackOptions,
+  { maxLength, window = 1024 }: { readonly maxLength: number; readonly window?: number },
 ): number[][] {
   checkFits(lengths, maxLength);
   const rows: number[][] = [];

@@ -1,6 +1,6 @@
 // A data set is one or more files, or an iterable of examples. The first example of a file decides its format, and every other
 // one must have the same: a mixture of formats is most likely a mistake.
-import { distinct, MosError, matching, omitUndefined, randomStream, setting, show } from "#common";
+import { attempt, distinct, MosError, matching, omitUndefined, randomStream, setting, show } from "#common";
 import { readJsonLines } from "#files";
 import { nextTurn } from "#platform";
 import { type DataKind, type Example, placeText, type Source, textsOf } from "./example.ts";
@@ -77,7 +77,7 @@ export async function readDataset(
   const examples: Example[] = [];
   const read = async (path: string, records: Records, file?: string): Promise<FormName> => {
     const reading = { path, columns, source: toSource(records, file), kind, describeUse, keepsFields };
-    return await eachExample(records, { ...reading, use: (one) => examples.push(one) < limit });
+    return await eachExample(records, reading, (one) => examples.push(one) < limit);
   };
   const paths = typeof data === "string" ? [data] : dataPaths(data);
   if (paths === undefined) {
@@ -218,7 +218,8 @@ async function* readings(
       new MosError("bad_data", `${place}: ${problem}${hasShell ? commands : ""}.`, { hint });
     const toExample = (): Example => {
       if (value instanceof MosError) throw value;
-      const record = toRecord(value, { columns, kind, place, isTable });
+      const renamed = columns === undefined ? value : withColumns(value, columns, { kind, place });
+      const record = isTable ? withLists(renamed, place) : renamed;
       first ??= { line, unit, form: detectForm(record, options, refuse) };
       checkForm(record, first, refuse);
       const example = FORMS[first.form].read(record, { line, ...omitUndefined({ source }) });
@@ -227,28 +228,16 @@ async function* readings(
       // also under the names that its columns have in the data
       return keepsFields ? { ...example, fields: { ...Object(value), ...Object(record) } } : example;
     };
-    const example = unlessRefused(toExample);
-    yield { line, form: first?.form, example };
+    yield { line, example: attempt(toExample), form: first?.form };
   }
 }
 
-/** The result, or the error where it throws one of ours. */
-function unlessRefused<T>(work: () => T): T | MosError {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof MosError) return error;
-    throw error;
-  }
-}
-
-interface EachOptions extends ReadingOptions {
-  /** Takes an example, and says whether another one is wanted. */
-  readonly use: (example: Example) => boolean;
-}
-
-/** Takes the examples of records up to the first that is wrong, which it throws. */
-async function eachExample(records: Records, { use, ...options }: EachOptions): Promise<FormName> {
+/** Gives `use` the examples of records while it wants more, up to the first that is wrong, which it throws. */
+async function eachExample(
+  records: Records,
+  options: ReadingOptions,
+  use: (example: Example) => boolean,
+): Promise<FormName> {
   let found: FormName | undefined;
   for await (const { form, example } of readings(records, options)) {
     if (example instanceof MosError) throw example;
@@ -383,24 +372,12 @@ const OPTIONAL: readonly string[] = [
   ...["input", "system", "tools", "parallel_tool_calls", "chat_template_kwargs"],
 ];
 
-interface ColumnOptions extends Pick<ReadDatasetOptions, "kind"> {
-  readonly columns: Columns;
-  readonly place: string;
-}
-
-interface RecordOptions extends Omit<ColumnOptions, "columns"> {
-  readonly columns: Columns | undefined;
-  readonly isTable: boolean;
-}
-
-/** A value with the fields of its format, and with lists in the place of their JSON in a table. */
-function toRecord(value: unknown, { columns, isTable, ...options }: RecordOptions): unknown {
-  const renamed = columns === undefined ? value : withColumns(value, { columns, ...options });
-  return isTable ? withLists(renamed, options.place) : renamed;
-}
-
 /** Only the named fields of a value, under the names of their format; of prompts the others, too, which graders may need. */
-function withColumns(value: unknown, { columns, kind, place }: ColumnOptions): unknown {
+function withColumns(
+  value: unknown,
+  columns: Columns,
+  { kind, place }: { readonly kind: DataKind | undefined; readonly place: string },
+): unknown {
   const given = Object(value) as Readonly<Record<string, unknown>>;
   const found = Object.entries(columns).filter(([field, column]) => {
     const isThere = Object.hasOwn(given, column);

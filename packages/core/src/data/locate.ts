@@ -1,6 +1,6 @@
 // Location of data: files by name or by pattern, or a data set of the Hugging Face Hub.
 import { describeBytes, MosError, omitUndefined } from "#common";
-import { pathExists, storageError } from "#files";
+import { pathExists, storageFailure } from "#files";
 import {
   cachedDataset,
   type HubOptions,
@@ -75,9 +75,7 @@ export async function matching(pattern: string): Promise<readonly string[]> {
     onlyFiles: true,
     expandDirectories: false,
     absolute: isAbsolute(pattern),
-  }).catch((error: unknown) => {
-    throw storageError(error, pattern);
-  });
+  }).catch(storageFailure(pattern));
   if (found.length > 0) return await listEntries(found.sort((a, b) => (a < b ? -1 : 1)));
   throw new MosError("not_found", `${pattern}: no file matches; patterns are relative to this folder`);
 }
@@ -165,13 +163,14 @@ export async function* pullTables(
   throw failure;
 }
 
-interface PullOneOptions extends PullTablesOptions, Pick<PullDatasetOptions, "select"> {
-  readonly revision: string | undefined;
-}
-
 async function* pullOne(
   repository: string,
-  { hub, revision, select, ...connection }: PullOneOptions,
+  {
+    hub,
+    revision,
+    select,
+    ...connection
+  }: PullTablesOptions & Pick<PullDatasetOptions, "select"> & { readonly revision: string | undefined },
 ): AsyncGenerator<TransferEvent, PulledDataset> {
   const { offline, ...settings } = hub;
   const wanted = { ...settings, select, ...omitUndefined({ revision }) };

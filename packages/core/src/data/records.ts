@@ -24,11 +24,6 @@ export const isDataFile = (name: string): boolean =>
 const MAX_LIST_BYTES = 256 << 20;
 const TABLE_LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
 
-/** Options of reading records. */
-interface ReadRecordsOptions extends Pick<ReadJsonLinesOptions, "yieldsErrors"> {
-  readonly columns?: readonly string[] | undefined;
-}
-
 /** Files without examples, by their extensions: the kind of file, and the way from it to examples. */
 const OTHER_FILES: readonly (readonly [extensions: string, kind: string, remedy: string])[] = [
   [
@@ -68,7 +63,10 @@ export function describeOtherFile(path: string): string | undefined {
  */
 export async function readRecords(
   path: string,
-  { columns, yieldsErrors }: ReadRecordsOptions = {},
+  {
+    columns,
+    yieldsErrors,
+  }: Pick<ReadJsonLinesOptions, "yieldsErrors"> & { readonly columns?: readonly string[] | undefined } = {},
 ): Promise<Records> {
   const other = describeOtherFile(path);
   if (other !== undefined)

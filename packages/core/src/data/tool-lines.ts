@@ -1,7 +1,7 @@
 // Tools and calls as lines of data have them: in OpenAI's shapes, or as functions alone, as ShareGPT's format and OpenAI's
 // former one write them.
 import { z } from "zod";
-import { isRecord } from "#common";
+import { isRecord, tryJson } from "#common";
 import {
   callArguments,
   customFields,
@@ -71,43 +71,24 @@ export function withToolList(line: unknown): unknown {
   if (!isRecord(line)) return line;
   const given = line["tools"];
   if (typeof given !== "string") return line;
-  return { ...line, tools: given.trim() === "" ? undefined : parsedOr(given) };
-}
-
-function parsedOr(given: string): unknown {
-  try {
-    return JSON.parse(given);
-  } catch {
-    return given;
-  }
+  return { ...line, tools: given.trim() === "" ? undefined : (tryJson(given) ?? given) };
 }
 
 // Calls.
 
-/** A call before it has an id. */
-export type LineCall =
-  | {
-      readonly type: "function";
-      readonly id: string | undefined;
-      readonly name: string;
-      readonly arguments: string;
-    }
-  | {
-      readonly type: "custom";
-      readonly id: string | undefined;
-      readonly name: string;
-      readonly input: string;
-    };
-
 const functionCall = z
   .object({ id: text.nullish(), name: text, arguments: callArguments }, "a call, with name and arguments")
-  .transform(({ id, ...rest }): LineCall => ({ type: "function", id: id ?? undefined, ...rest }));
+  .transform(({ id, ...rest }) => ({ type: "function" as const, id: id ?? undefined, ...rest }));
+
+const customCall = z
+  .object({ id: text.nullish(), custom: z.object({ name: text, input: text }) })
+  .transform(({ id, custom }) => ({ type: "custom" as const, id: id ?? undefined, ...custom }));
+
+/** A call before it has an id. */
+export type LineCall = z.output<typeof functionCall | typeof customCall>;
 
 const call = byShape<LineCall>((value) => {
-  if (has(value, "custom"))
-    return z
-      .object({ id: text.nullish(), custom: z.object({ name: text, input: text }) })
-      .transform(({ id, custom }) => ({ type: "custom", id: id ?? undefined, ...custom }));
+  if (has(value, "custom")) return customCall;
   if (has(value, "function"))
     return z
       .object({ id: text.nullish(), function: functionCall })
@@ -123,13 +104,10 @@ export const formerCall = functionCall;
 
 /** Calls that are a message's text: the JSON of one, or of a list. */
 export const callText = text.transform((given, context): readonly LineCall[] => {
-  const value = parsedOr(given);
+  const value = tryJson(given) ?? given;
   const parsed = callList.safeParse(Array.isArray(value) ? value : [value]);
   if (parsed.success && parsed.data.length > 0) return parsed.data;
-  context.issues.push({
-    code: "custom",
-    message: 'a call as JSON: {"name": …, "arguments": {…}}, or a list of them',
-    input: given,
-  });
+  const message = 'a call as JSON: {"name": …, "arguments": {…}}, or a list of them';
+  context.issues.push({ code: "custom", message, input: given });
   return z.NEVER;
 });

@@ -18,7 +18,7 @@ import {
   thisWriter,
 } from "#platform";
 import { isBeating, startHeartbeat } from "./heartbeat.ts";
-import { storageError, systemCode } from "./system-error.ts";
+import { storageError, storageFailure, systemCode } from "./system-error.ts";
 
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
 const MAX_READ_BYTES = 1 << 30;
@@ -78,9 +78,7 @@ export async function openForReading(path: string, code: ErrorCode): Promise<Rea
         const length = Math.min(target.length - done, MAX_READ_BYTES);
         const { bytesRead } = await handle
           .read(target, done, length, position + done)
-          .catch((error: unknown) => {
-            throw storageError(error, path);
-          });
+          .catch(storageFailure(path));
         if (bytesRead === 0)
           throw new MosError(
             code,
@@ -192,6 +190,41 @@ export async function syncFolder(folder: string): Promise<void> {
   } catch {}
 }
 
+/** A file or a folder under a temporary name, which is removed where its writing fails or is given up; `close` comes before that. */
+export function temporaryEntry(final: string, close: () => Promise<void> = async () => undefined) {
+  const path = partialName(final);
+  let stopBeat: (() => void) | undefined;
+  /** An error with the final name in its message, not the temporary one. */
+  const explain = (error: unknown): MosError => {
+    const { code, message } = storageError(error, final);
+    return new MosError(code, message.replaceAll(path, final), { cause: error });
+  };
+  /** It has its final name now. */
+  const end = (): void => {
+    stopBeat?.();
+    stopBeat = undefined;
+  };
+  const discard = async (): Promise<void> => {
+    if (stopBeat === undefined) return;
+    end();
+    await close().catch(() => undefined);
+    await rm(path, { recursive: true, force: true }).catch(() => undefined);
+  };
+  const guarded = async <T>(action: () => Promise<T>): Promise<T> => {
+    try {
+      return await action();
+    } catch (error) {
+      await discard();
+      throw explain(error);
+    }
+  };
+  /** It exists from now on. */
+  const begin = (): void => {
+    stopBeat = startHeartbeat(path);
+  };
+  return { path, begin, guarded, end, discard, explain };
+}
+
 /** A file being written: it appears under its name at `commit`; without a commit, disposal removes it. */
 export interface AtomicFile extends AsyncDisposable {
   /** Appends bytes. */
@@ -218,30 +251,9 @@ export async function openAtomicFile(
   { mode = 0o666 }: { readonly mode?: number } = {},
 ): Promise<AtomicFile> {
   await removeLeftovers(dirname(path), basename(path));
-  const temporary = partialName(path);
-  const handle = await open(temporary, "wx+", mode).catch((error: unknown) => {
-    throw storageError(error, path);
-  });
-  const stopBeat = startHeartbeat(temporary);
-  let state: "open" | "done" = "open";
-  const end = (): void => {
-    state = "done";
-    stopBeat();
-  };
-  const discard = async (): Promise<void> => {
-    if (state === "done") return;
-    end();
-    await handle.close().catch(() => undefined);
-    await rm(temporary, { force: true }).catch(() => undefined);
-  };
-  const guarded = async (action: () => Promise<unknown>): Promise<void> => {
-    try {
-      await action();
-    } catch (error) {
-      await discard();
-      throw storageError(error, path);
-    }
-  };
+  const { guarded, ...temporary } = temporaryEntry(path, () => handle.close());
+  const handle = await open(temporary.path, "wx+", mode).catch(storageFailure(path));
+  temporary.begin();
   const put = async (bytes: Uint8Array, position: number | null): Promise<void> => {
     for (let done = 0; done < bytes.length; ) {
       const length = Math.min(bytes.length - done, MAX_READ_BYTES);
@@ -252,16 +264,17 @@ export async function openAtomicFile(
   return {
     write: (bytes) => guarded(() => put(bytes, null)),
     writeAt: (bytes, position) => guarded(() => put(bytes, position)),
-    read: (target, position) => guarded(() => handle.read(target, 0, target.length, position)),
+    read: (target, position) =>
+      guarded(async () => void (await handle.read(target, 0, target.length, position))),
     commit: () =>
       guarded(async () => {
         await handle.sync();
         await handle.close();
-        await rename(temporary, path);
-        end();
+        await rename(temporary.path, path);
+        temporary.end();
         await syncFolder(dirname(path));
       }),
-    [Symbol.asyncDispose]: discard,
+    [Symbol.asyncDispose]: temporary.discard,
   };
 }
 

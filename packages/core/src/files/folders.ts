@@ -21,10 +21,10 @@ import {
   symlink,
   tmpdir,
 } from "#platform";
-import { partialName, pathExists, removeLeftovers, syncFolder } from "./atomic-files.ts";
+import { partialName, pathExists, removeLeftovers, syncFolder, temporaryEntry } from "./atomic-files.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { lockChanges } from "./lock.ts";
-import { storageError, systemCode } from "./system-error.ts";
+import { storageError, storageFailure, systemCode } from "./system-error.ts";
 
 /**
  * Makes a folder and those above it, and gives the topmost one that it made. Node's own `recursive` never returns where
@@ -87,9 +87,7 @@ export async function makeTemporaryFolder(prefix: string): Promise<string> {
  * @throws MosError "not_found" or "storage".
  */
 export async function listFolder(path: string): Promise<readonly string[]> {
-  return readdir(path).catch((error: unknown) => {
-    throw storageError(error, path);
-  });
+  return readdir(path).catch(storageFailure(path));
 }
 
 /**
@@ -147,59 +145,22 @@ export async function repairFolder(folder: string): Promise<void> {
   await removeLeftovers(folder);
 }
 
-/** A folder being written: it appears under its name at `commit`; without a commit, disposal removes it. */
-interface AtomicFolder extends AsyncDisposable {
-  /** The empty folder under its temporary name, to be filled. */
-  readonly path: string;
-  /** Gives the folder its name, replacing a folder of that name. */
-  commit(): Promise<void>;
-  /** The same for the holder of `lockChanges` of the folder above, who can still undo it. */
-  replace(): Promise<SavedFolder>;
-  /** An error with the folder's final name in its message, not the temporary one. */
-  explain(error: unknown): MosError;
-}
-
 /**
- * Starts a folder that is complete or absent, never half there.
- * `mode` are the permissions, less the umask.
+ * Starts a folder that is complete or absent, never half there: it appears under its name at `commit`; without a commit, disposal
+ * removes it. `mode` are the permissions, less the umask.
  *
  * @throws MosError "storage" or "not_found"; nothing is left behind.
  */
-export async function openAtomicFolder(
-  path: string,
-  { mode = 0o777 }: { readonly mode?: number } = {},
-): Promise<AtomicFolder> {
-  const temporary = partialName(path);
-  let stopBeat = (): void => undefined;
-  let state: "open" | "done" = "open";
-  const explain = (error: unknown): MosError => {
-    const failure = storageError(error, path);
-    return new MosError(failure.code, failure.message.replaceAll(temporary, path), { cause: error });
-  };
-  const end = (): void => {
-    state = "done";
-    stopBeat();
-  };
-  const discard = async (): Promise<void> => {
-    if (state === "done") return;
-    end();
-    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
-  };
-  const guarded = async <T>(action: () => Promise<T>): Promise<T> => {
-    try {
-      return await action();
-    } catch (error) {
-      await discard();
-      throw explain(error);
-    }
-  };
+export async function openAtomicFolder(path: string, { mode = 0o777 }: { readonly mode?: number } = {}) {
+  const { path: temporary, guarded, begin, end, discard, explain } = temporaryEntry(path);
   await restoreFolder(path);
   await removeLeftovers(dirname(path), basename(path));
   await guarded(async () => {
     await makeFolder(dirname(path));
     await mkdir(temporary, { mode });
-    stopBeat = startHeartbeat(temporary);
+    begin();
   });
+  /** Gives the folder its name, for the holder of `lockChanges` of the folder above, who can still undo it. */
   const replace = (): Promise<SavedFolder> =>
     guarded(async () => {
       await syncFolder(temporary);
@@ -208,10 +169,12 @@ export async function openAtomicFolder(
       return old;
     });
   return {
+    /** The empty folder under its temporary name, to be filled. */
     path: temporary,
     explain,
     replace,
-    commit: async () => {
+    /** Gives the folder its name, replacing a folder of that name. */
+    async commit(): Promise<void> {
       await using _lock = await guarded(() => lockChanges(dirname(path)));
       await using _old = await replace();
     },

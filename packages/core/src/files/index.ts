@@ -52,7 +52,14 @@ export {
   type SafetensorsFile,
 } from "./safetensors.ts";
 export { assertSpace } from "./space.ts";
-export { isDiskFull, isUnavailable, storageError, storageProblem, systemCode } from "./system-error.ts";
+export {
+  isDiskFull,
+  isUnavailable,
+  storageError,
+  storageFailure,
+  storageProblem,
+  systemCode,
+} from "./system-error.ts";
 export { restartRecord, scalarsRecord, versionRecord } from "./tfevents.ts";
 export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
 

@@ -1,7 +1,7 @@
 import { concatBytes, describeEncoding, isUtf16, MosError, parseJson } from "#common";
 import { type FileHandle, open } from "#platform";
 import { closeOnFailure, openAtomicFile, openForReading, type ReadableFile } from "./atomic-files.ts";
-import { storageError } from "./system-error.ts";
+import { storageError, storageFailure } from "./system-error.ts";
 
 /** One value of a JSON Lines file; `line` counts from 1, blank lines included. */
 export interface JsonLine {
@@ -128,13 +128,9 @@ function parseLine(text: string, where: string): unknown {
   }
 }
 
-interface LineDecoder {
-  readonly decoder: InstanceType<typeof TextDecoder>;
-  readonly path: string;
-  readonly line: number;
-}
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-function decodeLine(bytes: Uint8Array, { decoder, path, line }: LineDecoder): string {
+function decodeLine(bytes: Uint8Array, path: string, line: number): string {
   try {
     const text = decoder.decode(bytes);
     return line === 1 && text.startsWith("\uFEFF") ? text.slice(1) : text;
@@ -158,12 +154,11 @@ export async function* readJsonLines(
   options: ReadJsonLinesOptions = {},
 ): AsyncGenerator<JsonLine, void> {
   await using file = await openForReading(path, "bad_data");
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   for await (const { line, bytes, end } of rawLines(file, options)) {
     if (line === 1 && isUtf16(bytes)) throw new MosError("bad_data", `${path}: ${describeEncoding(bytes)}`);
     let value: unknown;
     try {
-      const text = decodeLine(bytes, { decoder, path, line });
+      const text = decodeLine(bytes, path, line);
       if (text.trim() === "") continue;
       value = parseLine(text, `${path}:${line}`);
     } catch (error) {
@@ -175,10 +170,7 @@ export async function* readJsonLines(
 }
 
 /** Appends values to a JSON Lines file; every value is one write, so that readers see whole lines. */
-export interface JsonLinesWriter extends AsyncDisposable {
-  /** Appends one value as a line. Throws "storage". */
-  write(value: unknown): Promise<void>;
-}
+export type JsonLinesWriter = Awaited<ReturnType<typeof openJsonLinesWriter>>;
 
 /** Cuts off a last line without its end, which a killed writer has left. */
 async function removeTornLine(handle: FileHandle): Promise<void> {
@@ -205,15 +197,14 @@ async function removeTornLine(handle: FileHandle): Promise<void> {
  * await using metrics = await openJsonLinesWriter("metrics.jsonl");
  * await metrics.write({ step: 1, loss: 2.5 });
  */
-export async function openJsonLinesWriter(path: string): Promise<JsonLinesWriter> {
+export async function openJsonLinesWriter(path: string) {
   try {
     const handle = await open(path, "a+");
     await closeOnFailure(handle, removeTornLine);
     return {
-      write: async (value) => {
-        await handle.appendFile(`${JSON.stringify(value)}\n`).catch((error: unknown) => {
-          throw storageError(error, path);
-        });
+      /** Appends one value as a line. Throws "storage". */
+      write: async (value: unknown): Promise<void> => {
+        await handle.appendFile(`${JSON.stringify(value)}\n`).catch(storageFailure(path));
       },
       [Symbol.asyncDispose]: () => handle.close(),
     };

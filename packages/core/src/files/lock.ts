@@ -1,7 +1,7 @@
 // Locks of folders among processes, also of other machines and containers: files that one process alone can create, and
 // touches as long as it runs.
 import { z } from "zod";
-import { MosError, monotonicNow } from "#common";
+import { MosError, monotonicNow, tryJson } from "#common";
 import {
   hasWriterEnded,
   hostname,
@@ -85,12 +85,7 @@ async function remove(path: string): Promise<void> {
 /** The holder of a lock; "unknown" while it is empty, undefined for a file that is no lock of ours. */
 async function readHolder(path: string): Promise<Holder | "unknown" | undefined> {
   const text = await readFile(path, "utf8").catch(() => "");
-  if (text === "") return "unknown";
-  try {
-    return holderSchema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
+  return text === "" ? "unknown" : holderSchema.safeParse(tryJson(text)).data;
 }
 
 /** The time by a clock that never goes back, in milliseconds. */

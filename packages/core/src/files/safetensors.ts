@@ -50,11 +50,6 @@ export interface SafetensorsFile extends AsyncDisposable {
   readBytes(name: string): Promise<Uint8Array>;
 }
 
-interface OpenSafetensorsOptions {
-  /** Error code of a broken file: "bad_model" (the default) or "bad_adapter", whose header is shorter. */
-  readonly code?: ErrorCode;
-}
-
 const CHUNK = 1 << 22;
 const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
 
@@ -76,8 +71,8 @@ const isDtype = (name: string): name is SafetensorsDtype => Object.hasOwn(WIDTHS
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
-/** JSON.parse keeps the last of two equal names silently, so they are fewer than were written. */
-function refuseDoubtfulNames(header: unknown, { names: written, code, where }: Written): void {
+/** JSON.parse keeps the last of two equal names silently, so they are fewer than were `written` in the header's text. */
+function refuseDoubtfulNames(header: unknown, written: number, { code, where }: Place): void {
   let count = 0;
   for (const object of [header, ...(isObject(header) ? Object.values(header) : [])]) {
     const names = isObject(object) ? Object.keys(object) : [];
@@ -87,11 +82,6 @@ function refuseDoubtfulNames(header: unknown, { names: written, code, where }: W
     count += names.length;
   }
   if (count !== written) throw new MosError(code, `${where}: a name occurs twice in the header`);
-}
-
-interface Written extends Place {
-  /** Names in the text of the header. */
-  readonly names: number;
 }
 
 const headerLength = (prefix: Uint8Array): number =>
@@ -116,10 +106,7 @@ export function assertAdapterHeader(begin: Uint8Array, where: string): void {
     assertHeaderLength(headerLength(begin), ADAPTER_LIMITS, { code: "bad_adapter", where });
 }
 
-async function readHeader(
-  file: ByteSource,
-  { code, limits }: { readonly code: ErrorCode; readonly limits: HeaderLimits },
-): Promise<{ text: string; names: number; dataBegin: number }> {
+async function readHeader(file: ByteSource, code: ErrorCode, limits: HeaderLimits) {
   const { path, size } = file;
   if (size < 8)
     throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; download it again`);
@@ -247,7 +234,8 @@ async function readIntegers(file: ByteSource, entry: SafetensorsEntry, place: Pl
 
 /**
  * Opens a safetensors file and checks its whole header: length, JSON, types, shapes, and that the tensors fill the rest
- * of the file exactly. A source that is given is closed with the file, or where it fails.
+ * of the file exactly. A source that is given is closed with the file, or where it fails. The header of a file whose error code is
+ * "bad_adapter" is shorter.
  *
  * @throws MosError `options.code` for a broken file, "unsupported" for an unknown type, "not_found", "storage".
  * @example
@@ -256,19 +244,19 @@ async function readIntegers(file: ByteSource, entry: SafetensorsEntry, place: Pl
  */
 export async function openSafetensors(
   from: string | ByteSource,
-  { code = "bad_model" }: OpenSafetensorsOptions = {},
+  { code = "bad_model" }: { readonly code?: ErrorCode } = {},
 ): Promise<SafetensorsFile> {
   const source = typeof from === "string" ? await openForReading(from, code) : from;
   return closeOnFailure(source, async (file) => {
     const { path } = file;
     const place = { code, where: path };
     const limits = code === "bad_adapter" ? ADAPTER_LIMITS : MODEL_LIMITS;
-    const { text, names, dataBegin } = await readHeader(file, { code, limits });
+    const { text, names, dataBegin } = await readHeader(file, code, limits);
     const inHeader = { code, where: `${path}: header` };
     await nextTurn(); // each pass over the header takes some milliseconds
     const value = parseJson(text, inHeader);
     await nextTurn();
-    refuseDoubtfulNames(value, { ...place, names });
+    refuseDoubtfulNames(value, names, place);
     await nextTurn();
     const header = parseWith(headerSchema, value, inHeader);
     const { __metadata__: rawMetadata = {}, ...entries } = header;
@@ -333,26 +321,16 @@ function findClosingQuote(bytes: Uint8Array, begin: number): number {
   return i;
 }
 
-/** One level of the header: what it holds, how many at most, and how many so far. */
-interface Level {
-  readonly what: string;
-  most: number;
-  count: number;
-}
-
 /**
  * Counts brackets and commas outside of strings, in one pass and without a copy, so that parsing takes bounded time and
  * memory. Whether the contents are valid is checked after that. Returns the number of names in all objects.
  *
  * @throws MosError `code`
  */
-function assertFlatHeader(
-  bytes: Uint8Array,
-  { tensors }: HeaderLimits,
-  { code, where }: { readonly code: ErrorCode; readonly where: string },
-): number {
+function assertFlatHeader(bytes: Uint8Array, { tensors }: HeaderLimits, { code, where }: Place): number {
   const refuse = (problem: string): MosError => new MosError(code, `${where}: header: ${problem}`);
-  const levels: readonly Level[] = [
+  /** Levels of the header: what each holds, how many at most, and how many so far. */
+  const levels = [
     { what: "values", most: 1, count: 1 },
     { what: "tensors", most: tensors + 1, count: 0 },
     { what: "fields", most: FIELDS, count: 0 },
@@ -371,7 +349,7 @@ function assertFlatHeader(
     if (depth === 2) level.most = isMetadata ? MAX_METADATA_ENTRIES : FIELDS;
   };
   const next = (): void => {
-    const level = levels[depth] as Level;
+    const level = levels[depth] as (typeof levels)[number];
     if (++level.count > level.most) throw refuse(`there are more than ${level.most} ${level.what}`);
   };
   let names = 0;

@@ -1,7 +1,7 @@
 import { describeBytes, MosError } from "#common";
 import { dirname, resolve, statfs } from "#platform";
 import { pathExists } from "./atomic-files.ts";
-import { storageError } from "./system-error.ts";
+import { storageFailure } from "./system-error.ts";
 
 /** The folder itself, or the nearest above it that exists. */
 async function existing(path: string): Promise<string> {
@@ -10,28 +10,23 @@ async function existing(path: string): Promise<string> {
 
 /** Some network file systems report no size; they are taken as large enough. */
 async function measureFreeBytes(folder: string): Promise<number> {
-  const { bavail, blocks, bsize } = await statfs(folder).catch((error: unknown) => {
-    throw storageError(error, folder);
-  });
+  const { bavail, blocks, bsize } = await statfs(folder).catch(storageFailure(folder));
   return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
-}
-
-interface AssertSpaceOptions {
-  /** Name of the data to write, as the start of a sentence: "the merged model". */
-  readonly what: string;
-  readonly bytes: number;
-  /** Bytes that a user may still write to the disk of a folder. */
-  readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
 }
 
 /**
  * Checks that the disk of a folder, which need not exist yet, has room for a number of bytes.
  *
+ * @param data `what` is their name, as the start of a sentence: "the merged model".
  * @throws MosError "storage".
  */
 export async function assertSpace(
   folder: string,
-  { what, bytes, freeBytes = measureFreeBytes }: AssertSpaceOptions,
+  {
+    what,
+    bytes,
+    freeBytes = measureFreeBytes,
+  }: { what: string; bytes: number; freeBytes?: typeof measureFreeBytes | undefined },
 ): Promise<void> {
   const free = await freeBytes(await existing(resolve(folder)));
   if (free >= bytes) return;

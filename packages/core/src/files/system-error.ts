@@ -76,3 +76,10 @@ export function storageError(error: unknown, path: string): MosError {
   const reason = errorText(error);
   return new MosError("storage", `${path}: could not be read or written (${reason})`, { cause: error });
 }
+
+/** Handles a rejected system call on a path: throws its `storageError`. */
+export const storageFailure =
+  (path: string) =>
+  (error: unknown): never => {
+    throw storageError(error, path);
+  };

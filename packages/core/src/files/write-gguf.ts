@@ -1,7 +1,7 @@
 // Writes GGUF version 3, little-endian: counts, metadata, tensor table, then the tensors' bytes in the order of the table,
 // each at a multiple of 32. llama.cpp refuses a table whose offsets leave any other gaps.
 
-import { countElements, MosError } from "#common";
+import { concatBytes, countElements, MosError } from "#common";
 import { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
 import { MAGIC, TYPE_NAMES } from "./gguf.ts";
@@ -24,11 +24,6 @@ export interface WritableGgufTensor {
 
 /** Key → value of the header. */
 type GgufHeader = Readonly<Record<string, WritableGgufValue>>;
-
-export interface WritableGguf {
-  readonly metadata: GgufHeader;
-  readonly tensors: Readonly<Record<string, WritableGgufTensor>>;
-}
 
 const VERSION = 3;
 /** The alignment of files that do not state another. */
@@ -121,12 +116,9 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
     parts.push(uint32(typeNumber(tensor.type)), uint64(offset));
     offset += padded(tensorBytes(tensor));
   }
-  const header = new Uint8Array(padded(parts.reduce((sum, part) => sum + part.length, 0)));
-  let position = 0;
-  for (const part of parts) {
-    header.set(part, position);
-    position += part.length;
-  }
+  const bytes = concatBytes(parts);
+  const header = new Uint8Array(padded(bytes.length));
+  header.set(bytes);
   return header;
 }
 
@@ -169,7 +161,13 @@ export async function openGgufWriter(
  *   tensors: { "blk.0.attn_q.weight.lora_a": { dtype: "F32", shape: [1, 2], data: Float32Array.of(1, 2) } },
  * });
  */
-export async function writeGguf(path: string, { metadata, tensors }: WritableGguf): Promise<void> {
+export async function writeGguf(
+  path: string,
+  {
+    metadata,
+    tensors,
+  }: { readonly metadata: GgufHeader; readonly tensors: Readonly<Record<string, WritableGgufTensor>> },
+): Promise<void> {
   const entries = Object.entries(tensors);
   for (const [name, { shape, data }] of entries) checkCount(name, shape, data);
   const planned = entries.map(([name, { dtype, shape }]) => ({ name, type: dtype, shape }));

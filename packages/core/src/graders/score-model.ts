@@ -1,6 +1,6 @@
 // A model as a grader: it is asked for a number and the steps that led there, by a chat request.
 import { z } from "zod";
-import { errorText, MosError } from "#common";
+import { errorText, MosError, tryJson } from "#common";
 import type { ChatClient, ChatCompletion, ChatCompletionRequest } from "#data";
 import { type Grader, messageText } from "./grader.ts";
 import { fillIn, type GradeInput, parseTemplate } from "./template.ts";
@@ -54,12 +54,7 @@ function scoreRequest(
 
 /** The number in a reply; undefined where there is none. */
 function readResult(content: string): number | undefined {
-  try {
-    const { result } = z.object({ result: z.number() }).parse(JSON.parse(content));
-    return result;
-  } catch {
-    return undefined;
-  }
+  return z.object({ result: z.number() }).safeParse(tryJson(content)).data?.result;
 }
 
 /** What came of asking a model. */

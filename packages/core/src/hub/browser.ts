@@ -11,8 +11,7 @@ import type { HubOptions, HubSettings } from "./settings.ts";
 
 export { readBounded } from "./connection.ts";
 export { type Failure, retryAdvice } from "./failure.ts";
-export type { Digest } from "./listing.ts";
-export { findModelFiles } from "./model-files.ts";
+export { type Digest, findModelFiles } from "./listing.ts";
 export type { PullDatasetOptions, PullEvent, PulledDataset } from "./pull.ts";
 export { looksLikeRepository, repositoryAt } from "./repository.ts";
 export type { ListedFile } from "./select.ts";

@@ -25,25 +25,18 @@ export interface PulledModel {
  * Paths of one repository in the cache. The layout is the one of Python's `huggingface_hub`: contents under
  * `blobs/<digest>`, names under `snapshots/<commit>/` as links to them, and `refs/<revision>` holding a commit.
  */
-export interface CacheEntry {
-  readonly root: string;
-  readonly blob: (digest: string) => string;
-  readonly snapshot: (commit: string) => string;
-  readonly ref: (revision: string) => string;
-  /** File with the hub's listing of a commit; Python's cache has no such file, and ignores it. */
-  readonly listing: (commit: string) => string;
-}
-
-export function cacheEntry(cacheFolder: string, name: string, kind: RepositoryKind = "model"): CacheEntry {
+export function cacheEntry(cacheFolder: string, name: string, kind: RepositoryKind = "model") {
   const root = join(cacheFolder, `${kind}s--${name.replace("/", "--")}`);
   return {
     root,
-    blob: (digest) => join(root, "blobs", digest),
-    snapshot: (commit) => join(root, "snapshots", commit),
-    ref: (revision) => join(root, "refs", revision),
-    listing: (commit) => join(root, "listings", `${commit}.json`),
+    blob: (digest: string) => join(root, "blobs", digest),
+    snapshot: (commit: string) => join(root, "snapshots", commit),
+    ref: (revision: string) => join(root, "refs", revision),
+    /** File with the hub's listing of a commit; Python's cache has no such file, and ignores it. */
+    listing: (commit: string) => join(root, "listings", `${commit}.json`),
   };
 }
+export type CacheEntry = ReturnType<typeof cacheEntry>;
 
 /**
  * Finds a model that `pull` or Python has downloaded, without any network.
@@ -67,7 +60,7 @@ export async function resolveCached(
   if (commit === undefined) return undefined;
   const listed = await listFolder(entry.snapshot(commit));
   try {
-    return describeModel(wanted, { entry, commit, selection: selectFiles(listed, wanted, include) });
+    return describeModel(wanted, entry.snapshot(commit), { commit, ...selectFiles(listed, wanted, include) });
   } catch (error) {
     // an incomplete snapshot says nothing about the hub; the next pull decides
     if (error instanceof MosError && error.code !== "bad_option") return undefined;
@@ -77,25 +70,15 @@ export async function resolveCached(
 
 /** The model that a selection of files makes in its snapshot folder. */
 export function describeModel(
-  { name, revision }: Repository,
-  {
-    entry,
-    commit,
-    selection,
-  }: { readonly entry: CacheEntry; readonly commit: string; readonly selection: Selection },
+  { name: repository, revision }: Repository,
+  folder: string,
+  { kind, commit, files: selected }: Selection & { readonly commit: string },
 ): PulledModel {
-  const folder = entry.snapshot(commit);
-  const files = selection.files.map(({ path, size }) => ({ path, size }));
-  const gguf = files.find(({ path }) => /\.gguf$/i.test(path));
-  return {
-    kind: selection.kind,
-    repository: name,
-    revision,
-    commit,
-    path: selection.kind === "gguf" && gguf !== undefined ? join(folder, gguf.path) : folder,
-    files,
-    bytes: files.reduce((sum, { size }) => sum + size, 0),
-  };
+  const files = selected.map(({ path, size }) => ({ path, size }));
+  const gguf = kind === "gguf" ? files.find(({ path }) => /\.gguf$/i.test(path)) : undefined;
+  const path = gguf === undefined ? folder : join(folder, gguf.path);
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  return { kind, repository, revision, commit, path, files, bytes };
 }
 
 /** The size of a file in bytes, links followed; undefined where there is none. */

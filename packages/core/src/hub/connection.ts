@@ -10,9 +10,6 @@ export function checkToken(token: string): void {
     throw new MosError("bad_option", "the Hub token contains a space or an invalid character; copy it again");
 }
 
-/** Waits; rejects when the signal aborts. */
-type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
-
 /** One hub, and how to talk to it. */
 export interface Connection {
   /** Without a slash at the end. */
@@ -21,8 +18,8 @@ export interface Connection {
   readonly token: string | undefined;
   /** The platform's own, but in tests. */
   readonly fetch: typeof fetch;
-  /** A timer, but in tests. */
-  readonly sleep: Sleep;
+  /** Waits; rejects when the signal aborts. A timer, but in tests. */
+  readonly sleep: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
   readonly signal: AbortSignal | undefined;
   /** Maximum number of consecutive retries of a request, or of a transfer without progress (5). */
   readonly retries: number;

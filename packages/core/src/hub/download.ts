@@ -4,7 +4,7 @@ import { describeBytes, MosError } from "#common";
 import { closeOnFailure } from "#files";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
 import { cancelled, type Failure, type Resource, responseFailure, toFailure } from "./failure.ts";
-import type { Digest, HubFile } from "./listing.ts";
+import type { HubFile } from "./listing.ts";
 
 /** One file to fetch: from where, to where, and what it has to be. */
 interface Download {
@@ -46,9 +46,11 @@ export async function* download(connection: Connection, job: Download): AsyncGen
   }
 }
 
-type Receiving = AsyncGenerator<DownloadEvent, Failure | undefined>;
-
-async function* receive(connection: Connection, job: Download, partial: PartialFile): Receiving {
+async function* receive(
+  connection: Connection,
+  job: Download,
+  partial: PartialFile,
+): AsyncGenerator<DownloadEvent, Failure | undefined> {
   if (connection.signal?.aborted)
     return { error: cancelled(job.resource, connection.signal.reason), transient: false };
   if (partial.position === job.file.size) return undefined;
@@ -56,7 +58,7 @@ async function* receive(connection: Connection, job: Download, partial: PartialF
   const timer = setTimeout(() => stall.abort(new Error("no data")), connection.stallMilliseconds);
   const signal = AbortSignal.any([stall.signal, ...(connection.signal ? [connection.signal] : [])]);
   try {
-    const opened = await openAt(connection, { job, partial, signal });
+    const opened = await openAt(connection, { job, partial }, signal);
     if ("error" in opened) return opened;
     let reported = partial.position;
     for await (const chunk of opened.response.body ?? []) {
@@ -76,14 +78,12 @@ async function* receive(connection: Connection, job: Download, partial: PartialF
   }
 }
 
-interface Opening {
-  readonly job: Download;
-  readonly partial: PartialFile;
-  readonly signal: AbortSignal;
-}
-
 /** Opens the stream at the position of the partial file, or at its beginning where the server has other bytes now. */
-async function openAt(connection: Connection, { job, partial, signal }: Opening): Promise<Answer | Failure> {
+async function openAt(
+  connection: Connection,
+  { job, partial }: { readonly job: Download; readonly partial: PartialFile },
+  signal: AbortSignal,
+): Promise<Answer | Failure> {
   // a compressed answer has no ranges
   const plain = { "accept-encoding": "identity" };
   const known = await partial.etag();
@@ -152,49 +152,35 @@ function tooLong({ file, resource }: Download): Failure {
 
 const READ_BYTES = 4 * 2 ** 20;
 
-interface PartialOptions {
-  /** The size of the whole file in bytes. */
-  readonly size: number;
-  readonly digest: Digest;
-}
-
 /**
  * A file that is being downloaded: `<final>.partial`, and beside it the ETag of its bytes. Bytes are written by position
  * and hashed as they arrive, so two processes may fetch the same file at once.
  */
 class PartialFile {
   readonly #final: string;
-  readonly #options: PartialOptions;
+  readonly #file: HubFile;
   readonly #handle: FileHandle;
   #hash: Hash;
-  #position = 0;
-  #inherited = false;
+  /** Bytes so far. */
+  position = 0;
+  /** True if some of the bytes come from an earlier run. */
+  inherited = false;
 
-  private constructor(final: string, options: PartialOptions, handle: FileHandle) {
+  private constructor(final: string, file: HubFile, handle: FileHandle) {
     this.#final = final;
-    this.#options = options;
+    this.#file = file;
     this.#handle = handle;
-    this.#hash = startHash(options);
+    this.#hash = startHash(file);
   }
 
   /** Opens what an earlier run left, or starts a file. The bytes that exist are hashed again. */
-  static async open(final: string, options: PartialOptions): Promise<PartialFile> {
+  static async open(final: string, file: HubFile): Promise<PartialFile> {
     // one call, as another process may rename the file between two; "a+" would ignore positions, "w+" what is there
     const handle = await open(`${final}.partial`, constants.O_RDWR | constants.O_CREAT);
-    const partial = new PartialFile(final, options, handle);
+    const partial = new PartialFile(final, file, handle);
     await closeOnFailure(partial, () => partial.#readBack());
-    partial.#inherited = partial.#position > 0;
+    partial.inherited = partial.position > 0;
     return partial;
-  }
-
-  /** Bytes so far. */
-  get position(): number {
-    return this.#position;
-  }
-
-  /** True if some of the bytes come from an earlier run. */
-  get inherited(): boolean {
-    return this.#inherited;
   }
 
   /** The ETag of the first bytes, where it is known. */
@@ -207,9 +193,9 @@ class PartialFile {
    * another process may have written it and be about to rename it.
    */
   async restart(etag: string | undefined): Promise<void> {
-    this.#position = 0;
-    this.#inherited = false;
-    this.#hash = startHash(this.#options);
+    this.position = 0;
+    this.inherited = false;
+    this.#hash = startHash(this.#file);
     if (etag === undefined) await rm(`${this.#final}.partial.etag`, { force: true });
     else await writeFile(`${this.#final}.partial.etag`, etag.slice(0, 1024));
   }
@@ -218,10 +204,10 @@ class PartialFile {
     let written = 0;
     while (written < bytes.byteLength) {
       const length = bytes.byteLength - written;
-      written += (await this.#handle.write(bytes, written, length, this.#position + written)).bytesWritten;
+      written += (await this.#handle.write(bytes, written, length, this.position + written)).bytesWritten;
     }
     this.#hash.update(bytes);
-    this.#position += bytes.byteLength;
+    this.position += bytes.byteLength;
   }
 
   /** The digest of the bytes so far, in hexadecimal digits; more can be appended. */
@@ -235,7 +221,7 @@ class PartialFile {
     await rename(`${this.#final}.partial`, this.#final).catch(async (error: unknown) => {
       // Another process has just finished the same file.
       const finished = await stat(this.#final).catch(() => undefined);
-      if (finished?.size !== this.#options.size) throw error;
+      if (finished?.size !== this.#file.size) throw error;
     });
     await rm(`${this.#final}.partial.etag`, { force: true });
   }
@@ -252,21 +238,21 @@ class PartialFile {
 
   async #readBack(): Promise<void> {
     const { size } = await this.#handle.stat();
-    if (size > this.#options.size) {
-      await this.#handle.truncate(this.#options.size);
+    if (size > this.#file.size) {
+      await this.#handle.truncate(this.#file.size);
       return;
     }
     const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, Math.max(size, 1)));
-    while (this.#position < size) {
-      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.byteLength, this.#position);
+    while (this.position < size) {
+      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.byteLength, this.position);
       if (bytesRead === 0) return;
       this.#hash.update(buffer.subarray(0, bytesRead));
-      this.#position += bytesRead;
+      this.position += bytesRead;
     }
   }
 }
 
-function startHash({ size, digest }: PartialOptions): Hash {
+function startHash({ size, digest }: HubFile): Hash {
   if (digest.algorithm === "sha256") return createHash("sha256");
   return createHash("sha1").update(`blob ${size}\0`); // how git names the content of a file
 }

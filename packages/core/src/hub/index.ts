@@ -2,8 +2,7 @@ export { type PulledModel, resolveCached } from "./cache.ts";
 
 export { connect, readBounded } from "./connection.ts";
 export { type Failure, retryAdvice } from "./failure.ts";
-export type { Digest } from "./listing.ts";
-export { findModelFiles } from "./model-files.ts";
+export { type Digest, findModelFiles } from "./listing.ts";
 export {
   cachedDataset,
   fetchTextFile,

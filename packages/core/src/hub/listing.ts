@@ -1,10 +1,11 @@
+// The files of a repository on the hub, before any of them is downloaded.
 import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { MosError } from "#common";
 import { apiFetch, type Connection } from "./connection.ts";
-import { type Resource, toFailure, toResource } from "./failure.ts";
-import { isCommit, isSafePath, type Repository, type RepositoryKind } from "./repository.ts";
-import type { ListedFile } from "./select.ts";
+import { fileUrl, type Resource, toFailure, toResource } from "./failure.ts";
+import { isCommit, isSafePath, parseRepository, type Repository, type RepositoryKind } from "./repository.ts";
+import { type ListedFile, selectFiles } from "./select.ts";
 
 /** Expected hash of a file's content. Git hashes a header and the content with SHA-1. */
 export interface Digest {
@@ -51,14 +52,8 @@ export async function listRepository(
         : await modelInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] });
     const commit = readCommit(sha, resource);
     const files: HubFile[] = [];
-    const entries = listFiles({
-      repo: { type: kind, name },
-      revision: commit,
-      recursive: true,
-      hubUrl,
-      fetch,
-    });
-    for await (const entry of entries) {
+    const repo = { type: kind, name };
+    for await (const entry of listFiles({ repo, revision: commit, recursive: true, hubUrl, fetch })) {
       const file = readEntry(entry, resource);
       if (file !== undefined) files.push(file);
       if (files.length > MAX_FILES)
@@ -102,4 +97,28 @@ function notAHub(resource: Resource, found: string, cause?: unknown): MosError {
     `${resource.endpoint} does not answer as a Hugging Face Hub about ${resource.name}: ${found}`,
     { cause },
   );
+}
+
+/**
+ * Finds the files that make up a model, those of `pull`, at one commit, and their addresses.
+ *
+ * @param repository `org/name[@revision][:file.gguf]`.
+ * @throws MosError `bad_option`, `not_found`, `unsupported`, `bad_model`, `network`, `cancelled`.
+ */
+export async function findModelFiles(
+  connection: Connection,
+  repository: string,
+  {
+    revision,
+    include,
+  }: { readonly revision?: string | undefined; readonly include?: readonly string[] | undefined } = {},
+) {
+  const wanted = parseRepository(repository, revision);
+  const { commit, files } = await listRepository(connection, wanted);
+  const resource = toResource(wanted, connection);
+  return {
+    commit,
+    selection: selectFiles(files, wanted, include),
+    urlOf: (path: string): string => fileUrl(resource, commit, path),
+  };
 }

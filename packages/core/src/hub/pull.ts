@@ -12,8 +12,7 @@ import {
 } from "./cache.ts";
 import { apiFetch, type ConnectionOptions, connect } from "./connection.ts";
 import { toFailure, toResource } from "./failure.ts";
-import { listRepository } from "./listing.ts";
-import { findModelFiles } from "./model-files.ts";
+import { findModelFiles, listRepository } from "./listing.ts";
 import { parseRepository } from "./repository.ts";
 import type { ListedFile } from "./select.ts";
 import { type TransferEvent, transfer } from "./transfer.ts";
@@ -56,7 +55,7 @@ export async function* pull(
   const { files } = selection;
   try {
     yield* transfer(connection, { resource, entry, commit, files, freeBytes: options.freeBytes });
-    const model = describeModel(wanted, { entry, commit, selection });
+    const model = describeModel(wanted, entry.snapshot(commit), { commit, ...selection });
     yield { type: "finish", model };
     return model;
   } catch (error) {
@@ -141,21 +140,14 @@ export async function cachedDataset(
   return { repository: name, revision, commit: listing.commit, paths };
 }
 
-/** A small public text file on any server, such as one of a GitHub repository. */
-interface TextFile {
-  readonly url: string;
-  /** The repository and the file, for messages. */
-  readonly repository: string;
-  readonly path: string;
-}
-
 /**
- * Fetches a text file of at most 32 MiB; retries after a break. No token is sent.
+ * Fetches a small public text file of any server, such as one of a GitHub repository; retries after a break. No token is sent.
  *
+ * @param file `repository` and `path` are for messages.
  * @throws MosError `bad_option`, `not_found`, `network`, `bad_data` where it is not UTF-8, `cancelled`.
  */
 export async function fetchTextFile(
-  { url, repository, path }: TextFile,
+  { url, repository, path }: { readonly url: string; readonly repository: string; readonly path: string },
   options: Omit<ConnectionOptions, "endpoint" | "token"> = {},
 ): Promise<string> {
   if (!URL.canParse(url)) throw new MosError("bad_option", `${JSON.stringify(url)} is not a URL`);

@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { commitIter, createBranch, createRepo, HubApiError, modelInfo } from "@huggingface/hub";
 import { MosError, omitUndefined } from "#common";
-import { storageError } from "#files";
+import { storageFailure } from "#files";
 import {
   apiFetch,
   type Connection,
@@ -95,27 +95,23 @@ export async function* push(
     const listed = await listBranch(connection, wanted, () =>
       createBranch({ ...api, branch: wanted.revision }),
     );
-    yield* commitChanges({ api, wanted, resource, title: options.title, connection }, files, listed);
+    const abort = omitUndefined({ abortSignal: connection.signal });
+    yield* commitChanges({ ...api, branch: wanted.revision, title: options.title, ...abort }, files, {
+      listed,
+      url: repositoryUrl(resource),
+    });
   } catch (error) {
     throw pushFailure(error, resource, connection);
   }
 }
 
-interface Commit {
-  readonly api: Pick<Parameters<typeof createRepo>[0], "hubUrl" | "fetch"> & {
-    readonly repo: { readonly type: "model"; readonly name: string };
-    readonly accessToken: string;
-  };
-  readonly wanted: Repository;
-  readonly resource: Resource;
-  readonly title: string;
-  readonly connection: Connection;
-}
-
 async function* commitChanges(
-  { api, wanted, resource, title, connection }: Commit,
+  commit: Omit<Parameters<typeof commitIter>[0], "operations" | "accessToken" | "credentials"> & {
+    readonly branch: string;
+    readonly accessToken: string;
+  },
   files: readonly PushedFile[],
-  listed: readonly HubFile[],
+  { listed, url }: { readonly listed: readonly HubFile[]; readonly url: string },
 ): AsyncGenerator<PushEvent> {
   const sizes = new Map<string, number>();
   const changed: PushedFile[] = [];
@@ -128,24 +124,15 @@ async function* commitChanges(
   }
   const sent = changed.map(({ path }) => path);
   const unchanged = files.map(({ path }) => path).filter((path) => !sent.includes(path));
-  const finish = {
-    type: "finish" as const,
-    revision: wanted.revision,
-    url: repositoryUrl(resource),
-    sent,
-    unchanged,
-  };
+  const finish = { type: "finish" as const, revision: commit.branch, url, sent, unchanged };
   if (changed.length === 0) return yield { ...finish, commit: undefined };
   const committing = commitIter({
-    ...api,
-    branch: wanted.revision,
-    title,
+    ...commit,
     operations: changed.map(({ path, content }) => ({
       operation: "addOrUpdate",
       path,
       content: typeof content === "string" ? pathToFileURL(content) : new Blob([content]),
     })),
-    ...omitUndefined({ abortSignal: connection.signal }),
   });
   let step = await committing.next();
   for (; step.done !== true; step = await committing.next()) {
@@ -185,9 +172,7 @@ async function listBranch(
 
 async function fileSize({ content }: PushedFile): Promise<number> {
   if (typeof content !== "string") return content.length;
-  const { size } = await stat(content).catch((error: unknown) => {
-    throw storageError(error, content);
-  });
+  const { size } = await stat(content).catch(storageFailure(content));
   return size;
 }
 

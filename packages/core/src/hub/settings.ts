@@ -4,18 +4,13 @@ import { join } from "node:path";
 import { DEFAULT_ENDPOINT } from "./connection.ts";
 
 /** The variables that Hugging Face's own tools read; `process.env` has this shape. */
-interface HubEnvironment {
-  readonly HF_TOKEN?: string | undefined;
-  readonly HUGGING_FACE_HUB_TOKEN?: string | undefined;
-  readonly HF_TOKEN_PATH?: string | undefined;
-  readonly HF_ENDPOINT?: string | undefined;
-  readonly HF_HOME?: string | undefined;
-  readonly HF_HUB_CACHE?: string | undefined;
-  readonly HUGGINGFACE_HUB_CACHE?: string | undefined;
-  readonly HF_ASSETS_CACHE?: string | undefined;
-  readonly HF_HUB_OFFLINE?: string | undefined;
-  readonly XDG_CACHE_HOME?: string | undefined;
-}
+type HubEnvironment = {
+  readonly [Name in
+    | `HF_${"TOKEN" | "TOKEN_PATH" | "ENDPOINT" | "HOME" | "HUB_CACHE" | "ASSETS_CACHE" | "HUB_OFFLINE"}`
+    | "HUGGING_FACE_HUB_TOKEN"
+    | "HUGGINGFACE_HUB_CACHE"
+    | "XDG_CACHE_HOME"]?: string | undefined;
+};
 
 /** The address of the hub, the token, and the folder of the cache. @inline */
 export interface HubSettings {

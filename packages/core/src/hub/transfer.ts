@@ -91,14 +91,9 @@ interface PlannedFile {
   readonly received: number;
 }
 
-interface Plan extends TransferRequest {
-  readonly planned: readonly PlannedFile[];
-  readonly listed: readonly ListedFile[];
-  readonly bytes: number;
-  readonly received: number;
-}
+type Plan = Awaited<ReturnType<typeof planTransfer>>;
 
-async function planTransfer(request: TransferRequest): Promise<Plan> {
+async function planTransfer(request: TransferRequest) {
   const { entry, commit, files } = request;
   const planned: PlannedFile[] = [];
   for (const file of files) {
@@ -140,15 +135,14 @@ async function* fetchAll(connection: Connection, plan: Plan): AsyncGenerator<Tra
   }
 }
 
-type FileEvent =
-  | Extract<TransferEvent, { type: "file" | "retry" }>
-  | { readonly type: "received"; readonly bytes: number };
-
 async function* fetchOne(
   connection: Connection,
   plan: Plan,
   planned: PlannedFile,
-): AsyncGenerator<FileEvent, void> {
+): AsyncGenerator<
+  Extract<TransferEvent, { type: "file" | "retry" }> | { readonly type: "received"; readonly bytes: number },
+  void
+> {
   const { file, blob, name } = planned;
   const { path, size } = file;
   const { commit } = plan;

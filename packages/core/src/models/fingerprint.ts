@@ -51,13 +51,14 @@ const shapeFields = (config: ModelConfig): readonly unknown[] => [
   Math.fround(config.rope.theta),
 ];
 
-type NamedShape = readonly [name: string, shape: readonly number[]];
-
 const startHash = (config: ModelConfig): Hash =>
   createHash("sha256").update(JSON.stringify(shapeFields(config)));
 
-const addWeight = (hash: Hash, [name, shape]: NamedShape, samples: Uint8Array): Hash =>
-  hash.update(JSON.stringify([name, shape])).update(samples);
+const addWeight = (
+  hash: Hash,
+  [name, shape]: readonly [name: string, shape: readonly number[]],
+  samples: Uint8Array,
+): Hash => hash.update(JSON.stringify([name, shape])).update(samples);
 
 function littleEndian(halves: Uint16Array): Uint8Array {
   const bytes = new DataView(new ArrayBuffer(halves.byteLength));

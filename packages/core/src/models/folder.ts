@@ -12,7 +12,6 @@ import {
   type StoredType,
 } from "#files";
 import { join } from "#platform";
-import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { isForPictures, isHeadless, modulePrefix, textName } from "./nested.ts";
 
@@ -22,15 +21,11 @@ const INDEX = "model.safetensors.index.json";
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 const options = { code: "bad_model" } as const;
 
-/** Contents of config.json. */
-interface FolderConfig {
-  readonly config: ModelConfig;
-  /** Prefix of the language model's module names in transformers. */
-  readonly modulePrefix: string;
-}
-
-/** Reads config.json and, where there is one, generation_config.json. */
-export async function readFolderConfig(folder: string): Promise<FolderConfig> {
+/**
+ * Reads config.json and, where there is one, generation_config.json. `modulePrefix` is that of the language model's module names in
+ * transformers.
+ */
+export async function readFolderConfig(folder: string) {
   const where = join(folder, "config.json");
   const json = await readJson(where, z.unknown(), options);
   const generationPath = join(folder, "generation_config.json");

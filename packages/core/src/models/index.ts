@@ -29,7 +29,7 @@ export {
 export { layerRope, layerWindow, rotatedWidth, scoreScale, steadyPositions } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
 export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
-export { toLayerShapes } from "./layer-shapes.ts";
+export { type DecoderSettings, toLayerShapes } from "./layer-shapes.ts";
 export {
   GROUPS,
   type GroupName,
@@ -39,6 +39,7 @@ export {
   type LinearHook,
   type LinearName,
   listLayerGroups,
+  listTargets,
   moduleKey,
   modulePath,
   plainLinear,
@@ -76,7 +77,6 @@ export {
   floatTensors,
   floatWeight,
   storageFormats,
-  storedBytes,
   type Weight,
   weightFeeds,
 } from "./weight.ts";

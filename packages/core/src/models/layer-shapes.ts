@@ -14,8 +14,8 @@ import {
 import { LINEAR_NAMES, type LinearName, modulePath } from "./linear-layers.ts";
 import { weightShapes } from "./weights.ts";
 
-/** Settings by name. Numbers are rounded: files state some in float32. */
-type DecoderSettings = Readonly<Record<string, string | number | null | readonly number[]>>;
+/** Windows, caps, scales and rotary frequencies of a model, by name. Numbers are rounded: files state some in float32. */
+export type DecoderSettings = Readonly<Record<string, string | number | null | readonly number[]>>;
 
 const rounded = (value: number): number => Number(value.toPrecision(7));
 

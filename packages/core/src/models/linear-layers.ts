@@ -1,5 +1,4 @@
-import type { Value } from "mixture-of-shards-graph";
-import { add, linear } from "mixture-of-shards-graph";
+import { add, linear, type Value } from "mixture-of-shards-graph";
 
 /** The linear layers of a decoder block, by the last part of their checkpoint names. */
 export const LINEAR_NAMES = [
@@ -66,6 +65,13 @@ export type LinearHook = (
   target: TargetModule,
   weights: { readonly weight: Value; readonly bias: Value | undefined },
 ) => Value;
+
+/** The target modules of a model with this many layers, by linear type, then by layer. */
+export const listTargets = (
+  layers: number,
+  linears: readonly LinearName[] = LINEAR_NAMES,
+): readonly TargetModule[] =>
+  linears.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
 
 /** The linear layer as the checkpoint has it: x Wᵀ + b. */
 export const plainLinear: LinearHook = (x, _site, { weight, bias }) => withBias(linear(x, weight), bias);

@@ -21,7 +21,7 @@ import {
   readableType,
   readJson,
   type StoredType,
-  storageError,
+  storageFailure,
 } from "#files";
 import { basename, join, resolve, stat } from "#platform";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
@@ -211,9 +211,7 @@ async function onlyGguf(folder: string): Promise<string> {
  * @throws MosError "not_found", "bad_model", "unsupported" (by name), "storage".
  */
 export async function openModel(path: string): Promise<ModelFiles> {
-  const found = await stat(path).catch((error: unknown) => {
-    throw storageError(error, path);
-  });
+  const found = await stat(path).catch(storageFailure(path));
   if (found.isDirectory())
     return (await pathExists(join(path, "config.json")))
       ? openFolder(path)

@@ -9,6 +9,7 @@ import { randomStream } from "#common";
 import { blockFormats, type StoredType, storedFormat, writeSafetensors } from "#files";
 import { runs } from "../../../../test/runs.ts";
 import { blocksGguf, GGUF_TYPES, randomBlocks } from "../../test/block-gguf.ts";
+import { storedBytes } from "../../test/stored-weights.ts";
 import { writeGguf } from "../../test/tiny-gguf.ts";
 import { asTensors, tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
 import { dequantizeWeight, numberAt } from "./dequantize-weight.ts";
@@ -16,7 +17,7 @@ import { computeIdentity } from "./fingerprint.ts";
 import { loadBase, openModel } from "./load.ts";
 import { baseFormats, type LoadProgress, readWeights } from "./read-weights.ts";
 import { rowWriter } from "./row-writer.ts";
-import { storedBytes, type Weight, weightFeeds } from "./weight.ts";
+import { type Weight, weightFeeds } from "./weight.ts";
 
 let folder: string;
 const at = (name: string) => join(folder, name);

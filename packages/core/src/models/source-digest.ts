@@ -1,6 +1,6 @@
 // Digest that detects a change of a model's weights without reading them all.
 import { countElements } from "#common";
-import { fileBytes, storageError } from "#files";
+import { fileBytes, storageFailure } from "#files";
 import { basename, createHash, stat } from "#platform";
 import type { ModelFiles } from "./load.ts";
 import { weightShapes } from "./weights.ts";
@@ -20,9 +20,7 @@ export async function sourceDigest(files: ModelFiles): Promise<string> {
   const { config, weightFiles } = files;
   const hash = createHash("sha256").update(JSON.stringify(config));
   for (const path of weightFiles) {
-    const { size, mtimeMs } = await stat(path).catch((error: unknown) => {
-      throw storageError(error, path);
-    });
+    const { size, mtimeMs } = await stat(path).catch(storageFailure(path));
     hash.update(JSON.stringify([basename(path), size, mtimeMs]));
   }
   const page = new Uint8Array(PAGE);

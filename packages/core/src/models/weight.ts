@@ -72,7 +72,3 @@ export const storageFormats = (weights: ReadonlyMap<string, Weight>): ReadonlyMa
 /** Feeds of the leaves of all weights. */
 export const feedWeights = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightTensor> =>
   new Map([...weights].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight))));
-
-/** Bytes that the parts of a weight take. */
-export const storedBytes = ({ parts }: Weight): number =>
-  Object.values(parts).reduce((sum, { byteLength }) => sum + byteLength, 0);

@@ -83,20 +83,15 @@ const FUSED = {
   "mlp.gate_up_proj": ["mlp.gate_proj", "mlp.up_proj"],
 } as const;
 
-/** Place of a weight in the files of its family. */
-interface StoredPlace {
-  /** The weight's name in the file. */
-  readonly name: string;
-  /** The first of its rows there. */
-  readonly row: number;
-}
-
 /** Offset added to a weight of a Hugging Face folder: 1 for Gemma's gains. GGUF files include it already. */
 export const storedOffset = ({ gainOffset }: ModelConfig, name: string): number =>
   name.endsWith("norm.weight") ? (gainOffset ?? 0) : 0;
 
-/** Where files keep a weight: under its own name, or as rows of a fused one. */
-export function storedPlace(config: ModelConfig, name: string): StoredPlace {
+/** Where files keep a weight: under its own name, or as rows of a fused one, of which the first is `row`. */
+export function storedPlace(
+  config: ModelConfig,
+  name: string,
+): { readonly name: string; readonly row: number } {
   if (config.fusedProjections !== true) return { name, row: 0 };
   const [, before = "", part = "", kind = ""] =
     /^(model\.layers\.\d+\.)(.+)\.(weight|bias)$/.exec(name) ?? [];
@@ -138,26 +133,24 @@ export function checkShapes(
   found: ReadonlyMap<string, Shape>,
   { config, where }: { readonly config: ModelConfig; readonly where: string },
 ): void {
+  const wrong = (what: string): MosError =>
+    new MosError(
+      "bad_model",
+      `${where}: ${what}; check that the config and the weights are of the same model`,
+    );
   const expected = storedShapes(config);
   for (const [name, shape] of expected) {
     const actual = found.get(name);
     if (!actual)
-      throw new MosError(
-        "bad_model",
-        `${where}: the weight ${name} ${written(shape)} is missing${name === "lm_head.weight" ? " (the config says that the head is not tied to the embedding)" : ""}; check that the config and the weights are of the same model`,
+      throw wrong(
+        `the weight ${name} ${written(shape)} is missing${name === "lm_head.weight" ? " (the config says that the head is not tied to the embedding)" : ""}`,
       );
     if (actual.length !== shape.length || actual.some((size, i) => size !== shape[i]))
-      throw new MosError(
-        "bad_model",
-        `${where}: ${name} has the shape ${written(actual)}, the config implies ${written(shape)}; check that the config and the weights are of the same model`,
-      );
+      throw wrong(`${name} has the shape ${written(actual)}, the config implies ${written(shape)}`);
   }
   for (const name of found.keys())
     if (!expected.has(name) && !isHarmless(name, config))
-      throw new MosError(
-        "bad_model",
-        `${where}: the weight ${name} does not belong to this model; check that the config and the weights are of the same model`,
-      );
+      throw wrong(`the weight ${name} does not belong to this model`);
 }
 
 /**

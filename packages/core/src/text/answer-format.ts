@@ -13,13 +13,8 @@ export interface AnswerFormat {
   readonly grammar: GrammarSource | undefined;
   /** Where its calls stand; undefined where it has one at most. */
   readonly calls: CallLayout | undefined;
-  /** A parser for one answer. */
-  parser(options?: ParserOptions): AnswerParser;
-}
-
-interface ParserOptions {
-  /** Source of ids for calls; without it they have none. */
-  readonly nextId?: () => string;
+  /** A parser for one answer. Without a source of ids, its calls have none. */
+  parser(options?: Partial<Pick<AnswerParts, "nextId">>): AnswerParser;
 }
 
 /**

@@ -102,7 +102,7 @@ const TULU =
  */
 export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const { source, name, template } = choose(options);
-  const run = compileTemplate(template, { name, now: options.now });
+  const run = compileTemplate(template, name, options.now);
   const { bosToken, eosTokens, idToToken } = options.tokenizer;
   const spelling = (id: number | undefined): string => (id === undefined ? "" : (idToToken(id) ?? ""));
   const tokens = { bos_token: spelling(bosToken), eos_token: spelling(eosTokens[0]) };
@@ -214,34 +214,24 @@ function untilEnd(messages: readonly ChatMessage[], { name, render }: NamedRende
   return text.startsWith(END_MARK, end) ? untrimmed : untrimmed.trimEnd();
 }
 
-function choose({ template, name = "the model's chat template", tokenizer }: ChatTemplateOptions): {
-  readonly source: ChatTemplate["source"];
-  readonly name: string;
-  readonly template: string;
-} {
-  if (template !== undefined) return { source: "model", name, template };
+function choose({ template, name = "the model's chat template", tokenizer }: ChatTemplateOptions) {
+  if (template !== undefined) return { source: "model" as const, name, template };
   const hasChatMl = ["<|im_start|>", "<|im_end|>"].every((token) => tokenizer.tokenToId(token) !== undefined);
   return hasChatMl
-    ? { source: "default", name: "the default chat template (ChatML)", template: CHATML }
-    : { source: "fallback", name: "the default chat template (Tulu)", template: TULU };
+    ? { source: "default" as const, name: "the default chat template (ChatML)", template: CHATML }
+    : { source: "fallback" as const, name: "the default chat template (Tulu)", template: TULU };
 }
 
 /** Runs one compiled template with the given variables. */
 type RunTemplate = (variables: Readonly<Record<string, unknown>>) => string;
 
-interface CompileTemplateOptions {
-  /** The template's name in messages. */
-  readonly name: string;
-  /** The time for `strftime_now` (in UTC); undefined leaves that function out. */
-  readonly now: Date | undefined;
-}
-
 /**
- * Compiles a Jinja chat template with the settings of transformers: trim_blocks, lstrip_blocks, `raise_exception`.
+ * Compiles a Jinja chat template with the settings of transformers: trim_blocks, lstrip_blocks, `raise_exception`. Without the
+ * time (in UTC), it has no `strftime_now`.
  *
  * @throws MosError `bad_model` when it does not parse, fails, or takes too many steps; `bad_data` when it raises an exception for the messages.
  */
-function compileTemplate(template: string, { name, now }: CompileTemplateOptions): RunTemplate {
+function compileTemplate(template: string, name: string, now: Date | undefined): RunTemplate {
   const program = attempt(`${name} does not parse`, () =>
     // Jinja in Python takes any line break as this one
     parse(tokenize(template.replace(/\r\n?/g, "\n"), { lstrip_blocks: true, trim_blocks: true })),

@@ -10,16 +10,10 @@ export interface Detokenizer {
   flush(): string;
 }
 
-/** Options of a detokenizer. */
-interface DetokenizerOptions {
-  readonly skipSpecialTokens?: boolean;
-  /** The ids continue a text, so that a leading blank, which SentencePiece prepends to a text, is part of it. */
-  readonly continues?: boolean;
-}
-
 /**
  * An incremental detokenizer that never splits a code point. The results of all calls of `push` and one of `flush`,
- * joined, are `tokenizer.decode` of all ids.
+ * joined, are `tokenizer.decode` of all ids. Where they continue a text, a leading blank, which SentencePiece prepends to a text,
+ * is part of it.
  *
  * @example
  * const detokenizer = createDetokenizer(tokenizer, { skipSpecialTokens: true });
@@ -28,7 +22,7 @@ interface DetokenizerOptions {
  */
 export function createDetokenizer(
   tokenizer: Pick<Tokenizer, "idToBytes" | "isSpecial" | "strippedBlanks">,
-  { skipSpecialTokens = false, continues = false }: DetokenizerOptions = {},
+  { skipSpecialTokens = false, continues = false } = {},
 ): Detokenizer {
   let held: Uint8Array = new Uint8Array(0);
   let blanksToStrip = continues ? 0 : tokenizer.strippedBlanks;

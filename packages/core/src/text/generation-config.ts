@@ -26,22 +26,10 @@ export interface GenerationConfig {
 }
 
 const code = "bad_model";
-const folderSchema = z.looseObject({
-  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
-  do_sample: z.unknown().optional(),
-  temperature: z.unknown().optional(),
-  top_p: z.unknown().optional(),
-  top_k: z.unknown().optional(),
-  min_p: z.unknown().optional(),
-  repetition_penalty: z.unknown().optional(),
-  max_new_tokens: z.unknown().optional(),
-});
-
-/** Values of a file, by the names of the sampler. */
-type RawSampling = Readonly<Record<keyof GenerationConfig["sampling"], unknown>>;
+const folderSchema = z.looseObject({ eos_token_id: z.union([z.int(), z.array(z.int())]).nullish() });
 
 /** -1 and 0 keep all tokens, and the smallest set of tokens that reaches 0 is the likeliest one. */
-function toSampling({ topK, topP, ...more }: RawSampling): GenerationConfig["sampling"] {
+function toSampling({ topK, topP, ...more }: GenerationConfig["sampling"]): GenerationConfig["sampling"] {
   const all = {
     ...more,
     topK: topK === -1 ? 0 : topK,
@@ -51,7 +39,7 @@ function toSampling({ topK, topP, ...more }: RawSampling): GenerationConfig["sam
 }
 
 /** Hugging Face writes only what differs from its defaults, of which the temperature is 1. */
-function readTemperature({ do_sample, temperature }: z.output<typeof folderSchema>): unknown {
+function readTemperature(do_sample: unknown, temperature: unknown): unknown {
   if (do_sample === false) return 0;
   if (do_sample === true) return temperature ?? 1;
   // nobody knows what it should be; as a temperature it is refused where one is needed, and shown
@@ -63,15 +51,15 @@ export async function generationFromFolder(folder: string): Promise<GenerationCo
   const where = join(folder, "generation_config.json");
   if (!(await pathExists(where))) return { where, sampling: {}, endTokens: [] };
   const found = await readJson(where, folderSchema, { code });
-  const { eos_token_id, max_new_tokens } = found;
+  const { eos_token_id, max_new_tokens, do_sample, temperature } = found;
   return {
     where,
     sampling: toSampling({
-      temperature: readTemperature(found),
-      topP: found.top_p,
-      topK: found.top_k,
-      minP: found.min_p,
-      repetitionPenalty: found.repetition_penalty,
+      temperature: readTemperature(do_sample, temperature),
+      topP: found["top_p"],
+      topK: found["top_k"],
+      minP: found["min_p"],
+      repetitionPenalty: found["repetition_penalty"],
     }),
     ...(max_new_tokens === undefined || max_new_tokens === null ? {} : { maxTokens: max_new_tokens }),
     endTokens: typeof eos_token_id === "number" ? [eos_token_id] : (eos_token_id ?? []),

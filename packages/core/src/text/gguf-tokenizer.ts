@@ -28,7 +28,7 @@ export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
   if (kind === undefined)
     throw new MosError("bad_model", "GGUF: tokenizer.ggml.model is missing; the file holds no tokenizer");
   const vocabulary = readVocabulary(metadata);
-  const { model, addBos, ...steps } = chooseDescriber(kind)(vocabulary, metadata);
+  const { model, addBos, ...steps } = describeSteps(kind, vocabulary, metadata);
   const { tokens } = vocabulary;
   const named = (key: string): string | undefined => {
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
@@ -91,26 +91,16 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
   return { tokens: spelled, kinds: known };
 }
 
-interface Described {
-  readonly model: object;
-  readonly normalizer: object | null;
-  readonly pre_tokenizer: object | null;
-  readonly decoder: object;
-  readonly addBos: boolean;
-}
-
-type Describe = (vocabulary: Vocabulary, metadata: GgufMetadata) => Described;
-
-function chooseDescriber(kind: string): Describe {
-  if (kind === "gpt2") return describeByteLevel;
-  if (kind === "llama") return describeSentencePiece;
+function describeSteps(kind: string, vocabulary: Vocabulary, metadata: GgufMetadata) {
+  if (kind === "gpt2") return describeByteLevel(metadata);
+  if (kind === "llama") return describeSentencePiece(vocabulary, metadata);
   throw new MosError(
     "unsupported",
     `GGUF: tokenizer.ggml.model "${kind}" is not supported; "gpt2" and "llama" are`,
   );
 }
 
-const describeByteLevel: Describe = (_, metadata) => {
+function describeByteLevel(metadata: GgufMetadata) {
   const pre = ggufPreTokenizer(stringAt(metadata, "tokenizer.ggml.pre"));
   const merges = stringsAt(metadata, "tokenizer.ggml.merges");
   if (merges === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.merges is missing");
@@ -121,9 +111,9 @@ const describeByteLevel: Describe = (_, metadata) => {
     decoder: { ...BYTE_LEVEL_STEP, use_regex: true },
     addBos: pre.addBos,
   };
-};
+}
 
-const describeSentencePiece: Describe = ({ tokens, kinds }, metadata) => {
+function describeSentencePiece({ tokens, kinds }: Vocabulary, metadata: GgufMetadata) {
   const scores = numbersAt(metadata, "tokenizer.ggml.scores", tokens.length);
   if (scores === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.scores is missing");
   const ofKind = (kind: number): readonly number[] => [...tokens.keys()].filter((id) => kinds[id] === kind);
@@ -149,7 +139,7 @@ const describeSentencePiece: Describe = ({ tokens, kinds }, metadata) => {
     decoder: { type: "Sequence", decoders },
     addBos: true,
   };
-};
+}
 
 /** SentencePiece's pieces are at most 16 characters by default; the limit bounds the time that a broken file can take. */
 const MAX_PIECE_LENGTH = 512;

@@ -44,7 +44,7 @@ export async function loadTextFromFolder(folder: string, { now }: LoadTextOption
   const tokenizer = inFolder(folder, () => tokenizerFromJson(files));
   const found = await folderTemplate(folder, files.config);
   const [generation, pooling] = [await generationFromFolder(folder), await poolingFromFolder(folder)];
-  return joined({ tokenizer, generation, pooling, template: { ...found, now } });
+  return joined({ tokenizer, generation, pooling }, { ...found, now });
 }
 
 /** Errors of a tokenizer name its file; this adds the folder. */
@@ -66,20 +66,11 @@ export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = 
   const tokenizer = tokenizerFromGguf(metadata);
   const template = stringAt(metadata, "tokenizer.chat_template");
   const generation = generationFromGguf(metadata, endTokensFromGguf(metadata));
-  return joined({
-    tokenizer,
-    generation,
-    pooling: poolingFromGguf(metadata),
-    template: { template, name: "the GGUF file's chat template", now },
-  });
+  const name = "the GGUF file's chat template";
+  return joined({ tokenizer, generation, pooling: poolingFromGguf(metadata) }, { template, name, now });
 }
 
-interface FoundTemplate {
-  readonly template: string | undefined;
-  readonly name: string;
-}
-
-async function folderTemplate(folder: string, config: unknown): Promise<FoundTemplate> {
+async function folderTemplate(folder: string, config: unknown) {
   const path = join(folder, "chat_template.jinja");
   if (await pathExists(path)) {
     const bytes = await readBytes(path, { code: "bad_model" });
@@ -92,11 +83,10 @@ async function folderTemplate(folder: string, config: unknown): Promise<FoundTem
   return { template: chosen?.template, name: `the chat template "${chosen?.name}" of ${name}` };
 }
 
-interface TextParts extends Omit<LoadedText, "template"> {
-  readonly template: FoundTemplate & LoadTextOptions;
-}
-
-function joined({ tokenizer, generation, pooling, template: found }: TextParts): LoadedText {
+function joined(
+  { tokenizer, generation, pooling }: Omit<LoadedText, "template">,
+  found: Omit<Parameters<typeof chatTemplate>[0], "tokenizer">,
+): LoadedText {
   const template = chatTemplate({ ...found, tokenizer });
   const turnEnd = endOfTurn(template, tokenizer);
   const ends = [...tokenizer.eosTokens, ...generation.endTokens, ...(turnEnd === undefined ? [] : [turnEnd])];

@@ -15,18 +15,14 @@ const KINDS: Readonly<Record<string, string>> = {
   document: "a file",
 };
 
-/** The first part other than text. */
-interface MediaPart {
-  readonly index: number;
-  /** Description for messages: `an image (type "image_url")`. */
-  readonly what: string;
-}
-
 /** Maximum number of parts that are checked; an invalid list may have millions. */
 const LOOKED_AT = 1000;
 
-/** The first image, sound or file among the parts of a message's content; undefined where there is none. */
-export function mediaPart(content: unknown): MediaPart | undefined {
+/**
+ * The first image, sound or file among the parts of a message's content, with its description for messages: `an image (type
+ * "image_url")`; undefined where there is none.
+ */
+export function mediaPart(content: unknown): { readonly index: number; readonly what: string } | undefined {
   if (!Array.isArray(content)) return undefined;
   for (const [index, part] of content.slice(0, LOOKED_AT).entries()) {
     const type: unknown = part?.type;

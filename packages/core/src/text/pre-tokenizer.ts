@@ -1,4 +1,4 @@
-import { MosError } from "#common";
+import { isRecord, MosError } from "#common";
 
 /** GPT-2's split of text into words. `\s` is Unicode White_Space, as in Rust, not JavaScript's. */
 export const GPT2_SPLIT =
@@ -13,8 +13,6 @@ export const unsupported = (what: string, advice = ""): MosError =>
 
 /** A step of tokenizer.json, not validated yet. */
 export type Step = Readonly<Record<string, unknown>>;
-
-export const isStep = (value: unknown): value is Step => typeof value === "object" && value !== null;
 
 /** Splits by a regular expression (Oniguruma's syntax), each match and each gap a piece. */
 export const splitStep = (pattern: string): Step => ({
@@ -40,7 +38,7 @@ export const BYTE_LEVEL_STEP: Step = {
  * @throws MosError `unsupported` for a step that the library runs differently.
  */
 export function exactPreTokenizer(step: unknown): unknown {
-  if (!isStep(step)) return step;
+  if (!isRecord(step)) return step;
   switch (step["type"]) {
     case "Sequence": {
       const inner = step["pretokenizers"];
@@ -89,7 +87,7 @@ function exactSplit(step: Step): Step {
 
 /** The character that a pattern is, for a regular expression; undefined for another pattern. */
 function oneCharacter(pattern: unknown): string | undefined {
-  const text = isStep(pattern) ? pattern["String"] : undefined;
+  const text = isRecord(pattern) ? pattern["String"] : undefined;
   if (typeof text !== "string" || [...text].length !== 1) return undefined;
   return `\\x{${text.codePointAt(0)?.toString(16)}}`;
 }

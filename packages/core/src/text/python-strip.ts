@@ -7,15 +7,11 @@ const IS_SPACE = new RegExp(SPACE, "u");
 /** Python's methods by name: at both ends, at the start, at the end. */
 export type StripSide = "strip" | "lstrip" | "rstrip";
 
-/** Characters to remove, and from which side. */
-interface StripOptions {
-  /** Its characters are removed, in any order and number. Default: white space. */
-  readonly chars?: string | undefined;
-  readonly side?: StripSide;
-}
-
-/** The text without these characters at its ends. */
-export function pythonStrip(text: string, { chars, side = "strip" }: StripOptions = {}): string {
+/** The text without these characters at its ends, in any order and number; without white space by default. */
+export function pythonStrip(
+  text: string,
+  { chars, side = "strip" }: { readonly chars?: string | undefined; readonly side?: StripSide } = {},
+): string {
   const given = chars === undefined ? undefined : new Set(chars);
   const goes = (one: string): boolean => given?.has(one) ?? IS_SPACE.test(one);
   let [start, end] = [0, text.length];

@@ -1,6 +1,6 @@
 // Locations of the assistant's parts in the text of a conversation. A chat template is a program, so it is probed: by the
 // texts of prefixes of the conversation.
-import { MosError } from "#common";
+import { attempt, MosError } from "#common";
 import type { ChatMessage } from "./messages.ts";
 
 /** A part of a rendered conversation. */
@@ -18,7 +18,6 @@ export type Render = (
 
 /** Template, and its name for messages. */
 export interface NamedRender {
-  /** The template's name in messages. */
   readonly name: string;
   readonly render: Render;
 }
@@ -124,21 +123,17 @@ function shortened(messages: readonly ChatMessage[]): readonly ChatMessage[] {
 function spansByNeighbours(
   messages: readonly ChatMessage[],
   whole: string,
-  { render, ending }: RenderTurnsOptions,
+  options: RenderTurnsOptions,
 ): readonly Span[] | undefined {
-  try {
-    return neighbouringSpans(messages, whole, { render, ending });
-  } catch (error) {
-    if (error instanceof MosError) return undefined; // the template refuses a shortened conversation
-    throw error;
-  }
+  const spans = attempt(() => neighbouringSpans(messages, whole, options));
+  return spans instanceof MosError ? undefined : spans; // which refuses a shortened conversation
 }
 
 /** Span of a turn by what it adds to the text of its neighbours; undefined if the whole continues otherwise. */
 function neighbouringSpans(
   messages: readonly ChatMessage[],
   whole: string,
-  { render, ending }: Pick<RenderTurnsOptions, "render" | "ending">,
+  { render, ending }: RenderTurnsOptions,
 ): readonly Span[] | undefined {
   const spans: Span[] = [];
   let [done, next, last] = [0, 0, ""];

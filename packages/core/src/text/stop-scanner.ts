@@ -1,16 +1,9 @@
 import { MosError } from "#common";
 
-/** Text that a scanner releases. */
-interface ScannedText {
-  /** Text that is not part of a stop string. */
-  readonly text: string;
-  /** True if a stop string was found; it and all that follows is dropped. */
-  readonly stopped: boolean;
-}
-
 /** Finds stop strings in streamed text. */
 export interface StopScanner {
-  push(text: string): ScannedText;
+  /** Text that is no part of a stop string, and whether one was found: it and all that follows is dropped. */
+  push(text: string): { readonly text: string; readonly stopped: boolean };
   /** The rest of the text, which was held back as the possible start of a stop string. */
   flush(): string;
 }

@@ -3,7 +3,7 @@
 import { MosError } from "#common";
 import { runWithTimeout } from "#platform";
 import { knownSplits } from "./gguf-pre-tokenizers.ts";
-import { GPT2_SPLIT, isStep } from "./pre-tokenizer.ts";
+import { GPT2_SPLIT } from "./pre-tokenizer.ts";
 
 /** Milliseconds for a text, which may be a request's, and for each of its characters: ten times what a slow machine takes. */
 const [EACH_TEXT, EACH_CHARACTER] = [50, 0.01];
@@ -12,7 +12,7 @@ const KNOWN: ReadonlySet<string> = new Set([GPT2_SPLIT, ...knownSplits()]);
 
 /** Tests whether a part of a tokenizer.json has a regular expression other than those of known models. */
 export function hasOwnPattern(part: unknown): boolean {
-  if (!isStep(part)) return false;
+  if (typeof part !== "object" || part === null) return false;
   return Object.entries(part).some(([name, value]) =>
     name === "Regex" ? typeof value !== "string" || !KNOWN.has(value) : hasOwnPattern(value),
   );

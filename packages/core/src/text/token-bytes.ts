@@ -1,5 +1,5 @@
-import { concatBytes, MosError } from "#common";
-import { broken, isStep, type Step, unsupported } from "./pre-tokenizer.ts";
+import { concatBytes, isRecord, MosError } from "#common";
+import { broken, type Step, unsupported } from "./pre-tokenizer.ts";
 
 /** Rule of decoding tokens to bytes. */
 export interface DecodeRule {
@@ -37,10 +37,10 @@ export function parseDecodeRule(decoder: unknown): DecodeRule {
 }
 
 function parseSteps(decoder: unknown): readonly Step[] {
-  if (!isStep(decoder))
+  if (!isRecord(decoder))
     throw new MosError("unsupported", "tokenizer.json has no decoder; that is not supported");
   const inner = decoder["type"] === "Sequence" ? decoder["decoders"] : [decoder];
-  if (!Array.isArray(inner) || !inner.every(isStep))
+  if (!Array.isArray(inner) || !inner.every(isRecord))
     throw broken("decoder.decoders must be a list of objects");
   return inner;
 }
@@ -49,7 +49,7 @@ function parseSteps(decoder: unknown): readonly Step[] {
 function checkStep(step: Step): void {
   const pattern = step["pattern"];
   const blank =
-    step["type"] !== "Replace" || (isStep(pattern) && pattern["String"] === "▁" && step["content"] === " ");
+    step["type"] !== "Replace" || (isRecord(pattern) && pattern["String"] === "▁" && step["content"] === " ");
   const strip = step["type"] !== "Strip" || (step["content"] === " " && (step["stop"] ?? 0) === 0);
   if (!blank || !strip) throw unsupported(`decoder step ${JSON.stringify(step)}`);
 }
@@ -67,16 +67,12 @@ const BYTE_OF: ReadonlyMap<string, number> = (() => {
 const encoder = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
 
-/** A vocabulary, and how it spells bytes. */
-interface ByteTableOptions {
-  readonly tokens: readonly (string | undefined)[];
-  /** Ids of added tokens: those of a byte-level tokenizer are plain text, not written in the byte alphabet. */
-  readonly added: ReadonlySet<number>;
-  readonly rule: DecodeRule;
-}
-
-/** Token id → bytes, cached by id. */
-export function byteTable({ tokens, added, rule }: ByteTableOptions): (id: number) => Uint8Array {
+/** Token id → bytes, cached by id. Added tokens of a byte-level tokenizer are plain text, not written in the byte alphabet. */
+export function byteTable(
+  tokens: readonly (string | undefined)[],
+  added: ReadonlySet<number>,
+  rule: DecodeRule,
+): (id: number) => Uint8Array {
   const known = new Map<number, Uint8Array>();
   return (id) => {
     const found = known.get(id);

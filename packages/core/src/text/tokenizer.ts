@@ -65,7 +65,7 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const tokens = tokensById(definition);
   const { addedTokens } = definition;
   const special = new Set(addedTokens.filter((token) => token.special).map((token) => token.id));
-  const idToBytes = byteTable({ tokens, added: new Set(addedTokens.map(({ id }) => id)), rule });
+  const idToBytes = byteTable(tokens, new Set(addedTokens.map(({ id }) => id)), rule);
   const named = (field: string, token: string | null | undefined): readonly number[] => {
     if (token === undefined || token === null) return [];
     const id = backend.token_to_id(token);

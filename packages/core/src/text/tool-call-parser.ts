@@ -1,4 +1,5 @@
 // Parses one tool call, character by character while the model writes it.
+import { tryJson } from "#common";
 
 /** Extent of a JSON value. */
 class ValueExtent {
@@ -126,12 +127,8 @@ export class ToolCallParser {
 }
 
 function parsedString(text: string): string | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "string" ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const value = tryJson(text);
+  return typeof value === "string" ? value : undefined;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };

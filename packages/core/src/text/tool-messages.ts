@@ -1,9 +1,9 @@
 // From messages with tools to what a chat template takes.
-import type { CallSyntax } from "./call-syntax.ts";
-import { shortId, writeCalls } from "./call-syntax.ts";
+import { tryJson } from "#common";
+import { type CallSyntax, shortId, writeCalls } from "./call-syntax.ts";
 import { JsonValues, spacedJson } from "./json-text.ts";
 import type { ChatMessage, Tool, ToolCall } from "./messages.ts";
-import { describeTools, INPUT_KEY, type ToolSchema, toolSchema, writeResult } from "./tool-schemas.ts";
+import { describeTools, INPUT_KEY, toolSchema, writeResult } from "./tool-schemas.ts";
 
 /** How the parts of a conversation with tools reach a model. */
 export interface ToolLayout {
@@ -41,7 +41,7 @@ interface TemplateCall {
 /** What a template gets. */
 export interface TemplateInput {
   readonly messages: readonly TemplateMessage[];
-  readonly tools?: readonly ToolSchema[];
+  readonly tools?: readonly ReturnType<typeof toolSchema>[];
   /** Each as JSON, since templates print them as texts. */
   readonly xml_tools?: readonly string[];
 }
@@ -74,26 +74,27 @@ export function templateInput(
     messages.flatMap(({ toolCalls = [] }) => toolCalls.map(({ id, name }) => [id, name] as const)),
   );
   const laidOut = messages.map((message, index): TemplateMessage => {
-    if (hasCalls(message)) return callMessage(message, { layout, values, index });
-    return isResult(message) ? resultMessage(message, { layout, names }) : plainMessage(message);
+    if (hasCalls(message))
+      return callMessage(message, layout, (json, what) =>
+        values.parseObject(json, `message ${index + 1}: ${what}`),
+      );
+    return isResult(message) ? resultMessage(message, layout, names) : plainMessage(message);
   });
   const joined = layout.results === "text" ? joinUserTurns(laidOut, messages) : laidOut;
-  const input = withTools(foldSystem(joined, layout), { layout, tools });
+  const input = withTools(foldSystem(joined, layout), layout, tools);
   return { input, restore: (text) => values.restore(text) };
 }
 
-interface CallContext {
-  readonly layout: ToolLayout;
-  readonly values: JsonValues;
-  readonly index: number;
-}
-
-function callMessage(message: ChatMessage, { layout, values, index }: CallContext): TemplateMessage {
+/** @param parse Parses the arguments of a call, which the text names in errors. */
+function callMessage(
+  message: ChatMessage,
+  layout: ToolLayout,
+  parse: (json: string, what: string) => Readonly<Record<string, unknown>>,
+): TemplateMessage {
   const { syntax } = layout;
   const calls = (message.toolCalls ?? []).map((call): TemplateCall => {
-    const where = `message ${index + 1}: the arguments of the call of "${call.name}"`;
-    const given =
-      call.type === "custom" ? { [INPUT_KEY]: call.input } : values.parseObject(call.arguments, where);
+    const what = `the arguments of the call of "${call.name}"`;
+    const given = call.type === "custom" ? { [INPUT_KEY]: call.input } : parse(call.arguments, what);
     const id = syntax.hasId ? shortId(call.id) : call.id;
     return { id, type: "function", function: { name: call.name, arguments: given } };
   });
@@ -106,31 +107,20 @@ function callMessage(message: ChatMessage, { layout, values, index }: CallContex
   return { ...base, content: base.content === "" ? written : `${base.content}\n${written}` };
 }
 
-interface ResultContext {
-  readonly layout: ToolLayout;
-  readonly names: ReadonlyMap<string, string>;
-}
-
-function resultMessage({ content, toolCallId = "" }: ChatMessage, context: ResultContext): TemplateMessage {
-  const { results, syntax } = context.layout;
+function resultMessage(
+  { content, toolCallId = "" }: ChatMessage,
+  { results, syntax }: ToolLayout,
+  names: ReadonlyMap<string, string>,
+): TemplateMessage {
   if (results === "text") return { role: "user", content: writeResult(content) };
-  const name = context.names.get(toolCallId);
+  const name = names.get(toolCallId);
   return {
     role: results,
     // Mistral's templates print it as it is in a JSON object
-    content: syntax.hasId && !isJson(content) ? JSON.stringify(content) : content,
+    content: syntax.hasId && tryJson(content) === undefined ? JSON.stringify(content) : content,
     tool_call_id: syntax.hasId ? shortId(toolCallId) : toolCallId,
     ...(name === undefined ? {} : { name }),
   };
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Results, and what the user says after them, as one message, since roles may have to alternate. */
@@ -166,12 +156,11 @@ const inFront = (text: string, message: TemplateMessage): TemplateMessage => ({
   content: message.content === "" ? text : `${text}\n\n${message.content}`,
 });
 
-interface ToolsContext {
-  readonly layout: ToolLayout;
-  readonly tools: readonly Tool[];
-}
-
-function withTools(messages: readonly TemplateMessage[], { layout, tools }: ToolsContext): TemplateInput {
+function withTools(
+  messages: readonly TemplateMessage[],
+  layout: ToolLayout,
+  tools: readonly Tool[],
+): TemplateInput {
   if (tools.length === 0) return { messages };
   const schemas = tools.map(toolSchema);
   const functions = schemas.map((one) => one.function);

@@ -1,20 +1,8 @@
 // Tools as chat templates take them, and as a text of ours for templates that take none.
+import { omitUndefined } from "#common";
 import { type CallSyntax, writeCalls } from "./call-syntax.ts";
 import { spacedJson } from "./json-text.ts";
 import type { CustomTool, Tool } from "./messages.ts";
-
-/** Description of a function, as models read it. */
-interface FunctionSchema {
-  readonly name: string;
-  readonly description?: string;
-  readonly parameters: Readonly<Record<string, unknown>>;
-}
-
-/** A tool in OpenAI's form, which chat templates take. */
-export interface ToolSchema {
-  readonly type: "function";
-  readonly function: FunctionSchema;
-}
 
 /** Key of a custom tool's text among the arguments of a function: models know functions only. */
 export const INPUT_KEY = "input";
@@ -22,21 +10,18 @@ export const INPUT_KEY = "input";
 /** Parameters of a function that takes the text of a custom tool. */
 function customParameters({ grammar }: CustomTool): Readonly<Record<string, unknown>> {
   const description =
-    grammar === undefined
-      ? undefined
-      : `Text of this ${grammar.syntax === "lark" ? "Lark grammar" : "regular expression"}: ${grammar.definition}`;
-  const input = { type: "string", ...(description === undefined ? {} : { description }) };
+    grammar &&
+    `Text of this ${grammar.syntax === "lark" ? "Lark grammar" : "regular expression"}: ${grammar.definition}`;
+  const input = { type: "string", ...omitUndefined({ description }) };
   return { type: "object", properties: { [INPUT_KEY]: input }, required: [INPUT_KEY] };
 }
 
-export function toolSchema(tool: Tool): ToolSchema {
+/** A tool in OpenAI's form, which chat templates take. */
+export function toolSchema(tool: Tool) {
   const { name, description } = tool;
   const parameters =
     tool.type === "custom" ? customParameters(tool) : (tool.parameters ?? { type: "object", properties: {} });
-  return {
-    type: "function",
-    function: { name, ...(description === undefined ? {} : { description }), parameters },
-  };
+  return { type: "function", function: { name, ...omitUndefined({ description }), parameters } } as const;
 }
 
 /** Our words for tools, where a template has none. */

@@ -1,29 +1,22 @@
 import { quoteNames } from "#common";
 import type { ChatMessage } from "./messages.ts";
 
-/** Where calls and results do not pair up. */
+/** Where calls and results do not pair up: a predicate to the message, with a remedy. */
 interface Unpaired {
   readonly index: number;
-  /** A predicate to the message, with a remedy. */
   readonly problem: string;
-}
-
-interface PairingOptions {
-  /** Results may stand anywhere behind their calls; otherwise they follow the message that calls (false). */
-  readonly isAnywhere?: boolean;
-  /** The last message may call (false). */
-  readonly mayEndInCalls?: boolean;
-  /** The name of a result ("a message of the role tool"). */
-  readonly result?: string;
 }
 
 /**
  * The first message that calls without a result, answers no call, or repeats the id of a call that waits. Chat templates that get
  * half of a pair fail, or show the model what makes no sense.
+ *
+ * @param options `isAnywhere`: results may stand anywhere behind their calls, rather than right after the message that calls.
+ * `mayEndInCalls`: the last message may call. `result`: the name of a result.
  */
 export function findUnpaired(
   messages: readonly Pick<ChatMessage, "role" | "toolCalls" | "toolCallId">[],
-  { isAnywhere = false, mayEndInCalls = false, result = "a message of the role tool" }: PairingOptions = {},
+  { isAnywhere = false, mayEndInCalls = false, result = "a message of the role tool" } = {},
 ): Unpaired | undefined {
   /** Calls without a result so far, and the messages that they are in. */
   const waiting = new Map<string, number>();

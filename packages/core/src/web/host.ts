@@ -61,12 +61,6 @@ export interface WebGenerate {
   readonly request: object;
 }
 
-/** An engine that stays open for the next prompt. */
-interface OpenedEngine {
-  readonly key: string;
-  readonly engine: Engine;
-}
-
 /** The methods of a worker. */
 export function openHost({ device, ...runtime }: HostOptions) {
   chooseRuntime({
@@ -74,7 +68,8 @@ export function openHost({ device, ...runtime }: HostOptions) {
     device,
     readFile: (path) => readBytes(path, { code: "storage", maximumBytes: 2 ** 32 }),
   });
-  let opened: OpenedEngine | undefined;
+  // stays open for the next prompt
+  let opened: { readonly key: string; readonly engine: Engine } | undefined;
   const close = async (): Promise<void> => {
     const { engine } = opened ?? {};
     opened = undefined;

@@ -110,7 +110,7 @@ const backward = (dy: Value, weight: Value): Value =>
     ? int8Backward(dy, weight.stored)
     : matmul(dy, loadWeight(dy, weight));
 
-/** A low-rank update scale · B A of a weight [out, in]. */
+/** A low-rank update scale · B A of a weight [out, in], and how it is applied. */
 interface LowRank {
   /** A [r, in] */
   readonly a: Value;
@@ -118,10 +118,6 @@ interface LowRank {
   readonly b: Value;
   /** Factor on B A. */
   readonly scale: number;
-}
-
-/** Options of the low-rank branch. */
-interface LowRankLinearOptions {
   /** 0 or 1 / (1 − probability) for every element of x [N, in], on the adapter's branch only. */
   readonly dropoutMask?: Value;
   /** Add scale · B A to W once per step rather than to every row; only without dropout. */
@@ -132,7 +128,7 @@ interface LowRankLinearOptions {
  * x Wᵀ + scale · (x ∘ mask) Aᵀ Bᵀ for x [N, in], W [out, in].
  * The gradients of A and B are computed through the rank-r products (x Aᵀ and dy B), never through ∂W.
  */
-export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRankLinearOptions): Value {
+export function lowRankLinear(x: Value, weight: Value, options: LowRank): Value {
   const { a, b, scale, dropoutMask } = options;
   // products in int8 read codes, which nothing can be added to
   const merge = options.merge === true && weight.stored?.format.kind !== "int8rows";
@@ -154,27 +150,16 @@ export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRan
     const db = matmul(u, dy, { transposeA: true, alpha: scale }); // [r, out]
     // the gradient reaches earlier layers only after this layer's own, whose inputs can then be freed
     const next = after(dy, [da, db]);
+    // dx = dy W + mask ∘ (du A)
+    const throughBranch = (mask = maskFor(next)): Value => {
+      const base = backward(next, weight);
+      return mask === undefined ? gemm(du, a, { c: base }) : add(base, mul(matmul(du, a), mask));
+    };
     return [
-      merged === undefined
-        ? throughBranch({ dy: next, du, weight, a, mask: maskFor(next) })
-        : matmul(next, merged),
+      merged === undefined ? throughBranch() : matmul(next, merged),
       weight.stored === undefined ? matmul(dy, x, { transposeA: true }) : undefined,
       da,
       db,
     ];
   });
-}
-
-interface BranchGradient {
-  readonly dy: Value;
-  readonly du: Value;
-  readonly weight: Value;
-  readonly a: Value;
-  readonly mask: Value | undefined;
-}
-
-/** dx = dy W + mask ∘ (du A) */
-function throughBranch({ dy, du, weight, a, mask }: BranchGradient): Value {
-  const base = backward(dy, weight);
-  return mask === undefined ? gemm(du, a, { c: base }) : add(base, mul(matmul(du, a), mask));
 }

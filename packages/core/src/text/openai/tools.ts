@@ -47,11 +47,13 @@ export const customFormat = z.discriminatedUnion(
   '"text" or "grammar"',
 );
 
-type FunctionFields = z.output<z.ZodObject<typeof functionFields>>;
-type CustomFields = z.output<z.ZodObject<typeof customFields>>;
-
 /** A function as data. Arguments are an object, so parameters without a type get that one. */
-export function toFunctionTool({ name, description, parameters, strict }: FunctionFields): FunctionTool {
+export function toFunctionTool({
+  name,
+  description,
+  parameters,
+  strict,
+}: z.output<z.ZodObject<typeof functionFields>>): FunctionTool {
   const isTyped = parameters == null || "type" in parameters;
   return {
     type: "function",
@@ -66,7 +68,7 @@ export function toFunctionTool({ name, description, parameters, strict }: Functi
 
 /** A custom tool as data, without a grammar where its text is free. */
 export function toCustomTool(
-  { name, description }: CustomFields,
+  { name, description }: z.output<z.ZodObject<typeof customFields>>,
   grammar: CustomTool["grammar"],
 ): CustomTool {
   return { type: "custom", name, ...omitUndefined({ description: description ?? undefined, grammar }) };
