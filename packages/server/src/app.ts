@@ -4,7 +4,7 @@ import type { MiddlewareHandler, Next } from "hono";
 import { cors } from "hono/cors";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { type ApiKey, authenticate, checkHost, checkSite, jobKey } from "./auth.ts";
+import { type ApiKey, authenticate, checkHost, checkSite, jobKey, tenantKey } from "./auth.ts";
 import {
   createContext,
   type RequestContext,
@@ -70,12 +70,12 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   if (server.cors !== undefined) app.use("*", crossOrigin(server.cors));
   app.use("/v1/*", async (context, next) => {
-    const { isNested = false } = context.env ?? {};
+    const { isNested = false, isForJob = false } = context.env ?? {};
     const authorization = authorizationOf(context);
     const found =
       (await jobKey(server, { authorization, path: context.req.path })) ??
       (await authenticate(server, authorization));
-    const key = extendKey(found, server);
+    const key = extendKey(isForJob ? await tenantKey(server, found.name) : found, server);
     context.var.record.keyName = key.name;
     if (!isNested)
       for (const [name, value] of Object.entries(server.rateLimiter.count(key))) context.header(name, value);

@@ -3,7 +3,7 @@ import { setting } from "mixture-of-shards-core/common";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { startCpuTimer } from "../../../test/cpu-time.ts";
-import { authenticate, findKey, hashKey, keyLines, parseKeys } from "./auth.ts";
+import { authenticate, findKey, hashKey, keyLines, parseKeys, tenantKey } from "./auth.ts";
 
 const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashKey(name), ...more });
 
@@ -100,4 +100,21 @@ test("an expired key is refused from its moment on, with another code than a wro
     expect(() => parseKeys(line("trial", { expires_at }), "keys.jsonl")).toThrow(
       /^keys\.jsonl:1: field "expires_at" is .*; expected a (date and time|string)/,
     );
+});
+
+test("jobs may do no more than any valid key of their tenant, so no more than the one that created them", async () => {
+  const lines = [
+    line("wide", { admin: true, tokens_per_day: 9 }),
+    line("narrow", { adapters: ["acme-*"], max_concurrent: 2, tokens_per_day: 5 }),
+    line("over", { adapters: [], expires_at: "2020-01-01T00:00:00Z" }),
+  ];
+  const own = parseKeys(lines.join("\n"), "k").map(({ key }) => ({ ...key, name: "acme" }));
+  const keys = { find: async () => undefined, ofTenant: async () => own };
+  const found = await tenantKey({ keys, date: Date.now }, "acme");
+  expect(found).toMatchObject({ name: "acme", isAdmin: false, maxConcurrent: 2, tokensPerDay: 5 });
+  expect(found.requestsPerMinute).toBeUndefined();
+  expect([found.mayUse("acme-1"), found.mayUse("other")]).toEqual([true, false]);
+  await expect(tenantKey({ keys, date: () => 0 }, "acme").then((key) => key.mayUse("acme-1"))).resolves.toBe(
+    false,
+  );
 });

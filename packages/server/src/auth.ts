@@ -271,13 +271,19 @@ const tokenOf = (authorization: string | undefined): string | undefined =>
 /** Longer than any key that this package makes; nothing longer is hashed. */
 const MAX_KEY_LENGTH = 512;
 
+/** Keys, and the machine's clock in milliseconds since 1970. */
+interface KeysNow {
+  readonly keys?: KeyRing | undefined;
+  readonly date: () => number;
+}
+
 /**
- * The key that a request was sent with. `date` gives milliseconds since 1970 by the machine's clock.
+ * The key that a request was sent with.
  *
  * @throws ApiError 401 for a missing, wrong, revoked or expired key, without saying whether a wrong one was revoked.
  */
 export async function authenticate(
-  { keys, date }: { readonly keys?: KeyRing | undefined; readonly date: () => number },
+  { keys, date }: KeysNow,
   authorization: string | undefined,
 ): Promise<ApiKey> {
   if (keys === undefined) return ANONYMOUS;
@@ -296,36 +302,52 @@ export async function authenticate(
   );
 }
 
-interface JobKeys {
-  readonly keys?: KeyRing | undefined;
-  readonly date: () => number;
-  readonly extension?: { jobTenant?(key: string): Promise<string | undefined> } | undefined;
+/**
+ * The key with which a tenant's jobs ask models: without an administrator's rights, for what every valid key of the tenant may use,
+ * within the tightest of their limits. So no job may do more than the key that created it, and it goes on when that is replaced.
+ *
+ * @throws ApiError 401 where the tenant has no key that is valid now.
+ */
+export async function tenantKey({ keys, date }: KeysNow, name: string): Promise<ApiKey> {
+  if (keys === undefined) return ANONYMOUS;
+  const all = (await keys.ofTenant?.(name)) ?? [];
+  const valid = all.filter(({ expiresAt = Number.POSITIVE_INFINITY }) => date() < expiresAt);
+  if (valid.length === 0)
+    throw new ApiError(`${name} has no valid API key; ask the server's operator for a new one`, {
+      status: 401,
+      code: "invalid_api_key",
+    });
+  const tightest = (limit: "requestsPerMinute" | "maxConcurrent" | "tokensPerDay" | "tokensPerMonth") =>
+    valid.map((key) => key[limit]).sort((a = 0, b = 0) => a - b)[0]; // undefined comes last
+  return {
+    name,
+    isAdmin: false,
+    requestsPerMinute: tightest("requestsPerMinute"),
+    maxConcurrent: tightest("maxConcurrent"),
+    tokensPerDay: tightest("tokensPerDay"),
+    tokensPerMonth: tightest("tokensPerMonth"),
+    mayUse: (adapter) => valid.every((key) => key.mayUse(adapter)),
+  };
 }
 
 /** What the key of a job's trainer is good for. */
 const JOB_PATH = "/v1/chat/completions";
 
 /**
- * The key of the tenant whose job a request comes from, without an administrator's rights; undefined for any other request.
+ * The key of the tenant whose job a request comes from; undefined for any other request.
  *
- * @throws ApiError 401 where the tenant has no key that is valid now, 403 for anything but chat completions.
+ * @throws ApiError as `tenantKey`, 403 for anything but chat completions.
  */
 export async function jobKey(
-  { keys, date, extension }: JobKeys,
+  server: KeysNow & {
+    readonly extension?: { jobTenant?(key: string): Promise<string | undefined> } | undefined;
+  },
   { authorization, path }: { readonly authorization: string | undefined; readonly path: string },
 ): Promise<ApiKey | undefined> {
-  const name = await extension?.jobTenant?.(tokenOf(authorization) ?? "");
+  const name = await server.extension?.jobTenant?.(tokenOf(authorization) ?? "");
   if (name === undefined) return undefined;
-  if (path !== JOB_PATH)
-    throw new ApiError(`the key of a job is for ${JOB_PATH} only`, { status: 403, code: "wrong_key" });
-  if (keys === undefined) return ANONYMOUS;
-  const own = (await keys.ofTenant?.(name)) ?? [];
-  const valid = own.find(({ expiresAt = Number.POSITIVE_INFINITY }) => date() < expiresAt);
-  if (valid !== undefined) return { ...valid, isAdmin: false };
-  throw new ApiError(`${name} has no valid API key; ask the server's operator for a new one`, {
-    status: 401,
-    code: "invalid_api_key",
-  });
+  if (path === JOB_PATH) return await tenantKey(server, name);
+  throw new ApiError(`the key of a job is for ${JOB_PATH} only`, { status: 403, code: "wrong_key" });
 }
 
 /** Tests whether pages of an origin may use the server. */

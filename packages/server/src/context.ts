@@ -184,6 +184,8 @@ export interface ServerEnv {
   readonly Bindings: Partial<HttpBindings> & {
     /** A part of another request, with which it was counted. No client can send it. */
     readonly isNested?: boolean | undefined;
+    /** It asks what the jobs of the key's tenant may do. No client can send it, either. */
+    readonly isForJob?: boolean | undefined;
   };
   readonly Variables: {
     readonly server: ServerContext;

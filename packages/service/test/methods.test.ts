@@ -26,6 +26,8 @@ const JUDGE = {
   input: [{ role: "user", content: "Score" }],
 };
 
+const keyOf = (name: string) => ({ name, isAdmin: false, mayUse: () => true });
+
 const formatOf = (schema: object) => ({ type: "json_schema", json_schema: { name: "answer", schema } });
 const IMPOSSIBLE = formatOf({ impossible: true });
 
@@ -129,7 +131,7 @@ describe.each(databases)("%s", (_, open) => {
     });
     server = await makeServer({
       extension,
-      keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
+      keys: { find: async (name) => keyOf(name), ofTenant: async (name) => [keyOf(name)] },
     });
     file = (await addTrainingFile(stores)).id;
   });

@@ -49,6 +49,9 @@ test("metrics of an objective are in the events of its job, beside those that al
     ...{ step: 2, total_steps: 4, full_valid_loss: 0.75, full_valid_mean_token_accuracy: 0.125 },
     "eval_rewards/margins": 0.25,
   });
+  // as it comes back from the database
+  const stored: Measurement = JSON.parse(JSON.stringify({ ...PAIRS[2], loss: Number.NaN }));
+  expect(showMeasurement(stored, job(4)).message).toBe("Step 2/4: training loss=nan");
 });
 
 const metricsOf = (at: number) => async (run: string) =>

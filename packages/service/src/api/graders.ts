@@ -87,7 +87,7 @@ const validateRoute = apiRoute({
   responses: { 200: ok(validateRequest, "The grader, which is valid.") },
 });
 
-/** The API itself, with the key of a request, of which what is asked is a part. */
+/** The API itself, of a request of which what is asked is a part: with its key or, for a job, with that of its tenant's jobs. */
 export type OwnApi = (path: string, body?: unknown) => Promise<Response>;
 
 /** Headers that belong to the body of a request. */
@@ -101,14 +101,14 @@ interface Caller {
 }
 
 export const ownApi =
-  (app: ServerApp, { req: { raw }, var: { running }, env }: Caller): OwnApi =>
+  (app: ServerApp, { req: { raw }, var: { running }, env }: Caller, isForJob = false): OwnApi =>
   async (target, body) => {
     const { signal } = running;
     const headers = new Headers(raw.headers);
     for (const name of OF_BODY) headers.delete(name);
     const init = { headers, signal };
     const sent = body === undefined ? init : { ...init, method: "POST", body: JSON.stringify(body) };
-    return app.request(new URL(target, raw.url).href, sent, { ...env, isNested: true });
+    return app.request(new URL(target, raw.url).href, sent, { ...env, isNested: true, isForJob });
   };
 
 /** @throws ApiError 400 for a wrong grader */
@@ -120,6 +120,8 @@ function readGrader(value: unknown, param: string): Grader {
   }
 }
 
+const failure = z.object({ error: z.object({ message: z.string() }) });
+
 /** @throws ApiError 400 for a wrong grader, 404 for one that asks a model which the key may not use */
 export async function checkedGrader(
   value: unknown,
@@ -127,17 +129,17 @@ export async function checkedGrader(
 ): Promise<Grader> {
   const checked = readGrader(value, param);
   for (const model of new Set(askedModels(checked))) {
-    const { status } = await api(`/v1/models/${encodeURIComponent(model)}`);
+    const answer = await api(`/v1/models/${encodeURIComponent(model)}`);
+    const { ok, status } = answer;
     if (status === 404)
       throw new ApiError(
         `the model ${JSON.stringify(model)} does not exist or you do not have access to it; score_model asks models of this server`,
         { status: 404, code: "model_not_found", param },
       );
+    if (!ok) throw new ApiError(failure.parse(await answer.json()).error.message, { status, param });
   }
   return checked;
 }
-
-const failure = z.object({ error: z.object({ message: z.string() }) });
 
 /** Asks this server's own models. */
 const chatClient =

@@ -297,7 +297,7 @@ export const toClient = (
   },
 ): JobClient => ({
   owner: toOwner(context.var.key),
-  api: ownApi(app, context),
+  api: ownApi(app, context, true),
   engine: context.var.server.engine,
 });
 

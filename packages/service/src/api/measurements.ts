@@ -121,9 +121,11 @@ function showRewards({ trained, ...measurement }: JobMeasurement, { plan, steps 
 export function showMeasurement(measurement: JobMeasurement, job: Plan): Shown {
   const { type, step, loss } = measurement;
   const kind = type === "step" ? "training" : "validation";
+  // JSON has null for what is no number
+  const shown = loss === null ? "nan" : loss.toFixed(4);
   const ofRewards = showRewards(measurement, job);
   return {
-    message: `Step ${step}/${job.steps ?? "?"}: ${kind} loss=${loss.toFixed(4)}`,
+    message: `Step ${step}/${job.steps ?? "?"}: ${kind} loss=${shown}`,
     ...ofRewards,
     data: {
       total_steps: job.steps,

@@ -76,6 +76,7 @@ export function toCustomTool(
 
 /** Index of the first tool whose name an earlier one has; undefined where all differ. */
 export function findRepeatedTool(tools: readonly Pick<Tool, "name">[]): number | undefined {
-  const index = tools.findIndex(({ name }, i) => tools.findIndex((other) => other.name === name) < i);
+  const names = new Set<string>();
+  const index = tools.findIndex(({ name }) => names.size === names.add(name).size);
   return index < 0 ? undefined : index;
 }
