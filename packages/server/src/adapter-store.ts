@@ -1,5 +1,5 @@
 // Adapters on disk: a folder for each, complete or absent. Names come from clients, paths never do.
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import {
   ADAPTER_CONFIG as CONFIG,
   MAX_CONFIG_BYTES,
@@ -57,6 +57,10 @@ export function checkAdapterName(name: string): void {
     "name",
   );
 }
+
+/** The base's name as a file of an adapter has it. The trainer may have written a path, which is nobody else's business; a name of the Hub stays whole. */
+export const baseName = (name: string): string =>
+  isAbsolute(name) || /^\.|^[A-Za-z]:|\\/.test(name) ? (name.split(/[/\\]/).at(-1) ?? "") : name;
 
 /** Folders that an adapter's name may have; the operator may have named one as `toFileName` does not. None is elsewhere. */
 function foldersFor(name: string): readonly string[] {
@@ -128,13 +132,12 @@ async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The error in the first bytes of tensors, if there is one: a hostile file is not read to its end. */
-export function wrongTensorsBegin(begin: Uint8Array): ApiError | undefined {
+/** Looks at the first bytes of tensors: a hostile file is not read to its end. @throws ApiError 400. */
+export function checkTensorsBegin(begin: Uint8Array): void {
   try {
     assertAdapterHeader(begin, TENSORS);
-    return undefined;
   } catch (cause) {
-    return badAdapter(errorText(cause), cause);
+    throw badAdapter(errorText(cause), cause);
   }
 }
 

@@ -24,23 +24,12 @@ export interface ExportOrder {
   readonly out: string;
 }
 
-/** A file of an export. */
-export interface ExportedFile {
-  /** Of the adapter that was exported. */
-  readonly digest: string;
-  readonly bytes: number;
-  readonly body: ReadableStream;
-}
-
-const LIMITS = {
-  /** Tasks that wait, and seconds of one. */
-  waiting: 8,
-  seconds: 300,
-  /** Seconds after which a process without work ends. */
-  idleSeconds: 20,
-  /** Descriptions of layers that are kept. */
-  kept: 8,
-};
+/** Tasks that wait, and seconds of one. */
+const [MAX_WAITING, SECONDS] = [8, 300];
+/** Seconds after which a process without work ends. */
+const IDLE_SECONDS = 20;
+/** Descriptions of layers that are kept. */
+const MAX_KEPT = 8;
 
 const tooMuch = (how: string): MosError =>
   new MosError("memory", `reading the adapter took too much time or memory (${how}); use mos export`);
@@ -56,14 +45,14 @@ export interface AdapterRead {
 type AdapterChild = ReturnType<typeof startChild<AdapterMethods>>;
 
 /** Runs one task at a time. Its methods throw MosError `busy` where too many wait, and what loading an adapter throws. */
-export function createAdapterTasks(model: string, { waiting, seconds, idleSeconds, kept } = LIMITS) {
+export function createAdapterTasks(model: string) {
   const limited = limitConcurrency(1);
   const known = new Map<string, AdapterLayers>();
   let count = 0;
 
   let child: AdapterChild | undefined;
   /** The process stays for a while: who downloads one file of an adapter wants the next one, too. */
-  const whileUsed = closeWhenIdle(idleSeconds, () => child?.kill());
+  const whileUsed = closeWhenIdle(IDLE_SECONDS, () => child?.kill());
   const takeChild = (): AdapterChild => {
     if (child?.isAlive === true) return child;
     child = startChild<AdapterMethods>(moduleBeside(import.meta.url, "adapter-process"), {
@@ -74,7 +63,7 @@ export function createAdapterTasks(model: string, { waiting, seconds, idleSecond
   };
 
   async function inChild<T>(signal: AbortSignal, task: (child: AdapterChild) => Promise<T>): Promise<T> {
-    if (count > waiting)
+    if (count > MAX_WAITING)
       throw new MosError("busy", `${count} adapters are being read or exported; retry later`, {
         retryAfter: 5,
       });
@@ -92,28 +81,30 @@ export function createAdapterTasks(model: string, { waiting, seconds, idleSecond
       const found =
         known.get(digest) ??
         (await inChild(signal, (child) =>
-          child.call("layers", { adapter: path, model }, { signal, killAfter: 0, timeout: seconds }),
+          child.call("layers", { adapter: path, model }, { signal, killAfter: 0, timeout: SECONDS }),
         ));
       known.delete(digest);
       known.set(digest, found);
-      for (const oldest of [...known.keys()].slice(0, Math.max(0, known.size - kept))) known.delete(oldest);
+      for (const oldest of [...known.keys()].slice(0, Math.max(0, known.size - MAX_KEPT)))
+        known.delete(oldest);
       return found;
     },
     /** One file of an export, which is gone from the disk when it was sent. */
     export: async (
       { format, file }: { readonly format: ExportOrder["format"]; readonly file: string },
       { path, signal }: AdapterRead,
-    ): Promise<ExportedFile> => {
+    ) => {
       const folder = await makeTemporaryFolder("mos-export-");
       const remove = (): void => void rm(folder, { recursive: true, force: true }).catch(() => undefined);
       const order: ExportOrder = { adapter: path, model, format, out: join(folder, "export") };
       try {
         const digest = await inChild(signal, (child) =>
-          child.call("export", order, { signal, killAfter: 0, timeout: seconds }),
+          child.call("export", order, { signal, killAfter: 0, timeout: SECONDS }),
         );
         const written = join(order.out, file);
         const { size } = await stat(written);
         const bytes = createReadStream(written).once("close", remove);
+        // the digest is that of the adapter that was exported
         return { digest, bytes: size, body: Readable.toWeb(bytes) as ReadableStream };
       } catch (error) {
         remove();

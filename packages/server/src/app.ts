@@ -78,7 +78,7 @@ export function createServer(options: ServerOptions): ApiServer {
     const key = extendKey(isForJob ? await tenantKey(server, found.name) : found, server);
     context.var.record.keyName = key.name;
     if (!isNested)
-      for (const [name, value] of Object.entries(server.rateLimiter.count(key))) context.header(name, value);
+      for (const [name, value] of Object.entries(server.rateLimiter(key))) context.header(name, value);
     context.set("key", key);
     await next();
   });
@@ -182,7 +182,7 @@ async function tracked(context: RequestContext, next: Next): Promise<void> {
   server.engineWatch.check();
   const running = server.inFlight.begin(context.req.raw.signal);
   try {
-    if (context.env?.isNested !== true) running.atEnd(server.concurrencyLimiter.enter(key));
+    if (context.env?.isNested !== true) running.atEnd(server.concurrencyLimiter(key));
     context.set("running", running);
     await next();
   } finally {

@@ -44,14 +44,7 @@ export interface KeyRing {
 }
 
 /** The keys of a file. */
-export interface KeyFile extends KeyRing {
-  readonly path: string;
-  readonly limits: readonly KeyLimits[];
-  /** Reads it again now, if it has changed. */
-  refresh(): Promise<void>;
-  /** True if any of them has a token quota. */
-  readonly hasQuotas: boolean;
-}
+export type KeyFile = Awaited<ReturnType<typeof openKeyFile>>;
 
 /** Tests whether a client may see what belongs to all tenants: an administrator, or anybody where there are no keys. */
 export const seesAll = (
@@ -202,16 +195,6 @@ export function findKey(keys: readonly HashedKey[], token: string): ApiKey | und
   return found;
 }
 
-/** Options of watching a key file. */
-export interface KeyFileOptions {
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
-  /** Where a changed or broken file is reported. */
-  readonly log: Pick<ServerLog, "info" | "error">;
-  /** Limits of add-ons that keys may have. */
-  readonly limits?: readonly KeyLimits[] | undefined;
-}
-
 /** Interval between comparisons of the file's times, in milliseconds. */
 const CHECK_EVERY = 1000;
 
@@ -228,9 +211,21 @@ const readKeys = async (path: string, limits: readonly KeyLimits[]): Promise<rea
  * The keys of a file, which is read again when it has changed: a removed or revoked key is refused a second later. If the
  * file cannot be read then, the keys stay as they were and the log says so.
  *
+ * @param options `now`: milliseconds since 1970; `limits`: those of add-ons that keys may have.
  * @throws MosError `not_found`, `storage` or `bad_config` if it cannot be read at the start.
  */
-export async function openKeyFile(path: string, { now, log, limits = [] }: KeyFileOptions): Promise<KeyFile> {
+export async function openKeyFile(
+  path: string,
+  {
+    now,
+    log,
+    limits = [],
+  }: {
+    readonly now: () => number;
+    readonly log: Pick<ServerLog, "info" | "error">;
+    readonly limits?: readonly KeyLimits[] | undefined;
+  },
+) {
   let stamp = await fileStamp(path).catch(() => "");
   let keys = await readKeys(path, limits);
   let checkedAt = now();
@@ -256,12 +251,15 @@ export async function openKeyFile(path: string, { now, log, limits = [] }: KeyFi
   return {
     path,
     limits,
+    /** Reads it again now, if it has changed. */
     refresh,
-    get hasQuotas() {
+    /** True if any of them has a token quota. */
+    get hasQuotas(): boolean {
       return keys.some(({ key }) => (key.tokensPerDay ?? key.tokensPerMonth) !== undefined);
     },
-    find: async (token) => findKey(await current(), token),
-    ofTenant: async (name) => (await current()).flatMap(({ key }) => (key.name === name ? [key] : [])),
+    find: async (token: string) => findKey(await current(), token),
+    ofTenant: async (name: string) =>
+      (await current()).flatMap(({ key }) => (key.name === name ? [key] : [])),
   };
 }
 

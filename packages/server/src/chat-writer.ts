@@ -129,6 +129,14 @@ function takeArguments(
   return added;
 }
 
+/** A call as OpenAI writes it, or a part of one without its name. */
+const writeCalled = ({
+  kind,
+  text,
+  ...named
+}: Pick<GrowingCall, "kind" | "text"> & { readonly name?: string }) =>
+  kind === "custom" ? { custom: { ...named, input: text } } : { function: { ...named, arguments: text } };
+
 const newCallId = (): string => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
 
 /** Writes one choice of a chat. */
@@ -217,11 +225,9 @@ export class ChatWriter implements ChoiceWriter {
     const call = this.#calls[index];
     if (call === undefined) return [];
     const { id, kind, name } = call;
-    const named = isFirst ? { name } : {};
-    if (this.#options.isLegacy) return [{ function_call: { ...named, arguments: text } }];
-    const head = isFirst ? { index, id, type: kind } : { index };
-    if (kind === "custom") return [{ tool_calls: [{ ...head, custom: { ...named, input: text } }] }];
-    return [{ tool_calls: [{ ...head, function: { ...named, arguments: text } }] }];
+    const called = writeCalled({ kind, text, ...(isFirst ? { name } : {}) });
+    if (this.#options.isLegacy) return [{ function_call: called.function }];
+    return [{ tool_calls: [{ ...(isFirst ? { index, id, type: kind } : { index }), ...called }] }];
   }
 
   #message(): object {
@@ -236,11 +242,11 @@ export class ChatWriter implements ChoiceWriter {
   }
 
   #writtenCalls(): object {
-    const written = this.#calls.map(({ id, kind, name, text }) =>
-      kind === "custom"
-        ? { id, type: kind, custom: { name, input: text } }
-        : { id, type: kind, function: { name, arguments: text } },
-    );
+    const written = this.#calls.map(({ id, kind, name, text }) => ({
+      id,
+      type: kind,
+      ...writeCalled({ kind, name, text }),
+    }));
     return this.#options.isLegacy ? { function_call: written[0]?.function } : { tool_calls: written };
   }
 

@@ -59,7 +59,7 @@ export async function startChoices(
   const firsts = [...requests.keys()].filter((i) => requests[i]?.prompt !== requests[i - 1]?.prompt);
   const promptTokens = firsts.reduce((sum, i) => sum + (requests[i]?.prompt.length ?? 0), 0);
   record.promptTokens = promptTokens;
-  running.atEnd(server.logprobBudget.take(logprobsHeldBy(requests, limits, isStream)));
+  running.atEnd(server.logprobBudget(logprobsHeldBy(requests, limits, isStream)));
   const answerTokens = requests.reduce((sum, { maxTokens = 0 }) => sum + maxTokens, 0);
   const share = quotas.take(key, promptTokens, answerTokens);
   running.atEnd(share.release);

@@ -51,8 +51,7 @@ export const structuredFields = {
   guided_decoding_backend: renamed("structured_outputs without a backend"),
 };
 
-const structuredRequest = z.object(structuredFields);
-type StructuredFields = z.output<typeof structuredRequest>;
+type StructuredFields = z.output<z.ZodObject<typeof structuredFields>>;
 
 /** A constraint on the text of an answer: a schema, a grammar, a list of choices. */
 export interface OutputConstraint {
@@ -73,10 +72,12 @@ export interface OutputConstraint {
  * @throws ApiError 400 for two constraints at once.
  */
 export function readConstraint(fields: StructuredFields): OutputConstraint | undefined {
-  const constraints = [
-    ...readResponseFormat(fields),
-    ...readStructuredOutputs(fields),
-    ...readLlamaCpp(fields),
+  const { response_format: format } = fields;
+  const constraints: readonly OutputConstraint[] = [
+    ...(format === undefined || format.type === "text"
+      ? []
+      : [{ field: "response_format", responseFormat: toResponseFormat(format) }]),
+    ...readGrammars(fields),
   ];
   const [first, second] = constraints;
   if (second !== undefined)
@@ -87,35 +88,37 @@ export function readConstraint(fields: StructuredFields): OutputConstraint | und
   return first;
 }
 
-const readResponseFormat = ({ response_format: format }: StructuredFields): readonly OutputConstraint[] =>
-  format === undefined || format.type === "text"
-    ? []
-    : [{ field: "response_format", responseFormat: toResponseFormat(format) }];
-
-function readStructuredOutputs({
-  structured_outputs: outputs,
-}: StructuredFields): readonly OutputConstraint[] {
-  if (outputs === undefined) return [];
-  const { disable_any_whitespace: isCompact = true } = outputs;
-  const whitespace = isCompact ? "compact" : "flexible";
-  const sources: Readonly<Record<string, GrammarSource | undefined>> = {
-    json:
-      outputs.json === undefined
-        ? undefined
-        : { type: "json_schema", schema: readSchema(outputs.json), whitespace },
-    regex: outputs.regex === undefined ? undefined : { type: "regex", pattern: outputs.regex },
-    choice: outputs.choice && { type: "choice", choices: outputs.choice },
-    grammar: outputs.grammar === undefined ? undefined : readGrammar(outputs.grammar),
-    json_object: outputs.json_object === true ? { type: "json_object", whitespace } : undefined,
+/** The fields that describe the answer by a grammar. @throws ApiError 400 for structured_outputs without any. */
+function readGrammars({ structured_outputs: outputs, grammar, json_schema }: StructuredFields) {
+  const { json, regex, choice, grammar: text, json_object, disable_any_whitespace = true } = outputs ?? {};
+  const whitespace = disable_any_whitespace ? "compact" : "flexible";
+  const structured: Readonly<Record<string, GrammarSource | false>> = {
+    json: json !== undefined && { type: "json_schema", schema: readSchema(json), whitespace },
+    regex: regex !== undefined && { type: "regex", pattern: regex },
+    choice: choice !== undefined && { type: "choice", choices: choice },
+    // only GBNF has ::=
+    grammar: text !== undefined && { type: text.includes("::=") ? "gbnf" : "lark", text },
+    json_object: json_object === true && { type: "json_object", whitespace },
   };
-  const constraints = Object.entries(sources).flatMap(([name, grammar]) =>
-    grammar === undefined ? [] : [{ field: `structured_outputs.${name}`, grammar }],
-  );
-  if (constraints.length > 0) return constraints;
-  throw invalidValue(
-    "structured_outputs has no constraint; send one of json, regex, choice, grammar, json_object in it",
-    "structured_outputs",
-  );
+  const ofLlamaCpp: Readonly<Record<string, GrammarSource | false>> = {
+    grammar: grammar !== undefined && { type: "gbnf", text: grammar },
+    json_schema: json_schema !== undefined && {
+      type: "json_schema",
+      schema: json_schema,
+      whitespace: "compact",
+    },
+  };
+  const given = (sources: typeof structured, prefix = ""): readonly OutputConstraint[] =>
+    Object.entries(sources).flatMap(([name, source]) =>
+      source === false ? [] : [{ field: `${prefix}${name}`, grammar: source }],
+    );
+  const found = given(structured, "structured_outputs.");
+  if (outputs !== undefined && found.length === 0)
+    throw invalidValue(
+      "structured_outputs has no constraint; send one of json, regex, choice, grammar, json_object in it",
+      "structured_outputs",
+    );
+  return [...found, ...given(ofLlamaCpp)];
 }
 
 /** vLLM's clients send a schema as an object, or as its text. */
@@ -126,25 +129,6 @@ function readSchema(schema: z.output<typeof jsonSchema> | string): unknown {
   } catch (cause) {
     throw invalidValue(errorText(cause), "structured_outputs.json", cause);
   }
-}
-
-/** Only GBNF has `::=`. */
-const readGrammar = (text: string): GrammarSource => ({ type: text.includes("::=") ? "gbnf" : "lark", text });
-
-function readLlamaCpp({ grammar, json_schema }: StructuredFields): readonly OutputConstraint[] {
-  return [
-    ...(grammar === undefined
-      ? []
-      : [{ field: "grammar", grammar: { type: "gbnf", text: grammar } as const }]),
-    ...(json_schema === undefined
-      ? []
-      : [
-          {
-            field: "json_schema",
-            grammar: { type: "json_schema", schema: json_schema, whitespace: "compact" } as const,
-          },
-        ]),
-  ];
 }
 
 // What cannot be enforced.
@@ -189,10 +173,8 @@ export function checkStrictness(demands: Demands): void {
   }
   for (const { tool, place } of toolsOf(demands)) {
     if (tool.type !== "function" || tool.strict !== true) continue;
-    const problem = checkStrict(tool.parameters ?? EMPTY);
-    const param = `${place}.parameters`;
-    if (problem !== undefined)
-      throw invalidParameters(tool.name, { reason: problem.message, param, cause: problem });
+    const cause = checkStrict(tool.parameters ?? EMPTY);
+    if (cause !== undefined) throw invalidParameters(tool, { place, reason: cause.message, cause });
   }
 }
 
@@ -232,13 +214,11 @@ export async function findUnenforceable(
   const callable = toolsOf(demands).filter(({ tool }) => names?.includes(tool.name) !== false);
   const unenforced: string[] = [];
   for (const { tool, place } of callable) {
-    const reason = await check(toolSource(tool));
-    if (reason === undefined) continue;
-    if (tool.type === "custom")
-      throw invalidValue(`${place}.format: ${reason.message}`, `${place}.format`, reason);
-    const param = `${place}.parameters`;
-    if (tool.strict === true)
-      throw invalidParameters(tool.name, { reason: reason.message, param, cause: reason });
+    const cause = await check(toolSource(tool));
+    if (cause === undefined) continue;
+    const reason = cause.message;
+    if (tool.type === "custom") throw invalidValue(`${place}.format: ${reason}`, `${place}.format`, cause);
+    if (tool.strict === true) throw invalidParameters(tool, { place, reason, cause });
     unenforced.push(tool.name);
   }
   if (unenforced.length > 0) return unenforced;

@@ -1,7 +1,6 @@
 // A conversation as the engine takes it, which chats and responses share: the prompt with its tools, and the engine's requests with
 // the grammar of the answer. What the grammar refuses is explained by the field that is to blame.
 import { errorText, MosError, omitUndefined } from "mixture-of-shards-core/common";
-import type { EngineRequest } from "mixture-of-shards-core/inference";
 import {
   type AnswerFormat,
   answerFormat,
@@ -16,7 +15,6 @@ import { checkStrictness, findUnenforceable, type OutputConstraint, refusalOf } 
 import type { RequestContext } from "./context.ts";
 import {
   checkTokenIds,
-  type EncodedPrompt,
   type LengthFields,
   makeRequests,
   resolveAdapter,
@@ -43,16 +41,8 @@ export interface ConversationFields {
   readonly field: string;
 }
 
-/** A conversation that can be answered. */
-export interface Conversation {
-  /** One for each choice. */
-  readonly requests: readonly EngineRequest[];
-  readonly prompt: EncodedPrompt;
-  readonly format: AnswerFormat;
-}
-
 /**
- * Plans a conversation.
+ * Plans a conversation: the engine's requests, one for each choice, with their prompt and the format of the answer.
  *
  * @param unenforced Names of functions whose arguments are any object, as far as the grammar goes.
  * @throws ApiError 400 and 404 for what does not fit the model, its template or its context.
@@ -61,7 +51,7 @@ export async function planConversation(
   context: RequestContext,
   fields: ConversationFields,
   unenforced: ReadonlySet<string> = new Set(),
-): Promise<Conversation> {
+) {
   const { server, key } = context.var;
   const { sampling, logprobs, field } = fields;
   const { model, defaults, text } = server.engine;
@@ -78,9 +68,8 @@ export async function planConversation(
     tenant: key.name,
     seed: sampling.seed ?? server.nextSeed(),
     maxTokens: resolveMaxTokens(prompt, sampling, { maxLength, fallback, field }),
-    ...omitUndefined({ grammar: format.grammar }),
     calls: format.calls,
-    ...omitUndefined({ logprobs }),
+    ...omitUndefined({ grammar: format.grammar, logprobs }),
     // a blank before the first word is part of an answer that continues a message
     continuesPrompt: fields.continueFinalMessage === true,
   });

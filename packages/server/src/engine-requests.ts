@@ -172,23 +172,21 @@ export type LengthFields = Pick<SamplingFields, "min_tokens"> & {
   readonly max_completion_tokens?: number | undefined;
 };
 
-interface LengthOptions {
-  /** Limit of prompt and answer together, in tokens. */
-  readonly maxLength: number;
-  /** Tokens if the request names no number, cut to what is left of the context. */
-  readonly fallback: number;
-  readonly field: string;
-}
-
 /**
  * Maximum number of tokens of an answer.
  *
+ * @param options `maxLength`: limit of prompt and answer together; `fallback`: tokens if the request names no number, cut to what
+ * is left of the context.
  * @throws ApiError 400 if prompt and answer do not fit into the context, or the answer has to be longer than it may be.
  */
 export function resolveMaxTokens(
   { ids: { length } }: EncodedPrompt,
   { max_completion_tokens, max_tokens, min_tokens = 0 }: LengthFields,
-  { maxLength, fallback, field }: LengthOptions,
+  {
+    maxLength,
+    fallback,
+    field,
+  }: { readonly maxLength: number; readonly fallback: number; readonly field: string },
 ): number {
   const left = maxLength - length;
   const asked = max_completion_tokens ?? max_tokens;

@@ -101,37 +101,30 @@ function storageAnswer(error: MosError): ErrorAnswer | undefined {
 }
 
 /** The codes that a client can act on. */
+const CLIENT_ERRORS: Partial<Record<ErrorCode, ApiErrorDetails & { readonly isServerFault?: boolean }>> = {
+  busy: { status: 429, code: "busy", retryAfter: 1 },
+  not_found: { status: 404, code: "model_not_found", param: "model" },
+  bad_option: { status: 400, code: "invalid_value" },
+  unsupported: { status: 400, code: "unsupported_value", param: "model" },
+  memory: { status: 503, code: "insufficient_memory", retryAfter: 5, isServerFault: true },
+  diverged: { status: 422, code: "not_finite", param: "model", isServerFault: true },
+  // of a model that serves others: its chat template fails, or its tokenizer does not come to an end, for these texts
+  bad_model: { status: 422, code: "bad_model", param: "model", isServerFault: true },
+  bad_adapter: { status: 422, code: "bad_adapter", param: "model", isServerFault: true },
+};
+
 function clientAnswer(error: MosError): ErrorAnswer | undefined {
-  const { code, message, retryAfter = 1 } = error;
-  switch (code) {
-    case "busy":
-      return answer(message, { status: 429, code: "busy", retryAfter });
-    case "not_found":
-      return answer(message, { status: 404, code: "model_not_found", param: "model" });
-    case "bad_option":
-      return answer(message, { status: 400, code: "invalid_value" });
-    case "unsupported":
-      return answer(message, { status: 400, code: "unsupported_value", param: "model" });
-    case "memory":
-      return answer(message, { status: 503, code: "insufficient_memory", retryAfter: 5 }, true);
-    case "storage":
-      return storageAnswer(error);
-    case "cancelled":
-      return answerTo(shuttingDown());
-    case "diverged":
-      return answer(message, { status: 422, code: "not_finite", param: "model" }, true);
-    // of a model that serves others: its chat template fails, or its tokenizer does not come to an end, for these texts
-    case "bad_model":
-      return answer(message, { status: 422, code: "bad_model", param: "model" }, true);
-    case "bad_adapter":
-      return answer(
-        "the adapter cannot be loaded; the server's log has the reason",
-        { status: 422, code: "bad_adapter", param: "model" },
-        true,
-      );
-    default:
-      return undefined;
-  }
+  const { code, message, retryAfter } = error;
+  if (code === "storage") return storageAnswer(error);
+  if (code === "cancelled") return answerTo(shuttingDown());
+  const details = CLIENT_ERRORS[code];
+  if (details === undefined) return undefined;
+  const isHidden = code === "bad_adapter";
+  return answer(
+    isHidden ? "the adapter cannot be loaded; the server's log has the reason" : message,
+    code === "busy" && retryAfter !== undefined ? { ...details, retryAfter } : details,
+    details.isServerFault,
+  );
 }
 
 /** All spellings of a path that an error may name. */

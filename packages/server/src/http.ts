@@ -160,6 +160,12 @@ function watchConnections(http: Server, limits: ServerLimits) {
     { readonly request: IncomingMessage; readonly response: ServerResponse }
   >();
   let isClosing = false;
+  const remember = (socket: Socket): void => {
+    const { remoteAddress: address = "" } = socket;
+    byAddress.set(address, (byAddress.get(address) ?? new Set()).add(socket));
+    sockets.set(socket, address);
+    socket.once("close", () => forget(socket));
+  };
   const forget = (socket: Socket): void => {
     const address = sockets.get(socket) ?? "";
     sockets.delete(socket);
@@ -179,25 +185,16 @@ function watchConnections(http: Server, limits: ServerLimits) {
     return false;
   };
   http.on("connection", (socket: Socket) => {
-    const address = socket.remoteAddress ?? "";
-    const same = byAddress.get(address) ?? new Set();
-    if (!hasRoom(same, limits.connectionsPerAddress) || !hasRoom(sockets, limits.connections)) {
-      socket.destroy();
-      return;
-    }
-    byAddress.set(address, same.add(socket));
-    sockets.set(socket, address);
-    socket.once("close", () => forget(socket));
+    const same = byAddress.get(socket.remoteAddress ?? "") ?? new Set();
+    if (hasRoom(same, limits.connectionsPerAddress) && hasRoom(sockets, limits.connections)) remember(socket);
+    else socket.destroy();
   });
   // from here on the connection below is part of this one
   http.on("secureConnection", (socket: TLSSocket) => {
-    const { remoteAddress: address = "", remotePort } = socket;
-    const same = byAddress.get(address) ?? new Set();
-    const below = [...same].find((one) => one.remotePort === remotePort);
+    const { remoteAddress = "", remotePort } = socket;
+    const below = [...(byAddress.get(remoteAddress) ?? [])].find((one) => one.remotePort === remotePort);
     if (below !== undefined) forget(below);
-    byAddress.set(address, (byAddress.get(address) ?? new Set()).add(socket));
-    sockets.set(socket, address);
-    socket.once("close", () => forget(socket));
+    remember(socket);
   });
   http.on("request", (request, response) => {
     const { socket } = request;
@@ -231,13 +228,10 @@ const RESERVE = 32;
 const MIN_CONNECTIONS = 8;
 
 /** The files of this process: those that it may have open, and those that it has. */
-interface ProcessFiles {
-  readonly limit: number;
-  readonly open: number;
-}
+type ProcessFiles = NonNullable<ReturnType<typeof processFiles>>;
 
 /** Undefined where the system has no such limit, as on Windows. */
-export function processFiles(): ProcessFiles | undefined {
+export function processFiles() {
   const report: unknown = process.report.getReport();
   const { userLimits } = report as { readonly userLimits?: Readonly<Record<string, { soft?: unknown }>> };
   const limit = userLimits?.["open_files"]?.soft;

@@ -27,8 +27,8 @@ export {
 export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
 export { apiRoute, checkedBy, deletedSchema, jsonBody, ok } from "./request.ts";
+export { storedConversation } from "./responses/request.ts";
 export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
-export { storedConversation } from "./responses/stored-conversation.ts";
 export type { TrainingState } from "./routes/system.ts";
 export {
   networkSettings,

@@ -6,13 +6,13 @@ const key = { name: "k", requestsPerMinute: 60, maxConcurrent: 2 };
 test("a minute's requests at once, then steadily", () => {
   let now = 0;
   const limiter = createRateLimiter(() => now);
-  for (let i = 0; i < 60; i++) limiter.count(key);
-  expect(() => limiter.count(key)).toThrowError(/60 requests per minute/);
+  for (let i = 0; i < 60; i++) limiter(key);
+  expect(() => limiter(key)).toThrowError(/60 requests per minute/);
   now += 999;
-  expect(() => limiter.count(key)).toThrowError();
+  expect(() => limiter(key)).toThrowError();
   now += 1;
-  limiter.count(key);
-  expect(() => limiter.count(key)).toThrowError();
+  limiter(key);
+  expect(() => limiter(key)).toThrowError();
 });
 
 test("what is left of a minute's requests is said in OpenAI's headers, also with a refusal", () => {
@@ -24,34 +24,34 @@ test("what is left of a minute's requests is said in OpenAI's headers, also with
     "x-ratelimit-reset-requests": reset,
   });
   const slow = { name: "slow", requestsPerMinute: 2 };
-  expect(limiter.count(slow)).toEqual(headers("1", "30s"));
+  expect(limiter(slow)).toEqual(headers("1", "30s"));
   now += 15_000;
-  expect(limiter.count(slow)).toEqual(headers("0", "45s"));
-  expect(() => limiter.count(slow)).toThrowError(
+  expect(limiter(slow)).toEqual(headers("0", "45s"));
+  expect(() => limiter(slow)).toThrowError(
     expect.objectContaining({
       details: expect.objectContaining({ retryAfter: 15, headers: headers("0", "45s") }),
     }),
   );
-  expect(limiter.count({ name: "free", requestsPerMinute: undefined })).toEqual({});
+  expect(limiter({ name: "free", requestsPerMinute: undefined })).toEqual({});
 });
 
 test("a request that has ended makes room once", () => {
   const limiter = createConcurrencyLimiter();
-  const leave = limiter.enter(key);
-  limiter.enter(key);
-  expect(() => limiter.enter(key)).toThrowError(/2 concurrent requests/);
+  const leave = limiter(key);
+  limiter(key);
+  expect(() => limiter(key)).toThrowError(/2 concurrent requests/);
   leave();
   leave();
-  limiter.enter(key);
-  expect(() => limiter.enter(key)).toThrowError();
+  limiter(key);
+  expect(() => limiter(key)).toThrowError();
 });
 
 test("a budget is taken by all requests together, and given back", () => {
   const budget = createBudget(10, "log-probabilities");
-  const giveBack = budget.take(7);
-  expect(() => budget.take(4)).toThrowError(/hold 7 of 10 log-probabilities/);
-  budget.take(3);
+  const giveBack = budget(7);
+  expect(() => budget(4)).toThrowError(/hold 7 of 10 log-probabilities/);
+  budget(3);
   giveBack();
-  budget.take(7);
-  expect(() => budget.take(1)).toThrowError();
+  budget(7);
+  expect(() => budget(1)).toThrowError();
 });

@@ -141,11 +141,9 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
     held.push(entry);
     offsets.push(offset);
   };
-  const lists = {
-    tokens: ({ id }: TokenLogprob) => tokenText(tokenizer, id),
-    token_logprobs: ({ logprob }: TokenLogprob) => logprob,
-    top_logprobs: (entry: TokenLogprob) => toTopLogprobs(tokenizer, entry),
-  };
+  const tokenOf = ({ id }: TokenLogprob): string => tokenText(tokenizer, id);
+  const logprobOf = ({ logprob }: TokenLogprob): number | null => logprob;
+  const topOf = (entry: TokenLogprob): Record<string, number> | null => toTopLogprobs(tokenizer, entry);
   return {
     /** All tokens of a prompt, the first `added` of which are not part of its text. */
     prompt(logprobs: readonly TokenLogprob[], added: number): void {
@@ -159,11 +157,10 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
     },
     /** Log-probabilities collected since the last call. */
     take() {
-      const entries = [...held];
       const taken = {
-        tokens: entries.map(lists.tokens),
-        token_logprobs: entries.map(lists.token_logprobs),
-        top_logprobs: entries.map(lists.top_logprobs),
+        tokens: [...held.map(tokenOf)],
+        token_logprobs: [...held.map(logprobOf)],
+        top_logprobs: [...held.map(topOf)],
         text_offset: offsets,
       };
       held = new LogprobBuffer();
@@ -173,9 +170,9 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
     /** The same as JSON, made token by token. */
     json: (): JsonPieces =>
       jsonObject({
-        tokens: jsonList(() => held.map(lists.tokens)),
-        token_logprobs: jsonList(() => held.map(lists.token_logprobs)),
-        top_logprobs: jsonList(() => held.map(lists.top_logprobs)),
+        tokens: jsonList(() => held.map(tokenOf)),
+        token_logprobs: jsonList(() => held.map(logprobOf)),
+        top_logprobs: jsonList(() => held.map(topOf)),
         text_offset: offsets,
       }),
   };

@@ -2,7 +2,6 @@
 import { randomUUID } from "node:crypto";
 import type { Engine, EngineStats } from "mixture-of-shards-core/inference";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { createTokenRate } from "./token-rate.ts";
 
 /** Logger of the server. pino's loggers fit. */
 export interface ServerLog {
@@ -310,5 +309,33 @@ function engineReadings(registers: Registry[], now: () => number): (stats: Engin
       },
       now() / 1000,
     );
+  };
+}
+
+/** Seconds of which the tokens are counted. */
+const RATE_SECONDS = 60;
+
+/** How many tokens came in each of the last seconds. `now` gives milliseconds since 1970, and never goes back. */
+export function createTokenRate(now: () => number) {
+  // with the second that is not over
+  const counts = new Array<number>(RATE_SECONDS + 1).fill(0);
+  const place = (second: number): number => second % counts.length;
+  let last = Math.floor(now() / 1000);
+  const advance = (): void => {
+    const second = Math.floor(now() / 1000);
+    for (let i = Math.max(last + 1, second - RATE_SECONDS); i <= second; i++) counts[place(i)] = 0;
+    last = Math.max(last, second);
+  };
+  return {
+    /** A token came now. */
+    count(): void {
+      advance();
+      counts[place(last)] = (counts[place(last)] ?? 0) + 1;
+    },
+    /** Tokens of each of the last 60 whole seconds, the latest last. */
+    history(): readonly number[] {
+      advance();
+      return Array.from({ length: RATE_SECONDS }, (_, i) => counts[place(last - RATE_SECONDS + i)] ?? 0);
+    },
   };
 }

@@ -9,7 +9,7 @@ import { duration } from "./limits.ts";
 import type { ServerLog } from "./metrics.ts";
 
 /** Counts the tokens of keys that have a quota. */
-export type Quotas = ReturnType<typeof quotasOver>;
+export type Quotas = ReturnType<typeof createQuotas>;
 /** Reservation of a request in its key's quota. */
 export type QuotaShare = ReturnType<Quotas["take"]>;
 /** Quotas whose counts are in a file. Disposing them writes what is new. */
@@ -90,12 +90,20 @@ function refusal(state: State, promptTokens: number, now: number): ApiError {
   );
 }
 
+const NO_COUNTS: Counts = new Map();
+
 /**
- * Quotas over two counts: `saved`, which a file has, and `fresh`, which it does not have yet.
+ * Quotas over two counts: `saved`, which a file has, and `fresh`, which it does not have yet. Without them they end with the server.
  *
  * @param date Milliseconds since 1970 by the machine's clock.
  */
-function quotasOver(counts: { readonly saved: () => Counts; readonly fresh: Counts }, date: () => number) {
+export function createQuotas(
+  date: () => number,
+  {
+    saved = () => NO_COUNTS,
+    fresh = new Map(),
+  }: { readonly saved?: () => Counts; readonly fresh?: Counts } = {},
+) {
   /** Tokens reserved, by tenant. */
   const held = new Map<string, number>();
   const hold = (name: string, tokens: number): void => {
@@ -106,7 +114,7 @@ function quotasOver(counts: { readonly saved: () => Counts; readonly fresh: Coun
   const quotaStates = (key: QuotaKey): readonly State[] =>
     toQuotas(key, date()).map((quota) => {
       const { name } = key;
-      const used = countIn(counts.saved(), name, quota.period) + countIn(counts.fresh, name, quota.period);
+      const used = countIn(saved(), name, quota.period) + countIn(fresh, name, quota.period);
       return { ...quota, used, reserved: held.get(name) ?? 0 };
     });
   const hasQuota = ({ tokensPerDay, tokensPerMonth }: QuotaKey): boolean =>
@@ -114,7 +122,7 @@ function quotasOver(counts: { readonly saved: () => Counts; readonly fresh: Coun
   const count = (key: QuotaKey, tokens: number, at = date()): void => {
     if (!hasQuota(key)) return;
     const { day, month } = periodsAt(at);
-    addTo(counts.fresh, key.name, new Map([day, month].map((period) => [period, tokens])));
+    addTo(fresh, key.name, new Map([day, month].map((period) => [period, tokens])));
   };
   return {
     /**
@@ -159,12 +167,6 @@ function quotasOver(counts: { readonly saved: () => Counts; readonly fresh: Coun
     /** Rest of the tightest quota, in OpenAI's headers. */
     headers: (key: QuotaKey) => quotaHeaders(quotaStates(key), date()),
   };
-}
-
-/** Quotas that end with the server. */
-export function createQuotas(date: () => number): Quotas {
-  const none: Counts = new Map();
-  return quotasOver({ saved: () => none, fresh: new Map() }, date);
 }
 
 const fileSchema = z.strictObject({
@@ -252,7 +254,7 @@ export async function openQuotas(
   if (isNeeded) await write().catch((cause) => Promise.reject(notWritable(path, cause)));
   const timer = setInterval(() => void save().catch(() => undefined), SAVE_EVERY).unref();
   return {
-    ...quotasOver({ saved: () => saved, fresh }, date),
+    ...createQuotas(date, { saved: () => saved, fresh }),
     /** Adds what is new to the file, and takes over what other servers have added. */
     save,
     async [Symbol.asyncDispose](): Promise<void> {

@@ -31,8 +31,8 @@ import { type LocateCalls, locatedPath, openModel, toLayerShapes } from "mixture
 import { templateSettings } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import { createServer } from "./app.ts";
-import { type ApiKey, type KeyFile, type KeyLimits, openKeyFile, seesAll } from "./auth.ts";
-import type { ServerExtension, ServerOptions } from "./context.ts";
+import { type KeyFile, type KeyLimits, openKeyFile, seesAll } from "./auth.ts";
+import type { ServerExtension } from "./context.ts";
 import { assertFreePort, listen } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
 import type { ServerLog } from "./metrics.ts";
@@ -260,7 +260,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   if (adapters !== undefined) await repairFolder(adapters);
   const { name, shapes, hiddenSize, checkAdapter } = await readModel(model);
   const clients = await openKeys(network, { now, date, log, keyLimits });
-  const runFolders = await openRuns(options, clients.keys);
+  const runFolders = await openRuns(options, clients);
   const modelName = options.modelName ?? name;
   const owned: AsyncDisposable[] = clients.quotas === undefined ? [] : [clients.quotas];
   const dispose = () => disposeAll(owned);
@@ -277,8 +277,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       log,
       now,
       date,
-      ...clients,
-      checkAdapter,
+      ...{ ...clients, keyFile: clients.keys, checkAdapter },
       ...boundsOf(network),
       nextSeed: () => randomInt(2 ** 32),
       hosts: hasPort && clients.keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
@@ -327,13 +326,8 @@ const boundsOf = ({ publicMetrics, cors, responseBytes, responseDays, ...life }:
 });
 
 /** Run folders belong to no tenant. */
-async function openRuns(
-  { runs, adapters }: ServeOptions,
-  keys: KeyFile | undefined,
-): Promise<ServerOptions["runFolders"]> {
-  const maySee = (key: ApiKey): boolean => seesAll({ keys }, key);
-  return runs === undefined ? undefined : await openRunFolders(runs, { adapters, maySee });
-}
+const openRuns = async ({ runs, adapters }: ServeOptions, clients: { readonly keys?: KeyFile }) =>
+  runs === undefined ? undefined : openRunFolders(runs, { adapters, maySee: (key) => seesAll(clients, key) });
 
 const openServedEngine = (
   { adapters, cacheFolder, onProgress, signal, ...options }: ServeOptions,
@@ -341,7 +335,7 @@ const openServedEngine = (
 ): Promise<Engine> =>
   openEngine({
     model,
-    ...(adapters === undefined ? {} : { adapters }),
+    adapters,
     ...pick(engineSettings, options),
     defaults: pick(defaultsSettings, options),
     ...parseSettings(templateSettings, pick(templateSettings, options)),
@@ -382,20 +376,14 @@ async function loadCertificate(
   throw new MosError("bad_option", `${there} requires ${missing}`);
 }
 
-type KeyParts = Pick<Required<ServeOptions>, "now" | "date" | "log"> & Pick<ServeOptions, "keyLimits">;
-
 /** The keys of clients, and the tokens that they have had. */
 async function openKeys(
   { apiKeys, usageFile = `${apiKeys}.usage.json` }: NetworkSettings,
-  { now, date, log, keyLimits: limits }: KeyParts,
-): Promise<{ readonly keys?: KeyFile; readonly keyFile?: KeyFile; readonly quotas?: StoredQuotas }> {
+  { now, date, log, keyLimits: limits }: Pick<Required<ServeOptions>, "now" | "date" | "log" | "keyLimits">,
+): Promise<{ readonly keys?: KeyFile; readonly quotas?: StoredQuotas }> {
   if (apiKeys === undefined) return {};
   const keys = await openKeyFile(apiKeys, { now, log, limits });
-  return {
-    keys,
-    keyFile: keys,
-    quotas: await openQuotas(usageFile, { date, log, isNeeded: keys.hasQuotas }),
-  };
+  return { keys, quotas: await openQuotas(usageFile, { date, log, isNeeded: keys.hasQuotas }) };
 }
 
 /** In place of tensors that the seed gives, which need no check and may be large. */

@@ -1,9 +1,20 @@
-// The files of the studio's page, read once at the start: no path that a client writes is ever opened.
+// The package that this code belongs to, and the files of the studio's page, read once at the start: no path that a client writes
+// is ever opened.
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { extname, join, relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { PACKAGE, packageVersion } from "./version.ts";
+
+/** The package's folder, from src/ as from dist/. */
+const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
+
+/** The version of the package; undefined where this code is in a bundle, which has no files beside it. */
+export async function packageVersion(): Promise<string | undefined> {
+  const text = await readFile(join(PACKAGE, "package.json"), "utf8").catch(() => "{}");
+  const { name, version } = JSON.parse(text) as { readonly name?: string; readonly version?: string };
+  return name === "mixture-of-shards-server" ? version : undefined;
+}
 
 /** A file of the page, ready to be sent. */
 interface StudioFile {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createTokenRate } from "./token-rate.ts";
+import { createTokenRate } from "./metrics.ts";
 
 test("each of the last 60 whole seconds has the tokens that came in it", () => {
   fc.assert(

@@ -58,8 +58,7 @@ export const toolFields = {
     .describe("The older form of tool_choice."),
 };
 
-const toolRequest = z.object(toolFields);
-type ToolFields = z.output<typeof toolRequest>;
+type ToolFields = z.output<z.ZodObject<typeof toolFields>>;
 
 /** Tools of a request, as data. */
 export interface RequestedTools {
@@ -114,18 +113,15 @@ function checkForm({ tools = [], functions = [], tool_choice, function_call }: T
 const toNewForm = (choice: ToolFields["function_call"]): ToolFields["tool_choice"] =>
   typeof choice === "object" ? { type: "function", function: choice } : choice;
 
-interface InvalidSchema {
-  readonly reason: string;
-  readonly param: string;
-  readonly cause?: unknown;
-}
-
 /** @returns 400 for a function whose parameters cannot be enforced, in OpenAI's words. */
-export const invalidParameters = (name: string, { reason, param, cause }: InvalidSchema): ApiError =>
+export const invalidParameters = (
+  { name }: Tool,
+  { place, reason, cause }: { readonly place: string; readonly reason: string; readonly cause?: unknown },
+): ApiError =>
   new ApiError(`Invalid schema for function '${name}': ${reason}`, {
     status: 400,
     code: "invalid_function_parameters",
-    param,
+    param: `${place}.parameters`,
     cause,
   });
 
@@ -136,7 +132,7 @@ export function checkTools(tools: readonly Tool[], places: readonly string[]): v
     const { type = "object" } = tool.parameters ?? {};
     if (type === "object") continue;
     const reason = `the schema's type must be "object", not ${JSON.stringify(type).slice(0, 100)}`;
-    throw invalidParameters(tool.name, { reason, param: `${places[index]}.parameters` });
+    throw invalidParameters(tool, { place: places[index] ?? "tools", reason });
   }
   const repeated = findRepeatedTool(tools);
   const tool = tools[repeated ?? -1];

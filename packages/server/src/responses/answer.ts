@@ -11,7 +11,7 @@ import { writeLogprob } from "../logprobs.ts";
 import { checkCalls, toMessages } from "./items.ts";
 import { type OutputEvent, OutputWriter } from "./output.ts";
 import { type RequestInput, type ResponseRequest, readInput } from "./request.ts";
-import { type ResponseState, type ResponseUsage, toResource } from "./resource.ts";
+import { type ResponseUsage, toResource, type Written } from "./resource.ts";
 import type { StoredResponse } from "./store.ts";
 import { type ResponseTools, readTools } from "./tools.ts";
 
@@ -144,7 +144,7 @@ class ResponseAnswer {
 
   /** The whole response, which is stored if it is to be. */
   async finish() {
-    const whole = this.#resource(this.#isCut ? "incomplete" : "completed", { completedAt: this.#now() });
+    const whole = this.#resource(this.#isCut ? "incomplete" : "completed", { completed_at: this.#now() });
     const { request, input } = this.#planned;
     const { server, key, record } = this.#context.var;
     if (!this.#isStored) return whole;
@@ -180,31 +180,26 @@ class ResponseAnswer {
     return Math.floor(this.#context.var.server.date() / 1000);
   }
 
-  #resource(status: ResponseState["status"], more: Partial<ResponseState> = {}) {
+  #resource(status: Written["status"], more: Pick<Partial<Written>, "completed_at" | "error"> = {}) {
     const { request, tools } = this.#planned;
     const { server, record } = this.#context.var;
     const { temperature, topP = 1 } = samplingBy(server.engine.defaults, {
       temperature: request.temperature,
       topP: request.top_p,
     });
-    return toResource(
-      request,
-      {
-        id: this.#id,
-        createdAt: this.#createdAt,
-        model: record.model ?? server.modelName,
-        tools,
-        isStored: this.#isStored,
-        temperature,
-        topP,
-      },
-      {
-        status,
-        output: this.#writer.items,
-        ...(status === "in_progress" ? {} : { usage: this.#usage() }),
-        ...more,
-      },
-    );
+    return toResource(request, {
+      id: this.#id,
+      created_at: this.#createdAt,
+      model: record.model ?? server.modelName,
+      tools: tools.shown,
+      store: this.#isStored,
+      temperature,
+      top_p: topP,
+      status,
+      output: this.#writer.items,
+      ...(status === "in_progress" ? {} : { usage: this.#usage() }),
+      ...more,
+    });
   }
 
   #usage(): ResponseUsage {

@@ -6,49 +6,39 @@ import type { FlatNames } from "./tools.ts";
 /** A token of a text with its log-probability. */
 type OutputLogprob = ReturnType<typeof writeLogprob>;
 
-type Status = "in_progress" | "completed" | "incomplete";
+interface Item {
+  readonly id: string;
+  status: "in_progress" | "completed" | "incomplete";
+}
 
+interface Called extends Item {
+  readonly call_id: string;
+  readonly name: string;
+  readonly namespace?: string;
+}
+
+/** The one part of a text's content. Reasoning has no log-probabilities. */
 interface TextPart {
-  readonly type: "output_text";
+  readonly type: "output_text" | "reasoning_text";
   text: string;
-  readonly annotations: readonly never[];
-  readonly logprobs: OutputLogprob[];
+  readonly annotations?: readonly never[];
+  readonly logprobs?: OutputLogprob[];
 }
 
 /** An item of a response's output. */
 export type OutputItem =
-  | {
-      readonly type: "message";
-      readonly id: string;
-      status: Status;
-      readonly role: "assistant";
-      readonly content: TextPart[];
-    }
-  | {
-      readonly type: "reasoning";
-      readonly id: string;
-      status: Status;
-      readonly summary: readonly never[];
-      readonly content: { readonly type: "reasoning_text"; text: string }[];
-    }
-  | {
-      readonly type: "function_call";
-      readonly id: string;
-      readonly call_id: string;
-      readonly name: string;
-      readonly namespace?: string;
-      arguments: string;
-      status: Status;
-    }
-  | {
-      readonly type: "custom_tool_call";
-      readonly id: string;
-      readonly call_id: string;
-      readonly name: string;
-      readonly namespace?: string;
-      input: string;
-      status: Status;
-    };
+  | (Item & { readonly type: "message"; readonly role: "assistant"; readonly content: TextPart[] })
+  | (Item & { readonly type: "reasoning"; readonly summary: readonly never[]; readonly content: TextPart[] })
+  | (Called & { readonly type: "function_call"; arguments: string })
+  | (Called & { readonly type: "custom_tool_call"; input: string });
+
+/** Names of the events about the text of an item. */
+const TEXT_EVENTS = {
+  message: "response.output_text",
+  reasoning: "response.reasoning_text",
+  function_call: "response.function_call_arguments",
+  custom_tool_call: "response.custom_tool_call_input",
+};
 
 /** An event of a stream, without its number. */
 export interface OutputEvent {
@@ -78,13 +68,13 @@ export class OutputWriter {
   write(delta: AnswerDelta, logprobs: readonly OutputLogprob[] = []): readonly OutputEvent[] {
     switch (delta.type) {
       case "text":
-        return [...this.#begin("message"), ...this.#addText(delta.text, logprobs)];
+        return [...this.#begin("message"), ...this.#grow(delta.text, logprobs)];
       case "reasoning":
-        return [...this.#begin("reasoning"), ...this.#addReasoning(delta.text)];
+        return [...this.#begin("reasoning"), ...this.#grow(delta.text)];
       case "call":
         return this.#beginCall(delta);
       case "arguments":
-        return this.#addArguments(delta.text);
+        return this.#grow(delta.text);
       case "call_end":
         return this.#close("completed");
     }
@@ -92,63 +82,29 @@ export class OutputWriter {
 
   /** Ends the output. An answer without anything is an empty text. A call that was cut off stays incomplete. */
   finish(isCut: boolean): readonly OutputEvent[] {
-    const events = this.items.length === 0 ? [...this.#begin("message")] : [];
+    const events = this.items.length === 0 ? this.#begin("message") : [];
     return [...events, ...this.#close(isCut ? "incomplete" : "completed")];
   }
 
   #begin(type: "message" | "reasoning"): readonly OutputEvent[] {
     if (this.#open?.type === type) return [];
     const before = this.#close("completed");
-    const id = this.#options.nextId(type === "message" ? "msg" : "rs");
-    const added = this.#add(
+    const { nextId } = this.#options;
+    const content: TextPart[] = [];
+    const added =
       type === "message"
-        ? { type, id, status: "in_progress", role: "assistant", content: [] }
-        : { type, id, status: "in_progress", summary: [], content: [] },
-    );
-    const part =
+        ? this.#add({ type, id: nextId("msg"), status: "in_progress", role: "assistant", content })
+        : this.#add({ type, id: nextId("rs"), status: "in_progress", summary: [], content });
+    const part: TextPart =
       type === "message"
-        ? ({ type: "output_text", text: "", annotations: [], logprobs: [] } as TextPart)
-        : ({ type: "reasoning_text", text: "" } as const);
-    const item = this.#open as unknown as { content: (typeof part)[] };
-    item.content.push(part);
+        ? { type: "output_text", text: "", annotations: [], logprobs: [] }
+        : { type: "reasoning_text", text: "" };
+    content.push(part);
     return [
       ...before,
       added,
       this.#event("response.content_part.added", { content_index: 0, part: { ...part } }),
     ];
-  }
-
-  #add(item: OutputItem): OutputEvent {
-    this.items.push(item);
-    this.#open = item;
-    // as it is now: it grows later
-    return {
-      type: "response.output_item.added",
-      output_index: this.items.length - 1,
-      item: structuredClone(item),
-    };
-  }
-
-  /** An event of the item that grows. */
-  #event(type: string, members: Readonly<Record<string, unknown>>): OutputEvent {
-    return { type, item_id: this.#open?.id, output_index: this.items.length - 1, ...members };
-  }
-
-  #addText(text: string, logprobs: readonly OutputLogprob[]): readonly OutputEvent[] {
-    if (this.#open?.type !== "message") return [];
-    const [part] = this.#open.content;
-    if (part === undefined) return [];
-    part.text += text;
-    part.logprobs.push(...logprobs);
-    if (text === "" && logprobs.length === 0) return [];
-    return [this.#event("response.output_text.delta", { content_index: 0, delta: text, logprobs })];
-  }
-
-  #addReasoning(text: string): readonly OutputEvent[] {
-    if (this.#open?.type !== "reasoning" || text === "") return [];
-    const [part] = this.#open.content;
-    if (part !== undefined) part.text += text;
-    return [this.#event("response.reasoning_text.delta", { content_index: 0, delta: text })];
   }
 
   #beginCall({ id, kind, name }: Extract<AnswerDelta, { type: "call" }>): readonly OutputEvent[] {
@@ -162,57 +118,61 @@ export class OutputWriter {
     return [...before, this.#add(item)];
   }
 
-  #addArguments(text: string): readonly OutputEvent[] {
-    const open = this.#open;
-    if (text === "") return [];
-    if (open?.type === "function_call") {
-      open.arguments += text;
-      return [this.#event("response.function_call_arguments.delta", { delta: text })];
-    }
-    if (open?.type !== "custom_tool_call") return [];
-    open.input += text;
-    return [this.#event("response.custom_tool_call_input.delta", { delta: text })];
+  #add(item: OutputItem): OutputEvent {
+    this.items.push(item);
+    this.#open = item;
+    return this.#itemEvent("added", item);
   }
 
-  #close(status: Status): readonly OutputEvent[] {
+  /** An event with an item as it is now: it may grow later. */
+  #itemEvent(what: "added" | "done", item: OutputItem): OutputEvent {
+    const output_index = this.items.length - 1;
+    return { type: `response.output_item.${what}`, output_index, item: structuredClone(item) };
+  }
+
+  /** An event of the item that grows. */
+  #event(type: string, members: Readonly<Record<string, unknown>>): OutputEvent {
+    return { type, item_id: this.#open?.id, output_index: this.items.length - 1, ...members };
+  }
+
+  /** Adds to the text of the item that grows. */
+  #grow(delta: string, logprobs: readonly OutputLogprob[] = []): readonly OutputEvent[] {
+    const item = this.#open;
+    if (item === undefined || (delta === "" && logprobs.length === 0)) return [];
+    const type = `${TEXT_EVENTS[item.type]}.delta`;
+    if (item.type === "function_call") item.arguments += delta;
+    else if (item.type === "custom_tool_call") item.input += delta;
+    else {
+      const [part] = item.content as [TextPart];
+      part.text += delta;
+      part.logprobs?.push(...logprobs);
+      return [this.#event(type, { content_index: 0, delta, ...(part.logprobs && { logprobs }) })];
+    }
+    return [this.#event(type, { delta })];
+  }
+
+  #close(status: Item["status"]): readonly OutputEvent[] {
     const item = this.#open;
     if (item === undefined) return [];
     item.status = status;
-    const done = this.#doneEvents(item);
-    const last = {
-      type: "response.output_item.done",
-      output_index: this.items.length - 1,
-      item: structuredClone(item),
-    };
+    const events = [...this.#doneEvents(item), this.#itemEvent("done", item)];
     this.#open = undefined;
-    return [...done, last];
+    return events;
   }
 
   #doneEvents(item: OutputItem): readonly OutputEvent[] {
-    switch (item.type) {
-      case "message": {
-        const [part] = item.content;
-        const { text = "", logprobs = [] } = part ?? {};
-        return [
-          this.#event("response.output_text.done", { content_index: 0, text, logprobs }),
-          this.#event("response.content_part.done", { content_index: 0, part: { ...part } }),
-        ];
-      }
-      case "reasoning": {
-        const [part] = item.content;
-        return [
-          this.#event("response.reasoning_text.done", { content_index: 0, text: part?.text ?? "" }),
-          this.#event("response.content_part.done", { content_index: 0, part: { ...part } }),
-        ];
-      }
-      case "function_call": {
-        // a client parses them: without any they are an empty object
-        if (item.arguments === "" && item.status === "completed") item.arguments = "{}";
-        const { name, arguments: text } = item;
-        return [this.#event("response.function_call_arguments.done", { name, arguments: text })];
-      }
-      case "custom_tool_call":
-        return [this.#event("response.custom_tool_call_input.done", { input: item.input })];
+    const type = `${TEXT_EVENTS[item.type]}.done`;
+    if (item.type === "custom_tool_call") return [this.#event(type, { input: item.input })];
+    if (item.type === "function_call") {
+      // a client parses them: without any they are an empty object
+      if (item.arguments === "" && item.status === "completed") item.arguments = "{}";
+      return [this.#event(type, { name: item.name, arguments: item.arguments })];
     }
+    const [part] = item.content as [TextPart];
+    const { text, logprobs } = part;
+    return [
+      this.#event(type, { content_index: 0, text, ...(logprobs && { logprobs }) }),
+      this.#event("response.content_part.done", { content_index: 0, part: { ...part } }),
+    ];
   }
 }

@@ -1,10 +1,10 @@
-// A request of the Responses API: its fields, and the conversation that it continues.
+// A request of the Responses API: its fields, and the conversation that it continues, which a stored response may end.
 import { z } from "@hono/zod-openapi";
-import { jsonSchemaFields } from "mixture-of-shards-core/text";
+import { type ChatMessage, jsonSchemaFields, writeCall } from "mixture-of-shards-core/text";
 import { ApiError, invalidValue } from "../errors.ts";
 import { neutral, nullOnly, unused } from "../request.ts";
 import { clientFields, metadata, samplingFields } from "../request-fields.ts";
-import { type ConversationItem, inputItem, isReference } from "./items.ts";
+import { type ConversationItem, inputItem, isReference, toMessages } from "./items.ts";
 import type { ResponseStore, StoredResponse } from "./store.ts";
 import { toolFields } from "./tools.ts";
 
@@ -179,3 +179,35 @@ export async function readChain(
     .reverse()
     .flatMap(({ input, output }) => [...input, ...(output as readonly ConversationItem[])]);
 }
+
+/**
+ * A stored response with those that it continues, as training data have conversations: an answer, and what led to it. Undefined
+ * where it is not stored.
+ *
+ * @throws ApiError 404 where one that it continues is no longer stored.
+ */
+export async function storedConversation(
+  store: ResponseStore,
+  { tenant, id }: { readonly tenant: string; readonly id: string },
+) {
+  const stored = await store.get(tenant, id);
+  if (stored === undefined) return undefined;
+  const { model, instructions } = stored.response;
+  const all = await readChain(stored, { store, tenant });
+  const before = all.slice(0, all.length - stored.output.length);
+  const names = new Map();
+  const system = typeof instructions === "string" ? instructions : undefined;
+  return {
+    model: String(model),
+    prompt: toMessages(before, { names, instructions: system }).map(toTrainingMessage),
+    completion: toMessages(all.slice(before.length), { names }).map(toTrainingMessage),
+  };
+}
+
+/** A message of OpenAI's chat API, as lines of training data have it. */
+const toTrainingMessage = ({ role, content, toolCalls = [], toolCallId }: ChatMessage) => ({
+  role,
+  content,
+  ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(writeCall) }),
+  ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
+});

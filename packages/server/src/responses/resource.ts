@@ -44,56 +44,39 @@ export const responseEvent = z
   .looseObject({ type: z.string(), sequence_number: z.int() })
   .openapi("ResponseEvent");
 
-/** State of a response that changes while it is written. */
-export interface ResponseState {
-  readonly status: "in_progress" | "completed" | "incomplete" | "failed";
-  readonly output: readonly OutputItem[];
-  /** Seconds since 1970. */
-  readonly completedAt?: number;
-  readonly usage?: ResponseUsage;
-  readonly error?: { readonly code: string; readonly message: string };
-}
-
-interface ResourceOptions {
+/** What the writer of a response adds to its request. */
+export interface Written {
   readonly id: string;
   /** Seconds since 1970. */
-  readonly createdAt: number;
+  readonly created_at: number;
+  readonly completed_at?: number;
+  readonly status: "in_progress" | "completed" | "incomplete" | "failed";
+  readonly error?: { readonly code: string; readonly message: string };
   readonly model: string;
-  readonly tools: ResponseTools;
-  /** Whether it is stored. */
-  readonly isStored: boolean;
+  readonly output: readonly OutputItem[];
+  readonly tools: ResponseTools["shown"];
   /** Sampling as it is, defaults filled in. */
   readonly temperature: number;
-  readonly topP: number;
+  readonly top_p: number;
+  readonly store: boolean;
+  readonly usage?: ResponseUsage;
 }
 
 /** The response as JSON, at any state of it. */
-export function toResource(
-  request: ResponseRequest,
-  { id, createdAt, model, tools, isStored, temperature, topP }: ResourceOptions,
-  { status, output, completedAt, usage: counts, error }: ResponseState,
-) {
-  return {
+export const toResource = (request: ResponseRequest, { tools, ...written }: Written) =>
+  ({
     ...UNSET,
     ...pickShown(request),
-    id,
     object: "response",
-    created_at: createdAt,
-    completed_at: completedAt ?? null,
-    status,
-    incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
-    error: error ?? null,
-    model,
-    output,
-    tools: tools.shown.map(withDefaults),
+    completed_at: null,
+    incomplete_details: written.status === "incomplete" ? { reason: "max_output_tokens" } : null,
+    error: null,
+    usage: null,
+    tools: tools.map(withDefaults),
     text: { verbosity: "medium", ...request.text, format: withFormatDefaults(request.text?.format) },
     reasoning: { effort: null, summary: null, ...request.reasoning },
-    temperature,
-    top_p: topP,
-    store: isStored,
-    usage: counts ?? null,
-  } as const;
-}
+    ...written,
+  }) as const;
 
 /** Members of the object that say what was asked for, with their values where nothing was. */
 const UNSET = {

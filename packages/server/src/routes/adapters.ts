@@ -4,9 +4,8 @@ import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText } from "mixture-of-shards-core/common";
 import type { AdapterInfo } from "mixture-of-shards-core/inference";
-import { checkAdapterName, wrongTensorsBegin } from "../adapter-store.ts";
+import { baseName, checkAdapterName, checkTensorsBegin } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
-import { baseName } from "../base-name.ts";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
 import { ApiError, needsAdmin } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
@@ -94,12 +93,9 @@ const adminOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
 
 /** Reads a form or JSON before the schema of either checks it. */
 const uploadBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
-  const {
-    req,
-    var: { server },
-  } = context;
+  const { req } = context;
   if (mediaType(req.raw) !== "multipart/form-data") return jsonBody(context, next).catch(adviseForm);
-  req.bodyCache.formData = await readForm(req.raw, server.limits);
+  req.bodyCache.formData = await readForm(req.raw, context.var.server.limits);
   await next();
 };
 
@@ -258,14 +254,16 @@ async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimi
       for await (const chunk of body) {
         if (isText) textBytes += chunk.length;
         if (textBytes > bodyBytes) throw tooLarge(bodyBytes);
-        const wrongBegin = isText || chunks.length > 0 ? undefined : wrongTensorsBegin(chunk);
-        if (wrongBegin !== undefined) throw wrongBegin;
+        if (!isText && chunks.length === 0) checkTensorsBegin(chunk);
         chunks.push(new Blob([chunk]));
       }
-      form.append(field, new Blob(chunks));
+      const whole = new Blob(chunks);
+      if (!isText) return form.append(field, whole);
+      const bytes = new Uint8Array(await whole.arrayBuffer());
+      form.append(field, decodeText(bytes, { code: "bad_option", where: field }));
     },
   });
-  return withTexts(form);
+  return form;
 }
 
 const tooLarge = (bodyBytes: number): ApiError =>
@@ -273,15 +271,3 @@ const tooLarge = (bodyBytes: number): ApiError =>
     status: 413,
     code: "request_too_large",
   });
-
-/** The form with all parts but the tensors as texts. */
-async function withTexts(form: FormData): Promise<FormData> {
-  const texts = new FormData();
-  for (const [field, part] of form)
-    if (field === "adapter_model" || typeof part === "string") texts.append(field, part);
-    else {
-      const bytes = new Uint8Array(await part.arrayBuffer());
-      texts.append(field, decodeText(bytes, { code: "bad_option", where: field }));
-    }
-  return texts;
-}

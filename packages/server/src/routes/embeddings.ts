@@ -77,7 +77,7 @@ async function answerEmbeddings(context: RequestContext, request: EmbeddingReque
       `dimensions is ${dimensions}; this model's embeddings have ${hiddenSize}`,
       "dimensions",
     );
-  running.atEnd(server.embeddingBudget.take(promptItems(input).length * hiddenSize));
+  running.atEnd(server.embeddingBudget(promptItems(input).length * hiddenSize));
   const prompts = await readPrompts(input, { reader: server.prompts, field: "input", isWhole: true });
   const requests = prompts.map(({ ids: prompt }) => ({ prompt, adapter, pooling, tenant: key.name }));
   const vectors: Float32Array[] = [];

@@ -145,27 +145,20 @@ function statusOf(line: KeyLine, now: number): "active" | "expired" | "revoked" 
   return isExpired(line, now) ? "expired" : "active";
 }
 
-interface Shown {
-  readonly limits: readonly KeyLimits[];
-  readonly now: number;
-  /** The key of the request. */
-  readonly own: ApiKey;
-}
-
-function keyJson(line: KeyLine, { limits, now, own }: Shown): z.output<typeof keySchema> {
+/** A key as the API shows it; `own` is the key of the request. */
+function keyJson(
+  line: KeyLine,
+  { limits, now, own }: { readonly limits: readonly KeyLimits[]; readonly now: number; readonly own: ApiKey },
+): z.output<typeof keySchema> {
+  const { admin = false, adapters = null, expires_at = null, max_concurrent = null } = line;
+  const { requests_per_minute = null, tokens_per_day = null, tokens_per_month = null } = line;
   const given = limits.flatMap(({ name }) => (line[name] === undefined ? [] : [[name, Object(line[name])]]));
   return {
     id: shortHash(line),
     object: "key",
     name: line.name,
     status: statusOf(line, now),
-    admin: line.admin === true,
-    adapters: line.adapters ?? null,
-    requests_per_minute: line.requests_per_minute ?? null,
-    max_concurrent: line.max_concurrent ?? null,
-    tokens_per_day: line.tokens_per_day ?? null,
-    tokens_per_month: line.tokens_per_month ?? null,
-    expires_at: line.expires_at ?? null,
+    ...{ admin, adapters, requests_per_minute, max_concurrent, tokens_per_day, tokens_per_month, expires_at },
     limits: Object.fromEntries(given),
     is_own: line.sha256 === own.sha256,
   };

@@ -1,6 +1,7 @@
 // GET /v1/models: the base and the adapters that a key may use.
 import { z } from "@hono/zod-openapi";
-import { type AdapterInfo, samplingBy } from "mixture-of-shards-core/inference";
+import { omitUndefined } from "mixture-of-shards-core/common";
+import { samplingBy } from "mixture-of-shards-core/inference";
 import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { findAdapter } from "../engine-requests.ts";
 import { unknownModel } from "../errors.ts";
@@ -64,36 +65,27 @@ function defaultParameters({ engine: { defaults } }: ServerContext): z.output<ty
     repetition_penalty: repetitionPenalty,
     presence_penalty: presencePenalty,
     frequency_penalty: frequencyPenalty,
-    ...(defaults.maxTokens === undefined ? {} : { max_tokens: defaults.maxTokens }),
+    ...omitUndefined({ max_tokens: defaults.maxTokens }),
   };
 }
 
-const baseModel = (server: ServerContext): Model => ({
-  id: server.modelName,
-  object: "model",
-  created: server.createdAt,
-  owned_by: "mos",
-  root: server.modelName,
-  parent: null,
-  default_parameters: defaultParameters(server),
-});
-
-interface AdapterModel extends Pick<AdapterInfo, "changedAt"> {
-  readonly id: string;
-  readonly root?: string;
-  readonly expiresAt?: number | undefined;
-}
-
-const adapterModel = (server: ServerContext, { id, changedAt, root, expiresAt }: AdapterModel): Model => ({
+/** A model with what all have in common. */
+const toModel = (
+  server: ServerContext,
+  { id, created, ...own }: Pick<Model, "id" | "created"> & Partial<Model>,
+): Model => ({
   id,
   object: "model",
-  created: Math.floor(changedAt),
+  created,
   owned_by: "mos",
-  root: root ?? server.modelName,
+  root: server.modelName,
   parent: server.modelName,
   default_parameters: defaultParameters(server),
-  ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
+  ...own,
 });
+
+const baseModel = (server: ServerContext): Model =>
+  toModel(server, { id: server.modelName, created: server.createdAt, parent: null });
 
 const NO_NOTES: ModelNotes = { aliases: [], models: new Map() };
 
@@ -101,15 +93,22 @@ const NO_NOTES: ModelNotes = { aliases: [], models: new Map() };
 async function adapterModels({ server, key }: RequestContext["var"]): Promise<readonly Model[]> {
   const { aliases, models } = (await server.extension?.models?.describe(key)) ?? NO_NOTES;
   const here = server.engine.adapters().map(({ name, changedAt }) => [name, { changedAt }] as const);
-  const adapters = [...new Map<string, Omit<AdapterModel, "id">>([...here, ...models])]
+  const adapters = [
+    ...new Map<string, { readonly changedAt: number; readonly expiresAt?: number | undefined }>([
+      ...here,
+      ...models,
+    ]),
+  ]
     .filter(([id]) => key.mayUse(id) && id !== server.modelName)
-    .map(([id, model]) => ({ id, ...model }))
-    .sort((a, b) => (a.id < b.id ? -1 : 1));
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([id, { changedAt, expiresAt }]) =>
+      toModel(server, { id, created: Math.floor(changedAt), ...omitUndefined({ expires_at: expiresAt }) }),
+    );
   const hidden = new Set([server.modelName, ...adapters.map(({ id }) => id)]);
   const named = aliases
     .filter(({ id }) => !hidden.has(id))
-    .map(({ model: root, ...alias }) => ({ ...alias, root }));
-  return [...adapters, ...named].map((model) => adapterModel(server, model));
+    .map(({ id, model: root, changedAt }) => toModel(server, { id, root, created: Math.floor(changedAt) }));
+  return [...adapters, ...named];
 }
 
 export function modelRoutes(app: ServerApp): void {

@@ -50,7 +50,7 @@ async function checkMayReadMetrics(context: RequestContext): Promise<void> {
   if (keys === undefined || publicMetrics === true) return;
   const key = await authenticate(server, authorizationOf(context));
   context.var.record.keyName = key.name;
-  rateLimiter.count(key);
+  rateLimiter(key);
   if (!key.isAdmin) throw needsAdmin("metrics name the adapters of all tenants; use an admin key");
 }
 

@@ -86,17 +86,19 @@ const itemList = z.object({
   has_more: z.boolean(),
 });
 
+const pageQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  order: z.enum(["asc", "desc"]).default("desc"),
+  after: z.string().max(200).optional(),
+});
+
 const listItems = apiRoute({
   method: "get",
   path: `${path}/{id}/input_items`,
   summary: "List the input items of a stored response",
   request: {
     params,
-    query: z.object({
-      limit: z.coerce.number().int().min(1).max(100).default(20),
-      order: z.enum(["asc", "desc"]).default("desc"),
-      after: z.string().max(200).optional(),
-    }),
+    query: pageQuery,
   },
   responses: { 200: ok(itemList, "The items.") },
 });
@@ -152,14 +154,7 @@ async function findStored(context: RequestContext, id: string): Promise<StoredRe
   });
 }
 
-function toPage(
-  input: StoredResponse["input"],
-  {
-    limit,
-    order,
-    after,
-  }: { readonly limit: number; readonly order: "asc" | "desc"; readonly after?: string | undefined },
-) {
+function toPage(input: StoredResponse["input"], { limit, order, after }: z.output<typeof pageQuery>) {
   const ordered = order === "asc" ? input : [...input].reverse();
   const start = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1;
   const data = ordered.slice(start, start + limit);

@@ -1,8 +1,14 @@
 import fc from "fast-check";
 import { omitUndefined } from "mixture-of-shards-core/common";
 import { expect, test } from "vitest";
-import { decimate } from "./decimate.ts";
-import { createSeries, createSummary, growingColumns, namedRows, shownColumns } from "./measurements.ts";
+import {
+  createSeries,
+  createSummary,
+  decimate,
+  growingColumns,
+  namedRows,
+  shownColumns,
+} from "./measurements.ts";
 
 const stepOf = (step: number, loss: number) =>
   ({
@@ -77,10 +83,7 @@ test("fewer rows keep the first, the last and the extremes of every column, in o
   const rows = fc.array(fc.tuple(fc.double({ noNaN: true }), fc.double()), { minLength: 1, maxLength: 400 });
   fc.assert(
     fc.property(rows, fc.integer({ min: 10, max: 60 }), (values, points) => {
-      const columns = [
-        Float64Array.from(values, (_, i) => i),
-        ...[0, 1].map((j) => Float64Array.from(values, (row) => row[j] ?? 0)),
-      ];
+      const columns = [values.map((_, i) => i), ...[0, 1].map((j) => values.map((row) => row[j] ?? 0))];
       const kept = decimate({ columns, length: values.length }, points);
       expect(kept.length).toBeLessThanOrEqual(points);
       expect(kept).toEqual([...new Set(kept)].sort((a, b) => a - b));

@@ -1,6 +1,5 @@
 // What a run measured: a summary that grows with it in a few bytes, and columns for charts.
 import type { Measurement } from "mixture-of-shards-core/training";
-import { type Columns, decimate } from "./decimate.ts";
 
 /** Takes measurements in their order. One of an earlier step means that the run began again there. */
 export interface Measurements {
@@ -68,6 +67,43 @@ export function createSummary() {
   };
 }
 
+/** Rows of numbers by column, the first of which rises. */
+interface Columns {
+  readonly length: number;
+  readonly columns: readonly (readonly number[])[];
+}
+
+/** The rows with the extremes of one column in a stretch. */
+function extremes(column: readonly number[], begin: number, end: number): readonly number[] {
+  let [least, greatest] = [-1, -1];
+  for (let row = begin; row < end; row++) {
+    const value = column[row] ?? Number.NaN;
+    if (Number.isNaN(value)) continue;
+    if (least < 0 || value < (column[least] ?? 0)) least = row;
+    if (greatest < 0 || value > (column[greatest] ?? 0)) greatest = row;
+  }
+  return least < 0 ? [] : [least, greatest];
+}
+
+/**
+ * Fewer rows for a chart, none of which is made up: at most `points` by their numbers, in order: the first and the last one, and those with the extremes of each column but
+ * the first within stretches of equal length. All rows where they are few enough.
+ */
+export function decimate({ columns, length }: Columns, points: number): readonly number[] {
+  if (length <= points) return Array.from({ length }, (_, row) => row);
+  const values = columns.slice(1);
+  const stretches = Math.max(1, Math.floor((points - 2) / (2 * values.length)));
+  const kept = new Set<number>([0]);
+  for (let stretch = 0; stretch < stretches; stretch++) {
+    const begin = Math.floor((stretch * length) / stretches);
+    const end = Math.floor(((stretch + 1) * length) / stretches);
+    const rows = new Set(values.flatMap((column) => extremes(column, begin, end)));
+    for (const row of [...rows].sort((a, b) => a - b)) kept.add(row);
+  }
+  kept.add(length - 1);
+  return [...kept];
+}
+
 /** Rows that are kept of a run; beyond, the extremes of neighbours stand for them. */
 const MAX_ROWS = 1 << 18;
 /** The same for rows times columns, 16 MB. */
@@ -75,36 +111,25 @@ const MAX_CELLS = 1 << 21;
 
 /** Columns that grow. */
 export function growingColumns(count: number, most = MAX_ROWS) {
-  let columns = Array.from({ length: count }, () => new Float64Array(256));
-  let length = 0;
-  const makeRoom = (): void => {
-    const size = columns[0]?.length ?? 0;
-    if (length < size) return;
-    const rows = Math.min(most, Math.floor(MAX_CELLS / columns.length));
-    if (size < rows) {
-      columns = columns.map((column) => {
-        const larger = new Float64Array(Math.min(rows, 2 * size));
-        larger.set(column);
-        return larger;
-      });
-      return;
-    }
-    const kept = decimate({ columns, length }, rows >> 1);
-    for (const column of columns) for (const [i, row] of kept.entries()) column[i] = column[row] ?? 0;
-    length = kept.length;
-  };
+  let columns: number[][] = Array.from({ length: count }, () => []);
   return {
-    /** Adds a row. One that is longer than those before adds columns, too. */
+    /** Adds a row, in place of those of its step and later ones. One that is longer than those before adds columns, too. */
     add: (row: readonly number[]): void => {
+      const [steps = []] = columns;
       const [first = 0] = row;
-      while (columns.length < row.length)
-        columns.push(new Float64Array(columns[0]?.length ?? 0).fill(Number.NaN));
-      while (length > 0 && (columns[0]?.[length - 1] ?? 0) >= first) length--;
-      makeRoom();
-      for (const [i, column] of columns.entries()) column[length] = row[i] ?? Number.NaN;
-      length++;
+      let { length } = steps;
+      while (columns.length < row.length) columns.push(new Array<number>(length).fill(Number.NaN));
+      while (length > 0 && (steps[length - 1] ?? 0) >= first) length--;
+      for (const [i, column] of columns.entries()) {
+        column.length = length;
+        column.push(row[i] ?? Number.NaN);
+      }
+      const limit = Math.min(most, Math.floor(MAX_CELLS / columns.length));
+      if (++length < limit) return;
+      const kept = decimate({ columns, length }, limit >> 1);
+      columns = columns.map((column) => kept.map((at) => column[at] ?? 0));
     },
-    view: (): Columns => ({ columns, length }),
+    view: (): Columns => ({ columns, length: columns[0]?.length ?? 0 }),
   };
 }
 
@@ -173,7 +198,7 @@ export function shownColumns(
 ): readonly (readonly (number | null)[])[] {
   const begin = firstAt(all, fromStep);
   const length = Math.max(0, firstAt(all, toStep + 1) - begin);
-  const part = { columns: all.columns.map((column) => column.subarray(begin)), length };
+  const part = { columns: all.columns.map((column) => column.slice(begin)), length };
   const rows = decimate(part, points);
   return part.columns.map((column, i) =>
     rows.map((row) => {
