@@ -281,19 +281,15 @@ const HEAD = "lm_head.weight";
 const missingError = (name: string): MosError =>
   new MosError("bad_model", `the weight ${name} is missing from the model`);
 
+const GROUP_NAMES = Object.keys(GROUPS) as GroupName[];
+
 export function groupWidths(config: ModelConfig): Base["widths"] {
   const { widths } = toLayerShapes(config);
-  const widthsInGroup = (group: GroupName): GroupWidths => {
-    const [first] = GROUPS[group];
+  const entries = GROUP_NAMES.map((group) => {
     const outs = GROUPS[group].map((name) => widths[name].out);
-    return { in: widths[first].in, outs, out: outs.reduce((a, b) => a + b, 0) };
-  };
-  return {
-    qkv: widthsInGroup("qkv"),
-    o: widthsInGroup("o"),
-    gateUp: widthsInGroup("gateUp"),
-    down: widthsInGroup("down"),
-  };
+    return [group, { in: widths[GROUPS[group][0]].in, outs, out: outs.reduce((a, b) => a + b, 0) }];
+  });
+  return Object.fromEntries(entries);
 }
 
 /** d_in of a group, d_out of each of its linear layers, and their sum. */
@@ -319,12 +315,8 @@ function findLayer(name: string): LayerWeight | undefined {
   const [, layer, found] = PATTERN.exec(name) ?? [];
   const linearName = LINEAR_NAMES.find((candidate) => candidate === found);
   if (layer === undefined || linearName === undefined) return undefined;
-  const group = (Object.keys(GROUPS) as GroupName[]).find((key) =>
-    (GROUPS[key] as readonly LinearName[]).includes(linearName),
-  );
-  return group === undefined
-    ? undefined
-    : { layerGroup: { layer: Number(layer), group }, linear: linearName };
+  const group = GROUP_NAMES.find((key) => (GROUPS[key] as readonly LinearName[]).includes(linearName));
+  return group && { layerGroup: { layer: Number(layer), group }, linear: linearName };
 }
 
 /**

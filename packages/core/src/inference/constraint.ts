@@ -44,12 +44,6 @@ interface Choice {
   readonly isFirst: boolean;
 }
 
-/** A token, or undefined where the answer is empty, and whether nothing can follow it. */
-interface NextToken {
-  readonly id: number | undefined;
-  readonly isLast: boolean;
-}
-
 /** Milliseconds that an answer's grammar may take in total, and besides for each of its tokens. */
 const LIMIT = { answer: 5000, token: 5 };
 
@@ -83,11 +77,12 @@ export class Constraint implements AllowedTokens {
   }
 
   /**
-   * Chooses the next token and takes it, unless it ends the answer. Undefined where that needs more time than the row has now: the same
+   * Chooses the next token and takes it, unless it ends the answer: `id` is undefined where the answer is empty, and nothing can
+   * follow one that `isLast`. Undefined where that needs more time than the row has now: the same
    * call goes on.
    * @throws GrammarError `limit` where it needs too much time at all
    */
-  next(choice: Choice): NextToken | undefined {
+  next(choice: Choice) {
     return this.#options.time.share((isOver) => {
       const attempt: Attempt = (work) => this.#matcher.attempt(isOver, work);
       const next = this.#timed(() => this.#goOn(choice, attempt));
@@ -99,7 +94,7 @@ export class Constraint implements AllowedTokens {
     });
   }
 
-  #goOn({ choose, isEnd, isFirst }: Choice, attempt: Attempt): NextToken | undefined {
+  #goOn({ choose, isEnd, isFirst }: Choice, attempt: Attempt) {
     if (!this.#chosen) {
       // later ones end with the token that nothing can follow
       const found = attempt(() => (isFirst && this.#matcher.mustEnd ? undefined : choose()));

@@ -111,16 +111,6 @@ interface Draft {
   readonly rate: DraftRate;
 }
 
-/** A step of a request that decoded alone. */
-interface DraftOutcome {
-  readonly draft: Draft;
-  /** How many of its tokens the step computed. */
-  readonly verified: number;
-  /** Tokens that the answer got. */
-  readonly chosen: readonly number[];
-  readonly milliseconds: number;
-}
-
 /** The drafts of an engine. */
 export class Drafter {
   /** Tokens that were verified, and those of them that became part of an answer. */
@@ -148,7 +138,18 @@ export class Drafter {
     return draft.rate.choose(most, (count) => this.#times.cost(count));
   }
 
-  note({ draft, verified, chosen, milliseconds }: DraftOutcome): void {
+  /** Notes a step of a request that decoded alone: how many drafted tokens it computed, and the tokens that the answer got. */
+  note({
+    draft,
+    verified,
+    chosen,
+    milliseconds,
+  }: {
+    readonly draft: Draft;
+    readonly verified: number;
+    readonly chosen: readonly number[];
+    readonly milliseconds: number;
+  }): void {
     this.#times.note(verified + 1, milliseconds);
     const compared = Math.min(chosen.length, draft.tokens.length);
     let accepted = 0;

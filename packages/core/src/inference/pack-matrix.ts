@@ -2,7 +2,7 @@
 
 import { type BlockMatrix, NF4_LEVELS, type Nf4Matrix, type TensorData } from "mixture-of-shards-graph";
 import type { BlockFormat, Nf4Format } from "mixture-of-shards-graph/common";
-import { MosError } from "#common";
+import { concatBytes, MosError } from "#common";
 import { type ComputeDtype, dequantizeWeight, type Weight } from "#models";
 
 /** The arrays of a packed matrix, in the place of the constants that it is made of. */
@@ -91,12 +91,7 @@ function joinedFloats(parts: readonly Float32Array[]): Float32Array {
 
 function packNf4(weights: readonly Weight[], { blockSize }: Nf4Format): Nf4Arrays {
   const [out, width] = [countRows(weights), weights[0]?.shape[1] ?? 0];
-  const codes = new Uint8Array((out * width) / 2);
-  let at = 0;
-  for (const { parts } of weights) {
-    codes.set(parts.codes as Uint8Array, at);
-    at += parts.codes?.length ?? 0;
-  }
+  const codes = concatBytes(weights.map(({ parts }) => parts.codes as Uint8Array));
   const scales = joinedFloats(weights.map(({ parts }) => floats(parts.scales)));
   return { kind: "nf4", blockSize, out, in: width, codes, scales };
 }

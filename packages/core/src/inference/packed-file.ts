@@ -49,13 +49,13 @@ const matrixShape = {
 };
 /** Metadata of a packed matrix. */
 const matrixSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
+  z.object({
     kind: z.literal("blocks"),
     bits: z.literal([4, 8]),
     columns: z.literal(["x", "x twice", "x and means"]),
     ...matrixShape,
   }),
-  z.strictObject({ kind: z.literal("nf4"), ...matrixShape }),
+  z.object({ kind: z.literal("nf4"), ...matrixShape }),
 ]);
 type MatrixFacts = z.output<typeof matrixSchema>;
 const factsSchema = z.strictObject({
@@ -246,7 +246,7 @@ export function createPackedFile(
     vector: tensor,
     async matrix(name: string, _: MatrixShape, pack: () => MatrixArrays): Promise<PackedMatrix> {
       const matrix = await writeMatrix(pack(), (part, given) => add(`${name}.${part}`, given));
-      matrices[name] = matrixFacts(matrix);
+      matrices[name] = matrixSchema.parse(matrix);
       return matrix;
     },
     /** Gives the file its name, once all tensors are there. */
@@ -285,11 +285,4 @@ async function removeOthers(path: string, prefix: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => []))
     if (name.startsWith(prefix) && name.endsWith(".safetensors") && name !== basename(path))
       await rm(join(folder, name), { force: true }).catch(() => undefined);
-}
-
-function matrixFacts(matrix: PackedMatrix): MatrixFacts {
-  const { blockSize, out, in: width } = matrix;
-  const common = { blockSize, out, in: width };
-  if (matrix.kind === "nf4") return { kind: "nf4", ...common };
-  return { kind: "blocks", bits: matrix.bits, columns: matrix.columns, ...common };
 }

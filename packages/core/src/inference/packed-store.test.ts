@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { compile, constant, leaf, matmul, mul } from "mixture-of-shards-graph";
 import { expect, test } from "vitest";
 import type { ErrorCode } from "#common";
-import { openConstantsFile } from "./constants-file.ts";
+import { openConstantsFile } from "./packed-store.ts";
 
 const refusal = (code: ErrorCode, message: string | RegExp) =>
   expect.objectContaining({

@@ -3,11 +3,16 @@
 import {
   constant,
   type DType,
+  fileConstant,
   type PackedMatrix,
   type TensorData,
+  unwritten,
   type Value,
+  writeAll,
 } from "mixture-of-shards-graph";
-import { type ConstantsFile, openConstantsFile } from "./constants-file.ts";
+import type { Shape } from "#common";
+import { makeTemporaryFolder } from "#files";
+import { join, open, rm } from "#platform";
 import type { MatrixArrays } from "./pack-matrix.ts";
 
 /** A tensor by name; its data are asked for where they are not there yet. */
@@ -33,9 +38,51 @@ export interface PackedStore extends AsyncDisposable {
   matrix(name: string, shape: MatrixShape, pack: () => MatrixArrays): Promise<PackedMatrix>;
 }
 
+const FILE = "weights.bin";
+
+/** Alignment of constants: whole pages can be mapped. */
+const ALIGNMENT = 4096;
+
+/**
+ * Constants in a temporary file, so that none stays in this process: the runtime maps the file when it opens a program, copies what
+ * it packs for its kernels, and reads the rest where it lies. Programs that are open when it is disposed keep what they mapped.
+ *
+ * @throws MosError `storage`, as `add` where the disk does not take a tensor.
+ */
+export async function openConstantsFile() {
+  const folder = await makeTemporaryFolder("mos-");
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
+  const file = await open(join(folder, FILE), "w").catch(async (cause: unknown) => {
+    await remove();
+    throw unwritten(folder, cause);
+  });
+  let end = 0;
+  return {
+    /** The bytes so far. */
+    get bytes(): number {
+      return end;
+    },
+    /** Appends a tensor, whose array is not needed afterwards. */
+    async add(data: TensorData, shape: Shape, dtype: DType): Promise<Value> {
+      const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      const value = fileConstant({ folder, file: FILE, offset, length: bytes.byteLength }, shape, dtype);
+      await writeAll(file, bytes, offset).catch((cause: unknown) => {
+        throw unwritten(folder, cause);
+      });
+      end = offset + bytes.byteLength;
+      return value;
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await file.close();
+      await remove();
+    },
+  };
+}
+
 /** A store in a temporary file, which is made when it is needed and removed on disposal. */
 export function temporaryStore(): PackedStore {
-  let file: ConstantsFile | undefined;
+  let file: Awaited<ReturnType<typeof openConstantsFile>> | undefined;
   const add: AddPart = async (_, { data, shape, dtype }) => {
     file ??= await openConstantsFile();
     return file.add(data, shape, dtype);

@@ -321,17 +321,8 @@ interface PrefixCopy {
   readonly length: number;
 }
 
-interface PrefixPlan {
-  /** In this order. */
-  readonly copies: readonly PrefixCopy[];
-  /** Slots that compute nothing in this step: an earlier one is computing what they need. */
-  readonly waiting: ReadonlySet<number>;
-}
-
 /** Shared tokens from which on copying, or waiting for them, pays. */
 const MIN_SHARED_TOKENS = 32;
-
-const NO_COPIES: PrefixPlan = { copies: [], waiting: new Set() };
 
 /** The length of the longest common prefix. */
 function sharedLength(a: readonly number[], b: readonly number[]): number {
@@ -352,10 +343,12 @@ const sharedWith = (other: SlotContent, { slot, owner, tokens, reader }: Reader)
     ? 0
     : Math.min(sharedLength(other.tokens, tokens), reader.firstLogits);
 
-/** Plans the copies of prefixes between slots, and the slots that wait for one. The earliest reader never waits. */
-export function planPrefixes(slots: readonly SlotContent[]): PrefixPlan {
+/**
+ * Plans the copies of prefixes between slots, in their order, and the slots that wait, since an earlier one is computing what they
+ * need. The earliest reader never waits.
+ */
+export function planPrefixes(slots: readonly SlotContent[]) {
   const readers = slots.filter(isReader).sort((a, b) => a.reader.order - b.reader.order);
-  if (readers.length === 0) return NO_COPIES;
   const computed = new Map(slots.map(({ slot, computed: count }) => [slot, count]));
   const copies: PrefixCopy[] = [];
   const waiting = new Set<number>();

@@ -52,10 +52,10 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 /**
- * Index of the largest logit. Throws `diverged` where a logit is not a number, or none is finite. One loop, in which only what is
+ * Index of the largest logit, the first where several are equal. Throws `diverged` where a logit is not a number, or none is finite. One loop, in which only what is
  * not smaller is looked at: it is passed at every token.
  */
-function checkedArgmax(logits: Float32Array): number {
+export function argmax(logits: Float32Array): number {
   let best = 0;
   let top = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) {
@@ -69,28 +69,8 @@ function checkedArgmax(logits: Float32Array): number {
   return best;
 }
 
-/** Index of the largest logit, the first where several are equal. */
-export function argmax(logits: Float32Array): number {
-  let best = 0;
-  let top = logits[0] as number;
-  for (let i = 1; i < logits.length; i++) {
-    const z = logits[i] as number;
-    if (z <= top) continue;
-    best = i;
-    top = z;
-  }
-  return best;
-}
-
 /** Finite, so that one token is chosen even where all are barred. */
 const LOWEST = -3e38;
-
-/** A change of some logits before a token is chosen. */
-interface Adjustment {
-  readonly applies: boolean;
-  readonly ids: () => Iterable<number>;
-  readonly change: (z: number, id: number) => number;
-}
 
 /** The changes that these options ask for: biases, then penalties, then what is barred. */
 const adjustments = ({
@@ -101,11 +81,11 @@ const adjustments = ({
   repetitionPenalty = 1,
   presencePenalty = 0,
   frequencyPenalty = 0,
-}: SamplingOptions & Partial<SamplingState>): readonly Adjustment[] =>
+}: SamplingOptions & Partial<SamplingState>) =>
   [
     {
       applies: logitBias.size > 0,
-      ids: () => logitBias.keys(),
+      ids: (): Iterable<number> => logitBias.keys(),
       change: (z: number, id: number) => z + (logitBias.get(id) ?? 0),
     },
     {
@@ -149,11 +129,6 @@ function adjust(logits: Float32Array, options: SamplingOptions & SamplingState):
 /** Probabilities up to a factor. */
 type Weights = Float64Array | Float32Array;
 
-interface Candidates {
-  readonly ids: readonly number[];
-  readonly weights: readonly number[];
-}
-
 /** Ids by falling weight, but only as many as `enough` asks for: a full sort of a vocabulary costs more than a step. */
 function ranked(weights: Weights, enough: (ids: readonly number[]) => boolean): readonly number[] {
   for (let floor = 1e-2; ; floor *= 1e-3) {
@@ -176,7 +151,7 @@ function toWeights(logits: Float32Array, temperature: number): Float64Array {
 function candidates(
   weights: Weights,
   { topK, topP, minP }: Readonly<Record<"topK" | "topP" | "minP", number>>,
-): Candidates {
+) {
   const limit = topK > 0 ? Math.min(topK, weights.length) : weights.length;
   const sumProbabilities = (ids: readonly number[]): number =>
     ids.reduce((sum, id) => sum + (weights[id] as number), 0);
@@ -270,7 +245,7 @@ function drawAllowed(
 export function sample(logits: Float32Array, options: SamplingOptions & SamplingState): number {
   const { temperature = 0, allowed, probabilities } = options;
   if (probabilities !== undefined) return draw(probabilities, options);
-  const top = checkedArgmax(logits);
+  const top = argmax(logits);
   const restore = adjust(logits, options);
   try {
     if (temperature === 0) {

@@ -296,12 +296,6 @@ export class WaitingQueue<T> {
   /** Tokens served to the tenant whose queue emptied last: a tenant that finds all queues empty starts there. */
   #lastServed = 0;
 
-  get size(): number {
-    let size = 0;
-    for (const { items } of this.#lines.values()) size += items.length;
-    return size;
-  }
-
   push(tenant: string, item: T): void {
     this.#waiting(tenant).push(item);
   }

@@ -39,8 +39,10 @@ export class KVCache {
   readonly dtype: CacheDtype;
   /** Tokens that each slot holds. */
   readonly lengths: number[] = [];
-  #slots = 0;
-  #capacity = 0;
+  /** R */
+  slots = 0;
+  /** M */
+  capacity = 0;
   #keys: CacheArray[] = [];
   #values: CacheArray[] = [];
   #mask = new Float32Array(0);
@@ -57,25 +59,15 @@ export class KVCache {
     return bytesPerPosition(this.config, this.dtype);
   }
 
-  /** M */
-  get capacity(): number {
-    return this.#capacity;
-  }
-
-  /** R */
-  get slots(): number {
-    return this.#slots;
-  }
-
   /** Memory of the keys and values, of all slots. */
   get bytes(): number {
-    return this.#slots * this.#capacity * this.bytesPerPosition;
+    return this.slots * this.capacity * this.bytesPerPosition;
   }
 
   /** The arrays of some slots as inputs of a step. */
   view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
     const { keyValueHeads: K, headDim: D } = this.config;
-    const M = this.#capacity;
+    const M = this.capacity;
     const part = (data: CacheArray): HostTensor => ({
       shape: [count, K, M, D],
       data: data.subarray(from * K * M * D, (from + count) * K * M * D),
@@ -93,9 +85,9 @@ export class KVCache {
 
   /** Gives the arrays another size and keeps what slots hold, none of which may be longer than `capacity`. */
   resize(slots: number, capacity: number): void {
-    if (slots === this.#slots && capacity === this.#capacity) return;
+    if (slots === this.slots && capacity === this.capacity) return;
     const { layers, keyValueHeads: K, headDim: D } = this.config;
-    const [old, kept] = [this.#capacity, Math.min(slots, this.#slots)];
+    const [old, kept] = [this.capacity, Math.min(slots, this.slots)];
     const make = (length: number): CacheArray =>
       this.dtype === "float32" ? new Float32Array(length) : new Uint16Array(length);
     const resized = (from: CacheArray | undefined): CacheArray => {
@@ -115,8 +107,8 @@ export class KVCache {
     }
     this.lengths.length = kept;
     while (this.lengths.length < slots) this.lengths.push(0);
-    this.#slots = slots;
-    this.#capacity = capacity;
+    this.slots = slots;
+    this.capacity = capacity;
     this.#mask = new Float32Array(slots * capacity).fill(MASKED);
     this.lengths.forEach((length, slot) => {
       this.#mask.fill(0, slot * capacity, slot * capacity + length);
@@ -142,11 +134,11 @@ export class KVCache {
       for (let head = 0; head < 2 * layers * K; head++) {
         const part = head < layers * K ? this.#keys : this.#values;
         const layer = Math.floor(head / K) % layers;
-        const to = ((slot * K + (head % K)) * this.#capacity + start) * D;
+        const to = ((slot * K + (head % K)) * this.capacity + start) * D;
         const begin = i * perSlot + head * tokens * D;
         (part[layer] as CacheArray).set(newKeysValues.subarray(begin, begin + count * D), to);
       }
-      this.#mask.fill(0, slot * this.#capacity + start, slot * this.#capacity + start + count);
+      this.#mask.fill(0, slot * this.capacity + start, slot * this.capacity + start + count);
       this.lengths[slot] = start + count;
     });
   }
@@ -158,10 +150,10 @@ export class KVCache {
     for (let layer = 0; layer < layers; layer++)
       for (const data of [this.#keys[layer] as Float32Array, this.#values[layer] as Float32Array])
         for (let head = 0; head < K; head++) {
-          const begin = (from * K + head) * this.#capacity * D;
-          data.copyWithin((to * K + head) * this.#capacity * D, begin, begin + length * D);
+          const begin = (from * K + head) * this.capacity * D;
+          data.copyWithin((to * K + head) * this.capacity * D, begin, begin + length * D);
         }
-    this.#mask.fill(0, to * this.#capacity, to * this.#capacity + length);
+    this.#mask.fill(0, to * this.capacity, to * this.capacity + length);
     this.lengths[to] = length;
   }
 
@@ -174,8 +166,8 @@ export class KVCache {
     const held = this.lengths[slot] ?? 0;
     for (const data of [...this.#keys, ...this.#values])
       for (let head = slot * K; head < (slot + 1) * K; head++)
-        data.fill(0, (head * this.#capacity + length) * D, (head * this.#capacity + held) * D);
-    this.#mask.fill(MASKED, slot * this.#capacity + length, (slot + 1) * this.#capacity);
+        data.fill(0, (head * this.capacity + length) * D, (head * this.capacity + held) * D);
+    this.#mask.fill(MASKED, slot * this.capacity + length, (slot + 1) * this.capacity);
     this.lengths[slot] = length;
   }
 }
@@ -196,8 +188,10 @@ export class AdapterSlots {
     a: Float32Array;
     b: Float32Array[];
   }[];
-  #count = 0;
-  #rank = 0;
+  /** R */
+  count = 0;
+  /** r */
+  rank = 0;
   /** Counts the times that the arrays were replaced. */
   version = 0;
 
@@ -208,16 +202,6 @@ export class AdapterSlots {
       a: EMPTY,
       b: [],
     }));
-  }
-
-  /** R */
-  get count(): number {
-    return this.#count;
-  }
-
-  /** r */
-  get rank(): number {
-    return this.#rank;
   }
 
   get bytes(): number {
@@ -236,8 +220,8 @@ export class AdapterSlots {
   /** Gives the slots another size. All of them are empty afterwards. */
   resize(count: number, rank: number): void {
     // nothing is left half done where memory runs out
-    this.#count = 0;
-    this.#rank = 0;
+    this.count = 0;
+    this.rank = 0;
     for (const group of this.#groups) {
       group.a = EMPTY;
       group.b = [];
@@ -248,8 +232,8 @@ export class AdapterSlots {
       group.a = new Float32Array(count * outs.length * rank * width);
       group.b = outs.map((out) => new Float32Array(count * rank * out));
     }
-    this.#count = count;
-    this.#rank = rank;
+    this.count = count;
+    this.rank = rank;
   }
 
   /** The arrays of some slots as inputs of a step: slots are the first axis, or a single one is the second. */
@@ -262,8 +246,8 @@ export class AdapterSlots {
         });
         const names = slotNames(layerGroup);
         return [
-          [names.a, some(a, outs.length * this.#rank, width)],
-          ...outs.map((out, i) => [names.b[i], some(b[i] ?? EMPTY, this.#rank, out)] as const),
+          [names.a, some(a, outs.length * this.rank, width)],
+          ...outs.map((out, i) => [names.b[i], some(b[i] ?? EMPTY, this.rank, out)] as const),
         ];
       }),
     );
@@ -272,14 +256,14 @@ export class AdapterSlots {
   /** Empties a slot: it computes the base alone. */
   clear(slot: number): void {
     for (const data of this.#arrays()) {
-      const size = data.length / this.#count;
+      const size = data.length / this.count;
       data.fill(0, slot * size, (slot + 1) * size);
     }
   }
 
   /** Puts an adapter of at most the slots' rank into a slot. */
   fill(slot: number, adapter: FactorMap): void {
-    const rows = this.#rank;
+    const rows = this.rank;
     for (const { layerGroup, widths, a, b } of this.#groups)
       for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
         const factors = adapter.get(moduleKey({ layer: layerGroup.layer, linear })) ?? NO_FACTORS;
@@ -298,7 +282,7 @@ export class AdapterSlots {
   /** Copies a slot. */
   move(from: number, to: number): void {
     for (const data of this.#arrays()) {
-      const size = data.length / this.#count;
+      const size = data.length / this.count;
       data.copyWithin(to * size, from * size, (from + 1) * size);
     }
   }

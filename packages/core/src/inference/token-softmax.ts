@@ -29,10 +29,7 @@ export interface RowSoftmax {
 }
 
 /** Softmax of rows. Holds native memory: dispose it. */
-export interface TokenSoftmax extends AsyncDisposable {
-  /** The result of a row does not depend on the other rows. */
-  compute(rows: readonly SoftmaxRow[]): Promise<readonly RowSoftmax[]>;
-}
+export type TokenSoftmax = ReturnType<typeof tokenSoftmax>;
 
 /** 4 MiB of logits; several times that is in use. */
 const MAX_LOGITS = 2 ** 20;
@@ -40,11 +37,7 @@ const MAX_LOGITS = 2 ** 20;
 const MAX_INVERSE = 3e38;
 
 /** Softmax of a vocabulary, compiled when it is first needed. `maxLogits` are computed at a time at most. */
-export function tokenSoftmax(
-  vocabularySize: number,
-  session: SessionOptions,
-  maxLogits = MAX_LOGITS,
-): TokenSoftmax {
+export function tokenSoftmax(vocabularySize: number, session: SessionOptions, maxLogits = MAX_LOGITS) {
   let program: Promise<Program> | undefined;
   const open = (): Promise<Program> => {
     const logits = leaf("logits", ["rows", vocabularySize]);
@@ -84,7 +77,8 @@ export function tokenSoftmax(
   }
 
   return {
-    async compute(rows) {
+    /** The result of a row does not depend on the other rows. */
+    async compute(rows: readonly SoftmaxRow[]): Promise<readonly RowSoftmax[]> {
       const draws = rows.some(({ temperature }) => temperature !== undefined);
       const scores = rows.some((row) => row.scores);
       const drawn = draws ? await softmaxAt(rows, ({ temperature = 1 }) => temperature) : [];
@@ -95,7 +89,7 @@ export function tokenSoftmax(
         probabilities: drawn[i]?.probabilities,
       }));
     },
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await (await program)?.[Symbol.asyncDispose]();
     },
   };

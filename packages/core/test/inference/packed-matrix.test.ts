@@ -4,9 +4,8 @@ import { compile, leaf, packedLinear, type Value } from "mixture-of-shards-graph
 import { afterAll, expect, test } from "vitest";
 import { randomStream } from "#common";
 import type { Weight } from "#models";
-import { openConstantsFile } from "../../src/inference/constants-file.ts";
 import { packMatrix } from "../../src/inference/pack-matrix.ts";
-import { writeMatrix } from "../../src/inference/packed-store.ts";
+import { openConstantsFile, writeMatrix } from "../../src/inference/packed-store.ts";
 import { expand, FORMS, randomWeight } from "../stored-weights.ts";
 
 const file = await openConstantsFile();

@@ -27,12 +27,6 @@ export interface AdapterLease extends Disposable {
 const POLL_SECONDS = 5;
 const ATTEMPTS = 4;
 
-const sameList = (a: readonly AdapterInfo[], b: readonly AdapterInfo[]): boolean =>
-  a.length === b.length && a.every(({ name, digest }, i) => name === b[i]?.name && digest === b[i]?.digest);
-
-const sameRefused = (a: readonly RefusedAdapter[], b: readonly RefusedAdapter[]): boolean =>
-  a.length === b.length && a.every(({ name, reason }, i) => name === b[i]?.name && reason === b[i]?.reason);
-
 function createLease(
   { info: { name, digest, rank } }: RegisteredAdapter,
   pinned: Pinned,
@@ -87,8 +81,8 @@ class Manager implements AsyncDisposable {
   readonly #scan: () => Promise<void>;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
-  #reported: readonly AdapterInfo[] = [];
-  #reportedRefused: readonly RefusedAdapter[] = [];
+  /** What the listener was told last. */
+  #reported = "";
   #listener: AdaptersListener | undefined;
 
   static async open(options: AdapterManagerOptions): Promise<AdapterManager> {
@@ -114,8 +108,7 @@ class Manager implements AsyncDisposable {
   async #open(): Promise<void> {
     await this.#registry.restore();
     await this.#registry.scan(this.#options.signal);
-    this.#reported = this.#registry.list();
-    this.#reportedRefused = this.#registry.refused();
+    this.#reported = this.#summary();
     this.#schedule();
   }
 
@@ -207,11 +200,14 @@ class Manager implements AsyncDisposable {
     this.#resident.dropUnregistered();
     // an engine that is still being opened has the list of the first scan, and listens afterwards
     if (this.#listener === undefined) return;
-    const [list, refused] = [this.list(), this.refused()];
-    if (sameList(list, this.#reported) && sameRefused(refused, this.#reportedRefused)) return;
-    this.#reported = list;
-    this.#reportedRefused = refused;
-    this.#listener(list, refused);
+    const summary = this.#summary();
+    if (summary === this.#reported) return;
+    this.#reported = summary;
+    this.#listener(this.list(), this.refused());
+  }
+
+  #summary(): string {
+    return JSON.stringify([this.list().map(({ name, digest }) => [name, digest]), this.refused()]);
   }
 
   #schedule(): void {

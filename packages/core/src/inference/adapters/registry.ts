@@ -51,16 +51,14 @@ interface RegistryOptions extends Omit<AdapterManagerOptions, "now"> {
 }
 
 /** A sub-folder as it was last seen. */
-type State =
-  | { readonly version: string; readonly adapter: RegisteredAdapter }
-  | {
-      /** Undefined where the failure may be temporary. */
-      readonly version: string | undefined;
-      readonly error: MosError;
-      readonly reason: string;
-      /** What the folder held before, as long as that is in memory. */
-      readonly adapter?: RegisteredAdapter;
-    };
+interface State {
+  /** Undefined where a failure may be temporary. */
+  readonly version: string | undefined;
+  /** What the folder holds or, after a failure, what it held before as long as that is in memory. */
+  readonly adapter?: RegisteredAdapter;
+  readonly error?: MosError;
+  readonly reason?: string;
+}
 
 const MAX_OPEN_FILES = 8;
 const ATTEMPTS = 3;
@@ -73,11 +71,6 @@ const otherRanks = (config: AdapterConfig): Pick<AdapterInfo, "equivalentRank" |
   ...("equivalentRank" in config ? { equivalentRank: config.equivalentRank } : {}),
   ...("privateRank" in config ? { privateRank: config.privateRank } : {}),
 });
-
-const stateError = (state: State | undefined): MosError | undefined =>
-  state !== undefined && "error" in state ? state.error : undefined;
-const stateAdapter = (state: State | undefined): RegisteredAdapter | undefined =>
-  state !== undefined && "adapter" in state ? state.adapter : undefined;
 
 async function foldersIn(folder: string, wasThere: boolean): Promise<readonly string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch((cause: unknown) => {
@@ -123,7 +116,7 @@ export class Registry {
   /** Sub-folders that cannot be used, and why, by name. */
   refused(): readonly RefusedAdapter[] {
     const broken = [...this.#states].flatMap(([name, state]) =>
-      "reason" in state ? [{ name, reason: state.reason }] : [],
+      state.reason === undefined ? [] : [{ name, reason: state.reason }],
     );
     return [...broken, ...this.#empty].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -140,10 +133,8 @@ export class Registry {
   /** Throws `not_found`, `bad_adapter`. */
   get(name: string): RegisteredAdapter {
     const state = this.#states.get(name);
-    const adapter = stateAdapter(state);
-    if (adapter !== undefined) return adapter;
-    const error = stateError(state);
-    if (error !== undefined) throw error;
+    if (state?.adapter !== undefined) return state.adapter;
+    if (state?.error !== undefined) throw state.error;
     const { source } = this.#options;
     if (typeof source !== "string" && Object.hasOwn(source, name))
       throw new MosError("not_found", `${source[name]}: no adapter here (there is no ${ADAPTER_CONFIG})`);
@@ -156,7 +147,7 @@ export class Registry {
 
   /** Makes the next scan read this folder even if nothing about it seems to have changed. */
   invalidate(name: string): void {
-    const adapter = stateAdapter(this.#states.get(name));
+    const adapter = this.#states.get(name)?.adapter;
     if (adapter !== undefined) this.#put(name, { adapter, version: "" });
   }
 
@@ -164,7 +155,7 @@ export class Registry {
   markBroken({ info: { name }, version }: RegisteredAdapter, cause: MosError): MosError {
     this.failures++;
     const state = this.#toFailure(name, version, cause);
-    if (stateAdapter(this.#states.get(name))?.version === version) this.#put(name, state);
+    if (this.#states.get(name)?.adapter?.version === version) this.#put(name, state);
     this.#publish();
     return state.error;
   }
@@ -254,7 +245,7 @@ export class Registry {
       if (found !== "changing") return found;
     }
     // it may still be loaded, or be read at the next scan
-    if (stateAdapter(before) !== undefined) return before;
+    if (before?.adapter !== undefined) return before;
     const cause = new MosError("storage", `${path}: the folder changed while being read`);
     return this.#toFailure(name, undefined, cause);
   }
@@ -268,7 +259,7 @@ export class Registry {
     try {
       version = (await folderVersion(path))?.text ?? (await this.#betweenRenames(path, before));
       if (version === undefined) return undefined;
-      const isLost = stateError(before) !== undefined && stateAdapter(before) !== this.#loaded(before);
+      const isLost = before?.error !== undefined && before?.adapter !== this.#loaded(before);
       if (version === before?.version && !isLost) return before;
       await using folder = await openAdapterFolder(path);
       const adapter = await this.#register(name, path, folder);
@@ -277,7 +268,7 @@ export class Registry {
       const now = await folderVersion(path).catch(() => undefined);
       if (now?.text !== version) return "changing"; // what failed was a mixture of two contents
       const state = this.#toFailure(name, version, storageError(cause, path));
-      if (stateError(before)?.message !== state.error.message) this.failures++;
+      if (before?.error?.message !== state.error.message) this.failures++;
       const adapter = this.#loaded(before);
       if (adapter === undefined) return state;
       return { ...state, adapter, reason: `${state.reason}; what it held before is served from memory` };
@@ -286,7 +277,7 @@ export class Registry {
 
   /** The adapter of a state if its content is in memory. */
   #loaded(state: State | undefined): RegisteredAdapter | undefined {
-    const adapter = stateAdapter(state);
+    const adapter = state?.adapter;
     const isResident = adapter !== undefined && this.#options.isResident?.(adapter.info.digest) === true;
     return isResident ? adapter : undefined;
   }
@@ -343,10 +334,10 @@ export class Registry {
   }
 
   #publish(): void {
-    const adapters = [...this.#states.values()].flatMap((state) => stateAdapter(state) ?? []);
+    const adapters = [...this.#states.values()].flatMap(({ adapter }) => adapter ?? []);
     this.#infos = adapters.map(({ info }) => info).sort((a, b) => (a.name < b.name ? -1 : 1));
     this.#digests = new Set(this.#infos.map(({ digest }) => digest));
-    const kept = [...this.#states.values()].filter((state) => "error" in state);
+    const kept = [...this.#states.values()].filter(({ error }) => error !== undefined);
     this.#onlyCopies = new Set(kept.flatMap(({ adapter }) => adapter?.info.digest ?? []));
   }
 }
