@@ -22,7 +22,7 @@ import {
   writeFileAtomic,
 } from "mixture-of-shards-core/files";
 import type { AdapterInfo, Engine } from "mixture-of-shards-core/inference";
-import { ApiError, invalidValue } from "./errors.ts";
+import { ApiError, invalidValue, notFound } from "./errors.ts";
 
 /** An adapter's two files as a client sent them. */
 export interface UploadedAdapter {
@@ -91,11 +91,7 @@ async function existingPath(name: string, options: AdapterStoreOptions): Promise
   const folder = requireFolder(options);
   for (const file of foldersFor(name))
     if (await pathExists(join(folder, file, CONFIG))) return join(folder, file);
-  throw new ApiError(`there is no adapter ${JSON.stringify(name.slice(0, 200))}`, {
-    status: 404,
-    code: "model_not_found",
-    param: "name",
-  });
+  throw notFound(`there is no adapter ${JSON.stringify(name.slice(0, 200))}`, "model_not_found", "name");
 }
 
 /** @throws ApiError 503 where another server has been changing the folder for long. */
@@ -108,13 +104,6 @@ const lockServed = (folder: string): Promise<AsyncDisposable> =>
       retryAfter: 5,
       cause: error,
     });
-  });
-
-const replacedMeanwhile = (name: string): ApiError =>
-  new ApiError(`${name}: its folder was removed during the upload; retry`, {
-    status: 409,
-    code: "conflict",
-    param: "name",
   });
 
 const badAdapter = (message: string, cause?: unknown): ApiError =>
@@ -198,7 +187,12 @@ export function createAdapterStore(options: AdapterStoreOptions) {
       const found = (await engine.refreshAdapters()).find(isIt);
       // what the folder held before may still be served from memory
       if (found !== undefined && !engine.refusedAdapters().some(isIt)) return found;
-      if (!(await pathExists(join(path, CONFIG)))) throw replacedMeanwhile(name);
+      if (!(await pathExists(join(path, CONFIG))))
+        throw new ApiError(`${name}: its folder was removed during the upload; retry`, {
+          status: 409,
+          code: "conflict",
+          param: "name",
+        });
       throw badAdapter(`${name}: not an adapter of this model; nothing was changed`);
     } catch (error) {
       await undo(old);

@@ -36,7 +36,6 @@ const tooMuch = (how: string): MosError =>
 
 /** A read of an adapter's folder on behalf of a request. */
 export interface AdapterRead {
-  /** The adapter's folder. */
   readonly path: string;
   /** Ends the work when the client leaves. */
   readonly signal: AbortSignal;

@@ -18,7 +18,6 @@ interface TokenGroup {
   readonly logprobs: TokenLogprob[];
 }
 
-/** Reads the events of one answer, in their order. */
 export class AnswerReader {
   readonly #parser: AnswerParser;
   /** Tokens that the parser has, and of which it is not known yet whether they are text. */

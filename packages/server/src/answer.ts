@@ -17,7 +17,6 @@ export interface ChoiceWriter {
   stream(event: EngineEvent): readonly object[];
 }
 
-/** An answer that a route sends. */
 interface AnswerParts {
   /** The names of its objects, such as chat.completion and chat.completion.chunk. */
   readonly format: { readonly idPrefix: string; readonly object: string; readonly chunkObject: string };

@@ -31,7 +31,6 @@ import { studioRoutes } from "./routes/studio.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { authorizationOf } from "./session.ts";
 
-/** Functions that add the routes of each file. */
 export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   chatRoutes,
   completionRoutes,
@@ -83,12 +82,10 @@ export function createServer(options: ServerOptions): ApiServer {
     await next();
   });
   app.use("/v1/*", async (context, next) => {
-    const { method } = context.req;
-    const [site, origin] = [context.req.header("sec-fetch-site"), context.req.header("origin")];
-    if (method !== "GET") checkSite({ site, origin }, server.cors);
-    await next();
+    if (context.req.method === "GET") return await next();
+    checkSite(context.req, server.cors);
+    await tracked(context, next);
   });
-  app.use("/v1/*", (context, next) => (context.req.method === "GET" ? next() : tracked(context, next)));
   app.onError((error, context) => failed(context, error));
   app.notFound((context) => failed(context, notFound(context)));
   for (const addTo of ROUTES) addTo(app);
@@ -212,7 +209,6 @@ function refuseOtherMethods(app: ServerApp): void {
     app.all(path, (context) => failed(context, wrongMethod(context, [...methods])));
 }
 
-/** Paths of fine-tuning as a service. */
 const SERVICE_PATH = /^\/v1\/(files|fine_tuning|feedback|aliases|webhooks|usage)(\/|$)/;
 /** Paths that a client asks for if its base URL does not end in /v1. */
 const PATH_WITHOUT_VERSION = /^\/(chat|completions|embeddings|models|files|fine_tuning|responses)(\/|$)/;
@@ -232,7 +228,6 @@ function notFound({ req: { path }, var: { server } }: RequestContext): ApiError 
   return new ApiError(message, { status: 404, code: "unknown_url" });
 }
 
-/** The path has routes, but none for the method. */
 function wrongMethod({ req, var: { server } }: RequestContext, allowed: readonly string[]): ApiError {
   const { method, path } = req;
   const hasService = server.extension !== undefined;

@@ -11,7 +11,7 @@ import {
 } from "mixture-of-shards-core/common";
 import { fileStamp, readBytes } from "mixture-of-shards-core/files";
 import { z } from "zod";
-import { ApiError } from "./errors.ts";
+import { ApiError, forbidden } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 
 /** The client of a request, and what it may do. */
@@ -43,7 +43,6 @@ export interface KeyRing {
   ofTenant?(name: string): Promise<readonly ApiKey[]>;
 }
 
-/** The keys of a file. */
 export type KeyFile = Awaited<ReturnType<typeof openKeyFile>>;
 
 /** Tests whether a client may see what belongs to all tenants: an administrator, or anybody where there are no keys. */
@@ -55,7 +54,6 @@ export const seesAll = (
 /** The key of every client where the server runs without keys. */
 const ANONYMOUS: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
 
-/** Names of keys' tenants. */
 export const KEY_NAME = /^[\w.@-]{1,64}$/;
 
 const keyFields = {
@@ -84,7 +82,6 @@ export interface KeyLimits {
   readonly options?: Settings;
 }
 
-/** The schema of a key, with the limits of add-ons. */
 const keySchema = (limits: readonly KeyLimits[]) =>
   z.strictObject({
     ...keyFields,
@@ -96,7 +93,6 @@ const keySchema = (limits: readonly KeyLimits[]) =>
     ),
   });
 
-/** The schema of an add-on's limits in a key. */
 export const limitsSchema = (options: Settings) =>
   z.strictObject(
     Object.fromEntries(
@@ -345,7 +341,7 @@ export async function jobKey(
   const name = await server.extension?.jobTenant?.(tokenOf(authorization) ?? "");
   if (name === undefined) return undefined;
   if (path === JOB_PATH) return await tenantKey(server, name);
-  throw new ApiError(`the key of a job is for ${JOB_PATH} only`, { status: 403, code: "wrong_key" });
+  throw forbidden(`the key of a job is for ${JOB_PATH} only`, "wrong_key");
 }
 
 /** Tests whether pages of an origin may use the server. */
@@ -358,16 +354,14 @@ const isAllowed = (origin: string | undefined, cors: readonly string[]): boolean
  * @throws ApiError 403.
  */
 export function checkSite(
-  { site, origin }: { readonly site: string | undefined; readonly origin: string | undefined },
+  request: { header(name: string): string | undefined },
   cors: readonly string[] = [],
 ): void {
+  const [site, origin] = [request.header("sec-fetch-site"), request.header("origin")];
   if ((site === "cross-site" || site === "same-site") && !isAllowed(origin, cors))
-    throw new ApiError(
+    throw forbidden(
       "requests from pages of other origins are refused; the operator can allow origins with --cors",
-      {
-        status: 403,
-        code: "wrong_site",
-      },
+      "wrong_site",
     );
 }
 
@@ -380,8 +374,5 @@ export function checkSite(
 export function checkHost(hosts: readonly string[] | undefined, url: string): void {
   const { hostname } = new URL(url);
   if (hosts === undefined || hosts.includes(hostname)) return;
-  throw new ApiError(`unknown host ${hostname}; use ${hosts.join(" or ")}`, {
-    status: 403,
-    code: "wrong_host",
-  });
+  throw forbidden(`unknown host ${hostname}; use ${hosts.join(" or ")}`, "wrong_host");
 }

@@ -75,7 +75,6 @@ const message = z
     message: "a string, or a list of parts of type text",
   });
 
-/** The field of a chat with its messages. */
 export const messagesField = z.array(message).min(1).max(4096);
 
 type Message = z.output<typeof message>;
@@ -113,7 +112,6 @@ function toChatMessage(given: Message, place: Place): ChatMessage {
   return message;
 }
 
-/** The id of the call that a message answers. */
 function answeredCall({ role, tool_call_id }: Message, { index, before }: Place): string {
   if (role === "function" && before?.function_call === undefined)
     throw invalidMessage(index, "has the role function, and the message before it has no function_call");

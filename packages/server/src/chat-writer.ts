@@ -139,7 +139,6 @@ const writeCalled = ({
 
 const newCallId = (): string => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
 
-/** Writes one choice of a chat. */
 export class ChatWriter implements ChoiceWriter {
   readonly #options: ChatWriterOptions;
   readonly #reader: AnswerReader;
@@ -264,15 +263,11 @@ export class ChatWriter implements ChoiceWriter {
     logprobs: readonly TokenLogprob[],
   ): readonly ChatChunkChoice[] {
     if (logprobs.length === 0) return deltas.map((delta) => this.#chunk(delta));
-    const { tokenizer } = this.#options;
-    const written = logprobs.map((entry) => writeLogprob(tokenizer, entry));
+    const written = logprobs.map((entry) => writeLogprob(this.#options.tokenizer, entry));
     const first = deltas.findIndex(({ content }) => content !== undefined);
-    if (first < 0)
-      return [
-        ...deltas.map((delta) => this.#chunk(delta)),
-        this.#chunk({ content: "" }, { logprobs: written }),
-      ];
-    return deltas.map((delta, i) => this.#chunk(delta, i === first ? { logprobs: written } : {}));
+    const all = first < 0 ? [...deltas, { content: "" }] : deltas;
+    const place = first < 0 ? deltas.length : first;
+    return all.map((delta, i) => this.#chunk(delta, i === place ? { logprobs: written } : {}));
   }
 
   #chunk(

@@ -4,8 +4,8 @@ import { setMaxListeners } from "node:events";
 import { AsyncQueue } from "mixture-of-shards-core/common";
 import type { EngineEvent, EngineRequest, FinishReason } from "mixture-of-shards-core/inference";
 import type { RequestContext } from "./context.ts";
-import { ApiError, invalidValue, shuttingDown } from "./errors.ts";
-import type { ServerLimits } from "./limits.ts";
+import { ApiError, invalidValue } from "./errors.ts";
+import { cutOff, type ServerLimits } from "./limits.ts";
 import type { QuotaShare } from "./quotas.ts";
 
 /** @throws ApiError 400 if a request asks for too many choices. */
@@ -120,7 +120,7 @@ function recorder(
 export function toFinishReason(reason: FinishReason): "stop" | "length" {
   if (reason === "length") return "length";
   if (reason !== "cancelled") return "stop";
-  throw shuttingDown("the answer was cut off because the server is shutting down; retry the request");
+  throw cutOff();
 }
 
 /** Milliseconds that sources have to end in when they are cancelled. */

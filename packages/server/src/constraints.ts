@@ -157,7 +157,6 @@ export function invalidConstraint(
   return new ApiError(message, { status: 400, param, cause, ...(code === undefined ? {} : { code }) });
 }
 
-/** The tools of a request, each with its place. */
 const toolsOf = ({ tools }: Demands) =>
   tools === undefined
     ? []
@@ -226,7 +225,6 @@ export async function findUnenforceable(
   throw invalidValue(`${field}: ${refusal.message}`, field, refusal);
 }
 
-/** The grammar of a constraint by itself. */
 export const constraintSource = (constraint: OutputConstraint | undefined): GrammarSource | undefined =>
   constraint?.grammar ?? formatSource(constraint?.responseFormat);
 

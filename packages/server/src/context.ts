@@ -178,7 +178,6 @@ export function createContext(options: ServerOptions) {
   };
 }
 
-/** Hono's environment of a request. */
 export interface ServerEnv {
   readonly Bindings: Partial<HttpBindings> & {
     /** A part of another request, with which it was counted. No client can send it. */
@@ -197,5 +196,4 @@ export interface ServerEnv {
 
 /** A Hono app whose requests carry the server, the key and the record of the request. */
 export type ServerApp = OpenAPIHono<ServerEnv>;
-/** Hono's context of a request. */
 export type RequestContext = Context<ServerEnv>;

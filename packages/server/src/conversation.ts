@@ -20,7 +20,7 @@ import {
   resolveAdapter,
   resolveMaxTokens,
 } from "./engine-requests.ts";
-import { ApiError, invalidValue } from "./errors.ts";
+import { invalidValue, unsupportedValue } from "./errors.ts";
 import type { SamplingFields } from "./request-fields.ts";
 import type { RequestedTools } from "./tools.ts";
 
@@ -29,7 +29,6 @@ export interface ConversationFields {
   readonly messages: readonly ChatMessage[];
   readonly tools?: Pick<RequestedTools, "tools" | "choice" | "parallel" | "places"> | undefined;
   readonly constraint?: OutputConstraint | undefined;
-  /** Variables for the chat template. */
   readonly variables?: TemplateVariables | undefined;
   readonly addGenerationPrompt?: boolean | undefined;
   readonly continueFinalMessage?: boolean | undefined;
@@ -133,7 +132,7 @@ function formatOf(...given: Parameters<typeof answerFormat>): AnswerFormat {
     return answerFormat(...given);
   } catch (cause) {
     if (!(cause instanceof MosError) || cause.code !== "unsupported") throw cause;
-    throw new ApiError(cause.message, { status: 400, code: "unsupported_value", param: "tools", cause });
+    throw unsupportedValue(cause.message, "tools", cause);
   }
 }
 

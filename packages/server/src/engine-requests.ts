@@ -12,7 +12,7 @@ import type {
 import type { LoadedText } from "mixture-of-shards-core/text";
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
-import { ApiError, invalidValue, unknownModel } from "./errors.ts";
+import { ApiError, invalidValue, notFound, unknownModel } from "./errors.ts";
 import type { SamplingFields } from "./request-fields.ts";
 
 /** An adapter that a key may use, by name. */
@@ -44,9 +44,10 @@ export async function resolveAdapter(context: RequestContext, model: string): Pr
   if (name === undefined || !(isName || (await isServed(name))))
     throw name === undefined
       ? unknownModel(model)
-      : new ApiError(
+      : notFound(
           `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
-          { status: 404, code: "model_not_found", param: "model" },
+          "model_not_found",
+          "model",
         );
   record.model = name;
   if (name === server.modelName) return null;
@@ -70,14 +71,9 @@ export type PromptReader = ReturnType<typeof createPromptReader>;
 export const tooLong = (maxLength: number, found: string, field: string): ApiError =>
   new ApiError(
     `this model's maximum context length is ${maxLength} tokens, and ${found}; shorten ${field.startsWith("input") ? field : "the prompt or lower max_tokens"}`,
-    {
-      status: 400,
-      code: "context_length_exceeded",
-      param: field,
-    },
+    { status: 400, code: "context_length_exceeded", param: field },
   );
 
-/** Options of reading a text. */
 export interface TextOptions {
   /** It is to be embedded: no answer follows it, so the tokenizer's end token does, where it adds one. */
   readonly isWhole?: boolean;

@@ -48,27 +48,31 @@ function typeForStatus(status: number): string {
 export const invalidValue = (message: string, param?: string, cause?: unknown): ApiError =>
   new ApiError(message, { status: 400, code: "invalid_value", param, cause });
 
+/** @returns 400 for a value that is a right one elsewhere. */
+export const unsupportedValue = (message: string, param: string, cause?: unknown): ApiError =>
+  new ApiError(message, { status: 400, code: "unsupported_value", param, cause });
+
+export const forbidden = (message: string, code: string, param?: string): ApiError =>
+  new ApiError(message, { status: 403, code, param });
+
+export const notFound = (message: string, code: string, param?: string): ApiError =>
+  new ApiError(message, { status: 404, code, param });
+
 /** @returns 404 for a model or adapter that is not there, or that the key may not use: which of both, no client learns. */
 export const unknownModel = (name: string, { what = "model", param = "model" } = {}): ApiError =>
-  new ApiError(
+  notFound(
     `the ${what} ${JSON.stringify(name)} does not exist or you do not have access to it; GET /v1/${what}s lists the ${what}s`,
-    { status: 404, code: "model_not_found", param },
+    "model_not_found",
+    param,
   );
 
 /** @returns 400 for an image, a sound or a file where models read text. */
 export const unsupportedMedia = (param: string, what: string, cause?: unknown): ApiError =>
-  new ApiError(`${param} is ${what}; this server's models read text only`, {
-    status: 400,
-    code: "unsupported_value",
-    param,
-    cause,
-  });
+  unsupportedValue(`${param} is ${what}; this server's models read text only`, param, cause);
 
 /** @returns 403 for what only an administrator's key may do. */
-export const needsAdmin = (message: string): ApiError =>
-  new ApiError(message, { status: 403, code: "admin_key_required" });
+export const needsAdmin = (message: string): ApiError => forbidden(message, "admin_key_required");
 
-/** An error as OpenAI's API writes it, with its status and headers. */
 type ErrorAnswer = ReturnType<typeof answer>;
 
 function answer(message: string, details: ApiErrorDetails, isServerFault = false) {
@@ -202,21 +206,16 @@ export interface EngineProblem {
 const BROKEN: EngineProblem = { status: "broken", reason: "the engine process exited" };
 const NOT_RESPONDING: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
 
-function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError {
-  const isBroken = status === "broken";
-  return new ApiError(
-    isBroken
-      ? "the engine exited; retry when the server has restarted"
-      : "the engine does not respond; retry later",
-    {
-      status: 503,
-      code: "engine_unavailable",
-      retryAfter: 5,
-      ...(isBroken ? { headers: { connection: "close" } } : {}),
-      cause,
-    },
-  );
-}
+const UNAVAILABLE = { status: 503, code: "engine_unavailable", retryAfter: 5 };
+
+const engineUnavailable = ({ status }: EngineProblem, cause?: unknown): ApiError =>
+  status === "broken"
+    ? new ApiError("the engine exited; retry when the server has restarted", {
+        ...UNAVAILABLE,
+        headers: { connection: "close" },
+        cause,
+      })
+    : new ApiError("the engine does not respond; retry later", { ...UNAVAILABLE, cause });
 
 /** Knows whether the engine still runs. */
 export type EngineWatch = ReturnType<typeof watchEngine>;

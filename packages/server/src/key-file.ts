@@ -4,13 +4,9 @@ import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { MosError, matching } from "mixture-of-shards-core/common";
 import { lockChanges, pathExists, storageError } from "mixture-of-shards-core/files";
-import { hashKey, KEY_NAME, type KeyLimits, type KeyLine, keyLines, readKeyText } from "./auth.ts";
+import { hashKey, KEY_NAME, type KeyFile, type KeyLine, keyLines, readKeyText } from "./auth.ts";
 
-/** A key file, and the limits of add-ons that its keys may have. */
-interface KeyFilePlace {
-  readonly path: string;
-  readonly limits?: readonly KeyLimits[] | undefined;
-}
+type KeyFilePlace = Pick<KeyFile, "path"> & Partial<Pick<KeyFile, "limits">>;
 
 /** Digits of a hash that tell keys apart. Nobody is shown more of it. */
 const HASH_DIGITS = 12;

@@ -40,7 +40,6 @@ export const defaultLimits = {
   stalledSeconds: 30,
 };
 
-/** Limits of a server. */
 export type ServerLimits = Readonly<typeof defaultLimits>;
 
 /** As OpenAI writes times: `6h5m4s`. */
@@ -139,10 +138,10 @@ const timedOut = (seconds: number): ApiError =>
     code: "request_timeout",
   });
 
-const cutOff = (): ApiError =>
+/** @returns 503 for an answer that the server ends. */
+export const cutOff = (): ApiError =>
   shuttingDown("the answer was cut off because the server is shutting down; retry the request");
 
-/** A request that is being answered. */
 export type RunningRequest = ReturnType<InFlight["begin"]>;
 
 /** The requests that are being answered, and whether new ones are accepted. */

@@ -94,6 +94,9 @@ const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 4
 
 type Reading = readonly [name: string, help: string, read: (stats: EngineStats) => number];
 
+const forGateways = (name: string): string =>
+  `The same as ${name}, by the name that inference gateways read.`;
+
 const GAUGES: readonly Reading[] = [
   ["mos_requests_waiting", "Queued requests.", (s) => s.waiting],
   ["mos_requests_running", "Running requests.", (s) => s.running],
@@ -114,16 +117,8 @@ const GAUGES: readonly Reading[] = [
     "Memory of grammars: states, masks, and parsers of running answers.",
     (s) => s.grammars.residentBytes,
   ],
-  [
-    "vllm:num_requests_waiting",
-    "The same as mos_requests_waiting, by the name that inference gateways read.",
-    (s) => s.waiting,
-  ],
-  [
-    "vllm:num_requests_running",
-    "The same as mos_requests_running, by the name that inference gateways read.",
-    (s) => s.running,
-  ],
+  ["vllm:num_requests_waiting", forGateways("mos_requests_waiting"), (s) => s.waiting],
+  ["vllm:num_requests_running", forGateways("mos_requests_running"), (s) => s.running],
 ];
 
 const COUNTERS: readonly Reading[] = [
@@ -172,7 +167,6 @@ interface MetricsOptions {
   readonly more?: (() => Promise<string>) | undefined;
 }
 
-/** Counts and times of one server. */
 export function createMetrics({ engine, modelName, now, more }: MetricsOptions) {
   const registry = new Registry();
   const registers = [registry];
@@ -202,7 +196,6 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions) 
     },
     /** Tokens of answers in each of the last seconds. */
     tokenRate: rate.history,
-    /** A request has ended. */
     ended(record: RequestRecord): void {
       const model = labelModel(record.model);
       requests.inc({ route: record.route, model, status: String(record.status) });
@@ -327,7 +320,6 @@ export function createTokenRate(now: () => number) {
     last = Math.max(last, second);
   };
   return {
-    /** A token came now. */
     count(): void {
       advance();
       counts[place(last)] = (counts[place(last)] ?? 0) + 1;

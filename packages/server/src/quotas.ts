@@ -28,7 +28,6 @@ function addTo(counts: Counts, name: string, more: ReadonlyMap<string, number>):
   counts.set(name, own);
 }
 
-/** The day and the month of a moment. */
 const periodsAt = (now: number): { readonly day: string; readonly month: string } => {
   const text = new Date(now).toISOString();
   return { day: text.slice(0, 10), month: text.slice(0, 7) };
@@ -38,14 +37,11 @@ const periodsAt = (now: number): { readonly day: string; readonly month: string 
 function toQuotas({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number) {
   const at = new Date(now);
   const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()];
-  const periods = periodsAt(now);
-  const all = [
-    { unit: "day", limit: tokensPerDay, end: Date.UTC(year, month, at.getUTCDate() + 1) },
-    { unit: "month", limit: tokensPerMonth, end: Date.UTC(year, month + 1) },
-  ] as const;
-  return all.flatMap(({ unit, limit, end }) =>
-    limit === undefined ? [] : [{ unit, limit, end, period: periods[unit] }],
-  );
+  const { day, month: thisMonth } = periodsAt(now);
+  return [
+    { unit: "day", limit: tokensPerDay, end: Date.UTC(year, month, at.getUTCDate() + 1), period: day },
+    { unit: "month", limit: tokensPerMonth, end: Date.UTC(year, month + 1), period: thisMonth },
+  ].flatMap(({ limit, ...quota }) => (limit === undefined ? [] : [{ limit, ...quota }]));
 }
 
 /** A quota with the tokens that are used, and those reserved for answers that are being written. */

@@ -68,7 +68,6 @@ export const samplingFields = {
   include_stop_str_in_output: neutral(z.literal(false)),
 };
 
-/** A request's fields for sampling and streaming. */
 export type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
 
 /** A client's notes on a request, as OpenAI limits them. */

@@ -16,23 +16,8 @@ export async function packageVersion(): Promise<string | undefined> {
   return name === "mixture-of-shards-server" ? version : undefined;
 }
 
-/** A file of the page, ready to be sent. */
-interface StudioFile {
-  readonly body: Uint8Array<ArrayBuffer>;
-  /** Left out where it would not be smaller. */
-  readonly zipped: Uint8Array<ArrayBuffer> | undefined;
-  readonly type: string;
-  readonly etag: string;
-  /** True where its name changes with its contents, so that browsers need not ask for it again. */
-  readonly isLasting: boolean;
-}
-
 /** The studio's page, and the version of the package that it belongs to. */
-export interface Studio {
-  readonly version: string;
-  /** By their path below /studio/. */
-  readonly files: ReadonlyMap<string, StudioFile>;
-}
+export type Studio = NonNullable<Awaited<ReturnType<typeof readStudio>>>;
 
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -45,20 +30,22 @@ const TYPES: Readonly<Record<string, string>> = {
 /** Names that Vite gives to files: name-hash.js. */
 const HASHED = /^assets\/.+-[\w-]{8}\.\w+$/;
 
-async function readStudioFile(path: string, file: string): Promise<StudioFile> {
+async function readStudioFile(path: string, file: string) {
   const contents = await readFile(file);
   const zipped = gzipSync(contents, { level: 9 });
   return {
     body: new Uint8Array(contents),
+    /** Left out where it would not be smaller. */
     zipped: zipped.length < contents.length ? new Uint8Array(zipped) : undefined,
     type: TYPES[extname(file)] ?? "application/octet-stream",
     etag: `"${createHash("sha256").update(contents).digest("base64url").slice(0, 16)}"`,
+    /** True where its name changes with its contents, so that browsers need not ask for it again. */
     isLasting: HASHED.test(path),
   };
 }
 
 /** The built page with its example data; undefined in a bundle. Without a build there are no files. */
-export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<Studio | undefined> {
+export async function readStudio(page = join(PACKAGE, "dist/studio")) {
   const version = await packageVersion();
   if (version === undefined) return undefined;
   const entries = await readdir(page, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -69,5 +56,5 @@ export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<S
   const files = await Promise.all(
     places.map(async ([path, file]) => [path, await readStudioFile(path, file)] as const),
   );
-  return { version, files: new Map(files) };
+  return { version, /** By their path below /studio/. */ files: new Map(files) };
 }

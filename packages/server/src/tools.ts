@@ -46,7 +46,6 @@ const toolChoice = z.union([
   ]),
 ]);
 
-/** Fields of a chat that are about tools. */
 export const toolFields = {
   tools: z.array(toolSchema).max(MAX_TOOLS).optional().describe("Functions and custom tools."),
   tool_choice: toolChoice.optional().describe("Default: auto with tools, else none."),
@@ -60,7 +59,6 @@ export const toolFields = {
 
 type ToolFields = z.output<z.ZodObject<typeof toolFields>>;
 
-/** Tools of a request, as data. */
 export interface RequestedTools {
   readonly tools: readonly Tool[];
   readonly choice: ToolChoice;
@@ -154,7 +152,6 @@ const toNamed = (one: z.output<(typeof namedTool)[number]>): NamedTool =>
 
 interface ChoiceOptions {
   readonly tools: readonly Tool[];
-  /** The field of the choice. */
   readonly field: string;
 }
 

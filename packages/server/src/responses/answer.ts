@@ -10,7 +10,7 @@ import { type ConversationFields, startConversation } from "../conversation.ts";
 import { writeLogprob } from "../logprobs.ts";
 import { checkCalls, toMessages } from "./items.ts";
 import { type OutputEvent, OutputWriter } from "./output.ts";
-import { type RequestInput, type ResponseRequest, readInput } from "./request.ts";
+import { type ResponseRequest, readInput } from "./request.ts";
 import { type ResponseUsage, toResource, type Written } from "./resource.ts";
 import type { StoredResponse } from "./store.ts";
 import { type ResponseTools, readTools } from "./tools.ts";
@@ -19,15 +19,10 @@ import { type ResponseTools, readTools } from "./tools.ts";
 export const newId = (prefix: string): string => `${prefix}_${randomUUID().replaceAll("-", "")}`;
 
 /** Everything about a request that its answer needs. */
-interface Planned {
-  readonly request: ResponseRequest;
-  readonly input: RequestInput;
-  readonly tools: ResponseTools;
-  readonly fields: ConversationFields;
-}
+type Planned = Awaited<ReturnType<typeof readRequest>>;
 
 /** Reads a request: its conversation, with what it continues, and its tools. Throws ApiError. */
-export async function readRequest(context: RequestContext, request: ResponseRequest): Promise<Planned> {
+export async function readRequest(context: RequestContext, request: ResponseRequest) {
   const { server, key } = context.var;
   const tools = readTools(request);
   const input = await readInput(request, { store: server.responses, tenant: key.name, nextId: newId });
@@ -122,7 +117,6 @@ class ResponseAnswer {
     }
   }
 
-  /** Events of the output. */
   async *write(events: Events): AsyncGenerator<OutputEvent, void> {
     const { tokenizer } = this.#context.var.server.engine.text;
     for await (const [, event] of events) {

@@ -64,7 +64,6 @@ const itemReference = z.object({ type: z.literal("item_reference").nullish(), id
 /** Item of a conversation, as a client sends it back. */
 const conversationItem = z.union([message, functionCall, customCall, callOutput, reasoning]);
 
-/** Item of a request's `input`. */
 export const inputItem = z.union([conversationItem, itemReference]).openapi("ResponseInputItem");
 
 export type ConversationItem = z.output<typeof conversationItem>;
@@ -108,67 +107,60 @@ const plainText = (value: z.output<typeof content>): string =>
     ? value
     : value.map((part) => ("text" in part ? part.text : part.refusal)).join("");
 
-/** Joins what the assistant wrote in a row, reasoning, text and calls, into messages. */
-class Conversation {
-  readonly messages: ChatMessage[] = [];
-  readonly #system: string[] = [];
-  #turn: { content: string[]; reasoning: string[]; toolCalls: ToolCall[] } | undefined;
-
-  /** The message of the assistant that is under way. */
-  get turn() {
-    this.#turn ??= { content: [], reasoning: [], toolCalls: [] };
-    return this.#turn;
-  }
-
-  addText(text: string): void {
-    // calls come after a message's text
-    if (this.turn.toolCalls.length > 0) this.end();
-    this.turn.content.push(text);
-  }
-
-  addMessage(message: ChatMessage): void {
-    this.end();
-    if (message.role === "system" && this.messages.length === 0) this.#system.push(message.content);
-    else this.messages.push(message);
-  }
-
-  end(): void {
-    if (this.#turn === undefined) return;
-    const { content, reasoning, toolCalls } = this.#turn;
-    this.messages.push({
-      role: "assistant",
-      content: content.join("\n"),
-      ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join("\n") }),
-      ...(toolCalls.length === 0 ? {} : { toolCalls }),
-    });
-    this.#turn = undefined;
-  }
-
-  whole(): readonly ChatMessage[] {
-    this.end();
-    if (this.#system.length === 0) return this.messages;
-    return [{ role: "system", content: this.#system.join("\n\n") }, ...this.messages];
-  }
+/** What the assistant wrote in a row. */
+interface Turn extends Record<"content" | "reasoning", string[]> {
+  readonly toolCalls: ToolCall[];
 }
+
+const toAnswer = ({ content, reasoning, toolCalls }: Turn): ChatMessage => ({
+  role: "assistant",
+  content: content.join("\n"),
+  ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join("\n") }),
+  ...(toolCalls.length === 0 ? {} : { toolCalls }),
+});
 
 /**
  * The conversation that items are: the instructions and system messages at its beginning become one system message, since most
- * chat templates take one, and what the assistant wrote in a row becomes one message.
+ * chat templates take one, and what the assistant wrote in a row, reasoning, text and calls, becomes one message.
  */
 export function toMessages(
   items: readonly ConversationItem[],
   { instructions, names }: { readonly instructions?: string | undefined; readonly names: FlatNames },
 ): readonly ChatMessage[] {
-  const conversation = new Conversation();
-  if (instructions !== undefined) conversation.addMessage({ role: "system", content: instructions });
+  const messages: ChatMessage[] =
+    instructions === undefined ? [] : [{ role: "system", content: instructions }];
+  let turn: Turn | undefined;
+  const openTurn = (): Turn => {
+    turn ??= { content: [], reasoning: [], toolCalls: [] };
+    return turn;
+  };
+  const endTurn = (): void => {
+    if (turn !== undefined) messages.push(toAnswer(turn));
+    turn = undefined;
+  };
   for (const item of items) {
-    if (isCall(item)) conversation.turn.toolCalls.push(toToolCall(item, names));
+    if (isCall(item)) openTurn().toolCalls.push(toToolCall(item, names));
     else if (item.type === "reasoning")
-      conversation.turn.reasoning.push(...(item.content ?? []).map(({ text }) => text));
-    else if ("role" in item && item.role === "assistant") conversation.addText(plainText(item.content));
-    else conversation.addMessage(toMessage(item));
+      openTurn().reasoning.push(...(item.content ?? []).map(({ text }) => text));
+    else if ("role" in item && item.role === "assistant") {
+      // calls come after a message's text
+      if (openTurn().toolCalls.length > 0) endTurn();
+      openTurn().content.push(plainText(item.content));
+    } else {
+      endTurn();
+      messages.push(toMessage(item));
+    }
   }
-  return conversation.whole();
+  endTurn();
+  return withOneSystem(messages);
+}
+
+function withOneSystem(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  const first = messages.findIndex(({ role }) => role !== "system");
+  const system = first < 0 ? messages : messages.slice(0, first);
+  if (system.length === 0) return messages;
+  const content = system.map((message) => message.content).join("\n\n");
+  return [{ role: "system", content }, ...messages.slice(system.length)];
 }
 
 type Call = Extract<ConversationItem, { type: "function_call" | "custom_tool_call" }>;

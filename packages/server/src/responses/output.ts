@@ -25,7 +25,6 @@ interface TextPart {
   readonly logprobs?: OutputLogprob[];
 }
 
-/** An item of a response's output. */
 export type OutputItem =
   | (Item & { readonly type: "message"; readonly role: "assistant"; readonly content: TextPart[] })
   | (Item & { readonly type: "reasoning"; readonly summary: readonly never[]; readonly content: TextPart[] })

@@ -1,7 +1,7 @@
 // A request of the Responses API: its fields, and the conversation that it continues, which a stored response may end.
 import { z } from "@hono/zod-openapi";
 import { type ChatMessage, jsonSchemaFields, writeCall } from "mixture-of-shards-core/text";
-import { ApiError, invalidValue } from "../errors.ts";
+import { ApiError, invalidValue, notFound } from "../errors.ts";
 import { neutral, nullOnly, unused } from "../request.ts";
 import { clientFields, metadata, samplingFields } from "../request-fields.ts";
 import { type ConversationItem, inputItem, isReference, toMessages } from "./items.ts";
@@ -81,14 +81,6 @@ export const responseRequest = z
 
 export type ResponseRequest = z.output<typeof responseRequest>;
 
-/** The conversation of a request. */
-export interface RequestInput {
-  /** Items of the request itself, each with an id; references are replaced by what they stand for. */
-  readonly own: StoredResponse["input"];
-  /** Those of earlier responses, then its own. */
-  readonly all: readonly ConversationItem[];
-}
-
 /** Responses in a row that one may continue. */
 const MAX_CHAIN = 1000;
 
@@ -109,54 +101,44 @@ function neededStore(store: ResponseStore | undefined, param: string): ResponseS
 }
 
 /**
- * The items of a request's conversation.
+ * The items of a request's conversation: its `own`, each with an id, in which references are replaced by what they stand for, and
+ * `all`, with those of earlier responses before them.
  *
  * @throws ApiError 404 for a response that is not stored, or is another key's; 400 for an item that is not.
  */
 export async function readInput(
   { input = [], previous_response_id: previous }: Pick<ResponseRequest, "input" | "previous_response_id">,
   { store, tenant, nextId }: ReadInputOptions,
-): Promise<RequestInput> {
+) {
   const given = typeof input === "string" ? [{ role: "user" as const, content: input }] : input;
   const own: (ConversationItem & { readonly id: string })[] = [];
   for (const [i, item] of given.entries()) {
-    const whole = isReference(item)
-      ? await dereference(item.id, { store: neededStore(store, `input[${i}]`), tenant, place: `input[${i}]` })
-      : item;
+    const whole = isReference(item) ? await findItem(item.id, { store, tenant, place: `input[${i}]` }) : item;
     const id = "id" in whole ? whole.id : undefined;
     own.push({ ...whole, id: id ?? nextId("role" in whole ? "msg" : "item") });
   }
-  if (previous === undefined) return { own, all: own };
+  if (previous === undefined) return { own, all: own as readonly ConversationItem[] };
   const from = { store: neededStore(store, "previous_response_id"), tenant };
   const last = await from.store.get(tenant, previous);
   if (last === undefined) throw notStored(previous);
   return { own, all: [...(await readChain(last, from)), ...own] };
 }
 
-async function dereference(
+async function findItem(
   id: string,
-  {
-    store,
-    tenant,
-    place,
-  }: { readonly store: ResponseStore; readonly tenant: string; readonly place: string },
+  { store, tenant, place }: Pick<ReadInputOptions, "store" | "tenant"> & { readonly place: string },
 ): Promise<ConversationItem> {
-  const item = await store.item(tenant, id);
+  const item = await neededStore(store, place).item(tenant, id);
   if (item !== undefined) return item;
-  throw new ApiError(
-    `${place} refers to the item ${JSON.stringify(id)}, which is not stored; send the item itself`,
-    { status: 400, code: "item_not_found", param: place },
-  );
+  const message = `${place} refers to the item ${JSON.stringify(id)}, which is not stored; send the item itself`;
+  throw new ApiError(message, { status: 400, code: "item_not_found", param: place });
 }
 
 const notStored = (id: string, continues = ""): ApiError =>
-  new ApiError(
+  notFound(
     `the response ${JSON.stringify(id)} is not stored${continues}; send the whole conversation as input`,
-    {
-      status: 404,
-      code: "previous_response_not_found",
-      param: "previous_response_id",
-    },
+    "previous_response_not_found",
+    "previous_response_id",
   );
 
 /**

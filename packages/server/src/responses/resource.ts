@@ -14,7 +14,6 @@ const usage = z.object({
   total_tokens: tokens,
 });
 
-/** Count of the tokens of a response. */
 export type ResponseUsage = z.output<typeof usage>;
 
 const outputItem = z.looseObject({

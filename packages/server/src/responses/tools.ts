@@ -12,8 +12,8 @@ import {
   toCustomTool,
   toFunctionTool,
 } from "mixture-of-shards-core/text";
-import { ApiError } from "../errors.ts";
-import { checkTools, namedChoice, plainChoice, type RequestedTools } from "../tools.ts";
+import { type ApiError, unsupportedValue } from "../errors.ts";
+import { checkTools, namedChoice, plainChoice } from "../tools.ts";
 
 const functionTool = z.object({ type: z.literal("function"), ...functionFields });
 
@@ -47,7 +47,6 @@ const hostedTool = z.object({
     ),
 });
 
-/** Fields of a request about its tools. */
 export const toolFields = {
   tools: z
     .array(z.union([functionTool, customTool, namespaceTool, hostedTool]))
@@ -89,13 +88,7 @@ export const toFlatName = (
     : name;
 
 /** The tools of a request as a model takes them. */
-export interface ResponseTools extends Pick<RequestedTools, "tools" | "choice" | "parallel" | "places"> {
-  readonly names: FlatNames;
-  /** Those that are kept, as they were given: the answer shows them. */
-  readonly shown: readonly GivenTool[];
-  /** Types of those that were skipped. */
-  readonly skipped: readonly string[];
-}
+export type ResponseTools = ReturnType<typeof readTools>;
 
 const isOwn = (tool: GivenTool): tool is OwnTool => tool.type === "function" || tool.type === "custom";
 const isNamespace = (tool: GivenTool): tool is z.output<typeof namespaceTool> => tool.type === "namespace";
@@ -108,11 +101,12 @@ function toTool(tool: OwnTool): Tool {
 }
 
 /**
- * Reads the tools of a request: namespaces are flattened, and tools that OpenAI runs are skipped.
+ * Reads the tools of a request: namespaces are flattened, and tools that OpenAI runs are skipped. `shown` are those that are kept, as
+ * they were given, and `skipped` the types of the others.
  *
  * @throws ApiError 400 where such a tool is the only one, or is demanded; and for a name that stands twice, or for none.
  */
-export function readTools(fields: ToolFields): ResponseTools {
+export function readTools(fields: ToolFields) {
   const { tools: given = [], tool_choice, parallel_tool_calls: parallel = true } = fields;
   const names = new Map<string, { readonly name: string; readonly namespace: string }>();
   const tools: Tool[] = [];
@@ -138,9 +132,9 @@ export function readTools(fields: ToolFields): ResponseTools {
 }
 
 const unsupportedTool = (type: string, param: string): ApiError =>
-  new ApiError(
+  unsupportedValue(
     `${param} is ${JSON.stringify(type.slice(0, 100))}, a tool that this server does not run; use functions or custom tools`,
-    { status: 400, code: "unsupported_value", param },
+    param,
   );
 
 function readChoice(choice: ToolFields["tool_choice"], tools: readonly Tool[]): ToolChoice {

@@ -97,15 +97,8 @@ const exportRoute = apiRoute({
   },
 });
 
-interface FoundAdapter {
-  readonly info: AdapterInfo;
-  /** Its folder. */
-  readonly path: string;
-  readonly tasks: NonNullable<RequestContext["var"]["server"]["adapterTasks"]>;
-}
-
 /** @throws ApiError 404 for an adapter that is not there or that the key may not use, 400 without a folder of adapters. */
-async function openAdapter({ server, key }: RequestContext["var"], name: string): Promise<FoundAdapter> {
+async function openAdapter({ server, key }: RequestContext["var"], name: string) {
   const info = await findAdapter(server, { name, key });
   if (info === undefined) throw unknownModel(name, { what: "adapter", param: "name" });
   const path = await server.store.locate(name);

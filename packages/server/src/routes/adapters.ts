@@ -7,7 +7,7 @@ import type { AdapterInfo } from "mixture-of-shards-core/inference";
 import { baseName, checkAdapterName, checkTensorsBegin } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
-import { ApiError, needsAdmin } from "../errors.ts";
+import { ApiError, forbidden, needsAdmin } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
 import { apiRoute, checkedBy, deletedSchema, jsonBody, mediaType, ok } from "../request.ts";
@@ -141,27 +141,22 @@ const removeRoute = apiRoute({
   },
 });
 
-/** What is known of adapters beside their files, now. */
-interface AdaptersState {
-  readonly resident: ReadonlySet<string>;
-  readonly activeBytes: (name: string) => number;
-  readonly aliases: readonly { readonly id: string; readonly model: string }[];
-}
-
-/** Without an engine that answers none is loaded. */
-async function readState({ server, key }: RequestContext["var"]): Promise<AdaptersState> {
+/** What is known of adapters beside their files, now. Without an engine that answers none is loaded. */
+async function readState({ server, key }: RequestContext["var"]) {
   const stats = server.engineWatch.problem === undefined ? await server.engine.stats() : undefined;
   const { aliases } = (await server.extension?.models?.describe(key)) ?? { aliases: [] };
   return {
     resident: new Set(stats?.adapters.residentDigests),
-    activeBytes: (name) => (stats?.runningAdapters[name] ?? 0) * (stats?.adapters.slotBytes ?? 0),
+    activeBytes: (name: string): number =>
+      (stats?.runningAdapters[name] ?? 0) * (stats?.adapters.slotBytes ?? 0),
+    lastUse: (name: string): number | null => server.lastUse.get(name) ?? null,
     aliases,
   };
 }
 
 const adapterJson = (
   info: AdapterInfo,
-  { state, lastUse }: { readonly state: AdaptersState; readonly lastUse: number | undefined },
+  state: Awaited<ReturnType<typeof readState>>,
 ): z.output<typeof adapterSchema> => ({
   id: info.name,
   object: "adapter",
@@ -176,7 +171,7 @@ const adapterJson = (
   resident_bytes: info.residentBytes,
   is_resident: state.resident.has(info.digest),
   active_bytes: state.activeBytes(info.name),
-  last_used_at: lastUse ?? null,
+  last_used_at: state.lastUse(info.name),
   aliases: state.aliases.filter(({ model }) => model === info.name).map(({ id }) => id),
   trained_on:
     info.trainedOn === undefined || info.trainedOn.sameNumbers === true
@@ -190,11 +185,11 @@ const adapterJson = (
 /** An administrator's key, too, may be limited to some names. */
 function checkMayChange(key: ApiKey, adapter: string): void {
   if (!key.mayUse(adapter))
-    throw new ApiError(`this key may not change the adapter ${JSON.stringify(adapter)}`, {
-      status: 403,
-      code: "adapter_not_allowed",
-      param: "name",
-    });
+    throw forbidden(
+      `this key may not change the adapter ${JSON.stringify(adapter)}`,
+      "adapter_not_allowed",
+      "name",
+    );
 }
 
 export function adapterRoutes(app: ServerApp): void {
@@ -204,7 +199,7 @@ export function adapterRoutes(app: ServerApp): void {
     const refused = server.engine.refusedAdapters().filter((adapter) => key.mayUse(adapter.name));
     const unavailable = refused.map((adapter) => ({ id: adapter.name, reason: adapter.reason }));
     const state = await readState(context.var);
-    const data = shown.map((info) => adapterJson(info, { state, lastUse: server.lastUse.get(info.name) }));
+    const data = shown.map((info) => adapterJson(info, state));
     const list = { object: "list" as const, data };
     return context.json(key.isAdmin ? { ...list, unavailable } : list, 200);
   });
@@ -220,8 +215,7 @@ export function adapterRoutes(app: ServerApp): void {
         config: typeof config === "string" ? config : `${JSON.stringify(config, null, 2)}\n`,
         tensors: typeof tensors === "string" ? new Blob([Buffer.from(tensors, "base64")]) : tensors,
       });
-      const state = await readState(context.var);
-      return context.json(adapterJson(added, { state, lastUse: server.lastUse.get(added.name) }), 201);
+      return context.json(adapterJson(added, await readState(context.var)), 201);
     },
     checkedBy(uploadJson),
   );

@@ -1,5 +1,6 @@
 // POST /v1/completions: continues or scores texts.
 import { z } from "@hono/zod-openapi";
+import { omitUndefined } from "mixture-of-shards-core/common";
 import {
   type Engine,
   type EngineEvent,
@@ -163,13 +164,14 @@ function engineOptions(
   maxTokens: number,
 ): Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt"> {
   const { logprobs, echo } = request;
-  // a blank before the first word is part of the answer, which continues the prompt
-  if (logprobs === undefined) return { continuesPrompt: true };
   return {
+    // a blank before the first word is part of the answer, which continues the prompt
     continuesPrompt: true,
-    logprobs,
-    ...(echo === true ? { promptLogprobs: logprobs } : {}),
-    ...(scoresOnly(request, maxTokens) ? { ignoreEos: true } : {}),
+    ...omitUndefined({
+      logprobs,
+      promptLogprobs: echo === true ? logprobs : undefined,
+      ignoreEos: scoresOnly(request, maxTokens) ? true : undefined,
+    }),
   };
 }
 
@@ -182,7 +184,6 @@ interface CompletionWriterOptions {
   readonly prompt: EncodedPrompt;
 }
 
-/** Writes one choice of a completion. */
 class CompletionWriter implements ChoiceWriter {
   readonly #options: CompletionWriterOptions;
   /** The prompt's text, where the answer begins with it. */

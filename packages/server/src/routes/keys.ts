@@ -4,7 +4,7 @@ import type { MiddlewareHandler } from "hono";
 import { MosError, omitUndefined, parseWith, settingInfo, snakeCase } from "mixture-of-shards-core/common";
 import { type ApiKey, type KeyFile, type KeyLimits, type KeyLine, limitsSchema } from "../auth.ts";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
-import { ApiError, invalidValue, needsAdmin } from "../errors.ts";
+import { ApiError, invalidValue, needsAdmin, notFound } from "../errors.ts";
 import {
   addKey,
   isExpired,
@@ -180,11 +180,7 @@ function selectKey(keys: readonly KeyLine[], start: string, now: number): KeyLin
     throw invalidValue("a key's id is the start of its hash as GET /v1/keys shows it", "id");
   const [found, ...others] = keys.filter(({ sha256 }) => sha256.startsWith(start.toLowerCase()));
   if (found === undefined)
-    throw new ApiError(`no key ${start}; GET /v1/keys lists the keys`, {
-      status: 404,
-      code: "key_not_found",
-      param: "id",
-    });
+    throw notFound(`no key ${start}; GET /v1/keys lists the keys`, "key_not_found", "id");
   if (others.length > 0)
     throw invalidValue(`${others.length + 1} keys start with ${start}; give more digits`, "id");
   const isManager = (line: KeyLine): boolean =>

@@ -138,7 +138,6 @@ function withNulls(schema: FieldSchema): FieldSchema {
   };
 }
 
-/** The document of all routes that the app has. */
 function openApiDocument(app: ServerApp): object {
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
   const document = app.getOpenAPI31Document({

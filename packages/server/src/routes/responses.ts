@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
 import { planConversation } from "../conversation.ts";
-import { ApiError, invalidValue } from "../errors.ts";
+import { invalidValue, notFound } from "../errors.ts";
 import { apiRoute, checkedBy, deletedSchema, json, jsonBody, ok } from "../request.ts";
 import { answerRequest, readRequest } from "../responses/answer.ts";
 import { checkItemTypes, inputItem } from "../responses/items.ts";
@@ -147,11 +147,7 @@ async function findStored(context: RequestContext, id: string): Promise<StoredRe
   const stored = await server.responses?.get(key.name, id);
   if (stored !== undefined) return stored;
   const hint = server.responses === undefined ? "; this server stores none (--response-bytes 0)" : "";
-  throw new ApiError(`there is no response ${JSON.stringify(id)}${hint}`, {
-    status: 404,
-    code: "response_not_found",
-    param: "id",
-  });
+  throw notFound(`there is no response ${JSON.stringify(id)}${hint}`, "response_not_found", "id");
 }
 
 function toPage(input: StoredResponse["input"], { limit, order, after }: z.output<typeof pageQuery>) {

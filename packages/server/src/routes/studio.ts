@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { authenticate, checkSite, seesAll } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, forbidden, notFound } from "../errors.ts";
 import { jsonBody } from "../request.ts";
 import { authorizationOf, beginSession, endSession, isOwnPage } from "../session.ts";
 import type { Studio } from "../studio.ts";
@@ -36,7 +36,7 @@ const NOT_BUILT =
 const sessionBody = z.strictObject({ key: z.string().regex(/^[\x21-\x7e]{1,512}$/, "an API key") });
 
 const notHere = ({ req }: RequestContext): ApiError =>
-  new ApiError(`no route ${req.path.slice(0, 200)}`, { status: 404, code: "unknown_url" });
+  notFound(`no route ${req.path.slice(0, 200)}`, "unknown_url");
 
 /** @throws ApiError 404 where the server has no page. */
 function studioOf(context: RequestContext): Studio {
@@ -101,15 +101,11 @@ async function settings(context: RequestContext, { version }: Studio) {
 
 /** @throws ApiError 403 for requests of anything but this server's own page. */
 function checkOwnPage(context: RequestContext): void {
-  const { req } = context;
-  checkSite({ site: req.header("sec-fetch-site"), origin: req.header("origin") });
+  checkSite(context.req);
   if (!isOwnPage(context))
-    throw new ApiError(
+    throw forbidden(
       "only the studio's page sends such requests; send those of the API, with the key in the header Authorization",
-      {
-        status: 403,
-        code: "wrong_site",
-      },
+      "wrong_site",
     );
 }
 

@@ -1,11 +1,6 @@
 // What a run measured: a summary that grows with it in a few bytes, and columns for charts.
 import type { Measurement } from "mixture-of-shards-core/training";
 
-/** Takes measurements in their order. One of an earlier step means that the run began again there. */
-export interface Measurements {
-  add(measurement: Measurement): void;
-}
-
 const SPARKS = 48;
 
 /** Means of at most 48 stretches of equal length: two become one when there are too many. */
@@ -33,7 +28,7 @@ interface Evaluation {
   readonly loss: number;
 }
 
-/** The last and the best values of a run. */
+/** The last and the best values of a run. A measurement of an earlier step means that the run began again there. */
 export function createSummary() {
   let step = 0;
   let loss: number | null = null;
@@ -109,7 +104,6 @@ const MAX_ROWS = 1 << 18;
 /** The same for rows times columns, 16 MB. */
 const MAX_CELLS = 1 << 21;
 
-/** Columns that grow. */
 export function growingColumns(count: number, most = MAX_ROWS) {
   let columns: number[][] = Array.from({ length: count }, () => []);
   return {
@@ -154,7 +148,6 @@ function namedColumns(usual: readonly string[]) {
   };
 }
 
-/** The columns of a run's charts. */
 export function createSeries() {
   const training = namedColumns(["step", "loss", "learning_rate", "gradient_norm", "tokens_per_second"]);
   const validation = namedColumns(["step", "loss"]);

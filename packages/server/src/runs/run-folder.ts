@@ -80,16 +80,7 @@ async function readFields(path: string): Promise<Fields | undefined> {
 }
 
 /** What does not change while a run goes on, but for the adapter, which comes with its first checkpoint. */
-interface FixedFacts
-  extends Pick<RunFacts, "model" | "method" | "total_steps" | "trainable_parameters">,
-    Pick<RunEntry, "settings"> {
-  readonly error: string | null;
-}
-
-interface CachedFacts {
-  readonly stamp: string;
-  readonly facts: FixedFacts;
-}
+type FixedFacts = Awaited<ReturnType<typeof readFacts>>;
 
 const textOrNull = (value: unknown): string | null =>
   typeof value === "string" ? value.slice(0, 500) : null;
@@ -130,8 +121,7 @@ async function countParameters(folder: string): Promise<number | null> {
   }
 }
 
-/** The facts of run.json and of an adapter, if there is one yet. */
-async function readFacts(folder: string, adapter: string | undefined): Promise<FixedFacts> {
+async function readFacts(folder: string, adapter: string | undefined) {
   const record = await readFields(join(folder, RUN_FILES.record));
   const config = adapter === undefined ? undefined : await readFields(join(adapter, ADAPTER_CONFIG));
   const [given, settings] = [record?.["adapter"], record?.["settings"]].map((part) =>
@@ -165,28 +155,13 @@ export interface FoundRun {
 
 const toSeconds = ({ mtimeMs }: Stats): number => Math.floor(mtimeMs / 1000);
 
-type Times = Pick<RunFacts, "status" | "finished_at" | "error">;
-
-function howItEnded(
-  {
-    config,
-    metrics,
-    record,
-  }: { readonly [File in "config" | "metrics"]: Stats | undefined } & { readonly record: Stats },
-  { isLocked, error }: { readonly isLocked: boolean; readonly error: string | null },
-): Times {
-  if (isLocked) return { status: "running", finished_at: null, error };
-  if (config !== undefined) return { status: "succeeded", finished_at: toSeconds(config), error };
-  return { status: "interrupted", finished_at: toSeconds(metrics ?? record), error };
-}
-
 /** The name under which a folder is served; a hidden one is not. */
 const servedName = (path: string, adapters: string | undefined): string | null =>
   dirname(path) === adapters && !basename(path).startsWith(".") ? fromFileName(basename(path)) : null;
 
 /** Reads run folders, of which those in `adapters` are served; what has not changed since the last time is not read again. */
 export function createFolderReader(adapters: string | undefined) {
-  const cache = new Map<string, CachedFacts>();
+  const cache = new Map<string, { readonly stamp: string; readonly facts: FixedFacts }>();
   const fixedFacts = async (path: string, record: Stats): Promise<FixedFacts> => {
     const adapter = await adapterPlace(path);
     const stamp = `${record.ino} ${record.mtimeMs} ${record.size} ${adapter?.path} ${adapter?.stamp}`;
@@ -210,11 +185,13 @@ export function createFolderReader(adapters: string | undefined) {
       const { error, settings, ...fixed } = await fixedFacts(path, record);
       // another program's file of this name
       if (error !== null && metrics === undefined) return undefined;
+      const isComplete = config !== undefined;
       const facts: RunFacts = {
         ...{ id: folderId(path), object: "run", kind: "folder", name, created_at: toSeconds(record) },
-        ...{ ...fixed, tenant: null, step: 0 },
-        fine_tuned_model: config === undefined ? null : servedName(path, adapters),
-        ...howItEnded({ config, metrics, record }, { isLocked, error }),
+        ...{ ...fixed, tenant: null, step: 0, error },
+        fine_tuned_model: isComplete ? servedName(path, adapters) : null,
+        status: isLocked ? "running" : isComplete ? "succeeded" : "interrupted",
+        finished_at: isLocked ? null : toSeconds(config ?? metrics ?? record),
       };
       return {
         facts,

@@ -6,7 +6,6 @@ import type { ApiKey } from "../auth.ts";
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 const values = z.array(z.number().nullable());
 
-/** A run. */
 export const runSchema = z
   .object({
     id: z.string(),
@@ -34,10 +33,8 @@ export const runSchema = z
     error: z.string().nullable(),
   })
   .openapi("Run");
-/** A run as JSON. */
 export type Run = z.output<typeof runSchema>;
 
-/** The measurements of a run, in columns. */
 export const metricsSchema = z
   .object({
     object: z.literal("run.metrics"),
@@ -86,7 +83,6 @@ export interface RunEntry {
 /** The place of a run in the order of runs, which is by time and then by id, the newest first. */
 export type RunPlace = Pick<RunEntry, "createdAt"> & { readonly id: string };
 
-/** Runs of one kind. */
 export interface RunSource {
   /** The newest runs that the key may see, behind a place if one is given. */
   list(
@@ -97,7 +93,6 @@ export interface RunSource {
   find(key: ApiKey, id: string): Promise<RunEntry | undefined>;
 }
 
-/** The place of an entry. */
 export const placeOf = ({ facts: { id }, createdAt }: RunEntry): RunPlace => ({ id, createdAt });
 
 /** Orders runs: the newest first. */

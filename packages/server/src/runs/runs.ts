@@ -1,7 +1,7 @@
 // All runs that a key may see, whoever ran them, as the API shows them.
-import { toMeasurement } from "mixture-of-shards-core/training";
+import { type Measurement, toMeasurement } from "mixture-of-shards-core/training";
 import type { ApiKey } from "../auth.ts";
-import { createSeries, createSummary, type Measurements, namedRows, type ShownPart } from "./measurements.ts";
+import { createSeries, createSummary, namedRows, type ShownPart } from "./measurements.ts";
 import {
   comparePlaces,
   type metricsSchema,
@@ -16,7 +16,6 @@ import {
 /** Runs whose summaries are kept, of about a kilobyte each, and those whose columns are, of up to about 16 MB. */
 const [MAX_SUMMARIES, MAX_SERIES] = [10_000, 8];
 
-/** The runs of several sources. */
 export function createRuns(sources: readonly RunSource[]) {
   const summaryOf = followRuns(createSummary, MAX_SUMMARIES);
   const seriesOf = followRuns(createSeries, MAX_SERIES);
@@ -53,7 +52,6 @@ export function createRuns(sources: readonly RunSource[]) {
       for (const entry of entries.slice(0, limit)) data.push(await show(entry));
       return { data, hasMore: entries.length > limit };
     },
-    /** The measurements of a run in some steps. */
     metrics: async (
       key: ApiKey,
       { id, ...part }: ShownPart & { readonly id: string },
@@ -88,7 +86,10 @@ interface Followed<T> {
  * const follow = followRuns(createSummary, 1000);
  * const summary = await follow(entry);
  */
-function followRuns<T extends Measurements>(make: () => T, most: number): (entry: RunEntry) => Promise<T> {
+function followRuns<T extends { add(measurement: Measurement): void }>(
+  make: () => T,
+  most: number,
+): (entry: RunEntry) => Promise<T> {
   const followed = new Map<string, Followed<T>>();
   const find = ({ facts: { id }, series }: RunEntry): Followed<T> => {
     const found = followed.get(id) ?? {
