@@ -207,7 +207,10 @@ class Base implements AsyncDisposable {
   }
 
   /** Makes the products of a group when its last weight arrives, so that few are held at a time. */
-  async #takeLayer({ layerGroup, linear: linearName }: LayerWeight, weight: Weight): Promise<void> {
+  async #takeLayer(
+    { layerGroup, linear: linearName }: NonNullable<ReturnType<typeof findLayer>>,
+    weight: Weight,
+  ): Promise<void> {
     const key = groupKey(layerGroup);
     const waiting = this.#waiting.get(key) ?? new Map<LinearName, Weight>();
     this.#waiting.set(key, waiting.set(linearName, weight));
@@ -302,16 +305,10 @@ export interface GroupWidths {
 /** x [..., in] times a matrix that was prepared for it. */
 type Product = (x: Value) => Value;
 
-/** Layer and role of a weight. */
-interface LayerWeight {
-  readonly layerGroup: LayerGroup;
-  readonly linear: LinearName;
-}
-
 const PATTERN = new RegExp(`^model\\.layers\\.(\\d+)\\..*\\.(${LINEAR_NAMES.join("|")})\\.weight$`);
 
 /** The linear layer that a weight of this name is; undefined for every other weight. */
-function findLayer(name: string): LayerWeight | undefined {
+function findLayer(name: string) {
   const [, layer, found] = PATTERN.exec(name) ?? [];
   const linearName = LINEAR_NAMES.find((candidate) => candidate === found);
   if (layer === undefined || linearName === undefined) return undefined;

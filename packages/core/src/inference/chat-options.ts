@@ -15,7 +15,6 @@ import {
 import { invalid, requestKinds } from "./requests.ts";
 import type { ChatRequest, StandardJsonSchema } from "./types.ts";
 
-/** Kinds of a chat's options. */
 export const chatKinds: OptionKinds<ChatRequest> = {
   ...requestKinds,
   tools: kinds.array.optional(),
@@ -24,16 +23,6 @@ export const chatKinds: OptionKinds<ChatRequest> = {
   responseFormat: z.union([kinds.object, kinds.function]).optional(),
 };
 
-/** A chat's options in the form that prompts and grammars are made of. */
-interface ResolvedChatOptions {
-  readonly tools: readonly Tool[];
-  readonly toolChoice: ToolChoice | undefined;
-  readonly parallel: boolean | undefined;
-  readonly responseFormat: ResponseFormat | undefined;
-}
-
-type Given = Pick<ChatRequest, "tools" | "toolChoice" | "parallelToolCalls" | "responseFormat" | "grammar">;
-
 const toolList = z.array(
   z.discriminatedUnion("type", [
     z.object({ type: z.literal("function"), ...functionFields }),
@@ -41,14 +30,17 @@ const toolList = z.array(
   ]),
 );
 
-/** Throws `bad_option` for options that contradict each other, and for schemas that cannot be read. */
+/**
+ * A chat's options in the form that prompts and grammars are made of. Throws `bad_option` for options that contradict each other,
+ * and for schemas that cannot be read.
+ */
 export function resolveChatOptions({
   tools: given = [],
   toolChoice,
   parallelToolCalls: parallel,
   responseFormat,
   grammar,
-}: Given): ResolvedChatOptions {
+}: Pick<ChatRequest, "tools" | "toolChoice" | "parallelToolCalls" | "responseFormat" | "grammar">) {
   if (grammar !== undefined && (given.length > 0 || responseFormat !== undefined))
     throw invalid(
       "grammar conflicts with tools and responseFormat, which have grammars of their own; omit one of them",

@@ -10,9 +10,6 @@ import { errorText, MosError } from "#common";
 import type { Tokenizer } from "#text";
 import type { GrammarStats } from "./types.ts";
 
-/** What an engine's client counts of grammars. */
-type CompileStats = Pick<GrammarStats, "compiled" | "hits" | "compileSeconds" | "refused">;
-
 interface ClientGrammarOptions {
   readonly tokenizer: Pick<Tokenizer, "tokenToId" | "isSpecial">;
   /** Sends a grammar, serialised, to the core, or has it forgotten. */
@@ -57,7 +54,7 @@ export class ClientGrammars implements AsyncDisposable {
     }
   }
 
-  stats(): CompileStats {
+  stats(): Pick<GrammarStats, "compiled" | "hits" | "compileSeconds" | "refused"> {
     const { compiles, hits, seconds, refusals } = this.#compiler.stats();
     const unknown = this.#unknownTokens;
     const refused = { ...refusals, ...(unknown === 0 ? {} : { special_token: unknown }) };

@@ -1,22 +1,14 @@
 // A request's grammar beside its sequence: which tokens may come next, and whether the answer is complete.
-import { GrammarError } from "mixture-of-shards-grammar";
+import { GrammarError, type Matcher, type TokenMask } from "mixture-of-shards-grammar";
 import { incompleteTail, type Tokenizer } from "#text";
 import type { GrammarTime } from "./grammar-time.ts";
-import type { AllowedTokens, TokenMask } from "./sampler.ts";
+import type { AllowedTokens } from "./sampler.ts";
 
 /** What is needed of a grammar's matcher. */
-export interface GrammarMatcher extends AllowedTokens {
-  accept(id: number): void;
-  rollback(tokens: number): void;
-  readonly canEnd: boolean;
-  readonly mustEnd: boolean;
-  /** Memory, which grows with the text. */
-  readonly bytes: number;
-  /** At most so many. */
-  forcedBytes(most: number): Uint8Array;
-  /** Runs work with the matcher. Undefined where it stopped, as the time is over: the same work, run again, gets further. */
-  attempt<Result>(isOver: () => boolean, work: () => Result): { readonly result: Result } | undefined;
-}
+export type GrammarMatcher = Pick<
+  Matcher,
+  keyof AllowedTokens | "accept" | "rollback" | "canEnd" | "mustEnd" | "bytes" | "forcedBytes" | "attempt"
+>;
 
 /** Masks that were computed, and seconds spent with matchers. */
 export interface ConstraintCounts {
@@ -31,13 +23,11 @@ interface ConstraintOptions {
   readonly stopTokens: readonly number[];
   /** Milliseconds from any start. */
   readonly now: () => number;
-  /** Counts to add to. */
   readonly counts: ConstraintCounts;
   /** The time that is shared by all rows. */
   readonly time: GrammarTime;
 }
 
-/** How the next token is chosen. */
 interface Choice {
   readonly choose: () => number;
   readonly isEnd: (id: number) => boolean;
@@ -54,12 +44,6 @@ const SPECIAL = 0xff;
 const decoder = new TextDecoder();
 
 type Attempt = <Result>(work: () => Result) => { readonly result: Result } | undefined;
-
-const tooSlow = (): GrammarError =>
-  new GrammarError(
-    "limit",
-    `It takes more than ${LIMIT.answer / 1000} s to find out which tokens may come next.`,
-  );
 
 /** The tokens that an answer's grammar allows next. */
 export class Constraint implements AllowedTokens {
@@ -89,7 +73,13 @@ export class Constraint implements AllowedTokens {
       if (next) {
         this.#chosen = undefined;
         this.#allowed += LIMIT.token;
-      } else if (this.#spent > this.#allowed) throw tooSlow();
+      } else if (this.#spent > this.#allowed) {
+        const seconds = LIMIT.answer / 1000;
+        throw new GrammarError(
+          "limit",
+          `It takes more than ${seconds} s to find out which tokens may come next.`,
+        );
+      }
       return next;
     });
   }
@@ -109,7 +99,6 @@ export class Constraint implements AllowedTokens {
     return end && { id, isLast: end.result };
   }
 
-  /** Memory, which grows with the answer. */
   get bytes(): number {
     return this.#matcher.bytes;
   }

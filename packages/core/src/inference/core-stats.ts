@@ -6,11 +6,10 @@ import type { Placement, PlacementLimits } from "./placement.ts";
 import type { Sequence } from "./sequence.ts";
 import type { EngineStats, GrammarStats } from "./types.ts";
 
-/** What a core counts of grammars; its client compiles them. */
-type CoreGrammarStats = Pick<GrammarStats, "resident" | "residentBytes" | "masks" | "matchSeconds">;
-
-/** Statistics of a core. */
-export type CoreStats = Omit<EngineStats, "grammars"> & { readonly grammars: CoreGrammarStats };
+/** Its client compiles grammars, and counts that. */
+export type CoreStats = Omit<EngineStats, "grammars"> & {
+  readonly grammars: Pick<GrammarStats, "resident" | "residentBytes" | "masks" | "matchSeconds">;
+};
 
 interface MeasuredParts {
   readonly runner: ModelRunner;

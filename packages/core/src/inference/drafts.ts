@@ -51,7 +51,6 @@ const RATE_WEIGHT = 0.15;
 export class DraftRate {
   #rate: number;
 
-  /** Begins with a guess. */
   constructor(rate = 0.5) {
     this.#rate = rate;
   }
@@ -111,7 +110,6 @@ interface Draft {
   readonly rate: DraftRate;
 }
 
-/** The drafts of an engine. */
 export class Drafter {
   /** Tokens that were verified, and those of them that became part of an answer. */
   readonly counts = { draftTokens: 0, acceptedTokens: 0 };

@@ -30,7 +30,6 @@ import type {
   TextRequest,
 } from "./types.ts";
 
-/** Parts of an engine. */
 interface EngineParts extends Omit<OpenedCore, "refused">, Partial<Pick<OpenedCore, "refused">> {
   readonly text: LoadedText;
   /** Defaults of requests; greedy, with at most 256 tokens. */
@@ -45,7 +44,6 @@ interface ActiveRequest {
   /** Stops compiling its grammar; only until the core has the request. */
   compiling?: AbortController | undefined;
   readonly signal: AbortSignal | undefined;
-  /** Stops listening to the signal. */
   readonly unlisten: () => void;
 }
 

@@ -18,7 +18,6 @@ import type { AdapterInfo, FullRequest } from "./types.ts";
 export interface CoreListener {
   /** After each step, and when a request ends without one: what happened to all requests. */
   readonly onOutput: (updates: readonly SequenceUpdate[]) => void;
-  /** The folder of adapters has changed. */
   readonly onAdapters: AdaptersListener;
 }
 
@@ -36,7 +35,6 @@ export interface EngineCore extends AsyncDisposable {
   submit(id: number, request: FullRequest): void;
   /** Ends a request with the next step; an id that has ended is ignored. */
   cancel(id: number): void;
-  /** Reads the adapters' folder now. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
   /** See `Engine.stats`. */
   stats(): Promise<CoreStats>;

@@ -159,7 +159,6 @@ export const batchSettings = {
 /** All settings of an engine but its model and adapters. */
 export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSettings };
 
-/** Kinds of the options of `openEngine`. */
 export const engineKinds: OptionKinds<EngineOptions> = {
   ...engineSettings,
   ...locateKinds,

@@ -61,7 +61,6 @@ export interface LiveEngine extends AsyncDisposable {
   ): AsyncIterable<readonly [index: number, sample: Sample]>;
 }
 
-/** Options of a live engine. */
 export interface LiveEngineOptions {
   /** As the trainer holds it. Matrices that are fed to programs are not copied; block formats are packed for the runtime. */
   readonly model: ModelWithText;

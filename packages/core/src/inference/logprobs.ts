@@ -54,7 +54,6 @@ export function tokenLogprob(
 export const emptyLogprobs = (tokens: number, alternatives: number): PackedLogprobs =>
   new Float64Array(tokens * 2 * (alternatives + 1)).fill(Number.NaN);
 
-/** The row of one of the tokens. */
 export function rowAt(logprobs: PackedLogprobs, token: number, tokens: number): PackedLogprobs {
   const width = logprobs.length / tokens;
   return logprobs.subarray(token * width, (token + 1) * width);

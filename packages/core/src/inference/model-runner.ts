@@ -47,7 +47,7 @@ import {
 } from "#models";
 import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } from "./slots.ts";
-import { type TokenSoftmax, tokenSoftmax } from "./token-softmax.ts";
+import { tokenSoftmax } from "./token-softmax.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -100,31 +100,14 @@ function isWorthFusing(
 }
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
-export interface ModelRunner extends AsyncDisposable {
-  readonly config: ModelConfig;
-  readonly cache: KVCache;
-  readonly slots: AdapterSlots;
-  /** Softmax of the logits of its steps. */
-  readonly softmax: TokenSoftmax;
-  /**
-   * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
-   * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for
-   * the step.
-   */
-  run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
-  /** Tests whether the fused program computes a step. */
-  usesFused(step: Step): boolean;
-}
+export type ModelRunner = Awaited<ReturnType<typeof createModelRunner>>;
 
 /**
  * Compiles the programs of an engine's steps.
  *
  * @throws MosError "bad_option" where `maxLength` is more than the model has; "device".
  */
-export async function createModelRunner(
-  base: BaseWeights,
-  options: ModelRunnerOptions,
-): Promise<ModelRunner> {
+export async function createModelRunner(base: BaseWeights, options: ModelRunnerOptions) {
   const { config } = base;
   const { maxLength, session = {} } = options;
   if (maxLength > config.maxPositions)
@@ -149,9 +132,16 @@ export async function createModelRunner(
     config,
     cache,
     slots,
+    /** Softmax of the logits of its steps. */
     softmax,
+    /** Tests whether the fused program computes a step. */
     usesFused,
-    async run(step) {
+    /**
+     * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
+     * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for
+     * the step.
+     */
+    async run(step: Step): Promise<readonly (readonly Float32Array[])[]> {
       const { graph, program, bind } = fused !== undefined && usesFused(step) ? fused : general;
       bind(step);
       const { output = "logits" } = step;
@@ -166,7 +156,7 @@ export async function createModelRunner(
       cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
       return rowsBySlot(rows.data, step, rows.shape.at(-1) ?? 0);
     },
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await general.program[Symbol.asyncDispose]();
       await fused?.program[Symbol.asyncDispose]();
       await softmax[Symbol.asyncDispose]();
@@ -391,12 +381,6 @@ function canJoinHeads(config: ModelConfig, dtype: CacheDtype): boolean {
   return isPlain && first !== undefined && layers.every((rope) => rope === first);
 }
 
-/** Keys and values of earlier tokens, [R, K, M, D] each. */
-interface PastHeads {
-  readonly pastKeys: Value;
-  readonly pastValues: Value;
-}
-
 /** The cache as a graph reads it, and the new keys and values of all layers, collected while it is built. */
 class GraphCache {
   /** True where `exchangeJoined` takes the place of `exchange`. */
@@ -415,19 +399,19 @@ class GraphCache {
   }
 
   /** Takes a layer's new keys and values, and gives the earlier ones, [R, K, M, D] each. */
-  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]): PastHeads {
+  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]) {
     this.#keys.push(k);
     this.#values.push(v);
     return this.#past(layer);
   }
 
   /** The same with queries beside them, where keys are not yet rotated. */
-  exchangeJoined(joined: JoinedHeads, layer: number): PastHeads {
+  exchangeJoined(joined: JoinedHeads, layer: number) {
     this.#joined.push(joined);
     return this.#past(layer);
   }
 
-  #past(layer: number): PastHeads {
+  #past(layer: number) {
     const { keyValueHeads, headDim } = this.#config;
     const past = (part: "k" | "v"): Value =>
       fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], this.#dtype));
@@ -522,18 +506,14 @@ function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: numbe
   };
 }
 
-/** Masks that are added to attention scores. */
-interface AttentionMasks {
-  /** On tokens of the cache, [R, 1, 1, M]; with a window [R, 1, G · S, M]. */
-  readonly cached: Value;
-  /** On new tokens, [1, 1, G · S, S]. */
-  readonly added: Value;
-}
-
 const maskName = (mask: string, window: number | undefined): string =>
   window === undefined ? mask : `${mask}.${window}`;
 
-function makeMasks(window: number | undefined): AttentionMasks {
+/**
+ * Masks that are added to attention scores: `cached` on tokens of the cache, [R, 1, 1, M] or with a window [R, 1, G · S, M], and
+ * `added` on new tokens, [1, 1, G · S, S].
+ */
+function makeMasks(window: number | undefined) {
   const cached = leaf("past_mask", ["slots", 1, 1, "cached"]);
   const added = leaf(maskName("new_mask", window), [1, 1, "grouped", "tokens"]);
   if (window === undefined) return { cached, added };
@@ -543,9 +523,9 @@ function makeMasks(window: number | undefined): AttentionMasks {
 }
 
 /** The masks of each layer of a graph, in which no sequence is longer than `maxLength`. Layers of a kind share them. */
-function attentionMasks(config: ModelConfig, maxLength: number): (layer: number) => AttentionMasks {
-  const made = new Map<number | undefined, AttentionMasks>();
-  return (layer) => {
+function attentionMasks(config: ModelConfig, maxLength: number) {
+  const made = new Map<number | undefined, ReturnType<typeof makeMasks>>();
+  return (layer: number) => {
     const window = layerWindow(config, layer, maxLength);
     const masks = made.get(window) ?? makeMasks(window);
     made.set(window, masks);

@@ -47,7 +47,6 @@ const matrixShape = {
   out: z.int().positive(),
   in: z.int().positive(),
 };
-/** Metadata of a packed matrix. */
 const matrixSchema = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("blocks"),
@@ -238,7 +237,6 @@ export function createPackedFile(
     get bytes(): number {
       return end;
     },
-    /** Error of the disk. */
     get failure(): MosError | undefined {
       return failure;
     },

@@ -23,14 +23,10 @@ export interface StoredTensor {
 }
 
 /** Rows and columns of a matrix before it is packed. */
-export interface MatrixShape {
-  readonly out: number;
-  readonly in: number;
-}
+export type MatrixShape = Pick<PackedMatrix, "out" | "in">;
 
 /** Tensors and packed matrices by name, as constants. Throws `storage` where the disk does not take them. */
 export interface PackedStore extends AsyncDisposable {
-  /** Bytes of its file. */
   readonly bytes: number;
   /** A norm or a bias. */
   vector(name: string, tensor: StoredTensor): Promise<Value>;

@@ -5,7 +5,6 @@ import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
 import { capacityFor } from "./slots.ts";
 
-/** Limits of all slots together. */
 export interface PlacementLimits {
   /** Sequences that run side by side. */
   readonly maxBatch: number;
@@ -57,7 +56,6 @@ export function planMoves(
   return high.map((from, i) => ({ from, to: free[i] as number }));
 }
 
-/** The slots of an engine. */
 export class Placement {
   readonly #runner: ModelRunner;
   readonly #limits: PlacementLimits;
@@ -71,12 +69,10 @@ export class Placement {
     this.#bytesPerPosition = runner.cache.bytesPerPosition;
   }
 
-  /** Slots that are taken. */
   get count(): number {
     return this.#taken.filter((one) => one !== undefined).length;
   }
 
-  /** Taken slots with their sequences. */
   entries(): readonly (readonly [number, Sequence])[] {
     return this.#taken.flatMap((one, slot) => (one === undefined ? [] : [[slot, one] as const]));
   }
@@ -85,7 +81,6 @@ export class Placement {
     return this.#taken.filter((one) => one !== undefined);
   }
 
-  /** The sequence that has a slot. */
   at(slot: number): Sequence | undefined {
     return this.#taken[slot];
   }
@@ -324,7 +319,6 @@ interface PrefixCopy {
 /** Shared tokens from which on copying, or waiting for them, pays. */
 const MIN_SHARED_TOKENS = 32;
 
-/** The length of the longest common prefix. */
 function sharedLength(a: readonly number[], b: readonly number[]): number {
   const max = Math.min(a.length, b.length);
   let shared = 0;

@@ -31,7 +31,6 @@ const DEFAULTS = {
   tenant: "default",
 } satisfies Partial<EngineRequest>;
 
-/** Kinds of a request's options. */
 export const requestKinds: OptionKinds<TextRequest> = {
   adapter: z.unknown(),
   maxTokens: kinds.number.optional(),
@@ -78,15 +77,18 @@ function checkConstrained({ ignoreEos, pooling }: FullRequest): void {
     throw invalid("an embedding has no answer that a grammar could describe; omit it");
 }
 
-interface RequestBounds extends Omit<AdmissionLimits, "maxBatch" | "maxWaiting"> {
-  readonly model: Pick<EngineModel, "vocabularySize" | "maxLength">;
-  readonly defaults?: AnswerDefaults;
-}
-
 /** Fills in the defaults but the grammar's digest, and refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
 export function fullRequest(
   { signal: _, grammar, ...given }: EngineRequest,
-  { model, defaults = NO_DEFAULTS, bytesPerPosition, cacheMemory }: RequestBounds,
+  {
+    model,
+    defaults = NO_DEFAULTS,
+    bytesPerPosition,
+    cacheMemory,
+  }: Omit<AdmissionLimits, "maxBatch" | "maxWaiting"> & {
+    readonly model: Pick<EngineModel, "vocabularySize" | "maxLength">;
+    readonly defaults?: AnswerDefaults;
+  },
 ): FullRequest {
   checkCall<Omit<EngineRequest, "signal">>("request", grammar === undefined ? given : { ...given, grammar }, {
     ...requestKinds,

@@ -1,20 +1,12 @@
 // From logits to the next token: of all, or of those that a grammar allows.
+import type { Matcher, TokenMask } from "mixture-of-shards-grammar";
 import { MosError, omitUndefined, parseSettings, type Random } from "#common";
 import { samplingSettings } from "./engine-options.ts";
 import { divergedError } from "./logprobs.ts";
 import type { AnswerDefaults, SamplingOptions } from "./types.ts";
 
-/** Some of the ids of a vocabulary: bit `id % 32` of word `id / 32` is set, of `count` ids in total. */
-export interface TokenMask {
-  readonly words: Uint32Array;
-  readonly count: number;
-}
-
 /** Tokens that may come next. Asking for one is much cheaper than asking for all. */
-export interface AllowedTokens {
-  allows(id: number): boolean;
-  mask(): TokenMask;
-}
+export type AllowedTokens = Pick<Matcher, "allows" | "mask">;
 
 /** State that the choice of a token depends on, beside the logits and the options. */
 interface SamplingState {

@@ -10,12 +10,6 @@ export interface PrefillPart {
   readonly tokens: number;
 }
 
-/** Work of one step: the parts of prompts first, then one token of every slot in `decode`. */
-interface SchedulerOutput {
-  readonly prefill: readonly PrefillPart[];
-  readonly decode: readonly number[];
-}
-
 /** State of a slot that the plan of a step depends on. */
 export interface SlotState {
   readonly slot: number;
@@ -29,15 +23,6 @@ export interface SlotState {
   readonly embeds: boolean;
 }
 
-export interface PrefillLimits {
-  /** Prompt tokens between two tokens of the slots that decode. */
-  readonly prefillChunk: number;
-  /** Prompt tokens at a time when no slot decodes. */
-  readonly lonePrefillChunk: number;
-  /** Prompt tokens at a time where logits are needed at each of them. */
-  readonly scoringChunk: number;
-}
-
 /** Prompt tokens between two tokens of the slots that decode. */
 export const PREFILL_CHUNK = 128;
 /** Prompt tokens at a time when no slot decodes, where memory has room for them. */
@@ -45,21 +30,24 @@ export const LONE_PREFILL_CHUNK = 512;
 /** Logits of prompt tokens that exist at a time, at most: 64 MiB, and twice while they are copied. */
 const SCORING_LOGITS = 2 ** 24;
 
+export type PrefillLimits = Readonly<ReturnType<typeof prefillLimits>>;
+
 /** The limits of an engine whose model has so many tokens. */
-export const prefillLimits = (
-  vocabularySize: number,
-  lonePrefillChunk = LONE_PREFILL_CHUNK,
-): PrefillLimits => ({
+export const prefillLimits = (vocabularySize: number, lonePrefillChunk = LONE_PREFILL_CHUNK) => ({
   prefillChunk: PREFILL_CHUNK,
   lonePrefillChunk,
+  /** Prompt tokens at a time where logits are needed at each of them. */
   scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
 });
+
+/** Work of one step: the parts of prompts first, then one token of every slot in `decode`. */
+type SchedulerOutput = ReturnType<typeof planStep>;
 
 /** Prefills prompts in the order of their arrival, in chunks, and decodes every slot whose prompt is done. */
 export function planStep(
   slots: readonly SlotState[],
   { prefillChunk, lonePrefillChunk, scoringChunk }: PrefillLimits,
-): SchedulerOutput {
+) {
   const prefills = ({ pending, allLogits, embeds }: SlotState): boolean => pending > 1 || allLogits || embeds;
   const decode = slots.filter((one) => one.pending > 0 && !prefills(one)).map(({ slot }) => slot);
   let left = decode.length > 0 ? prefillChunk : lonePrefillChunk;
@@ -90,7 +78,6 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #queue = new WaitingQueue<Sequence>();
   #nextOrder = 1;
-  /** Adapters that are being loaded. */
   #loads = 0;
   /** An adapter found no memory, and none was released since. */
   #isMemoryTaken = false;
@@ -108,7 +95,6 @@ export class Scheduler {
     this.#queue.push(sequence.request.tenant, sequence);
   }
 
-  /** Counts tokens that a sequence's tenant was served. */
   charge({ request: { tenant } }: Sequence, tokens: number): void {
     this.#queue.charge(tenant, tokens);
   }

@@ -203,7 +203,6 @@ export class Sequence {
     this.#pooler?.take(states, from);
   }
 
-  /** Ends with the embedding of the hidden states. */
   embed(): void {
     if (this.#pooler === undefined) return;
     this.#firstToken = this.#options.now();
@@ -234,7 +233,6 @@ export class Sequence {
     else this.#choose({ logits, softmax });
   }
 
-  /** Goes on with the choice of the next token. */
   resume(): void {
     if (this.#kept !== undefined) this.#choose(this.#kept);
   }

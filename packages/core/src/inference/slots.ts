@@ -279,7 +279,6 @@ export class AdapterSlots {
       }
   }
 
-  /** Copies a slot. */
   move(from: number, to: number): void {
     for (const data of this.#arrays()) {
       const size = data.length / this.count;

@@ -92,7 +92,6 @@ export async function weightCache(
   };
 }
 
-/** The line that says why cached weights are not used. */
 export const unusableNote = (why: string): string =>
   `the cached weights cannot be used and are rebuilt: ${why}`;
 
@@ -129,6 +128,5 @@ async function makeFolder(folder: string, model: string): Promise<void> {
 
 const describeProblem = (cause: unknown, path: string): string => storageError(cause, path).message;
 
-/** The line that says what was cached. */
 export const cachedNote = ({ folder, bytes }: ReturnType<typeof createPackedFile>): string =>
   `cached packed weights: ${describeBytes(bytes)} in ${folder}`;

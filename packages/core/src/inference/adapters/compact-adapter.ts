@@ -32,11 +32,7 @@ interface StoredTensor {
 }
 
 /** A tensor that adapters of one kind share, because the seed gives it. */
-export interface SharedTensor {
-  readonly key: string;
-  readonly spec: TensorSpec;
-  readonly bytes: number;
-}
+export type SharedTensor = ReturnType<typeof listSharedTensors>[number];
 
 /** Trainable parameters in the engine's data type, frozen ones exactly, tables as narrow as their entries allow. */
 function storageFormat({ dtype, role, below }: TensorSpec, trained: ResidentDtype): StoredTensor["format"] {
@@ -63,7 +59,7 @@ export function bufferLayout(config: AdapterConfig, shapes: LayerShapes, dtype: 
 }
 
 /** The tensors that are kept once for all adapters of this method, seed and shape. */
-export const listSharedTensors = (config: AdapterConfig, shapes: LayerShapes): readonly SharedTensor[] =>
+export const listSharedTensors = (config: AdapterConfig, shapes: LayerShapes) =>
   bindMethod(config)
     .tensors(shapes)
     .filter(({ role }) => role === "seeded")
@@ -83,11 +79,7 @@ export const residentBytes = (config: AdapterConfig, shapes: LayerShapes, dtype:
 });
 
 /** An adapter in as few bytes as it computes with: its settings, and its own tensors in one buffer. */
-export interface CompactAdapter {
-  readonly config: AdapterConfig;
-  readonly dtype: ResidentDtype;
-  readonly buffer: ArrayBuffer;
-}
+export type CompactAdapter = Awaited<ReturnType<typeof packAdapter>>;
 
 /** bfloat16 reaches as far as float32 does, but for the last half step, which would become infinite. */
 function rounded(data: AdapterTensor["data"], name: string): Uint16Array {
@@ -117,7 +109,7 @@ function read({ shape, format, offset, length }: StoredTensor, buffer: ArrayBuff
 const CHUNK_SIZE = 1 << 18;
 
 /** Packs an adapter. Throws `bad_adapter` for a number that bfloat16 cannot hold. */
-export async function packAdapter(adapter: Adapter, dtype: ResidentDtype): Promise<CompactAdapter> {
+export async function packAdapter(adapter: Adapter, dtype: ResidentDtype) {
   const { config, shapes, tensors } = adapter;
   const { stored, bytes } = bufferLayout(config, shapes, dtype);
   const buffer = new ArrayBuffer(bytes);

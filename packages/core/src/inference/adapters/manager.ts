@@ -85,13 +85,7 @@ class Manager implements AsyncDisposable {
   #reported = "";
   #listener: AdaptersListener | undefined;
 
-  static async open(options: AdapterManagerOptions): Promise<AdapterManager> {
-    const manager = new Manager(options);
-    await manager.#open();
-    return manager;
-  }
-
-  private constructor(options: AdapterManagerOptions) {
+  constructor(options: AdapterManagerOptions) {
     this.#options = options;
     this.#registry = new Registry({ ...options, isResident: (digest) => this.#resident.has(digest) });
     this.#resident = new ResidentCache({
@@ -105,7 +99,8 @@ class Manager implements AsyncDisposable {
     });
   }
 
-  async #open(): Promise<void> {
+  /** Called once, before anything else. */
+  async open(): Promise<void> {
     await this.#registry.restore();
     await this.#registry.scan(this.#options.signal);
     this.#reported = this.#summary();
@@ -127,7 +122,6 @@ class Manager implements AsyncDisposable {
     this.#listener = listener;
   }
 
-  /** Scans the folder now. */
   async refresh(): Promise<readonly AdapterInfo[]> {
     await this.#scan();
     return this.list();
@@ -224,7 +218,7 @@ class Manager implements AsyncDisposable {
 }
 
 /** The adapters of a folder: registered by name, and resident in memory in a compact form as far as a limit allows. */
-export type AdapterManager = Pick<Manager, keyof Manager>;
+export type AdapterManager = Omit<Manager, "open">;
 
 /**
  * Registers the adapters of a folder, and polls it for changes. Dispose it; leases that are still held stay valid.
@@ -236,5 +230,8 @@ export type AdapterManager = Pick<Manager, keyof Manager>;
  * using lease = await adapters.acquire("acme");
  * const factors = lease.expand();
  */
-export const openAdapterManager = (options: AdapterManagerOptions): Promise<AdapterManager> =>
-  Manager.open(options);
+export async function openAdapterManager(options: AdapterManagerOptions): Promise<AdapterManager> {
+  const manager = new Manager(options);
+  await manager.open();
+  return manager;
+}

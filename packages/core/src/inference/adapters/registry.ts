@@ -36,7 +36,6 @@ export interface AdapterManagerOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An adapter that can be loaded. */
 export interface RegisteredAdapter {
   readonly info: AdapterInfo;
   readonly config: AdapterConfig;

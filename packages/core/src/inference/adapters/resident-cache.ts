@@ -25,7 +25,6 @@ function countBytes(entries: readonly Pick<Entry, "bytes" | "shared">[]): number
   return [...shared.values(), ...entries.map(({ bytes }) => bytes)].reduce((a, b) => a + b, 0);
 }
 
-/** A pinned adapter. */
 export interface Pinned {
   readonly compact: CompactAdapter;
   readonly shared: ReadonlyMap<string, AdapterTensor>;
@@ -58,12 +57,10 @@ export class ResidentCache {
     return this.#ownBytes + this.#shared.bytes;
   }
 
-  /** Tests whether a content is loaded. */
   has(digest: string): boolean {
     return this.#entries.get(digest)?.compact !== undefined;
   }
 
-  /** Digests of those that are loaded. */
   get digests(): readonly string[] {
     return [...this.#entries.values()].flatMap(({ digest, compact }) =>
       compact === undefined ? [] : [digest],
