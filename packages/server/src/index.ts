@@ -26,10 +26,21 @@ export {
 } from "./key-file.ts";
 export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
-export { apiRoute, checkedBy, deletedSchema, jsonBody, ok } from "./request.ts";
+export {
+  apiRoute,
+  checkedBy,
+  deletedSchema,
+  idParams,
+  jsonBody,
+  ok,
+  pageQuery,
+  pageSchema,
+  toPage,
+  wholeNumber,
+} from "./request.ts";
 export { storedConversation } from "./responses/request.ts";
 export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
-export type { TrainingState } from "./routes/system.ts";
+export { type TrainingState, trainingSchema } from "./routes/system.ts";
 export {
   networkSettings,
   openApp,

@@ -342,6 +342,43 @@ export const ok = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
 });
 
+/** The id in the path of a route. */
+export const idParams = z.object({ id: z.string().max(200) });
+
+/** A whole number as a query or a form has it: decimal digits and nothing else, neither 0x10 nor 1e3 nor a blank. */
+export const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, `a whole number from ${least} to ${most}`)
+    .transform(Number)
+    .pipe(z.int().min(least).max(most))
+    .openapi({ type: "integer", minimum: least, maximum: most });
+
+/** `after` and `limit` of a list. */
+export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
+  after: z.string().max(200).optional().describe("Last id of the previous page."),
+  limit: wholeNumber(1, limits.most).default(limits.standard),
+});
+
+/** A part of a list, as all lists of the API are. */
+export const pageSchema = <T extends z.ZodType>(item: T) =>
+  z.object({
+    object: z.literal("list"),
+    data: z.array(item),
+    first_id: z.string().nullable(),
+    last_id: z.string().nullable(),
+    has_more: z.boolean(),
+  });
+
+/** A page of a list as JSON. */
+export const toPage = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
+  object: "list" as const,
+  data: [...data],
+  first_id: data[0]?.id ?? null,
+  last_id: data.at(-1)?.id ?? null,
+  has_more: hasMore,
+});
+
 /** The body of an answer to DELETE, as OpenAI has it. */
 export const deletedSchema = <T extends string>(object: T) =>
   z.object({ id: z.string(), object: z.literal(object), deleted: z.literal(true) });

@@ -4,7 +4,17 @@ import type { MiddlewareHandler } from "hono";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
 import { planConversation } from "../conversation.ts";
 import { invalidValue, notFound } from "../errors.ts";
-import { apiRoute, checkedBy, deletedSchema, json, jsonBody, ok } from "../request.ts";
+import {
+  apiRoute,
+  checkedBy,
+  deletedSchema,
+  json,
+  jsonBody,
+  ok,
+  pageSchema,
+  idParams as params,
+  toPage,
+} from "../request.ts";
 import { answerRequest, readRequest } from "../responses/answer.ts";
 import { checkItemTypes, inputItem } from "../responses/items.ts";
 import { responseRequest } from "../responses/request.ts";
@@ -12,7 +22,6 @@ import { responseEvent, responseResource } from "../responses/resource.ts";
 import type { StoredResponse } from "../responses/store.ts";
 
 const path = "/v1/responses";
-const params = z.object({ id: z.string().max(200) });
 const request = { body: { required: true, content: json(responseRequest) } };
 
 /** Kinds of items are checked first: a union's complaint would name none of them. */
@@ -78,15 +87,7 @@ const cancelResponse = apiRoute({
   responses: {},
 });
 
-const itemList = z.object({
-  object: z.literal("list"),
-  data: z.array(inputItem),
-  first_id: z.string().nullable(),
-  last_id: z.string().nullable(),
-  has_more: z.boolean(),
-});
-
-const pageQuery = z.object({
+const itemQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
   order: z.enum(["asc", "desc"]).default("desc"),
   after: z.string().max(200).optional(),
@@ -98,9 +99,9 @@ const listItems = apiRoute({
   summary: "List the input items of a stored response",
   request: {
     params,
-    query: pageQuery,
+    query: itemQuery,
   },
-  responses: { 200: ok(itemList, "The items.") },
+  responses: { 200: ok(pageSchema(inputItem), "The items.") },
 });
 
 export function responseRoutes(app: ServerApp): void {
@@ -137,7 +138,7 @@ export function responseRoutes(app: ServerApp): void {
   });
   app.openapi(listItems, async (context) => {
     const { input } = await findStored(context, context.req.valid("param").id);
-    return context.json(toPage(input, context.req.valid("query")), 200);
+    return context.json(itemPage(input, context.req.valid("query")), 200);
   });
 }
 
@@ -150,15 +151,9 @@ async function findStored(context: RequestContext, id: string): Promise<StoredRe
   throw notFound(`there is no response ${JSON.stringify(id)}${hint}`, "response_not_found", "id");
 }
 
-function toPage(input: StoredResponse["input"], { limit, order, after }: z.output<typeof pageQuery>) {
+function itemPage(input: StoredResponse["input"], { limit, order, after }: z.output<typeof itemQuery>) {
   const ordered = order === "asc" ? input : [...input].reverse();
   const start = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1;
   const data = ordered.slice(start, start + limit);
-  return {
-    object: "list" as const,
-    data: [...data],
-    first_id: data[0]?.id ?? null,
-    last_id: data.at(-1)?.id ?? null,
-    has_more: start + data.length < ordered.length,
-  };
+  return toPage(data, start + data.length < ordered.length);
 }

@@ -3,19 +3,8 @@ import { createHash } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import type { ServerApp } from "../context.ts";
 import { ApiError } from "../errors.ts";
-import { apiRoute, ok } from "../request.ts";
+import { apiRoute, ok, pageQuery, pageSchema, idParams as params, toPage, wholeNumber } from "../request.ts";
 import { metricsSchema, runSchema } from "../runs/run.ts";
-
-const params = z.object({ id: z.string().max(200) });
-
-/** A whole number in a query. */
-const whole = (least: number, most: number) =>
-  z
-    .string()
-    .regex(/^\d{1,12}$/, `a whole number from ${least} to ${most}`)
-    .transform(Number)
-    .pipe(z.int().min(least).max(most))
-    .openapi({ type: "integer", minimum: least, maximum: most });
 
 const listRoute = apiRoute({
   method: "get",
@@ -24,22 +13,10 @@ const listRoute = apiRoute({
   description:
     "Jobs that the key may see and, for administrators or without keys, run folders below the server's --runs.",
   request: {
-    query: z.object({
-      after: z.string().max(200).optional().describe("Last id of the previous page."),
-      limit: whole(1, 1000).default(100),
-    }),
+    query: z.object(pageQuery({ standard: 100, most: 1000 })),
   },
   responses: {
-    200: ok(
-      z.object({
-        object: z.literal("list"),
-        data: z.array(runSchema),
-        first_id: z.string().nullable(),
-        last_id: z.string().nullable(),
-        has_more: z.boolean(),
-      }),
-      "A page.",
-    ),
+    200: ok(pageSchema(runSchema), "A page."),
     304: { description: "It is as the If-None-Match of the request says." },
   },
 });
@@ -61,9 +38,9 @@ const metricsRoute = apiRoute({
   request: {
     params,
     query: z.object({
-      from_step: whole(0, 1e9).default(0).describe("The first step to return."),
-      to_step: whole(0, 1e9).default(1e9).describe("The last step to return."),
-      points: whole(10, 20_000).default(2000).describe("Rows of training, and of validation, at most."),
+      from_step: wholeNumber(0, 1e9).default(0).describe("The first step to return."),
+      to_step: wholeNumber(0, 1e9).default(1e9).describe("The last step to return."),
+      points: wholeNumber(10, 20_000).default(2000).describe("Rows of training, and of validation, at most."),
     }),
   },
   responses: { 200: ok(metricsSchema, "The measurements.") },
@@ -82,11 +59,8 @@ export function runRoutes(app: ServerApp): void {
     const query = context.req.valid("query");
     const page = await server.runs.list(key, query);
     if (page === undefined) throw missing(query.after ?? "", "after", 400);
-    const { data, hasMore } = page;
-    const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
-    const list = { object: "list" as const, data, ...ends, has_more: hasMore };
     // pages ask every few seconds, and hundreds of runs are most often as they were
-    const text = JSON.stringify(list);
+    const text = JSON.stringify(toPage(page.data, page.hasMore));
     const etag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 24)}"`;
     context.header("etag", etag);
     context.header("cache-control", "private, no-cache");

@@ -31,7 +31,7 @@ const workerSchema = z.object({
     .describe("What it trains now."),
 });
 
-const trainingSchema = z.object({
+export const trainingSchema = z.object({
   workers: z.array(workerSchema),
   queue: z.array(
     z.object({

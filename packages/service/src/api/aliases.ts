@@ -1,17 +1,15 @@
 // /v1/aliases: names that stand for models, and for another one from one request to the next.
 import { z } from "@hono/zod-openapi";
-import { ApiError, type ApiKey, apiRoute, deletedSchema, findAdapter, ok } from "mixture-of-shards/server";
-import { type AliasId, type AliasRow, isAliasName } from "#store";
 import {
-  type AddRoutes,
-  addRoute,
-  invalid,
+  ApiError,
+  type ApiKey,
+  deletedSchema,
+  findAdapter,
   pageQuery,
   pageSchema,
-  seconds,
-  storedBody,
-  toListObject,
-} from "./routes.ts";
+} from "mixture-of-shards/server";
+import { type AliasRow, isAliasName } from "#store";
+import { type AddRoutes, addRoute, chooseTenant, deleted, invalid, pageOf, seconds } from "./routes.ts";
 
 /** An alias. */
 const aliasSchema = z
@@ -53,96 +51,32 @@ const expected_version = z
   .min(0)
   .optional()
   .describe("Fail with 409 unless the alias is at this version; 0 requires that it does not exist.");
-const answers = { 200: ok(aliasSchema, "The updated alias.") };
-
 const setRequest = z
   .strictObject({ model: z.string().min(1).max(256), expected_version })
   .openapi("SetAliasRequest");
 
-const setRoute = apiRoute({
-  method: "put",
-  path: `${path}/{name}`,
-  summary: "Create an alias or point it to another model",
-  description: "Requests that start after the response use the new model, on every server.",
-  middleware: storedBody,
-  request: { params, query, body: { content: { "application/json": { schema: setRequest } } } },
-  responses: answers,
-});
-
-const listRoute = apiRoute({
-  method: "get",
-  path,
-  summary: "List aliases",
-  request: { query: z.object({ ...pageQuery({ standard: 20, most: 100 }), tenant }) },
-  responses: { 200: ok(pageSchema(aliasSchema), "A page of aliases, newest first.") },
-});
-
-const getRoute = apiRoute({
-  method: "get",
-  path: `${path}/{name}`,
-  summary: "Retrieve an alias",
-  request: { params, query },
-  responses: answers,
-});
-
 const changeSchema = z
   .object({ object: z.literal("alias.change"), version: z.int(), model: z.string(), changed_at: z.int() })
   .openapi("AliasChange");
-
-const historyRoute = apiRoute({
-  method: "get",
-  path: `${path}/{name}/history`,
-  summary: "List the models that an alias has stood for",
-  request: { params, query },
-  responses: {
-    200: ok(
-      z.object({ object: z.literal("list"), data: z.array(changeSchema) }),
-      "The last 100 changes, newest first. To roll back, point the alias to an earlier model.",
-    ),
-  },
-});
-
-const removeRoute = apiRoute({
-  method: "delete",
-  path: `${path}/{name}`,
-  summary: "Delete an alias",
-  request: { params, query },
-  responses: {
-    200: ok(deletedSchema("alias"), "The alias was deleted; its models are kept."),
-  },
-});
 
 interface Variables {
   readonly server: Parameters<typeof findAdapter>[0] & { readonly modelName: string };
   readonly key: ApiKey;
 }
 
-/** The tenant whose aliases a request is about. @throws ApiError 403 for another one's without an administrator's key. */
-function chooseTenant({ key }: Variables, given: string | undefined): string {
-  if (given === undefined || given === key.name || key.isAdmin) return given ?? key.name;
-  throw new ApiError("only administrators may name another tenant", {
-    status: 403,
-    code: "admin_key_required",
-    param: "tenant",
-  });
-}
+const isModel = async ({ server, key }: Variables, name: string): Promise<boolean> =>
+  name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;
 
-const toAliasId = (
+/** Checks an alias and its model. @throws ApiError 400 for the name of a model, 404 for a model that the key may not use. */
+async function checkNames(
   variables: Variables,
-  { name, tenant: given }: { readonly name: string; readonly tenant?: string | undefined },
-): AliasId => ({ tenant: chooseTenant(variables, given), id: name });
-
-/** @throws ApiError 400 for the name of a model, which an alias would not change. */
-async function checkName({ server, key }: Variables, name: string): Promise<void> {
-  if (name === server.modelName || (await findAdapter(server, { name, key })) !== undefined)
-    throw invalid(`${name} is already the name of a model; choose another one`, "name");
-}
-
-/** @throws ApiError 404 for a model that the key may not use, or that is not there. */
-async function checkModel({ server, key }: Variables, name: string): Promise<void> {
-  if (name === server.modelName || (await findAdapter(server, { name, key })) !== undefined) return;
+  { id, model }: { readonly id: string; readonly model: string },
+) {
+  if (await isModel(variables, id))
+    throw invalid(`${id} is already the name of a model; choose another one`, "name");
+  if (await isModel(variables, model)) return;
   throw new ApiError(
-    `the model ${JSON.stringify(name)} does not exist or you do not have access to it; an alias cannot point to another alias`,
+    `the model ${JSON.stringify(model)} does not exist or you do not have access to it; an alias cannot point to another alias`,
     { status: 404, code: "model_not_found", param: "model" },
   );
 }
@@ -156,51 +90,69 @@ const conflict = (expected: number): ApiError =>
   });
 
 export const aliasRoutes: AddRoutes = (app, { aliases }) => {
-  addRoute(app, setRoute, {
-    param: "model",
+  const chosen = (key: ApiKey, { tenant: given }: z.output<typeof query>): string =>
+    chooseTenant(key, { given, param: "tenant" });
+  const one = { path: `${path}/{name}`, params, query, param: "name" };
+  addRoute(app, {
+    ...one,
+    method: "put",
+    summary: "Create an alias or point it to another model",
+    description: "Requests that start after the response use the new model, on every server.",
     body: setRequest,
-    answer: async (context) => {
-      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-      const { model, expected_version: expected } = context.req.valid("json");
-      await checkName(context.var, alias.id);
-      await checkModel(context.var, model);
+    ok: [aliasSchema, "The updated alias."],
+    param: "model",
+    answer: async ({ params: { name: id }, query, body, server, key }) => {
+      const { model, expected_version: expected } = body;
+      const alias = { tenant: chosen(key, query), id };
+      await checkNames({ server, key }, { id, model });
       const row = await aliases.set(alias, { model, expected });
       if (row === undefined) throw conflict(expected ?? 0);
-      return context.json(toAliasObject(row), 200);
+      return toAliasObject(row);
     },
   });
-  addRoute(app, listRoute, {
-    answer: async (context) => {
-      const { tenant: given, ...page } = context.req.valid("query");
-      const { rows, hasMore } = await aliases.list(chooseTenant(context.var, given), page);
-      return context.json(toListObject(rows.map(toAliasObject), hasMore), 200);
-    },
+  addRoute(app, {
+    method: "get",
+    path,
+    summary: "List aliases",
+    query: z.object({ ...pageQuery({ standard: 20, most: 100 }), tenant }),
+    ok: [pageSchema(aliasSchema), "A page of aliases, newest first."],
+    answer: async ({ query, key }) => pageOf(await aliases.list(chosen(key, query), query), toAliasObject),
   });
-  addRoute(app, getRoute, {
-    param: "name",
-    answer: async (context) => {
-      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-      return context.json(toAliasObject(await aliases.find(alias)), 200);
-    },
+  addRoute(app, {
+    ...one,
+    method: "get",
+    summary: "Retrieve an alias",
+    ok: [aliasSchema, "The alias."],
+    answer: async ({ params: { name: id }, query, key }) =>
+      toAliasObject(await aliases.find({ tenant: chosen(key, query), id })),
   });
-  addRoute(app, historyRoute, {
-    param: "name",
-    answer: async (context) => {
-      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-      const data = (await aliases.history(alias)).map(({ changed_at, ...change }) => ({
+  addRoute(app, {
+    ...one,
+    method: "get",
+    path: `${path}/{name}/history`,
+    summary: "List the models that an alias has stood for",
+    ok: [
+      z.object({ object: z.literal("list"), data: z.array(changeSchema) }),
+      "The last 100 changes, newest first. To roll back, point the alias to an earlier model.",
+    ],
+    answer: async ({ params: { name: id }, query, key }) => {
+      const changes = await aliases.history({ tenant: chosen(key, query), id });
+      const data = changes.map(({ changed_at, ...change }) => ({
         object: "alias.change" as const,
         ...change,
         changed_at: seconds(changed_at),
       }));
-      return context.json({ object: "list" as const, data }, 200);
+      return { object: "list" as const, data };
     },
   });
-  addRoute(app, removeRoute, {
-    param: "name",
-    answer: async (context) => {
-      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-      await aliases.remove(alias);
-      return context.json({ id: alias.id, object: "alias" as const, deleted: true as const }, 200);
+  addRoute(app, {
+    ...one,
+    method: "delete",
+    summary: "Delete an alias",
+    ok: [deletedSchema("alias"), "The alias was deleted; its models are kept."],
+    answer: async ({ params: { name: id }, query, key }) => {
+      await aliases.remove({ tenant: chosen(key, query), id });
+      return deleted("alias", id);
     },
   });
 };

@@ -1,10 +1,10 @@
 // /v1/feedback: what people said of stored answers, and its export as training data.
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
-import { ApiError, apiRoute, deletedSchema, ok, storedConversation } from "mixture-of-shards/server";
+import { ApiError, deletedSchema, storedConversation } from "mixture-of-shards/server";
 import { type FeedbackRow, toLimits } from "#store";
-import { tooLarge } from "./files.ts";
-import { type AddRoutes, addRoute, seconds, storedBody } from "./routes.ts";
+import { tooLarge } from "./forms.ts";
+import { type AddRoutes, addRoute, deleted, seconds } from "./routes.ts";
 
 const path = "/v1/feedback";
 const MAX_CORRECTION = 100_000;
@@ -38,39 +38,6 @@ const feedbackSchema = z
   })
   .openapi("Feedback");
 
-const rateRoute = apiRoute({
-  method: "post",
-  path,
-  summary: "Rate a stored response, and perhaps correct it",
-  description:
-    "Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. It counts as storage of the key. A second rating replaces the first.",
-  middleware: storedBody,
-  request: { body: { content: { "application/json": { schema: feedbackRequest } } } },
-  responses: { 200: ok(feedbackSchema, "The feedback.") },
-});
-
-const exportRoute = apiRoute({
-  method: "get",
-  path: `${path}/export`,
-  summary: "Download all feedback as a training file for the objective kto",
-  description:
-    "Lines of prompt, completion and label. A correction is a line of its own, with the label true.",
-  responses: {
-    200: {
-      description: "JSON Lines.",
-      content: { "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) } },
-    },
-  },
-});
-
-const removeRoute = apiRoute({
-  method: "delete",
-  path: `${path}/{response_id}`,
-  summary: "Delete the feedback on a response",
-  request: { params: z.object({ response_id: z.string().max(200) }) },
-  responses: { 200: ok(deletedSchema("feedback"), "The feedback was deleted.") },
-});
-
 const toFeedbackObject = (row: FeedbackRow): z.output<typeof feedbackSchema> => ({
   id: row.id,
   object: "feedback",
@@ -95,21 +62,25 @@ async function* toBytes(rows: AsyncIterable<FeedbackRow>): AsyncGenerator<Uint8A
   for await (const row of rows) yield encoder.encode(toLines(row));
 }
 
-const notThere = (what: string): ApiError =>
-  new ApiError(what, { status: 404, code: "not_found", param: "response_id" });
+const param = "response_id";
 
 export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
-  addRoute(app, rateRoute, {
+  addRoute(app, {
+    method: "post",
+    path,
+    summary: "Rate a stored response, and perhaps correct it",
+    description:
+      "Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. It counts as storage of the key. A second rating replaces the first.",
     body: feedbackRequest,
-    param: "response_id",
-    answer: async (context) => {
-      const { response_id: id, rating, correction = null } = context.req.valid("json");
-      const { server, key } = context.var;
+    ok: [feedbackSchema, "The feedback."],
+    param,
+    answer: async ({ body: { response_id: id, rating, correction = null }, server, key }) => {
       const { name: tenant } = key;
       const found = server.responses && (await storedConversation(server.responses, { tenant, id }));
       if (found === undefined)
-        throw notThere(
+        throw new ApiError(
           `the response ${JSON.stringify(id)} is not stored; rate answers of /v1/responses that were sent without store: false`,
+          { status: 404, code: "not_found", param },
         );
       const [prompt, completion] = [JSON.stringify(found.prompt), JSON.stringify(found.completion)];
       const row = await feedback
@@ -117,26 +88,36 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
           ...{ tenant, id, model: found.model, rating, prompt, completion, correction },
           maxStorageBytes: toLimits(key).max_storage_bytes,
         })
-        .catch(tooLarge("response_id"));
-      return context.json(toFeedbackObject(row), 200);
+        .catch(tooLarge(param));
+      return toFeedbackObject(row);
     },
   });
-  addRoute(app, exportRoute, {
-    answer: async (context) => {
-      const body = Readable.toWeb(Readable.from(toBytes(feedback.all(context.var.key.name))));
+  addRoute(app, {
+    method: "get",
+    path: `${path}/export`,
+    summary: "Download all feedback as a training file for the objective kto",
+    description:
+      "Lines of prompt, completion and label. A correction is a line of its own, with the label true.",
+    ok: [z.string().openapi({ format: "binary" }), "JSON Lines."],
+    type: "application/octet-stream",
+    answer: async ({ owner, context }) => {
+      const body = Readable.toWeb(Readable.from(toBytes(feedback.all(owner.tenant))));
       return context.body(body as ReadableStream, 200, {
         "content-type": "application/octet-stream",
         "content-disposition": 'attachment; filename="feedback.jsonl"',
       });
     },
   });
-  addRoute(app, removeRoute, {
-    param: "response_id",
-    answer: async (context) => {
-      const { response_id: id } = context.req.valid("param");
-      if (!(await feedback.delete(context.var.key.name, id)))
-        throw notThere(`there is no feedback on the response ${JSON.stringify(id)}`);
-      return context.json({ id, object: "feedback" as const, deleted: true as const }, 200);
+  addRoute(app, {
+    method: "delete",
+    path: `${path}/{response_id}`,
+    summary: "Delete the feedback on a response",
+    params: z.object({ response_id: z.string().max(200) }),
+    ok: [deletedSchema("feedback"), "The feedback was deleted."],
+    param,
+    answer: async ({ params: { response_id: id }, owner }) => {
+      await feedback.delete(owner.tenant, id);
+      return deleted("feedback", id);
     },
   });
 };

@@ -2,34 +2,18 @@
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
-import { MosError } from "mixture-of-shards";
 import {
-  ApiError,
-  type ApiKey,
-  apiRoute,
   deletedSchema,
-  type FormFile,
-  invalidForm,
-  ok,
-  readMultipart,
-} from "mixture-of-shards/server";
-import { storageError } from "mixture-of-shards-core/files";
-import { storable } from "#database";
-import type { StoredObject } from "#objects";
-import { type Arrival, type FileRow, toLimits } from "#store";
-import {
-  type AddRoutes,
-  addRoute,
-  invalid,
   pageQuery,
   pageSchema,
-  type ServiceEnv,
-  seconds,
-  toListObject,
-  toOwner,
+  idParams as params,
   wholeNumber,
-  withHttpErrors,
-} from "./routes.ts";
+} from "mixture-of-shards/server";
+import { storageError } from "mixture-of-shards-core/files";
+import type { Owner } from "#database";
+import { type FileRow, toLimits } from "#store";
+import { addForm } from "./forms.ts";
+import { type AddRoutes, addRoute, collect, deleted, pageOf, type ServiceEnv, seconds } from "./routes.ts";
 
 /** A file. */
 const fileSchema = z
@@ -60,56 +44,12 @@ const toFileObject = (file: FileRow): z.output<typeof fileSchema> => ({
   ...(file.status_details === null ? {} : { status_details: file.status_details }),
 });
 
-const PURPOSES = ["fine-tune"] as const;
-const params = z.object({ id: z.string().max(200) });
-
-const uploadForm = z.object({
-  file: z.string().openapi({ format: "binary" }),
-  purpose: z.enum(PURPOSES),
+const uploadFields = z.object({
+  purpose: z.enum(["fine-tune"]),
   "expires_after[anchor]": z.literal("created_at").optional(),
-  "expires_after[seconds]": z
-    .string()
+  "expires_after[seconds]": wholeNumber(3600, 2_592_000)
     .optional()
     .describe("Seconds after which the file is deleted, from 3600 to 2592000."),
-});
-
-const uploadRoute = apiRoute({
-  method: "post",
-  path: "/v1/files",
-  summary: "Upload a JSON Lines file for training or validation",
-  responses: {
-    200: ok(fileSchema, "The file; its status says whether it passed validation."),
-  },
-});
-
-const listRoute = apiRoute({
-  method: "get",
-  path: "/v1/files",
-  summary: "List files",
-  request: {
-    query: z.object({
-      ...pageQuery({ standard: 10_000, most: 10_000 }),
-      purpose: z.string().max(100).optional(),
-      order: z.enum(["asc", "desc"]).optional(),
-    }),
-  },
-  responses: { 200: ok(pageSchema(fileSchema), "A page of files.") },
-});
-
-const getRoute = apiRoute({
-  method: "get",
-  path: "/v1/files/{id}",
-  summary: "Retrieve a file",
-  request: { params },
-  responses: { 200: ok(fileSchema, "The file object.") },
-});
-
-const contentRoute = apiRoute({
-  method: "get",
-  path: "/v1/files/{id}/content",
-  summary: "Download file content",
-  request: { params },
-  responses: { 200: { description: "The content of the file." } },
 });
 
 /** Problems that are listed of a file. */
@@ -129,146 +69,6 @@ const problemsSchema = z
   })
   .openapi("FileProblemList");
 
-const problemsRoute = apiRoute({
-  method: "get",
-  path: "/v1/files/{id}/problems",
-  summary: `List the wrong lines of a file, at most ${MAX_PROBLEMS}`,
-  request: { params },
-  responses: {
-    200: ok(problemsSchema, "The problems in the order of lines; none of a valid file."),
-  },
-});
-
-const removeRoute = apiRoute({
-  method: "delete",
-  path: "/v1/files/{id}",
-  summary: "Delete a file",
-  request: { params },
-  responses: {
-    200: ok(deletedSchema("file"), "The file was deleted; jobs that use it continue."),
-  },
-});
-
-const expirySeconds = wholeNumber(3600, 2_592_000);
-
-/** Seconds until a file expires, as set in its form. */
-function expiry(fields: ReadonlyMap<string, string>): number | undefined {
-  const given = fields.get("expires_after[seconds]");
-  if (given === undefined) return undefined;
-  const seconds = expirySeconds.safeParse(given);
-  if (!seconds.success)
-    throw invalid("expires_after[seconds] must be a whole number from 3600 to 2592000", "expires_after");
-  return seconds.data;
-}
-
-/** The tenant's files take too much. `param` is the field of the form. */
-export const tooLarge =
-  (param: string) =>
-  (error: unknown): never => {
-    if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "busy") throw error;
-    throw new ApiError(error.message, { status: 413, code: "storage_limit_exceeded", param, cause: error });
-  };
-
-function readFields(fields: ReadonlyMap<string, string>) {
-  const purpose = fields.get("purpose") ?? "missing";
-  if (!PURPOSES.some((known) => known === purpose))
-    throw invalid(`purpose is ${JSON.stringify(purpose)}; send ${PURPOSES.join(" or ")}`, "purpose");
-  return { purpose, expiresSeconds: expiry(fields) };
-}
-
-/** A form has few parts, and each but the file is short. */
-const [MAX_PARTS, MAX_FIELD] = [16, 2000];
-/** Maximum size of a form's fields. */
-const FORM_BYTES = 65_536;
-
-/**
- * Reads the form of `POST /v1/files` to its end: the bytes of the file go to the storage, where `arrival` makes room for them.
- * The file is kept only if the whole form is valid.
- *
- * @throws ApiError 400, 413 or 415; MosError `busy` where there is no room.
- */
-async function readUpload(
-  request: Request,
-  {
-    objects,
-    maxFileBytes,
-    arrival,
-  }: Pick<ServiceEnv, "objects" | "maxFileBytes"> & { readonly arrival: Arrival },
-) {
-  const fields = new Map<string, string>();
-  let filename = "";
-  const files: StoredObject[] = [];
-  let hasFile = false;
-  async function* checked({ body, formEnd }: FormFile): AsyncGenerator<Uint8Array, void> {
-    let bytes = 0;
-    for await (const chunk of body) {
-      bytes += chunk.length;
-      await arrival.reserve(bytes);
-      yield chunk;
-    }
-    await formEnd;
-    readFields(fields);
-  }
-  await readMultipart(request, {
-    // a little more than the file itself
-    maxBytes: maxFileBytes + FORM_BYTES,
-    maxParts: MAX_PARTS,
-    fields: {
-      maxBytes: MAX_FIELD,
-      take(name, value) {
-        if (fields.has(name)) throw invalidForm(`${name} occurs twice; send it once`);
-        fields.set(name, value);
-      },
-    },
-    async onFile(part) {
-      if (part.field !== "file" || hasFile)
-        throw invalidForm("the form must have exactly one file, named file");
-      hasFile = true;
-      filename = storable((part.filename ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "");
-      files.push(await objects.put(checked(part), arrival));
-    },
-    drains: true,
-  });
-  const [file] = files;
-  if (file === undefined) throw invalidForm("the form has no file; send one named file");
-  return { fields: readFields(fields), filename, file };
-}
-
-interface Upload {
-  readonly request: Request;
-  readonly key: ApiKey;
-  /** Fires when the client has left. */
-  readonly signal: AbortSignal;
-}
-
-async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
-  const { name: tenant } = key;
-  const { contents, objects, files } = service;
-  const maxStorageBytes = toLimits(key).max_storage_bytes;
-  const length = Number(request.headers.get("content-length") ?? 0);
-  const arrival = contents.arrive(tenant, { maxStorageBytes, mostBytes: length > 0 ? length : undefined });
-  try {
-    // of a file that cannot fit, nothing is read
-    await arrival.reserve(Math.max(1, length - FORM_BYTES));
-    const { fields, filename, file } = await readUpload(request, { ...service, arrival });
-    using place = await objects.locate(file.digest);
-    const [wrong] = await check(service, place.path, { tenant, signal });
-    return await files.add({
-      tenant,
-      filename,
-      ...fields,
-      ...file,
-      maxStorageBytes,
-      arrival: arrival.id,
-      ...(wrong === undefined
-        ? { status: "processed", status_details: null }
-        : { status: "error", status_details: wrong.message }),
-    });
-  } finally {
-    await arrival.end().catch(() => undefined); // of a database that is away: it is forgotten after a while
-  }
-}
-
 /** The problems of a file on the disk. Throws the signal's reason where that ended the check. */
 const check = async (
   { checkFile }: Pick<ServiceEnv, "checkFile">,
@@ -281,12 +81,12 @@ const check = async (
 /** Reads a file again that did not pass validation: one of its problems is kept, and all of them are to be mended. */
 async function listProblems(
   service: ServiceEnv,
-  { id, key, signal }: { readonly id: string; readonly key: ApiKey; readonly signal: AbortSignal },
+  { id, owner, signal }: { readonly id: string; readonly owner: Owner; readonly signal: AbortSignal },
 ): Promise<z.output<typeof problemsSchema>> {
-  const { status, digest } = await service.files.find(toOwner(key), id);
+  const { status, digest } = await service.files.find(owner, id);
   if (status === "processed") return { object: "list", data: [], has_more: false };
   using place = await service.objects.locate(digest);
-  const client = { tenant: key.name, signal, most: MAX_PROBLEMS + 1 };
+  const client = { tenant: owner.tenant, signal, most: MAX_PROBLEMS + 1 };
   const problems = await check(service, place.path, client);
   const data = problems.slice(0, MAX_PROBLEMS).map(({ line, message }) => ({
     object: "file.problem" as const,
@@ -306,33 +106,62 @@ async function openContent(path: string): Promise<Readable> {
 }
 
 export const fileRoutes: AddRoutes = (app, service) => {
-  const { contents, files, objects } = service;
-  // the document has the form, which is not read by its schema but as it arrives
-  app.openAPIRegistry.registerPath({
-    ...uploadRoute,
-    request: { body: { content: { "multipart/form-data": { schema: uploadForm } } } },
-  });
-  app.post(uploadRoute.path, async (context) => {
-    const { key, running } = context.var;
-    const upload = { request: context.req.raw, key, signal: running.signal };
-    const row = await withHttpErrors(addFile(service, upload).catch(tooLarge("file")));
-    return context.json(toFileObject(row), 200);
-  });
-  addRoute(app, listRoute, {
-    answer: async (context) => {
-      const { rows, hasMore } = await files.list(toOwner(context.var.key), context.req.valid("query"));
-      return context.json(toListObject(rows.map(toFileObject), hasMore), 200);
+  const { files, objects } = service;
+  addForm(app, service, {
+    path: "/v1/files",
+    summary: "Upload a JSON Lines file for training or validation",
+    name: "UploadForm",
+    files: { file: "JSON Lines." },
+    fields: uploadFields,
+    ok: [fileSchema, "The file; its status says whether it passed validation."],
+    answer: async ({ files: { file }, fields, arrival }, { key: { name: tenant, limits }, running }) => {
+      using place = await objects.locate(file.digest);
+      const [wrong] = await check(service, place.path, { tenant, signal: running.signal });
+      const row = await files.add({
+        ...{ tenant, arrival, purpose: fields.purpose, ...file },
+        expiresSeconds: fields["expires_after[seconds]"],
+        maxStorageBytes: toLimits({ limits }).max_storage_bytes,
+        status: wrong === undefined ? "processed" : "error",
+        status_details: wrong?.message ?? null,
+      });
+      return toFileObject(row);
     },
   });
-  addRoute(app, getRoute, {
-    answer: async (context) => {
-      const row = await files.find(toOwner(context.var.key), context.req.valid("param").id);
-      return context.json(toFileObject(row), 200);
-    },
+  storedRoutes(app, service);
+};
+
+/** Files that are there. */
+const storedRoutes: AddRoutes = (app, service) => {
+  const { files, objects } = service;
+  addRoute(app, {
+    method: "get",
+    path: "/v1/files",
+    summary: "List files",
+    query: z.object({
+      ...pageQuery({ standard: 10_000, most: 10_000 }),
+      purpose: z.string().max(100).optional(),
+      order: z.enum(["asc", "desc"]).optional(),
+    }),
+    ok: [pageSchema(fileSchema), "A page of files."],
+    answer: async ({ query, owner }) => pageOf(await files.list(owner, query), toFileObject),
   });
-  addRoute(app, contentRoute, {
-    answer: async (context) => {
-      const row = await files.find(toOwner(context.var.key), context.req.valid("param").id);
+  addRoute(app, {
+    method: "get",
+    path: "/v1/files/{id}",
+    summary: "Retrieve a file",
+    params,
+    ok: [fileSchema, "The file object."],
+    answer: async ({ params: { id }, owner }) => toFileObject(await files.find(owner, id)),
+  });
+  addRoute(app, {
+    method: "get",
+    path: "/v1/files/{id}/content",
+    summary: "Download file content",
+    params,
+    ok: [z.string().openapi({ format: "binary" }), "The content of the file."],
+    type: "application/octet-stream",
+    answer: async ({ params: { id }, owner, context }) => {
+      const row = await files.find(owner, id);
       using place = await objects.locate(row.digest);
       const bytes = Readable.toWeb(await openContent(place.path));
       return context.body(bytes as ReadableStream, 200, {
@@ -342,20 +171,25 @@ export const fileRoutes: AddRoutes = (app, service) => {
       });
     },
   });
-  addRoute(app, problemsRoute, {
-    answer: async (context) => {
-      const { id } = context.req.valid("param");
-      const { signal } = context.req.raw;
-      return context.json(await listProblems(service, { id, key: context.var.key, signal }), 200);
-    },
+  addRoute(app, {
+    method: "get",
+    path: "/v1/files/{id}/problems",
+    summary: `List the wrong lines of a file, at most ${MAX_PROBLEMS}`,
+    params,
+    ok: [problemsSchema, "The problems in the order of lines; none of a valid file."],
+    answer: ({ params: { id }, owner, context }) =>
+      listProblems(service, { id, owner, signal: context.req.raw.signal }),
   });
-  addRoute(app, removeRoute, {
-    answer: async (context) => {
-      const { id } = context.req.valid("param");
-      await files.remove(toOwner(context.var.key), id);
-      // the server retries and reports what fails now
-      await contents.collect(objects.remove).catch(() => undefined);
-      return context.json({ id, object: "file" as const, deleted: true as const }, 200);
+  addRoute(app, {
+    method: "delete",
+    path: "/v1/files/{id}",
+    summary: "Delete a file",
+    params,
+    ok: [deletedSchema("file"), "The file was deleted; jobs that use it continue."],
+    answer: async ({ params: { id }, owner }) => {
+      await files.remove(owner, id);
+      await collect(service);
+      return deleted("file", id);
     },
   });
 };

@@ -1,7 +1,7 @@
 // /v1/fine_tuning/alpha/graders: tries graders out, on one answer each.
 import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
-import { ApiError, apiRoute, jsonBody, ok, type ServerApp } from "mixture-of-shards/server";
+import { ApiError, jsonBody, type ServerApp } from "mixture-of-shards/server";
 import type { ChatClient } from "mixture-of-shards-core/data";
 import {
   askedModels,
@@ -67,26 +67,6 @@ const runResponse = z
   })
   .openapi("RunGraderResponse");
 
-const runRoute = apiRoute({
-  method: "post",
-  path: `${path}/run`,
-  summary: "Grade one answer",
-  description:
-    "score_model asks a model of this server, by the key of the request. What fails in grading is noted in the errors, and the reward is 0.",
-  middleware: jsonBody,
-  request: { body: { content: { "application/json": { schema: runRequest } } } },
-  responses: { 200: ok(runResponse, "The reward.") },
-});
-
-const validateRoute = apiRoute({
-  method: "post",
-  path: `${path}/validate`,
-  summary: "Check a grader",
-  middleware: jsonBody,
-  request: { body: { content: { "application/json": { schema: validateRequest } } } },
-  responses: { 200: ok(validateRequest, "The grader, which is valid.") },
-});
-
 /** The API itself, of a request of which what is asked is a part: with its key or, for a job, with that of its tenant's jobs. */
 export type OwnApi = (path: string, body?: unknown) => Promise<Response>;
 
@@ -111,7 +91,6 @@ export const ownApi =
     return app.request(new URL(target, raw.url).href, sent, { ...env, isNested: true, isForJob });
   };
 
-/** @throws ApiError 400 for a wrong grader */
 function readGrader(value: unknown, param: string): Grader {
   try {
     return parseGrader(value, param);
@@ -170,24 +149,32 @@ const toRunObject = (made: Grade): z.output<typeof runResponse> => ({
 });
 
 export const graderRoutes: AddRoutes = (app, { grading }) => {
-  addRoute(app, runRoute, {
+  addRoute(app, {
+    method: "post",
+    path: `${path}/run`,
+    summary: "Grade one answer",
+    description:
+      "score_model asks a model of this server, by the key of the request. What fails in grading is noted in the errors, and the reward is 0.",
+    middleware: jsonBody,
     body: runRequest,
-    answer: async (context) => {
-      const { grader: given, model_sample, item = {} } = context.req.valid("json");
-      const { running, key } = context.var;
+    ok: [runResponse, "The reward."],
+    answer: async ({ body: { grader: given, model_sample: text, item = {} }, owner, running, context }) => {
       const api = ownApi(app, context);
-      const checked = await checkedGrader(given, { api });
-      const client = { tenant: key.name, signal: running.signal, ask: chatClient(api) };
-      const made = await grading.grade({ grader: checked, item, text: model_sample }, client);
-      return context.json(toRunObject(made), 200);
+      const client = { tenant: owner.tenant, signal: running.signal, ask: chatClient(api) };
+      return toRunObject(
+        await grading.grade({ grader: await checkedGrader(given, { api }), item, text }, client),
+      );
     },
   });
-  addRoute(app, validateRoute, {
+  addRoute(app, {
+    method: "post",
+    path: `${path}/validate`,
+    summary: "Check a grader",
+    middleware: jsonBody,
     body: validateRequest,
-    answer: async (context) => {
-      const api = ownApi(app, context);
-      const checked = await checkedGrader(context.req.valid("json").grader, { api });
-      return context.json({ grader: checked }, 200);
-    },
+    ok: [validateRequest, "The grader, which is valid."],
+    answer: async ({ body, context }) => ({
+      grader: await checkedGrader(body.grader, { api: ownApi(app, context) }),
+    }),
   });
 };

@@ -1,7 +1,13 @@
 // /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
 import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
-import { ApiError, type ApiKey, apiRoute, ok, type ServerApp } from "mixture-of-shards/server";
+import {
+  ApiError,
+  pageQuery,
+  pageSchema,
+  idParams as params,
+  type ServerApp,
+} from "mixture-of-shards/server";
 import { errorText, snakeCase } from "mixture-of-shards-core/common";
 import { formatSource, parseResponseFormat } from "mixture-of-shards-core/text";
 import { type Owner, storable } from "#database";
@@ -22,19 +28,17 @@ import { checkedGrader, type OwnApi, ownApi } from "./graders.ts";
 import {
   type AddRoutes,
   addRoute,
+  type Context,
   invalid,
-  pageQuery,
-  pageSchema,
+  pageOf,
   type ServiceEnv,
   seconds,
-  storedBody,
-  toListObject,
+  secondsOrNull,
   toOwner,
   withHttpErrors,
 } from "./routes.ts";
 
 const path = "/v1/fine_tuning/jobs";
-const params = z.object({ id: z.string().max(200) });
 
 const auto = z.union([z.literal("auto"), z.number()]);
 const hyperparameters = z.object({ batch_size: auto, n_epochs: auto, learning_rate_multiplier: auto });
@@ -122,7 +126,7 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
     id: job.id,
     object: "fine_tuning.job",
     created_at: seconds(job.created_at),
-    finished_at: job.finished_at === null ? null : seconds(job.finished_at),
+    finished_at: secondsOrNull(job.finished_at),
     estimated_finish: estimatedFinish(job, now),
     model: request.model,
     fine_tuned_model: job.fine_tuned_model,
@@ -149,53 +153,6 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
     },
   };
 }
-
-const answers = { 200: ok(jobSchema, "The job.") };
-
-const createJobRoute = apiRoute({
-  method: "post",
-  path,
-  summary: "Create a fine-tuning job",
-  description:
-    "Repeating a request with the same Idempotency-Key returns the job that the first one created.",
-  middleware: storedBody,
-  request: {
-    headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
-    body: { content: { "application/json": { schema: jobRequestSchema } } },
-  },
-  responses: answers,
-});
-
-const listRoute = apiRoute({
-  method: "get",
-  path,
-  summary: "List fine-tuning jobs",
-  request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(jobSchema), "A page, newest first.") },
-});
-
-const getRoute = apiRoute({
-  method: "get",
-  path: `${path}/{id}`,
-  summary: "Retrieve a fine-tuning job",
-  request: { params },
-  responses: answers,
-});
-
-const change = (what: "cancel" | "pause" | "resume", summary: string) =>
-  apiRoute({
-    method: "post",
-    path: `${path}/{id}/${what}`,
-    summary,
-    request: { params },
-    responses: answers,
-  });
-
-const CHANGES = {
-  cancel: change("cancel", "Cancel a fine-tuning job"),
-  pause: change("pause", "Pause a fine-tuning job"),
-  resume: change("resume", "Resume a paused fine-tuning job"),
-} as const;
 
 /** A file that a job can be made of. */
 async function usableFile(
@@ -256,15 +213,6 @@ async function checkGraders({ method: asked, mos }: JobRequest, api: OwnApi): Pr
     if (grader !== undefined) await checkedGrader(grader, { api, param });
 }
 
-/** A job that can be made. */
-interface CheckedJob {
-  readonly request: JobRequest;
-  readonly plan: TrainingPlan;
-  readonly training: FileRow;
-  readonly validation: FileRow | undefined;
-  readonly initial: NewJob["initial"];
-}
-
 /** Checks that the answers of a job can have their form. @throws ApiError 400. */
 async function checkFormat(
   { settings }: TrainingPlan,
@@ -289,13 +237,7 @@ export interface JobClient {
   readonly engine: Pick<Engine, "checkGrammar">;
 }
 
-/** The client of a request that may run long. */
-export const toClient = (
-  app: ServerApp,
-  context: Parameters<typeof ownApi>[1] & {
-    readonly var: { readonly key: ApiKey; readonly server: { readonly engine: Engine } };
-  },
-): JobClient => ({
+export const toClient = (app: ServerApp, context: Context): JobClient => ({
   owner: toOwner(context.var.key),
   api: ownApi(app, context, true),
   engine: context.var.server.engine,
@@ -306,10 +248,7 @@ export const toClient = (
  *
  * @throws ApiError 400, or 404 for a model that its grader asks; MosError `bad_option`.
  */
-export async function checkedJob(
-  service: ServiceEnv,
-  { request: given, client }: { readonly request: JobRequest; readonly client: JobClient },
-): Promise<CheckedJob> {
+export async function checkedJob(service: ServiceEnv, given: JobRequest, client: JobClient) {
   const { learningRate, checkPlan, nextSeed } = service;
   const { owner } = client;
   await checkGraders(given, client.api);
@@ -327,26 +266,6 @@ export async function checkedJob(
   return { request, plan, training, validation, initial };
 }
 
-interface Creation {
-  readonly client: JobClient;
-  readonly request: JobRequest;
-  readonly key: ApiKey;
-  readonly idempotencyKey: string | undefined;
-}
-
-async function createJob(
-  service: ServiceEnv,
-  { request, key, idempotencyKey, client }: Creation,
-): Promise<JobRow> {
-  const { jobs } = service;
-  const { name: tenant } = key;
-  const repeated =
-    idempotencyKey === undefined ? undefined : await jobs.repeated({ tenant, request, idempotencyKey });
-  if (repeated !== undefined) return repeated;
-  const job = await checkedJob(service, { request, client });
-  return jobs.create({ ...job, tenant, limits: toLimits(key), idempotencyKey, sent: request });
-}
-
 /** `metadata[team]=a` of a query; "none" for `metadata=null`. */
 function metadataFilter(
   query: Readonly<Record<string, string>>,
@@ -361,41 +280,57 @@ function metadataFilter(
 
 export const jobRoutes: AddRoutes = (app, service) => {
   const { jobs } = service;
-  addRoute(app, createJobRoute, {
+  addRoute(app, {
+    method: "post",
+    path,
+    summary: "Create a fine-tuning job",
+    description:
+      "Repeating a request with the same Idempotency-Key returns the job that the first one created.",
+    headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
     body: jobRequestSchema,
-    answer: async (context) => {
-      const { key, server } = context.var;
-      const job = await createJob(service, {
-        request: context.req.valid("json"),
-        key,
-        idempotencyKey: context.req.valid("header")["idempotency-key"],
-        client: toClient(app, context),
-      });
-      return context.json(toJobObject(job, server.now()), 200);
+    ok: [jobSchema, "The job."],
+    answer: async ({ body: request, owner: { tenant }, key, server, context }) => {
+      const idempotencyKey = context.req.header("idempotency-key");
+      const repeated = idempotencyKey && (await jobs.repeated({ tenant, request, idempotencyKey }));
+      if (repeated) return toJobObject(repeated, server.now());
+      const checked = await checkedJob(service, request, toClient(app, context));
+      const limits = toLimits(key);
+      const job = await jobs.create({ ...checked, tenant, limits, idempotencyKey, sent: request });
+      return toJobObject(job, server.now());
     },
   });
-  addRoute(app, listRoute, {
-    answer: async (context) => {
-      const { key, server } = context.var;
-      const page = { ...context.req.valid("query"), metadata: metadataFilter(context.req.query()) };
-      const { rows, hasMore } = await jobs.list(toOwner(key), page);
-      const data = rows.map((job) => toJobObject(job, server.now()));
-      return context.json(toListObject(data, hasMore), 200);
+  addRoute(app, {
+    method: "get",
+    path,
+    summary: "List fine-tuning jobs",
+    query: z.object(pageQuery({ standard: 20, most: 100 })),
+    ok: [pageSchema(jobSchema), "A page, newest first."],
+    answer: async ({ query, owner, server, context }) => {
+      const page = { ...query, metadata: metadataFilter(context.req.query()) };
+      return pageOf(await jobs.list(owner, page), (job) => toJobObject(job, server.now()));
     },
   });
-  addRoute(app, getRoute, {
-    answer: async (context) => {
-      const { key, server } = context.var;
-      const job = await jobs.find(toOwner(key), context.req.valid("param").id);
-      return context.json(toJobObject(job, server.now()), 200);
-    },
+  addRoute(app, {
+    method: "get",
+    path: `${path}/{id}`,
+    summary: "Retrieve a fine-tuning job",
+    params,
+    ok: [jobSchema, "The job."],
+    answer: async ({ params: { id }, owner, server }) =>
+      toJobObject(await jobs.find(owner, id), server.now()),
   });
-  for (const what of ["cancel", "pause", "resume"] as const)
-    addRoute(app, CHANGES[what], {
-      answer: async (context) => {
-        const { key, server } = context.var;
-        const job = await jobs[what](toOwner(key), context.req.valid("param").id);
-        return context.json(toJobObject(job, server.now()), 200);
-      },
+  for (const [change, summary] of [
+    ["cancel", "Cancel a fine-tuning job"],
+    ["pause", "Pause a fine-tuning job"],
+    ["resume", "Resume a paused fine-tuning job"],
+  ] as const)
+    addRoute(app, {
+      method: "post",
+      path: `${path}/{id}/${change}`,
+      summary,
+      params,
+      ok: [jobSchema, "The job."],
+      answer: async ({ params: { id }, owner, server }) =>
+        toJobObject(await jobs[change](owner, id), server.now()),
     });
 };

@@ -1,8 +1,8 @@
 // /v1/models: until when a fine-tuned model, or one of its checkpoints, is needed.
 import { z } from "@hono/zod-openapi";
-import { apiRoute, deletedSchema, ok } from "mixture-of-shards/server";
+import { deletedSchema } from "mixture-of-shards/server";
 import { lifetimeSchema, type ModelRow } from "#store";
-import { type AddRoutes, addRoute, invalid, seconds, storedBody, toOwner } from "./routes.ts";
+import { type AddRoutes, addRoute, collect, deleted, invalid, seconds } from "./routes.ts";
 
 const path = "/v1/models/{model{.+}}";
 const params = z.object({ model: z.string().max(512) });
@@ -15,19 +15,6 @@ export const modelSchema = z.object({
   expires_at: z.int().optional(),
 });
 
-const removeRoute = apiRoute({
-  method: "delete",
-  path,
-  summary: "Delete a fine-tuned model",
-  request: { params },
-  responses: {
-    200: ok(
-      deletedSchema("model"),
-      "The model was deleted. Running requests finish with it. A model with an alias cannot be deleted.",
-    ),
-  },
-});
-
 /** The last second of the year 9999. */
 const LATEST = 253_402_300_799;
 
@@ -37,15 +24,6 @@ const updateRequest = z
     expires_after: lifetimeSchema.optional().describe("Seconds from now."),
   })
   .openapi("UpdateModelRequest");
-
-const updateRoute = apiRoute({
-  method: "post",
-  path,
-  summary: "Set or remove the expiry of a fine-tuned model",
-  middleware: storedBody,
-  request: { params, body: { content: { "application/json": { schema: updateRequest } } } },
-  responses: { 200: ok(modelSchema, "The model.") },
-});
 
 /** Expiry in a request. */
 function readExpiry({ expires_at: at, expires_after: after }: z.output<typeof updateRequest>, now: number) {
@@ -65,29 +43,38 @@ export const toModelObject = ({ name, created_at, expires_at }: ModelRow): z.out
   ...(expires_at === null ? {} : { expires_at: seconds(expires_at) }),
 });
 
-export const modelRoutes: AddRoutes = (app, { contents, models, objects, unpublish, checkExpiry }) => {
-  addRoute(app, removeRoute, {
+export const modelRoutes: AddRoutes = (app, service) => {
+  const { models, unpublish, checkExpiry } = service;
+  addRoute(app, {
+    method: "delete",
+    path,
+    summary: "Delete a fine-tuned model",
+    params,
+    ok: [
+      deletedSchema("model"),
+      "The model was deleted. Running requests finish with it. A model with an alias cannot be deleted.",
+    ],
     param: "model",
-    answer: async (context) => {
-      const { key, server } = context.var;
-      const id = context.req.valid("param").model;
-      await models.remove(toOwner(key), id);
+    answer: async ({ params: { model: id }, owner, server }) => {
+      await models.remove(owner, id);
       await unpublish(id);
-      // the server retries and reports what fails now
-      await contents.collect(objects.remove).catch(() => undefined);
+      await collect(service);
       await server.engine.refreshAdapters();
-      return context.json({ id, object: "model" as const, deleted: true as const }, 200);
+      return deleted("model", id);
     },
   });
-  addRoute(app, updateRoute, {
-    param: "model",
+  addRoute(app, {
+    method: "post",
+    path,
+    summary: "Set or remove the expiry of a fine-tuned model",
+    params,
     body: updateRequest,
-    answer: async (context) => {
-      const { key, server } = context.var;
-      const expiry = readExpiry(context.req.valid("json"), server.now());
-      const row = await models.setExpiry(toOwner(key), context.req.valid("param").model, expiry);
+    ok: [modelSchema, "The model."],
+    param: "model",
+    answer: async ({ params: { model }, body, owner, server }) => {
+      const row = await models.setExpiry(owner, model, readExpiry(body, server.now()));
       await checkExpiry();
-      return context.json(toModelObject(row), 200);
+      return toModelObject(row);
     },
   });
 };

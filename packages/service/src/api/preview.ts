@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
-import { ApiError, type ApiKey, apiRoute, ok } from "mixture-of-shards/server";
+import { ApiError, type ApiKey } from "mixture-of-shards/server";
 import { omitUndefined } from "mixture-of-shards-core/common";
 import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { OBJECTIVES, pickChosen } from "mixture-of-shards-core/training";
@@ -10,14 +10,13 @@ import {
   assertAllowed,
   checkMethod,
   type FineTuningLimits,
-  type JobRequest,
   jobRequestSchema,
   type OtherData,
   objectivesFor,
   toLimits,
 } from "#store";
 import { checkedJob, chosenFields, type JobClient, toClient } from "./jobs.ts";
-import { type AddRoutes, addRoute, invalid, type ServiceEnv, storedBody } from "./routes.ts";
+import { type AddRoutes, addRoute, invalid, type ServiceEnv } from "./routes.ts";
 
 /** Lines that are shown at most, and tokens of each. */
 const [MAX_LINES, MAX_SHOWN] = [20, 1000];
@@ -109,16 +108,6 @@ const previewSchema = z
   })
   .openapi("FineTuningPreview");
 
-const route = apiRoute({
-  method: "post",
-  path: "/v1/fine_tuning/preview",
-  summary: "Preview a fine-tuning job: tokenised examples, steps and memory",
-  description: "Takes the body of a job. Creates nothing and does not load the base.",
-  middleware: storedBody,
-  request: { body: { content: { "application/json": { schema: requestSchema } } } },
-  responses: { 200: ok(previewSchema, "The preview.") },
-});
-
 const toPartObject = (report: RunPreview["train"]): z.output<typeof part> => ({
   examples: report.examples,
   tokens: report.tokens,
@@ -177,23 +166,16 @@ const toPreviewObject = (
   problems: preview.problems.map(({ line, reason, message }) => ({ line, code: reason, message })),
 });
 
-interface PreviewRequest {
-  readonly request: JobRequest & { readonly lines?: readonly number[] | undefined };
-  readonly key: ApiKey;
-  readonly signal: AbortSignal;
-  readonly client: JobClient;
-}
-
 /** @throws ApiError where a job could not be made either, or a preview not now. */
 async function previewJob(
   service: ServiceEnv,
-  { request, key, signal, client }: PreviewRequest,
+  request: z.output<typeof requestSchema>,
+  { key, signal, client }: { readonly key: ApiKey; readonly signal: AbortSignal; readonly client: JobClient },
 ): Promise<z.output<typeof previewSchema>> {
   const { objects, preview, modelName: model, usage } = service;
   const limits = toLimits(key);
   assertAllowed(request, limits);
-  const checked = await checkedJob(service, { request, client });
-  const { plan, training, validation, initial } = checked;
+  const { plan, training, validation, initial } = await checkedJob(service, request, client);
   const from = initial === undefined ? undefined : await makeTemporaryFolder("mos-preview-");
   try {
     if (from !== undefined && initial !== undefined)
@@ -277,14 +259,14 @@ function answerable(error: unknown): unknown {
   }
 }
 
-export const previewRoutes: AddRoutes = (app, service) => {
-  addRoute(app, route, {
+export const previewRoutes: AddRoutes = (app, service) =>
+  addRoute(app, {
+    method: "post",
+    path: "/v1/fine_tuning/preview",
+    summary: "Preview a fine-tuning job: tokenised examples, steps and memory",
+    description: "Takes the body of a job. Creates nothing and does not load the base.",
     body: requestSchema,
-    answer: async (context) => {
-      const { key, running } = context.var;
-      const client = toClient(app, context);
-      const asked = { request: context.req.valid("json"), key, signal: running.signal, client };
-      return context.json(await previewJob(service, asked), 200);
-    },
+    ok: [previewSchema, "The preview."],
+    answer: ({ body, key, running: { signal }, context }) =>
+      previewJob(service, body, { key, signal, client: toClient(app, context) }),
   });
-};

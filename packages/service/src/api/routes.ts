@@ -1,23 +1,22 @@
-// Parts that the service's routes share: their context, bodies that can be stored, errors, and lists.
-import { type OpenAPIHono, type RouteConfig, type RouteHandler, z } from "@hono/zod-openapi";
-import { type FinetuneOptions, MosError, type RunPreview } from "mixture-of-shards";
-import { ApiError, type ApiKey, checkedBy, jsonBody, type ServerApp } from "mixture-of-shards/server";
+// Parts that the service's routes share: their context, bodies that can be stored, and errors.
+import type { OpenAPIHono, RouteHandler, z } from "@hono/zod-openapi";
+import { MosError, type RunPreview } from "mixture-of-shards";
+import {
+  ApiError,
+  type ApiKey,
+  apiRoute,
+  checkedBy,
+  jsonBody,
+  ok,
+  type ServerApp,
+  toPage,
+} from "mixture-of-shards/server";
+import { omitUndefined } from "mixture-of-shards-core/common";
 import { isDiskFull, storageProblem } from "mixture-of-shards-core/files";
-import { type Owner, storable } from "#database";
+import { type Owner, type Page, storable } from "#database";
 import type { ObjectStore } from "#objects";
 import type { OtherData, Stores, TrainingPlan } from "#store";
-import type { Grading } from "#worker";
-
-/** A run to preview, on files of the storage. */
-interface PreviewedRun extends Pick<TrainingPlan, "settings"> {
-  readonly adapter: FinetuneOptions["adapter"];
-  readonly data: string;
-  readonly validationData: string | undefined;
-  /** Lines of the data; without them the first ones. */
-  readonly lines?: readonly number[];
-  /** Tokens of a line at most. */
-  readonly maxShown: number;
-}
+import type { createFileChecker, Grading, PreviewRequest, TurnClient } from "#worker";
 
 /** The parts of a service that its routes use. */
 export interface ServiceEnv extends Stores {
@@ -30,21 +29,16 @@ export interface ServiceEnv extends Stores {
   readonly checkPlan: (plan: TrainingPlan) => void;
   /** Previews a run on the base, or says what else its data are. Throws a MosError, `busy` where too many wait for theirs. */
   readonly preview: (
-    run: PreviewedRun,
-    client: { readonly tenant: string; readonly signal: AbortSignal },
+    run: Omit<PreviewRequest, "model" | "threads">,
+    client: TurnClient,
   ) => Promise<RunPreview | OtherData>;
-  /** Checks an uploaded file: its first problems, one unless more are asked for; none for a valid file. */
-  readonly checkFile: (
-    path: string,
-    client: { readonly tenant: string; readonly signal: AbortSignal; readonly most?: number },
-  ) => Promise<readonly { readonly line: number | null; readonly message: string }[]>;
+  readonly checkFile: ReturnType<typeof createFileChecker>;
   /** Adds a new model to the folder of adapters. */
   readonly publish: (name: string) => Promise<unknown>;
   /** Removes a deleted model from the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */
   readonly checkExpiry: () => Promise<void>;
-  /** Grades answers. */
   readonly grading: Pick<Grading, "grade">;
   /** Bytes of the largest file. */
   readonly maxFileBytes: number;
@@ -63,18 +57,26 @@ export const toOwner = ({ name, isAdmin }: Pick<ApiKey, "name" | "isAdmin">): Ow
   isAdmin,
 });
 
-/** A whole number as a query or a form has it: decimal digits and nothing else, neither 0x10 nor 1e3 nor a blank. */
-export const wholeNumber = (least: number, most: number) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/, `a whole number from ${least} to ${most}`)
-    .transform(Number)
-    .pipe(z.int().min(least).max(most))
-    .openapi({ type: "integer", minimum: least, maximum: most });
-
 /** A field of a request is wrong. */
 export const invalid = (message: string, param: string, code = "invalid_value"): ApiError =>
   new ApiError(message, { status: 400, code, param });
+
+/** The tenant that a client names. @throws ApiError 403 for another one's than its own without an administrator's key. */
+export function chooseTenant(
+  { name, isAdmin }: ApiKey,
+  { given = name, param }: { readonly given: string | undefined; readonly param: string },
+): string {
+  if (given === name || isAdmin) return given;
+  throw new ApiError("only administrators may name another tenant", {
+    status: 403,
+    code: "admin_key_required",
+    param,
+  });
+}
+
+/** Removes contents that no row names any more. The server retries and reports what fails now. */
+export const collect = ({ contents, objects }: Pick<ServiceEnv, "contents" | "objects">): Promise<void> =>
+  contents.collect(objects.remove).catch(() => undefined);
 
 /** Waits for work whose "not found" concerns an id of the request rather than a model. */
 export async function withHttpErrors<T>(work: Promise<T>, param = "id"): Promise<T> {
@@ -107,28 +109,86 @@ export async function withHttpErrors<T>(work: Promise<T>, param = "id"): Promise
   }
 }
 
-type ServerEnv = ServerApp extends OpenAPIHono<infer E> ? E : never;
+/** Hono's context of a request. */
+export type Context = Parameters<RouteHandler<never, ServerApp extends OpenAPIHono<infer E> ? E : never>>[0];
 
-/** The work of a route. */
-interface RouteWork<Route extends RouteConfig> {
-  /** Its MosErrors become answers. */
-  readonly answer: RouteHandler<Route, ServerEnv>;
-  /** Field or parameter that a "not found" concerns. Default: id. */
+/** A request whose parts were checked. */
+interface Call<Params, Query, Body> {
+  readonly params: z.output<Params>;
+  readonly query: z.output<Query>;
+  readonly body: z.output<Body>;
+  readonly owner: Owner;
+  readonly context: Context;
+}
+
+/** A route: what the API's document says of it, and its work. */
+interface Route<
+  Params extends z.ZodType,
+  Query extends z.ZodType,
+  Body extends z.ZodObject,
+  Answer extends z.ZodType,
+> {
+  readonly method: "get" | "post" | "put" | "delete";
+  readonly path: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly params?: Params;
+  readonly query?: Query;
+  readonly headers?: z.ZodObject;
+  readonly body?: Body;
+  /** Reads the body (`storedBody`). */
+  readonly middleware?: typeof jsonBody;
+  /** Schema and description of the answer. */
+  readonly ok: readonly [schema: Answer, description: string];
+  /** The media type of an answer that is not JSON. */
+  readonly type?: string;
+  /** Field or parameter that a "not found" concerns (id). */
   readonly param?: string;
-  /** Schema of the body, which names its wrong fields. */
-  readonly body?: Parameters<typeof checkedBy>[0];
+  /** Gives the body of the answer. Its MosErrors become answers. */
+  readonly answer: (call: Call<Params, Query, Body> & Context["var"]) => Promise<z.output<Answer> | Response>;
 }
 
 /** Adds a route to a server. */
-export function addRoute<Route extends RouteConfig>(
-  app: ServerApp,
-  route: Route,
-  { answer, param, body }: RouteWork<Route>,
-): void {
-  const handler = async (...given: Parameters<typeof answer>) =>
-    withHttpErrors(Promise.resolve(answer(...given)), param);
-  app.openapi(route, handler as unknown as typeof answer, body && checkedBy(body));
+export function addRoute<
+  Params extends z.ZodType,
+  Query extends z.ZodType,
+  Body extends z.ZodObject,
+  Answer extends z.ZodType,
+>(app: ServerApp, route: Route<Params, Query, Body, Answer>): void {
+  const { params, query, headers, body, middleware = storedBody, answer, param, type, ...declared } = route;
+  const [schema, description] = declared.ok;
+  const content = body && { content: { "application/json": { schema: body } } };
+  const handle = async (context: Context): Promise<Response> => {
+    const valid = (part: string) => context.req.valid(part as never) as never;
+    const call = {
+      ...{ params: valid("param"), query: valid("query"), body: valid("json") },
+      ...{ owner: toOwner(context.var.key), context },
+    };
+    const made = await withHttpErrors(answer({ ...context.var, ...call }), param);
+    return made instanceof Response ? made : context.json(made, 200);
+  };
+  app.openapi(
+    apiRoute({
+      ...declared,
+      ...(body === undefined ? {} : { middleware }),
+      request: omitUndefined({ params, query, headers, body: content }) as object,
+      responses: {
+        200: type === undefined ? ok(schema, description) : { description, content: { [type]: { schema } } },
+      },
+    }),
+    handle as never, // whose type knows no status
+    body && checkedBy(body),
+  );
 }
+
+/** The answer to a request for a list. */
+export const pageOf = <Row, T extends { readonly id: string }>(
+  { rows, hasMore }: Page<Row>,
+  toObject: (row: Row) => T,
+) => toPage(rows.map(toObject), hasMore);
+
+/** The answer to DELETE. */
+export const deleted = <T extends string>(object: T, id: string) => ({ id, object, deleted: true as const });
 
 /** The place of the first text, as a name or a value, that PostgreSQL does not keep. */
 function unstorableAt(value: unknown, path: readonly string[] = []): readonly string[] | undefined {
@@ -146,7 +206,7 @@ function unstorableAt(value: unknown, path: readonly string[] = []): readonly st
  *
  * @throws ApiError 400 that names the field which holds one, however deep it is.
  */
-export const storedBody: typeof jsonBody = (context, next) =>
+const storedBody: typeof jsonBody = (context, next) =>
   jsonBody(context, async () => {
     const path = unstorableAt(await context.req.json())?.join(".");
     if (path !== undefined)
@@ -159,27 +219,5 @@ export const storedBody: typeof jsonBody = (context, next) =>
 
 /** Time in OpenAI's objects: seconds since 1970. */
 export const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
-
-/** A part of a list, as all lists of the API are. */
-export const pageSchema = <T extends z.ZodType>(item: T) =>
-  z.object({
-    object: z.literal("list"),
-    data: z.array(item),
-    first_id: z.string().nullable(),
-    last_id: z.string().nullable(),
-    has_more: z.boolean(),
-  });
-
-export const toListObject = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
-  object: "list" as const,
-  data: [...data],
-  first_id: data[0]?.id ?? null,
-  last_id: data.at(-1)?.id ?? null,
-  has_more: hasMore,
-});
-
-/** `after` and `limit` of a list. */
-export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
-  after: z.string().max(200).optional().describe("Last id of the previous page."),
-  limit: wholeNumber(1, limits.most).default(limits.standard),
-});
+/** The same; null where there is none. */
+export const secondsOrNull = (at: Date | null): number | null => at && seconds(at);

@@ -4,7 +4,7 @@ import type { ServerExtension } from "mixture-of-shards/server";
 import { fittingConfig } from "mixture-of-shards-core/adapters";
 import { parseSettings } from "mixture-of-shards-core/common";
 import { hasEnded, type JobRow, type JobStore, MEASUREMENTS } from "#store";
-import { seconds, toOwner, withHttpErrors } from "./routes.ts";
+import { seconds, secondsOrNull, toOwner, withHttpErrors } from "./routes.ts";
 
 type Shapes = Parameters<typeof budget>[1];
 type RunSource = NonNullable<ServerExtension["runs"]>;
@@ -66,7 +66,7 @@ export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
       facts: {
         ...{ id: job.id, object: "run", kind: "job", name: nameOf(job), status: job.status },
         created_at: seconds(job.created_at),
-        finished_at: job.finished_at === null ? null : seconds(job.finished_at),
+        finished_at: secondsOrNull(job.finished_at),
         ...{ model: job.model, tenant: job.tenant, step: job.step, total_steps: job.steps },
         ...planned,
         fine_tuned_model: job.fine_tuned_model,

@@ -1,8 +1,8 @@
 // GET /v1/usage: what tenants have trained and requested, in the shape of OpenAI's usage of an organization.
 import { z } from "@hono/zod-openapi";
-import { apiRoute, ok } from "mixture-of-shards/server";
+import { wholeNumber } from "mixture-of-shards/server";
 import type { UsageRow } from "#store";
-import { type AddRoutes, addRoute, invalid, toOwner, wholeNumber } from "./routes.ts";
+import { type AddRoutes, addRoute, invalid } from "./routes.ts";
 
 /** Seconds of a bucket, and how many buckets a page has. */
 const WIDTHS = {
@@ -42,26 +42,6 @@ const usageSchema = z.object({
   next_page: z.string().nullable(),
 });
 
-const usageRoute = apiRoute({
-  method: "get",
-  path: "/v1/usage",
-  summary: "Report usage per UTC hour or day; administrators see all tenants",
-  request: {
-    query: z.object({
-      start_time: time
-        .optional()
-        .describe("Unix time in seconds, rounded down to a bucket. Default: the latest buckets."),
-      end_time: time.optional().describe("Exclusive end, Unix time in seconds."),
-      bucket_width: z.enum(["1h", "1d"]).default("1d"),
-      group_by: z.enum(["model"]).optional(),
-      api_key_id: z.string().max(64).optional().describe("Restrict to the key of this name."),
-      limit: wholeNumber(1, WIDTHS["1h"].most).optional(),
-      page: time.optional().describe("next_page of the previous page."),
-    }),
-  },
-  responses: { 200: ok(usageSchema, "A page of buckets, oldest first.") },
-});
-
 const toUsageObject = (row: UsageRow): z.output<typeof resultSchema> => ({
   object: "usage.result",
   api_key_id: row.tenant,
@@ -76,31 +56,40 @@ const toUsageObject = (row: UsageRow): z.output<typeof resultSchema> => ({
 });
 
 export const usageRoutes: AddRoutes = (app, { usage }) => {
-  addRoute(app, usageRoute, {
-    answer: async (context) => {
-      const query = context.req.valid("query");
+  addRoute(app, {
+    method: "get",
+    path: "/v1/usage",
+    summary: "Report usage per UTC hour or day; administrators see all tenants",
+    query: z.object({
+      start_time: time
+        .optional()
+        .describe("Unix time in seconds, rounded down to a bucket. Default: the latest buckets."),
+      end_time: time.optional().describe("Exclusive end, Unix time in seconds."),
+      bucket_width: z.enum(["1h", "1d"]).default("1d"),
+      group_by: z.enum(["model"]).optional(),
+      api_key_id: z.string().max(64).optional().describe("Restrict to the key of this name."),
+      limit: wholeNumber(1, WIDTHS["1h"].most).optional(),
+      page: time.optional().describe("next_page of the previous page."),
+    }),
+    ok: [usageSchema, "A page of buckets, oldest first."],
+    answer: async ({ query, owner }) => {
       const { width, standard, most } = WIDTHS[query.bucket_width];
-      const { start_time, end_time, page, limit = standard } = query;
+      const { start_time, end_time: end, page, limit = standard, api_key_id: tenant } = query;
       if (limit > most)
         throw invalid(`limit must be at most ${most} for bucket_width ${query.bucket_width}`, "limit");
-      if (start_time !== undefined && end_time !== undefined && end_time <= start_time)
+      if (start_time !== undefined && end !== undefined && end <= start_time)
         throw invalid("end_time must be after start_time", "end_time");
-      const options = { width, limit, start: page ?? start_time, end: end_time, tenant: query.api_key_id };
-      const { starts, rows, next } = await usage.read(toOwner(context.var.key), {
-        ...options,
-        byModel: query.group_by === "model",
-      });
+      const range = { width, limit, start: page ?? start_time, end };
+      const byModel = query.group_by === "model";
+      const { starts, rows, next } = await usage.read(owner, { ...range, tenant, byModel });
       const data = starts.map((start) => ({
         object: "bucket" as const,
         start_time: start,
         end_time: start + width,
         results: rows.filter((row) => row.start === start).map(toUsageObject),
       }));
-      const hasMore = next !== undefined;
-      return context.json(
-        { object: "page" as const, data, has_more: hasMore, next_page: hasMore ? String(next) : null },
-        200,
-      );
+      const more = { has_more: next !== undefined, next_page: next?.toString() ?? null };
+      return { object: "page" as const, data, ...more };
     },
   });
 };

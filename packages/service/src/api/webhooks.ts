@@ -1,19 +1,9 @@
 // /v1/webhooks: where tenants are notified of the ends of their jobs.
 import { z } from "@hono/zod-openapi";
-import { apiRoute, deletedSchema, ok } from "mixture-of-shards/server";
+import { deletedSchema, pageQuery, pageSchema, idParams as params } from "mixture-of-shards/server";
 import { type DeliveryRow, type WebhookRow, webhookEvents } from "#store";
 import { isPrivateHost, urlPort } from "#webhooks";
-import {
-  type AddRoutes,
-  addRoute,
-  invalid,
-  pageQuery,
-  pageSchema,
-  seconds,
-  storedBody,
-  toListObject,
-  toOwner,
-} from "./routes.ts";
+import { type AddRoutes, addRoute, deleted, invalid, pageOf, seconds, secondsOrNull } from "./routes.ts";
 
 /** A webhook, without its secret. */
 const webhookSchema = z
@@ -67,14 +57,14 @@ const toDeliveryObject = (delivery: DeliveryRow): z.output<typeof deliverySchema
   data: { id: delivery.job },
   status: delivery.status,
   attempts: delivery.attempts,
-  next_attempt_at: delivery.due_at === null ? null : seconds(delivery.due_at),
+  next_attempt_at: secondsOrNull(delivery.due_at),
   response_status: delivery.response_status,
   error: delivery.error,
-  finished_at: delivery.finished_at === null ? null : seconds(delivery.finished_at),
+  finished_at: secondsOrNull(delivery.finished_at),
 });
 
 const path = "/v1/webhooks";
-const params = z.object({ id: z.string().max(200) });
+const query = z.object(pageQuery({ standard: 20, most: 100 }));
 
 const newWebhookSchema = z
   .strictObject({
@@ -86,63 +76,6 @@ const newWebhookSchema = z
     description: z.string().max(500).nullish(),
   })
   .openapi("WebhookRequest");
-
-const createWebhookRoute = apiRoute({
-  method: "post",
-  path,
-  summary: "Create a webhook",
-  description:
-    "The webhook is called when a job of the tenant ends. Only this response contains its signing secret.",
-  middleware: storedBody,
-  request: { body: { content: { "application/json": { schema: newWebhookSchema } } } },
-  responses: {
-    200: ok(webhookSchema.extend({ secret: z.string() }), "The webhook with its secret."),
-  },
-});
-
-const listRoute = apiRoute({
-  method: "get",
-  path,
-  summary: "List webhooks",
-  request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(webhookSchema), "A page of webhooks, newest first.") },
-});
-
-const getRoute = apiRoute({
-  method: "get",
-  path: `${path}/{id}`,
-  summary: "Retrieve a webhook with its last delivery",
-  request: { params },
-  responses: {
-    200: ok(webhookSchema.extend({ last_delivery: deliverySchema.nullable() }), "The webhook."),
-  },
-});
-
-const removeRoute = apiRoute({
-  method: "delete",
-  path: `${path}/{id}`,
-  summary: "Delete a webhook and its pending deliveries",
-  request: { params },
-  responses: {
-    200: ok(deletedSchema("webhook"), "The webhook was deleted."),
-  },
-});
-
-const testRoute = apiRoute({
-  method: "post",
-  path: `${path}/{id}/test`,
-  summary: "Send a test event for the job ftjob-test",
-  request: { params },
-  responses: { 200: ok(deliverySchema, "The delivery, which is being attempted.") },
-});
-
-const deliveriesRoute = apiRoute({
-  method: "get",
-  path: `${path}/{id}/deliveries`,
-  summary: "List the deliveries of the last 30 days, at most 1,000",
-  request: { params, query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries, newest first.") },
-});
 
 /** @throws ApiError 400 for a URL that this client may not name. */
 function checkedUrl(
@@ -160,12 +93,17 @@ function checkedUrl(
   return url.href;
 }
 
-export const webhookRoutes: AddRoutes = (app, { webhooks, webhookPorts }) => {
-  addRoute(app, createWebhookRoute, {
+export const webhookRoutes: AddRoutes = (app, service) => {
+  const { webhooks, webhookPorts } = service;
+  addRoute(app, {
+    method: "post",
+    path,
+    summary: "Create a webhook",
+    description:
+      "The webhook is called when a job of the tenant ends. Only this response contains its signing secret.",
     body: newWebhookSchema,
-    answer: async (context) => {
-      const { key, server } = context.var;
-      const { url, events, description = null } = context.req.valid("json");
+    ok: [webhookSchema.extend({ secret: z.string() }), "The webhook with its secret."],
+    answer: async ({ body: { url, events, description = null }, key, server }) => {
       // without keys, every client of the port is in this network
       const allowsPrivate = key.isAdmin || server.keys === undefined;
       const webhook = await webhooks.add({
@@ -175,41 +113,65 @@ export const webhookRoutes: AddRoutes = (app, { webhooks, webhookPorts }) => {
         allowsPrivate,
         events: [...new Set(events)],
       });
-      return context.json({ ...toWebhookObject(webhook), secret: webhook.secret }, 200);
+      return { ...toWebhookObject(webhook), secret: webhook.secret };
     },
   });
-  addRoute(app, listRoute, {
-    answer: async (context) => {
-      const { rows, hasMore } = await webhooks.list(toOwner(context.var.key), context.req.valid("query"));
-      return context.json(toListObject(rows.map(toWebhookObject), hasMore), 200);
-    },
+  otherRoutes(app, service);
+};
+
+/** Webhooks that are there, and their deliveries. */
+const otherRoutes: AddRoutes = (app, { webhooks }) => {
+  addRoute(app, {
+    method: "get",
+    path,
+    summary: "List webhooks",
+    query,
+    ok: [pageSchema(webhookSchema), "A page of webhooks, newest first."],
+    answer: async ({ query, owner }) => pageOf(await webhooks.list(owner, query), toWebhookObject),
   });
-  addRoute(app, getRoute, {
-    answer: async (context) => {
-      const webhook = await webhooks.find(toOwner(context.var.key), context.req.valid("param").id);
+  addRoute(app, {
+    method: "get",
+    path: `${path}/{id}`,
+    summary: "Retrieve a webhook with its last delivery",
+    params,
+    ok: [webhookSchema.extend({ last_delivery: deliverySchema.nullable() }), "The webhook."],
+    answer: async ({ params: { id }, owner }) => {
+      const webhook = await webhooks.find(owner, id);
       const [last] = (await webhooks.deliveries(webhook, { limit: 1 })).rows;
-      const last_delivery = last === undefined ? null : toDeliveryObject(last);
-      return context.json({ ...toWebhookObject(webhook), last_delivery }, 200);
+      return {
+        ...toWebhookObject(webhook),
+        last_delivery: last === undefined ? null : toDeliveryObject(last),
+      };
     },
   });
-  addRoute(app, removeRoute, {
-    answer: async (context) => {
-      const { id } = context.req.valid("param");
-      await webhooks.remove(toOwner(context.var.key), id);
-      return context.json({ id, object: "webhook" as const, deleted: true as const }, 200);
+  addRoute(app, {
+    method: "delete",
+    path: `${path}/{id}`,
+    summary: "Delete a webhook and its pending deliveries",
+    params,
+    ok: [deletedSchema("webhook"), "The webhook was deleted."],
+    answer: async ({ params: { id }, owner }) => {
+      await webhooks.remove(owner, id);
+      return deleted("webhook", id);
     },
   });
-  addRoute(app, testRoute, {
-    answer: async (context) => {
-      const webhook = await webhooks.find(toOwner(context.var.key), context.req.valid("param").id);
-      return context.json(toDeliveryObject(await webhooks.test(webhook)), 200);
-    },
+  addRoute(app, {
+    method: "post",
+    path: `${path}/{id}/test`,
+    summary: "Send a test event for the job ftjob-test",
+    params,
+    ok: [deliverySchema, "The delivery, which is being attempted."],
+    answer: async ({ params: { id }, owner }) =>
+      toDeliveryObject(await webhooks.test(await webhooks.find(owner, id))),
   });
-  addRoute(app, deliveriesRoute, {
-    answer: async (context) => {
-      const webhook = await webhooks.find(toOwner(context.var.key), context.req.valid("param").id);
-      const { rows, hasMore } = await webhooks.deliveries(webhook, context.req.valid("query"));
-      return context.json(toListObject(rows.map(toDeliveryObject), hasMore), 200);
-    },
+  addRoute(app, {
+    method: "get",
+    path: `${path}/{id}/deliveries`,
+    summary: "List the deliveries of the last 30 days, at most 1,000",
+    params,
+    query,
+    ok: [pageSchema(deliverySchema), "A page of deliveries, newest first."],
+    answer: async ({ params: { id }, query, owner }) =>
+      pageOf(await webhooks.deliveries(await webhooks.find(owner, id), query), toDeliveryObject),
   });
 };

@@ -1,6 +1,6 @@
 // What people said of answers: each with its own copy of prompt and answer, by tenant, within bytes. Older ones give way.
 import { z } from "zod";
-import { type Database, lockTenant, parseRows, type Queryable, removeOldest } from "#database";
+import { type Database, lockTenant, parseRows, type Queryable, removeOldest, removeRow } from "#database";
 import { assertStorageQuota } from "./contents.ts";
 
 /** Bytes of prompts and answers that a tenant has at most. */
@@ -10,7 +10,7 @@ const PAGE = 100;
 
 const rows = {
   name: "feedback",
-  item: "feedback",
+  item: "feedback on the response",
   schema: z.object({
     id: z.string(),
     model: z.string(),
@@ -45,14 +45,9 @@ export const openFeedback = (database: Database) => ({
   put: (feedback: NewFeedback): Promise<FeedbackRow> =>
     database.transaction((transaction) => put(transaction, feedback)),
 
-  /** False where there is none. */
-  delete: async (tenant: string, id: string): Promise<boolean> => {
-    const removed = await database.query("delete from feedback where tenant = $1 and id = $2 returning id", [
-      tenant,
-      id,
-    ]);
-    return removed.length > 0;
-  },
+  /** @throws MosError `not_found` where there is none. */
+  delete: (tenant: string, id: string): Promise<void> =>
+    removeRow(database, rows, { owner: { tenant, isAdmin: false }, id }),
 
   /** All of a tenant's, the oldest first. */
   async *all(tenant: string): AsyncGenerator<FeedbackRow, void> {

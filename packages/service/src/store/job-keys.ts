@@ -1,11 +1,10 @@
 // Keys by which trainers ask models in the name of their job's tenant. Each ends with its slice.
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
+import { hashKey } from "mixture-of-shards/server";
 import type { Database } from "#database";
 import type { JobRow } from "./jobs.ts";
 
 const PREFIX = "mos-job-";
-
-const hashOf = (key: string): string => createHash("sha256").update(key).digest("hex");
 
 /** Keys of running slices, in a database whose tables are there. */
 export const openJobKeys = (database: Database) => ({
@@ -15,7 +14,7 @@ export const openJobKeys = (database: Database) => ({
     const rows = await database.query(
       `update jobs set key_hash = $4
        where id = $1 and slice = $2 and lease = $3 and status = 'running' returning id`,
-      [id, slice, lease, hashOf(key)],
+      [id, slice, lease, hashKey(key)],
     );
     return rows.length === 0 ? undefined : key;
   },
@@ -24,7 +23,7 @@ export const openJobKeys = (database: Database) => ({
     if (!key.startsWith(PREFIX)) return undefined;
     const [row] = await database.query(
       "select tenant from jobs where status = 'running' and lease_until > now() and key_hash = $1",
-      [hashOf(key)],
+      [hashKey(key)],
     );
     return row === undefined ? undefined : String(row["tenant"]);
   },

@@ -1,6 +1,6 @@
 // State of the whole service for operators: the queue, and workers by their heartbeats.
 import { readFileSync } from "node:fs";
-import type { TrainingState } from "mixture-of-shards/server";
+import { type TrainingState, trainingSchema } from "mixture-of-shards/server";
 import { parseWith } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import type { Database } from "#database";
@@ -17,38 +17,6 @@ const stateSchema = z.object({
   jobs: z.array(z.object({ status: z.string(), model: z.string(), count: z.number(), age: z.number() })),
   workers: z.array(z.object({ model: z.string(), version: z.string(), count: z.number() })),
   deliveries: z.number(),
-});
-
-const trainingSchema: z.ZodType<TrainingState> = z.object({
-  workers: z.array(
-    z.object({
-      name: z.string(),
-      models: z.array(z.string()),
-      version: z.string(),
-      started_at: z.number(),
-      seen_at: z.number(),
-      is_alive: z.boolean(),
-      job: z
-        .object({
-          id: z.string(),
-          tenant: z.string(),
-          model: z.string(),
-          step: z.number(),
-          steps: z.number().nullable(),
-        })
-        .nullable(),
-    }),
-  ),
-  queue: z.array(
-    z.object({
-      tenant: z.string(),
-      queued: z.number(),
-      held: z.number(),
-      running: z.number(),
-      paused: z.number(),
-      oldest_seconds: z.number(),
-    }),
-  ),
 });
 
 /** Numbers of the whole service at this moment. */

@@ -2,6 +2,7 @@
 // runs, checks of files, gradings and conversions have such processes, too.
 
 export { createGrading, type Grading } from "./grading.ts";
+export type { PreviewRequest } from "./task-process.ts";
 export { createFileChecker, createPreviewer, startTasks, type TaskChild } from "./tasks.ts";
-export { createTurns } from "./turns.ts";
+export { createTurns, type TurnClient } from "./turns.ts";
 export { runWorker } from "./worker.ts";
