@@ -215,3 +215,15 @@ test("the address of chat completions, from what people give", () => {
   for (const base of ["", "a:1", "ftp://a", "http://user:key@a/v1", "file:///etc/passwd"])
     expect(() => url(base)).toThrow(/give the base URL of an OpenAI-compatible API/);
 });
+
+test("a request ends after its seconds, however often it may be made again", async () => {
+  const silent: Reply = () => undefined;
+  const { ask, seen, waits } = await serve([status(500, "no"), silent], { seconds: 1.2 });
+  await expect(ask()).rejects.toThrow(/no answer in 1 s/);
+  expect([seen.length, waits]).toEqual([2, [1]]);
+  const { ask: busy, seen: asked } = await serve([status(503, "later", { "retry-after": "60" })], {
+    seconds: 59,
+  });
+  await expect(busy()).rejects.toThrow(/answered 503/);
+  expect(asked).toHaveLength(1);
+});

@@ -13,6 +13,8 @@ export interface EndpointOptions {
   readonly role?: string;
   /** Whether a server that nobody has met yet is waited for (false). */
   readonly isAwaited?: boolean;
+  /** Seconds of a request with all its attempts (any number of them). */
+  readonly seconds?: number;
   /** Told why a request is made again, and after how many seconds. */
   readonly onRetry?: ((reason: string, seconds: number) => void) | undefined;
   readonly fetch?: typeof fetch;
@@ -68,19 +70,25 @@ export function openEndpoint<T>(
   options: EndpointOptions,
 ): (body: Body, signal?: AbortSignal) => Promise<T> {
   const { sleep = (seconds, signal) => wait(seconds * 1000, { signal }), onRetry } = options;
+  const { seconds: most = Number.POSITIVE_INFINITY } = options;
   const endpoint = new Endpoint(kind, options);
   return async (body, signal) => {
     let [attempts, waited] = [0, 0];
+    const until = performance.now() + most * 1000;
     for (;;) {
-      const result = await endpoint.ask(body, signal);
+      const result = await endpoint.ask(body, {
+        signal,
+        timeout: Math.min(TIMEOUT, until - performance.now()),
+      });
       if ("answer" in result) return result.answer;
       const { transient, error, waitSeconds } = result;
       const asked = waitSeconds ?? 0;
       waited += asked;
       // "Retry-After: 0" would never run out of patience
       if (asked < FIRST_WAIT || waited > PATIENCE) attempts++;
-      if (!transient || attempts === MAX_ATTEMPTS) throw error;
       const seconds = waitSeconds ?? Math.min(FIRST_WAIT * 2 ** (attempts - 1), MAX_WAIT);
+      const isLate = performance.now() + seconds * 1000 >= until;
+      if (!transient || attempts === MAX_ATTEMPTS || isLate) throw error;
       onRetry?.(error.message, seconds);
       await sleep(seconds, signal).catch(() => undefined);
       assertNotStopped(signal);
@@ -114,12 +122,15 @@ class Endpoint<T> {
     this.#isThere = options.isAwaited ?? false;
   }
 
-  async ask(body: Body, signal: AbortSignal | undefined): Promise<Answered<T> | Failure> {
+  async ask(
+    body: Body,
+    { signal, timeout }: { readonly signal: AbortSignal | undefined; readonly timeout: number },
+  ): Promise<Answered<T> | Failure> {
     assertNotStopped(signal);
     // AbortSignal.any of Node 20 loses signals of AbortSignal.timeout
     const stop = new AbortController();
     const follow = (): void => stop.abort();
-    const timer = setTimeout(follow, TIMEOUT);
+    const timer = setTimeout(follow, timeout);
     signal?.addEventListener("abort", follow, { once: true });
     try {
       const response = await this.#send(body, stop.signal);
@@ -132,7 +143,7 @@ class Endpoint<T> {
         : this.#refused(response, { body: answer, model: body.model });
     } catch (error) {
       assertNotStopped(signal);
-      const reason = stop.signal.aborted ? `no answer in ${TIMEOUT / 1000} s` : rootCause(error);
+      const reason = stop.signal.aborted ? `no answer in ${Math.round(timeout / 1000)} s` : rootCause(error);
       const isAbsent = !this.#isThere && /ECONNREFUSED|ENOTFOUND|bad port/.test(reason);
       const advice = isAbsent ? "; start it, or check the URL" : "";
       return { error: this.#failed(`does not answer (${reason})${advice}`, error), transient: !isAbsent };

@@ -35,12 +35,14 @@ interface Waiting {
 
 /** Requests of graders at a time, so that a tenant's job leaves room for its other clients. */
 const CONCURRENCY = 8;
+/** Seconds of a request: a server that is silent must not hold up the turns of other jobs. */
+const SECONDS = 300;
 /** Milliseconds between reports that an answer is waited for. */
 const REPORT_EVERY = 1000;
 
 /** Asks the models of a server, and reports that it waits. */
 function openModels(access: NonNullable<TrainRequest["models"]>, emit: (event: Waiting) => void): ChatClient {
-  const ask = openChatClient({ ...access, role: "the server", isAwaited: true });
+  const ask = openChatClient({ ...access, role: "the server", isAwaited: true, seconds: SECONDS });
   const inTurn = limitConcurrency(CONCURRENCY);
   return (request, signal) =>
     inTurn(async () => {
