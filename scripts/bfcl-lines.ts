@@ -9,8 +9,12 @@ import type { ExampleInput } from "mixture-of-shards";
 import { randomStream } from "mixture-of-shards-core/common";
 import { CallChecker, readDataset } from "mixture-of-shards-core/data";
 import { writeJsonLines } from "mixture-of-shards-core/files";
-import { type BfclRow, readAnswer, readBfclRows } from "../packages/lab/src/evaluation/benchmarks/bfcl.ts";
-import { bfclTool } from "../packages/lab/src/evaluation/benchmarks/bfcl-schemas.ts";
+import {
+  type BfclRow,
+  bfclTool,
+  readAnswer,
+  readBfclRows,
+} from "../packages/lab/src/evaluation/benchmarks/bfcl.ts";
 
 const CATEGORIES = ["multiple", "live_simple", "live_multiple", "parallel", "parallel_multiple"];
 const { values, positionals } = parseArgs({

@@ -45,6 +45,9 @@ export type OutputSpec =
       readonly read?: (text: string) => string;
     };
 
+/** One text, of the likeliest tokens. */
+export const GREEDY = { kind: "text", temperature: 0, topP: 1, samples: 1 } as const;
+
 /** One question, ready for a model. */
 export interface Question {
   /** Unique in its benchmark, and the same in every run: `bbh/snarks/12`. */

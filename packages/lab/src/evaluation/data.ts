@@ -140,16 +140,14 @@ function unpack(packed: Uint8Array, path: string): Uint8Array {
 /** The text of a file. */
 export async function readText(file: BenchmarkFile): Promise<string> {
   const path = await requireFile(file);
-  const bytes = await readBytes(path, { code: "bad_data" });
+  const bytes = await readBytes(path, { code: "bad_data", maximumBytes: MAX_BYTES });
   return decodeText(bytes, { code: "bad_data", where: path });
 }
 
 /** A file that is one JSON value. */
 export async function readValue<S extends z.ZodType>(file: BenchmarkFile, schema: S): Promise<z.output<S>> {
-  const path = await requireFile(file);
-  const place = { code: "bad_data", where: path } as const;
-  const bytes = await readBytes(path, { code: "bad_data", maximumBytes: MAX_BYTES });
-  return parseWith(schema, parseJson(decodeText(bytes, place), place), place);
+  const place = { code: "bad_data", where: benchmarkPath(file) } as const;
+  return parseWith(schema, parseJson(await readText(file), place), place);
 }
 
 function requireRows<T>(rows: readonly T[], path: string): readonly T[] {

@@ -83,10 +83,7 @@ async function choose(
   return { predictions: [output.labels[best] ?? ""], logprobs, tokens: 0 };
 }
 
-async function write(
-  request: Request,
-  options: PredictOptions,
-): Promise<{ readonly text: string; readonly tokens: number }> {
+async function write(request: Request, options: PredictOptions) {
   let text = "";
   let tokens = 0;
   await takeEvents(request, options, (event) => {

@@ -103,9 +103,7 @@ function standardError(values: readonly number[]): number | undefined {
 }
 
 /** The mean of values, and its standard error where there are two at least. */
-export const meanWithError = (
-  values: readonly number[],
-): { readonly mean: number; readonly error: number | undefined } => ({
+export const meanWithError = (values: readonly number[]) => ({
   mean: average(values),
   error: standardError(values),
 });
@@ -146,10 +144,8 @@ const definedEntries = (
  */
 export function averageGroups(groups: readonly ScoreSummary[]): Figures {
   const all = [...byMetric(groups)];
-  const groupError = (metric: string): number | undefined => {
-    const errors = groups.map((group) => group.errors[metric]);
-    return meanError(errors);
-  };
+  const groupError = (metric: string): number | undefined =>
+    meanError(groups.map((group) => group.errors[metric]));
   return {
     scores: Object.fromEntries(all.map(([metric, values]) => [metric, average(values)])),
     errors: definedEntries(all.map(([metric]) => [metric, groupError(metric)])),

@@ -24,11 +24,8 @@ export interface TaskOptions extends QuestionOptions {
 /** Options of `evaluate`; everything ambient is an argument. */
 export interface EvaluateOptions extends TaskOptions {
   readonly engine: Engine;
-  readonly model: {
+  readonly model: Pick<Engine["model"], "fingerprint" | "baseDtype" | "computeDtype"> & {
     readonly name: string;
-    readonly fingerprint: string;
-    readonly baseDtype: Engine["model"]["baseDtype"];
-    readonly computeDtype: Engine["model"]["computeDtype"];
   };
   readonly subjects: readonly Subject[];
   /** Opens what runs HumanEval's programs, if there are any to run. */
@@ -119,18 +116,10 @@ export interface SubjectRecord {
 }
 
 /** The whole of results.json. */
-export interface EvaluationResult {
-  readonly version: string;
+export interface EvaluationResult
+  extends Pick<EvaluateOptions, "version" | "command" | "environment" | "model"> {
   /** ISO 8601 */
   readonly date: string;
-  readonly command?: string | undefined;
-  readonly environment?: Readonly<Record<string, string | number>>;
-  readonly model: {
-    readonly name: string;
-    readonly fingerprint: string;
-    readonly baseDtype: string;
-    readonly computeDtype: string;
-  };
   readonly settings: Readonly<Record<string, string | number | boolean | null>>;
   readonly subjects: readonly SubjectRecord[];
   readonly tasks: readonly TaskRecord[];

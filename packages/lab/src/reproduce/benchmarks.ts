@@ -41,15 +41,6 @@ export interface BenchmarkSpec extends Omit<BenchmarkSettings, "tasks"> {
   readonly identity: string;
 }
 
-/** Data of a benchmark, read once for all cells. */
-export interface BenchmarkPlan {
-  readonly task: BenchmarkName;
-  readonly folder: string;
-  readonly dataDigest: string;
-  readonly shots: number;
-  readonly notes: readonly string[];
-}
-
 /** Seed of the choice of questions and of sampled answers: one for all cells, so that they differ by their adapters. */
 export const BENCHMARK_SEED = 0;
 
@@ -92,15 +83,11 @@ export function resolveBenchmarkSettings(options: BenchmarkOptions): BenchmarkSe
 export async function planBenchmarks(
   settings: BenchmarkSettings,
   { model, dataFolder }: { readonly model: string; readonly dataFolder: BenchmarkOptions["dataFolder"] },
-): Promise<readonly BenchmarkPlan[]> {
+) {
   const text = await loadText(model);
   // making all prompts is for the cells
   const previews = await previewTasks({ ...settings, dataFolder, seed: BENCHMARK_SEED, text });
-  return [...previews].map(([task, { dataDigest, shots, notes }]) => ({
-    task,
-    folder: dataFolder(task),
-    dataDigest,
-    shots,
-    notes,
-  }));
+  return [...previews].map(([task, { dataDigest, shots, notes }]) => {
+    return { task, folder: dataFolder(task), dataDigest, shots, notes };
+  });
 }

@@ -159,30 +159,13 @@ function errorBar(
   return [Math.max(least, mean - deviation), Math.min(largest, mean + deviation)];
 }
 
-/** A column of texts beside the plot, with its head above; `end` is where its texts end. */
-interface TextColumn {
-  readonly title: string;
-  readonly cells: readonly string[];
-  readonly end: number;
-}
-
-/** Pixels of the area that holds the marks, and the column of each text beside it. */
-interface Layout {
-  readonly left: number;
-  readonly right: number;
-  readonly top: number;
-  /** From one row to the next. */
-  readonly step: number;
-  readonly labels: readonly string[];
-  readonly columns: readonly TextColumn[];
-}
-
-function layOut({ rows, detailTitles, decimals }: DotPlotOptions, headingHeight: number): Layout {
+/** Pixels of the area that holds the marks, from one row to the next, and where the texts of each column beside it end. */
+function layOut({ rows, detailTitles, decimals }: DotPlotOptions, headingHeight: number) {
   const labels = rows.map(({ label }) => wrap(label, LABEL_WIDTH));
   const means = rows.map(({ mean }) => formatNumber(mean, decimals));
   const right = WIDTH - 3 * PADDING - textWidth(["mean", ...means]);
   let end = PADDING + BOLD * textWidth(labels);
-  const details = detailTitles.map((title, i): TextColumn => {
+  const details = detailTitles.map((title, i) => {
     const cells = rows.map((row) => row.details[i] ?? "");
     end += 2 * PADDING + textWidth([title, ...cells]);
     return { title, cells, end };

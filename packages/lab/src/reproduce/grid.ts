@@ -12,19 +12,12 @@ import {
 } from "mixture-of-shards";
 import { parseSettings } from "mixture-of-shards-core/common";
 import type { ChatFormat } from "#evaluation";
-import { BENCHMARK_SEED, type BenchmarkPlan, type BenchmarkSpec, planBenchmarks } from "./benchmarks.ts";
+import { BENCHMARK_SEED, type BenchmarkSpec, planBenchmarks } from "./benchmarks.ts";
 import { type Evaluation, type Purpose, type TrialName, type TrialSpec, trialFolder } from "./cell.ts";
 import { fileDigest, hashParts, modelDigest } from "./digest.ts";
 import { type ReproduceOptions, resolveSettings, type Settings } from "./settings.ts";
 import { buildExperiment, type Experiment, type Row, selectRows, withPlainBase } from "./tables.ts";
 import { planTuning, type TuningPlan } from "./tuning-files.ts";
-
-/** Digests of the files, so that results of other files never count. */
-export interface Digests {
-  readonly model: string;
-  readonly train: string;
-  readonly evaluation: string;
-}
 
 /** Everything known before the first cell. */
 export interface Grid {
@@ -33,13 +26,14 @@ export interface Grid {
   readonly experiment: Experiment;
   /** The rows to be run, those that do not fit the model too. */
   readonly selected: readonly Row[];
-  readonly digests: Digests;
+  /** Digests of the files, so that results of other files never count. */
+  readonly digests: Readonly<Record<"model" | "train" | "evaluation", string>>;
   readonly tuning: TuningPlan;
   /** Examples measured on that are trained on, too. */
   readonly repeatedExamples: number;
   readonly seeds: readonly number[];
   /** Benchmarks of measured cells, in the order of columns. */
-  readonly benchmarks: readonly BenchmarkPlan[];
+  readonly benchmarks: Awaited<ReturnType<typeof planBenchmarks>>;
 }
 
 /** Updates between checkpoints: what a killed cell does again. */

@@ -13,7 +13,7 @@ import {
   validationLoss,
 } from "mixture-of-shards";
 import { readMeasurements } from "mixture-of-shards-core/training";
-import { runPath, sessionOptions, type TrialResult, type TrialSpec } from "./cell.ts";
+import { runPath, sessionOptions, type TrialSpec } from "./cell.ts";
 import type { Settings } from "./settings.ts";
 import { median } from "./statistics.ts";
 
@@ -52,11 +52,7 @@ export async function trainedPart(
 }
 
 /** The validation loss, and what is to be answered. */
-export async function measure(running: RunningTrial): Promise<{
-  readonly result: Pick<TrialResult, "validationLoss" | "validationExamples" | "peakMemoryBytes">;
-  readonly questions: readonly Question[];
-  readonly seconds: number;
-}> {
+export async function measure(running: RunningTrial) {
   const { spec, base, now, peakMemory, settings } = running;
   const { evaluation } = spec;
   const started = now();

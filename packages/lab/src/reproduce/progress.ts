@@ -6,15 +6,6 @@ type EndEvent = Extract<ReproduceEvent, { readonly type: "finish" }>;
 type PlanEvent = Extract<ReproduceEvent, { readonly type: "plan" }>;
 type Trial = Extract<ReproduceEvent, { readonly type: "started" }>["trial"];
 
-/** Progress of an experiment on the terminal. */
-export interface ReproduceProgress {
-  /** Takes an event in; gives a line that stays, of those that are worth one. */
-  take(event: ReproduceEvent): string | undefined;
-  /** The live line. */
-  text(): string;
-  summary(end: EndEvent): string;
-}
-
 const trialName = ({ key, purpose, learningRate, seed }: Trial): string =>
   purpose === "tune" ? `${key} tuning at ${learningRate} seed ${seed}` : `${key} seed ${seed}`;
 
@@ -75,13 +66,7 @@ function clock({ tune, measure, left: planned }: PlanEvent["updates"], now: () =
 }
 
 /** Follows an experiment. `now` is in milliseconds. */
-export function reproduceProgress({
-  jobs,
-  now,
-}: {
-  readonly jobs: number;
-  readonly now: () => number;
-}): ReproduceProgress {
+export function reproduceProgress({ jobs, now }: { readonly jobs: number; readonly now: () => number }) {
   let [cells, done] = [0, 0];
   let left: ReturnType<typeof clock> | undefined;
   const running = new Map<string, string>();
@@ -91,7 +76,8 @@ export function reproduceProgress({
     done += Number(isDone);
   };
   return {
-    take(event) {
+    /** Takes an event in; gives a line that stays, of those that are worth one. */
+    take(event: ReproduceEvent): string | undefined {
       switch (event.type) {
         case "plan":
           [cells, done, left] = [event.trials, event.finished, clock(event.updates, now)];
@@ -127,7 +113,8 @@ export function reproduceProgress({
           return undefined;
       }
     },
-    text: () => {
+    /** The live line. */
+    text: (): string => {
       const states = [...running].map(([name, state]) => `${name} ${state}`);
       return [`${done}/${cells}${left?.text() ?? ""}`, ...states].join("  ·  ");
     },

@@ -77,17 +77,11 @@ export interface RateStep {
   readonly change: number;
 }
 
-/** Change of the loss by one step of the finished grid, to either side of the best rate. */
-export interface RateSteps {
-  /** Undefined at an end of the rates tried. */
-  readonly below: RateStep | undefined;
-  readonly above: RateStep | undefined;
-  /** The larger finite change; undefined where both neighbours are missing or diverged. */
-  readonly change: number | undefined;
-}
-
-/** Undefined where there is no best rate. */
-export function findRateSteps(tried: readonly TriedRate[]): RateSteps | undefined {
+/**
+ * One step of the finished grid to either side of the best rate, undefined at an end of the rates tried, and the larger finite
+ * change of the loss. Undefined where there is no best rate.
+ */
+export function findRateSteps(tried: readonly TriedRate[]) {
   const best = findBest(tried);
   if (best === undefined) return undefined;
   const sorted = byRate(tried);

@@ -270,7 +270,7 @@ const TESTS =
   "## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table. Not available for fewer than two pairs, and for\ndifferences that are all the same.";
 
 /** The content of the report, and the names of its pictures. */
-export interface ReportParts {
+interface ReportParts {
   readonly rows: readonly RowSummary[];
   readonly comparisons: readonly Comparison[];
   readonly pictures: readonly string[];

@@ -44,10 +44,7 @@ export interface RunTrialOptions extends Pick<RunningTrial, "signal" | "now" | "
 const RECORD = "cell.json";
 const recordSchema = z.looseObject({ identity: z.string(), keepAdapter: z.boolean() });
 
-async function ownRecord({
-  folder,
-  identity,
-}: TrialSpec): Promise<z.output<typeof recordSchema> | undefined> {
+async function ownRecord({ folder, identity }: TrialSpec) {
   const path = join(folder, RECORD);
   if (!(await pathExists(path))) return undefined;
   const record = await readJson(path, recordSchema, { code: "bad_data" }).catch(() => undefined);
@@ -60,11 +57,7 @@ async function ownRecord({
  * @returns the cell's result, where nothing but scores of benchmarks is missing; whether training can resume, and whether
  * the adapter was to be kept.
  */
-async function prepareFolder(spec: TrialSpec): Promise<{
-  readonly result: TrialResult | undefined;
-  readonly resume: boolean;
-  readonly wasKept: boolean;
-}> {
+async function prepareFolder(spec: TrialSpec) {
   const run = runPath(spec);
   await mkdir(spec.folder, { recursive: true });
   const record = spec.fresh ? undefined : await ownRecord(spec);

@@ -2,12 +2,12 @@
 import { MosError } from "mixture-of-shards";
 import { type AsyncQueue, errorText, omitUndefined } from "mixture-of-shards-core/common";
 import { moduleBeside, startChild } from "mixture-of-shards-core/process";
-import type { BenchmarkName } from "#evaluation";
 import {
   isFinished,
   isResult,
   pickName,
   readResult,
+  type TrialEvent,
   type TrialName,
   type TrialResult,
   type TrialSpec,
@@ -17,6 +17,7 @@ import type { CellMethods } from "./cell-process.ts";
 import { type Grid, measuringTrials } from "./grid.ts";
 import { searchRate } from "./rate-search.ts";
 import type { Records } from "./records.ts";
+import type { Report } from "./report.ts";
 import { columnQuestions, columnValue, listColumns } from "./summary.ts";
 import type { ExperimentName, Row } from "./tables.ts";
 
@@ -145,8 +146,7 @@ function resultEvent(spec: TrialSpec, result: TrialResult, { settings }: Grid): 
 
 /** End of a cell's process. A crash has no code: nothing is known but what it last wrote. */
 type TrialEnd =
-  | { readonly type: "finished" }
-  | { readonly type: "stopped" }
+  | Extract<TrialEvent, { readonly type: "finished" | "stopped" }>
   | { readonly type: "failed"; readonly code?: string; readonly message: string };
 
 /** Seconds that a cell has to save and stop in when this process is gone. */
@@ -210,21 +210,7 @@ export type ReproduceEvent =
       readonly attempt: number;
       readonly pid: number | undefined;
     }
-  | { readonly type: "phase"; readonly trial: TrialName; readonly phase: string }
-  | {
-      readonly type: "progress";
-      readonly trial: TrialName;
-      readonly step: number;
-      readonly steps: number;
-      readonly loss: number;
-    }
-  | {
-      readonly type: "benchmark";
-      readonly trial: TrialName;
-      readonly task: BenchmarkName;
-      readonly done: number;
-      readonly total: number;
-    }
+  | (Exclude<TrialEvent, { readonly type: "finished" | "stopped" }> & { readonly trial: TrialName })
   | {
       readonly type: "result";
       readonly trial: TrialName;
@@ -254,16 +240,9 @@ export type ReproduceEvent =
       readonly updates: number;
     }
   | { readonly type: "tuned"; readonly key: string; readonly learningRate: number | undefined }
-  | {
+  | ({
       readonly type: "finish";
       readonly stopped: boolean;
-      readonly files: readonly string[];
-      /** A head and a line for each row: what came of it. */
-      readonly table: readonly (readonly string[])[];
-      /** The same of how its learning rate was found; empty with one rate for all. */
-      readonly rates: readonly (readonly string[])[];
-      /** Warnings about comparisons of the rows, in sentences. */
-      readonly warnings: readonly string[];
       /** Cells of the chosen rows without a result or without all scores, rows that do not fit the model left out. */
       readonly missing: number;
-    };
+    } & Report);

@@ -6,25 +6,17 @@ import { MosError } from "mixture-of-shards";
 import { storageError } from "mixture-of-shards-core/files";
 import { pythonStrip } from "mixture-of-shards-core/text";
 import { z } from "zod";
-import type {
-  OutputSpec,
-  QuestionOptions,
-  QuestionSet,
-  ScoredQuestion,
-  Summaries,
-  TextBenchmark,
-  Verdict,
-} from "../benchmark.ts";
 import {
-  type BenchmarkData,
-  digestRows,
-  missingData,
-  readText,
-  readValue,
-  type Tables,
-  tableRows,
-  writeBelow,
-} from "../data.ts";
+  GREEDY,
+  type OutputSpec,
+  type QuestionOptions,
+  type QuestionSet,
+  type ScoredQuestion,
+  type Summaries,
+  type TextBenchmark,
+  type Verdict,
+} from "../benchmark.ts";
+import { digestRows, missingData, readText, readValue, type Tables, tableRows, writeBelow } from "../data.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import {
   averageGroups,
@@ -74,21 +66,15 @@ const TASK_FILE = /^([a-z][a-z_]{0,80})\.json$/;
 const taskName = (table: string): string => table.split("/")[0] ?? "";
 
 /** One of the 27 tasks. */
-export interface BbhTask {
+interface Task extends z.output<typeof taskFile> {
   readonly name: string;
   /** Its description and three examples with a chain of thought, without the two lines above them. */
   readonly prompt: string;
-  readonly examples: readonly Readonly<z.output<typeof example>>[];
-}
-
-export interface BbhData extends BenchmarkData {
-  /** In the order of their names. */
-  readonly tasks: readonly BbhTask[];
 }
 
 /** Reads `bbh/tasks/*.json` and `bbh/cot-prompts/*.txt`. Throws `not_found`, `bad_data`, `storage`. */
-export async function readBbh(folder: string): Promise<BbhData> {
-  const tasks: BbhTask[] = [];
+export async function readBbh(folder: string) {
+  const tasks: Task[] = [];
   for (const name of await taskNames(folder)) {
     const { examples } = await readValue({ folder, parts: ["bbh", "tasks", `${name}.json`] }, taskFile);
     tasks.push({ name, prompt: await readPrompt(folder, name), examples });
@@ -158,7 +144,7 @@ function promptMaker({ rules, direct = false }: QuestionOptions): PromptMaker {
   );
 }
 
-const makeDrafts = ({ name, prompt, examples }: BbhTask, makePrompt: PromptMaker): readonly Draft[] =>
+const makeDrafts = ({ name, prompt, examples }: Task, makePrompt: PromptMaker): readonly Draft[] =>
   examples.map(({ input, target }, index) => ({
     id: `bbh/${name}/${index}`,
     group: name,
@@ -167,9 +153,8 @@ const makeDrafts = ({ name, prompt, examples }: BbhTask, makePrompt: PromptMaker
   }));
 
 function outputSpec({ rules, format }: QuestionOptions): OutputSpec {
-  const greedy = { kind: "text", temperature: 0, topP: 1, samples: 1 } as const;
-  if (rules === "lm-eval") return { ...greedy, maxTokens: 1024, stop: ["</s>", "Q", "\n\n"] };
-  return { ...greedy, maxTokens: 512, stop: format === "none" ? ["\n\n"] : [] };
+  if (rules === "lm-eval") return { ...GREEDY, maxTokens: 1024, stop: ["</s>", "Q", "\n\n"] };
+  return { ...GREEDY, maxTokens: 512, stop: format === "none" ? ["\n\n"] : [] };
 }
 
 function openInstructPrompt(prompt: string, input: string): ChatPrompt {

@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { type LoadedText, loadText } from "mixture-of-shards";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Question } from "../benchmark.ts";
-import { bfcl, readBfcl } from "./bfcl.ts";
-import { bfclTool } from "./bfcl-schemas.ts";
+import { bfcl, bfclTool, readBfcl } from "./bfcl.ts";
 import { benchmarks } from "./index.ts";
 
 const FOLDER = "test/fixtures/benchmarks";

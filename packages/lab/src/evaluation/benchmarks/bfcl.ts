@@ -5,19 +5,25 @@ import { type LoadedText, MosError } from "mixture-of-shards";
 import { parseJson, parseWith } from "mixture-of-shards-core/common";
 import { answerFormat } from "mixture-of-shards-core/text";
 import { z } from "zod";
-import type { OutputSpec, QuestionOptions, QuestionSet, TextBenchmark, Verdict } from "../benchmark.ts";
 import {
-  type BenchmarkData,
-  benchmarkFileExists,
-  digestRows,
-  missingData,
-  readRows,
-  readText,
-} from "../data.ts";
-import { chooseShots, type Draft, finishQuestions } from "../questions.ts";
+  GREEDY,
+  type QuestionOptions,
+  type QuestionSet,
+  type TextBenchmark,
+  type Verdict,
+} from "../benchmark.ts";
+import { benchmarkFileExists, digestRows, missingData, readRows, readText } from "../data.ts";
+import { chooseShots, type Draft, finishQuestions, type RenderTools } from "../questions.ts";
 import { averageGroups, summarizeGroups, summarizeScores } from "../scoring.ts";
-import { answerSchema, areRightCalls, type BfclCall, functionSchema, parsePython } from "./bfcl-rules.ts";
-import { bfclTool } from "./bfcl-schemas.ts";
+import {
+  answerSchema,
+  areRightCalls,
+  type BfclCall,
+  type BfclFunction,
+  functionSchema,
+  parsePython,
+  toolName,
+} from "./bfcl-rules.ts";
 
 const METRIC = "ast";
 
@@ -66,10 +72,6 @@ const answerRow = z.object({ id: z.string(), ground_truth: answerSchema });
 /** A question with its functions, and the line of its possible answers, in which 1.0 is not 1. */
 export type BfclRow = Readonly<z.output<typeof questionRow>> & { readonly answer: string };
 
-export interface BfclData extends BenchmarkData {
-  readonly rows: ReadonlyMap<Category, readonly BfclRow[]>;
-}
-
 /** Folder in the package of the leaderboard. */
 const FOLDER = ["bfcl_eval", "data"];
 
@@ -95,7 +97,7 @@ export function readAnswer(line: string, where: string): z.output<typeof answerR
 }
 
 /** Reads those categories that are in the folder. Throws `not_found`, `bad_data`, `storage`. */
-export async function readBfcl(folder: string): Promise<BfclData> {
+export async function readBfcl(folder: string) {
   const rows = new Map<Category, readonly BfclRow[]>();
   for (const category of CATEGORY_NAMES)
     if (await benchmarkFileExists({ folder, parts: [...FOLDER, `BFCL_v4_${category}.json`] }))
@@ -110,6 +112,50 @@ export async function readBfcl(folder: string): Promise<BfclData> {
       expected: CATEGORIES[name],
     })),
     digest: digestRows(Object.fromEntries(rows)),
+  };
+}
+
+// --- functions as tools: Python's types in JSON Schema
+
+/** Types of JSON Schema; "any" is checked as a text. */
+const TYPES: Readonly<Record<string, string>> = {
+  dict: "object",
+  float: "number",
+  tuple: "array",
+  any: "string",
+};
+
+type FunctionTool = Extract<RenderTools[number], { readonly type: "function" }>;
+type Schema = Readonly<Record<string, unknown>>;
+
+const isSchema = (value: unknown): value is Schema =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Keywords that mean in JSON Schema what they do in the benchmark. */
+const KEPT = ["description", "enum", "default", "required", "minimum", "maximum"] as const;
+
+function toSchema(given: Schema): Schema {
+  const { type, properties, items } = given;
+  const schema: Record<string, unknown> = {};
+  if (typeof type === "string") schema["type"] = TYPES[type] ?? type;
+  for (const keyword of KEPT) if (given[keyword] !== undefined) schema[keyword] = given[keyword];
+  if (isSchema(properties)) {
+    schema["properties"] = Object.fromEntries(
+      Object.entries(properties).map(([name, one]) => [name, isSchema(one) ? toSchema(one) : one]),
+    );
+    schema["additionalProperties"] = false; // the rules refuse them
+  }
+  if (isSchema(items)) schema["items"] = toSchema(items);
+  return schema;
+}
+
+/** A function of the benchmark as a tool, whose name has no dots. */
+export function bfclTool({ name, description, parameters }: BfclFunction): FunctionTool {
+  return {
+    type: "function",
+    name: toolName(name),
+    ...(typeof description === "string" ? { description } : {}),
+    parameters: toSchema(parameters),
   };
 }
 
@@ -135,14 +181,7 @@ async function makeQuestions(
   };
 }
 
-const FREE = {
-  kind: "text",
-  temperature: 0,
-  topP: 1,
-  samples: 1,
-  maxTokens: 256,
-  stop: [],
-} as const satisfies OutputSpec;
+const FREE = { ...GREEDY, maxTokens: 256, stop: [] } as const;
 
 interface DraftOptions {
   readonly name: "bfcl" | "bfcl_free";

@@ -4,23 +4,16 @@
 import { MosError } from "mixture-of-shards";
 import { pythonStrip } from "mixture-of-shards-core/text";
 import { z } from "zod";
-import type {
-  OutputSpec,
-  QuestionOptions,
-  QuestionSet,
-  Rules,
-  TextBenchmark,
-  Verdict,
-} from "../benchmark.ts";
 import {
-  type BenchmarkData,
-  digestRows,
-  jsonLines,
-  readRows,
-  tableRows,
-  tablesNamed,
-  writeBelow,
-} from "../data.ts";
+  GREEDY,
+  type OutputSpec,
+  type QuestionOptions,
+  type QuestionSet,
+  type Rules,
+  type TextBenchmark,
+  type Verdict,
+} from "../benchmark.ts";
+import { digestRows, jsonLines, readRows, tableRows, tablesNamed, writeBelow } from "../data.ts";
 import { DIGIT, pythonRandom } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import { exactMatch, foldAnswer, NO_ANSWER, summarizeGroups, summarizeScores } from "../scoring.ts";
@@ -51,15 +44,8 @@ const row = z.object({
   answer: z.string().regex(/####\s*\S/, "a worked answer that ends in #### and the result"),
 });
 
-/** A problem with its worked answer, whose result follows `####`. */
-export type Gsm8kRow = Readonly<z.output<typeof row>>;
-
-export interface Gsm8kData extends BenchmarkData {
-  readonly test: readonly Gsm8kRow[];
-}
-
 /** Reads `gsm8k/test.jsonl`. Throws `not_found`, `bad_data`, `storage`. */
-export async function readGsm8k(folder: string): Promise<Gsm8kData> {
+export async function readGsm8k(folder: string) {
   const test = await readRows({ folder, parts: ["gsm8k", "test.jsonl"] }, row);
   return {
     test,
@@ -79,7 +65,11 @@ async function makeQuestions(folder: string, options: QuestionOptions): Promise<
   return finishQuestions({ benchmark: "gsm8k", data, drafts, output: outputSpec(options), shots }, options);
 }
 
-function makeDrafts(rows: readonly Gsm8kRow[], shots: number, { rules }: QuestionOptions): readonly Draft[] {
+function makeDrafts(
+  rows: readonly z.output<typeof row>[],
+  shots: number,
+  { rules }: QuestionOptions,
+): readonly Draft[] {
   const examples = chooseExamples(shots, rules);
   const prompt = rules === "open-instruct" ? openInstructPrompt : harnessPrompt;
   return rows.map(({ question, answer }, index) => {
@@ -100,9 +90,8 @@ function checkedGold(answer: string, id: string): string {
 }
 
 function outputSpec({ rules, format }: QuestionOptions): OutputSpec {
-  const greedy = { kind: "text", temperature: 0, topP: 1, samples: 1 } as const;
-  if (rules === "lm-eval") return { ...greedy, maxTokens: 256, stop: ["Q:", "</s>", "<|im_end|>"] };
-  return { ...greedy, maxTokens: 512, stop: format === "none" ? ["\n"] : [] };
+  if (rules === "lm-eval") return { ...GREEDY, maxTokens: 256, stop: ["Q:", "</s>", "<|im_end|>"] };
+  return { ...GREEDY, maxTokens: 512, stop: format === "none" ? ["\n"] : [] };
 }
 
 /** A problem that is shown solved. */

@@ -14,8 +14,6 @@ import type {
 } from "../benchmark.ts";
 import {
   assertUnique,
-  type BenchmarkData,
-  type BenchmarkFile,
   benchmarkFileExists,
   digestRows,
   jsonLines,
@@ -68,17 +66,10 @@ const row = z.object({
   test: z.string().min(1),
 });
 
-/** A function to be written: its head, its name, a right body, and Python that defines `check`. */
-export type HumanEvalRow = Readonly<z.output<typeof row>>;
-
-export interface HumanEvalData extends BenchmarkData {
-  readonly test: readonly HumanEvalRow[];
-}
-
 /** Reads `humaneval/HumanEval.jsonl.gz`, or the same unpacked. Throws `not_found`, `bad_data`, `storage`. */
-export async function readHumanEval(folder: string): Promise<HumanEvalData> {
-  const packed: BenchmarkFile = { folder, parts: ["humaneval", "HumanEval.jsonl.gz"] };
-  const plain: BenchmarkFile = { folder, parts: ["humaneval", "HumanEval.jsonl"] };
+export async function readHumanEval(folder: string) {
+  const packed = { folder, parts: ["humaneval", "HumanEval.jsonl.gz"] };
+  const plain = { folder, parts: ["humaneval", "HumanEval.jsonl"] };
   const usePlain = !(await benchmarkFileExists(packed)) && (await benchmarkFileExists(plain));
   const test = usePlain ? await readRows(plain, row) : await readPackedRows(packed, row);
   assertUnique(
@@ -105,7 +96,7 @@ async function makeQuestions(folder: string, options: QuestionOptions): Promise<
   return finishQuestions({ benchmark: "humaneval", data, drafts, output, shots }, options);
 }
 
-const makeDrafts = (rows: readonly HumanEvalRow[], { rules }: QuestionOptions): readonly Draft[] =>
+const makeDrafts = (rows: readonly z.output<typeof row>[], { rules }: QuestionOptions): readonly Draft[] =>
   rows.map(({ task_id, prompt, test, entry_point }) => ({
     id: `humaneval/${task_id.replace(/^HumanEval\//, "")}`,
     group: "humaneval",
@@ -144,27 +135,17 @@ const harnessPrompt = (prompt: string): ChatPrompt => ({
 
 // --- scoring
 
-/** A problem of HumanEval with a completion of it. */
-export interface HumanEvalCompletion {
-  /** The head of the function. */
-  readonly prompt: string;
-  /** Its body, leading blanks included. */
-  readonly completion: string;
-  /** Python that defines `check`. */
-  readonly test: string;
-  /** The function's name. */
-  readonly entryPoint: string;
-}
-
-/** The Python program that runs to its end where the completion passes its tests. */
-export const humanEvalProgram = ({ prompt, completion, test, entryPoint }: HumanEvalCompletion): string =>
+/**
+ * The Python program that runs to its end where a completion passes its tests: the head of a function, its body, leading blanks
+ * included, Python that defines `check`, and the function's name.
+ */
+export const humanEvalProgram = ({
+  prompt,
+  completion,
+  test,
+  entryPoint,
+}: Readonly<Record<"prompt" | "completion" | "test" | "entryPoint", string>>): string =>
   `${prompt}${completion}\n${test}\ncheck(${entryPoint})`;
-
-/** Completions that were drawn for one problem, and how many of them passed. */
-export interface PassCount {
-  readonly samples: number;
-  readonly passed: number;
-}
 
 /**
  * The chance that one of `k` completions passes, drawn from `n` of which `c` passed: the unbiased estimate, 0 to 1. Where
@@ -180,8 +161,11 @@ export function passAtK(n: number, c: number, k: number): number {
   return 1 - allFail;
 }
 
-/** The mean over problems, or undefined where one has fewer than `k` completions, or there is none. */
-export function estimatePassAtK(problems: readonly PassCount[], k: number): number | undefined {
+/** The mean over problems, by their completions; undefined where one has fewer than `k` of them, or there is none. */
+export function estimatePassAtK(
+  problems: readonly Readonly<Record<"samples" | "passed", number>>[],
+  k: number,
+): number | undefined {
   if (problems.length === 0 || problems.some(({ samples }) => samples < k)) return undefined;
   return (
     problems.reduce((sum, { samples, passed }) => sum + passAtK(samples, passed, k), 0) / problems.length

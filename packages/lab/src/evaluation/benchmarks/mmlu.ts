@@ -14,8 +14,6 @@ import type {
   Verdict,
 } from "../benchmark.ts";
 import {
-  type BenchmarkData,
-  type BenchmarkFile,
   benchmarkFileExists,
   digestRows,
   jsonLines,
@@ -78,21 +76,15 @@ const row = z.object({
 });
 
 /** A question with four choices; `answer` counts from 0. Texts are as they are, outer blanks included. */
-export type MmluRow = Readonly<z.output<typeof row>>;
+type MmluRow = Readonly<z.output<typeof row>>;
 
-export interface MmluData extends BenchmarkData {
-  /** By subject in the order of their names, and in a subject in the file's order. */
-  readonly test: readonly MmluRow[];
-  /** The examples; none where the folder has no dev.jsonl. */
-  readonly dev: readonly MmluRow[];
-}
-
+/** By subject in the order of their names, and in a subject in the file's order. */
 const bySubject = (rows: readonly MmluRow[]): readonly MmluRow[] =>
   rows.toSorted((a, b) => (a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : 0));
 
 /** Reads `mmlu/test.jsonl` and, where it is, `mmlu/dev.jsonl`. Throws `not_found`, `bad_data`, `storage`. */
-export async function readMmlu(folder: string): Promise<MmluData> {
-  const devFile: BenchmarkFile = { folder, parts: ["mmlu", "dev.jsonl"] };
+export async function readMmlu(folder: string) {
+  const devFile = { folder, parts: ["mmlu", "dev.jsonl"] };
   const test = bySubject(await readRows({ folder, parts: ["mmlu", "test.jsonl"] }, row));
   const dev = (await benchmarkFileExists(devFile)) ? bySubject(await readRows(devFile, row)) : [];
   const subjects = new Set(test.map(({ subject }) => subject));
@@ -121,7 +113,11 @@ async function makeQuestions(folder: string, options: QuestionOptions): Promise<
   return finishQuestions({ benchmark: "mmlu", data, drafts, output, shots }, options);
 }
 
-function makeDrafts(data: MmluData, shots: number, options: QuestionOptions): readonly Draft[] {
+function makeDrafts(
+  data: Awaited<ReturnType<typeof readMmlu>>,
+  shots: number,
+  options: QuestionOptions,
+): readonly Draft[] {
   const examples = new Map<string, MmluRow[]>();
   for (const row of data.dev) examples.set(row.subject, [...(examples.get(row.subject) ?? []), row]);
   const seen = new Map<string, number>();
@@ -262,68 +258,33 @@ function categoryAccuracies(scored: readonly ScoredQuestion[]): readonly Figures
 }
 
 // The order of MMLU's subjects in the original's `categories.py`: 57 subjects, 17 subcategories, 4 categories.
-const CATEGORIES: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+const CATEGORIES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   STEM: {
-    physics: ["astronomy", "college_physics", "conceptual_physics", "high_school_physics"],
-    chemistry: ["college_chemistry", "high_school_chemistry"],
-    biology: ["college_biology", "high_school_biology"],
-    "computer science": [
-      "college_computer_science",
-      "computer_security",
-      "high_school_computer_science",
-      "machine_learning",
-    ],
-    math: [
-      "abstract_algebra",
-      "college_mathematics",
-      "elementary_mathematics",
-      "high_school_mathematics",
-      "high_school_statistics",
-    ],
-    engineering: ["electrical_engineering"],
+    physics: "astronomy college_physics conceptual_physics high_school_physics",
+    chemistry: "college_chemistry high_school_chemistry",
+    biology: "college_biology high_school_biology",
+    "computer science":
+      "college_computer_science computer_security high_school_computer_science machine_learning",
+    math: "abstract_algebra college_mathematics elementary_mathematics high_school_mathematics high_school_statistics",
+    engineering: "electrical_engineering",
   },
   humanities: {
-    history: [
-      "high_school_european_history",
-      "high_school_us_history",
-      "high_school_world_history",
-      "prehistory",
-    ],
-    philosophy: [
-      "formal_logic",
-      "logical_fallacies",
-      "moral_disputes",
-      "moral_scenarios",
-      "philosophy",
-      "world_religions",
-    ],
-    law: ["international_law", "jurisprudence", "professional_law"],
+    history: "high_school_european_history high_school_us_history high_school_world_history prehistory",
+    philosophy: "formal_logic logical_fallacies moral_disputes moral_scenarios philosophy world_religions",
+    law: "international_law jurisprudence professional_law",
   },
   "social sciences": {
-    politics: [
-      "high_school_government_and_politics",
-      "public_relations",
-      "security_studies",
-      "us_foreign_policy",
-    ],
-    culture: ["human_sexuality", "sociology"],
-    economics: ["econometrics", "high_school_macroeconomics", "high_school_microeconomics"],
-    geography: ["high_school_geography"],
-    psychology: ["high_school_psychology", "professional_psychology"],
+    politics: "high_school_government_and_politics public_relations security_studies us_foreign_policy",
+    culture: "human_sexuality sociology",
+    economics: "econometrics high_school_macroeconomics high_school_microeconomics",
+    geography: "high_school_geography",
+    psychology: "high_school_psychology professional_psychology",
   },
   "other (business, health, misc.)": {
-    other: ["global_facts", "miscellaneous", "professional_accounting"],
-    business: ["business_ethics", "management", "marketing"],
-    health: [
-      "anatomy",
-      "clinical_knowledge",
-      "college_medicine",
-      "human_aging",
-      "medical_genetics",
-      "nutrition",
-      "professional_medicine",
-      "virology",
-    ],
+    other: "global_facts miscellaneous professional_accounting",
+    business: "business_ethics management marketing",
+    health:
+      "anatomy clinical_knowledge college_medicine human_aging medical_genetics nutrition professional_medicine virology",
   },
 };
 
@@ -331,7 +292,7 @@ const CATEGORIES: Readonly<Record<string, Readonly<Record<string, readonly strin
 const PLACES: ReadonlyMap<string, { readonly category: string; readonly subcategory: string }> = new Map(
   Object.entries(CATEGORIES).flatMap(([category, subcategories]) =>
     Object.entries(subcategories).flatMap(([subcategory, subjects]) =>
-      subjects.map((subject) => [subject, { category, subcategory }] as const),
+      subjects.split(" ").map((subject) => [subject, { category, subcategory }] as const),
     ),
   ),
 );

@@ -3,10 +3,15 @@
 import { type LoadedText, MosError } from "mixture-of-shards";
 import { pythonStrip } from "mixture-of-shards-core/text";
 import { z } from "zod";
-import type { OutputSpec, QuestionOptions, QuestionSet, TextBenchmark, Verdict } from "../benchmark.ts";
+import {
+  GREEDY,
+  type QuestionOptions,
+  type QuestionSet,
+  type TextBenchmark,
+  type Verdict,
+} from "../benchmark.ts";
 import {
   assertUnique,
-  type BenchmarkData,
   type BenchmarkFile,
   benchmarkFileExists,
   type Count,
@@ -107,16 +112,11 @@ export interface TydiqaLanguage {
   readonly train: readonly TydiqaRow[] | undefined;
 }
 
-export interface TydiqaData extends BenchmarkData {
-  /** Those with a dev or a train file, in the order of their names. */
-  readonly languages: readonly TydiqaLanguage[];
-}
-
 /**
  * Reads `tydiqa/<language>-dev.json` and, where they are, `tydiqa/<language>-train.json`, in the layout of SQuAD.
  * Throws `not_found`, `bad_data`, `storage`.
  */
-export async function readTydiqa(folder: string): Promise<TydiqaData> {
+export async function readTydiqa(folder: string) {
   const languages: TydiqaLanguage[] = [];
   for (const { name } of LANGUAGES) {
     const dev = await readSplit({ folder, parts: ["tydiqa", `${name}-dev.json`] });
@@ -183,13 +183,13 @@ async function makeQuestions(folder: string, options: QuestionOptions): Promise<
   const shots = chooseShots(options, { benchmark: "tydiqa", default: 1, min: 0, max: 5, reason });
   const data = await readTydiqa(folder);
   const { byLanguage, notes } = drawExamples(data.languages, shots);
-  const drafts = makeDrafts(data, byLanguage, options);
-  const output = outputSpec(options);
+  const drafts = makeDrafts(data.languages, byLanguage, options);
+  const output = { ...GREEDY, maxTokens: 50, stop: options.format === "none" ? ["\n"] : [] };
   return finishQuestions({ benchmark: "tydiqa", data, drafts, output, shots, notes }, options);
 }
 
 function makeDrafts(
-  { languages }: TydiqaData,
+  languages: readonly TydiqaLanguage[],
   byLanguage: ReadonlyMap<Language, readonly TydiqaRow[]>,
   { text: { tokenizer } }: QuestionOptions,
 ): readonly Draft[] {
@@ -204,15 +204,6 @@ function makeDrafts(
     }));
   });
 }
-
-const outputSpec = ({ format }: QuestionOptions): OutputSpec => ({
-  kind: "text",
-  maxTokens: 50,
-  stop: format === "none" ? ["\n"] : [],
-  temperature: 0,
-  topP: 1,
-  samples: 1,
-});
 
 /** Passages are cut already. */
 function makePrompt(language: Language, row: TydiqaRow, examples: readonly TydiqaRow[]): ChatPrompt {
@@ -242,18 +233,13 @@ export function drawnIndices(shots: number): ReadonlyMap<Language, readonly numb
   return new Map(LANGUAGES.map(({ name, train }) => [name, random.sample(train, shots)]));
 }
 
-export interface TydiqaExamples {
-  readonly byLanguage: ReadonlyMap<Language, readonly TydiqaRow[]>;
-  readonly notes: readonly string[];
-}
-
 /**
  * The examples that each language's questions are shown. A language with fewer train questions borrows English's
  * examples, or those of the first language that has some; its own words stay around them.
  *
  * @throws MosError `not_found` where no language has enough questions.
  */
-export function drawExamples(languages: readonly TydiqaLanguage[], shots: number): TydiqaExamples {
+export function drawExamples(languages: readonly TydiqaLanguage[], shots: number) {
   const indices = drawnIndices(shots);
   const own = new Map<Language, readonly TydiqaRow[]>();
   const notes: string[] = [];
@@ -284,14 +270,9 @@ export function drawExamples(languages: readonly TydiqaLanguage[], shots: number
 }
 
 /** Words around a passage, its question and the answer. */
-interface TydiqaWords {
-  readonly instruction: string;
-  readonly passage: string;
-  readonly question: string;
-  readonly answer: string;
-}
-
-const WORDS: Readonly<Record<Language, TydiqaWords>> = {
+const WORDS: Readonly<
+  Record<Language, Readonly<Record<"instruction" | "passage" | "question" | "answer", string>>>
+> = {
   arabic: {
     instruction: "أجب على السؤال التالي بناءً على المعلومات في المقطع المعطى.",
     passage: "المقطع:",
