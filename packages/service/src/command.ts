@@ -34,9 +34,9 @@ const options = {
     storage: setting(z.string(), { placeholder: "place", required: true, help: settingInfo(storage).help }),
     serverUrl: setting(
       z
-        .string()
-        .regex(/^https?:\/\/./)
-        .describe("an http or https URL"),
+        .url({ protocol: /^https?$/ })
+        .refine((url) => !/^https?:\/\/[^/?#]*@/i.test(url))
+        .describe("an http or https URL without a password"),
       {
         placeholder: "url",
         defaultText: "none",
@@ -109,6 +109,8 @@ async function run(given: Values): Promise<number> {
   const problem = watchStorage({ check: parts.check, log });
   await using _probes =
     port === undefined ? undefined : await listenForProbes({ host, port, metrics, problem });
+  if (options.serverUrl === undefined)
+    log.info({ worker }, "without --server-url, jobs whose graders ask models are left to other workers");
   log.info({ worker, model: modelName }, "ready");
   await work({ ...options, model: path, log, name: worker, modelName, parts, signal });
   log.info({ worker }, "stopped");

@@ -4,16 +4,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 
-/** Chat completions by HTTP. */
-export interface LocalModels extends AsyncDisposable {
-  /** Base URL. */
-  readonly url: string;
-}
-
-/** Passes chat completions on to the server's API, which checks their keys. */
-export async function openLocalModels(
-  fetch: (request: Request) => Response | Promise<Response>,
-): Promise<LocalModels> {
+/** Passes chat completions on to the server's API, which checks their keys. `url` is the base URL. */
+export async function openLocalModels(fetch: (request: Request) => Response | Promise<Response>) {
   const server = createServer(async (incoming, outgoing) => {
     const left = new AbortController();
     outgoing.once("close", () => left.abort());

@@ -3,20 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ServiceState } from "#store";
 
-/** A slice that has ended. */
 interface EndedSlice {
   readonly model: string;
   readonly result: string;
   readonly seconds: number;
-  /** Trained tokens, if they were kept. */
   readonly trainedTokens?: number;
-}
-
-/** Reads the state of the service. */
-interface StateReading {
-  readonly read: () => Promise<ServiceState>;
-  /** Shown also where nothing waits for it. */
-  readonly model: string;
 }
 
 const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"] as const;
@@ -29,41 +20,42 @@ export type ServiceMetrics = ReturnType<typeof createMetrics>;
 
 export function createMetrics() {
   const registry = new Registry();
-  const registers = [registry];
-  const counter = <T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> =>
-    new Counter({ name, help, labelNames: [...labelNames], registers });
+  const counter = (name: string, help: string, ...labelNames: string[]): Counter =>
+    new Counter({ name, help, labelNames, registers: [registry] });
   const slices = counter(
     "mos_slices_total",
     "Slices ended by this process, by result: stopped, succeeded, failed, interrupted, restarted, lost.",
-    ["model", "result"],
+    ...["model", "result"],
   );
   const seconds = new Histogram({
     name: "mos_slice_seconds",
     help: "Time from claiming a slice to its end, including storage transfers.",
     labelNames: ["model"],
     buckets: SLICE_SECONDS,
-    registers,
+    registers: [registry],
   });
-  const tokens = counter("mos_trained_tokens_total", "Trained tokens of this process, without padding.", [
+  const tokens = counter(
+    "mos_trained_tokens_total",
+    "Trained tokens of this process, without padding.",
     "model",
-  ]);
+  );
   const stalled = counter(
     "mos_trainers_stalled_total",
     "Trainers killed by this process for lack of progress.",
-    ["model"],
+    "model",
   );
   const attempts = counter(
     "mos_webhook_attempts_total",
     "Webhook delivery attempts of this process, by outcome: delivered, retried, failed.",
-    ["outcome"],
+    "outcome",
   );
   const failures = counter(
     "mos_database_failures_total",
     "Database statements of this process that failed to connect.",
-    [],
   );
   const stateText = stateGauges();
   return {
+    /** A slice has ended; `trainedTokens` if they were kept. */
     sliceEnded: ({ model, result, seconds: taken, trainedTokens = 0 }: EndedSlice): void => {
       slices.inc({ model, result });
       seconds.observe({ model }, taken);
@@ -73,7 +65,7 @@ export function createMetrics() {
     webhookAttempted: (outcome: "delivered" | "retried" | "failed"): void => attempts.inc({ outcome }),
     databaseFailed: (): void => failures.inc(),
     /** Prometheus' text format, with the state of the service where it is asked for. */
-    render: async (state?: StateReading): Promise<string> => {
+    render: async (state?: Parameters<typeof stateText>[0]): Promise<string> => {
       // before the counts: what fails in it is one of them
       const text = state === undefined ? "" : await stateText(state);
       return (await registry.metrics()) + text;
@@ -81,30 +73,32 @@ export function createMetrics() {
   };
 }
 
-/** Gauges of the state, which are one for all processes. */
-function stateGauges(): (reading: StateReading) => Promise<string> {
+/** Gauges of the state, which are one for all processes; of `model` also where nothing waits for it. */
+function stateGauges() {
   const registry = new Registry();
-  const registers = [registry];
-  const gauge = <T extends string>(name: string, help: string, labelNames: readonly T[]): Gauge<T> =>
-    new Gauge({ name, help, labelNames: [...labelNames], registers });
-  const jobs = gauge("mos_jobs", "Jobs by status; held jobs wait for other jobs of their tenant.", [
+  const gauge = (name: string, help: string, ...labelNames: string[]): Gauge =>
+    new Gauge({ name, help, labelNames, registers: [registry] });
+  const jobs = gauge(
+    "mos_jobs",
+    "Jobs by status; held jobs wait for other jobs of their tenant.",
+    ...["model", "status"],
+  );
+  const waiting = gauge("mos_slices_waiting", "Queued slices; scale workers by this.", "model");
+  const oldest = gauge(
+    "mos_slices_oldest_waiting_seconds",
+    "Waiting time of the oldest queued slice.",
     "model",
-    "status",
-  ]);
-  const waiting = gauge("mos_slices_waiting", "Queued slices; scale workers by this.", ["model"]);
-  const oldest = gauge("mos_slices_oldest_waiting_seconds", "Waiting time of the oldest queued slice.", [
-    "model",
-  ]);
-  const running = gauge("mos_slices_running", "Slices being trained.", ["model"]);
-  const workers = gauge("mos_workers", "Workers with a heartbeat in the last minute, by version.", [
-    "model",
-    "version",
-  ]);
-  const deliveries = gauge("mos_webhook_deliveries_waiting", "Pending webhook deliveries.", []);
+  );
+  const running = gauge("mos_slices_running", "Slices being trained.", "model");
+  const workers = gauge(
+    "mos_workers",
+    "Workers with a heartbeat in the last minute, by version.",
+    ...["model", "version"],
+  );
+  const deliveries = gauge("mos_webhook_deliveries_waiting", "Pending webhook deliveries.");
   const isUp = gauge(
     "mos_database_up",
     "1 if the database answers within 3 seconds. If not, 0, and the other metrics of shared state are missing.",
-    [],
   );
   const show = (state: ServiceState, model: string): void => {
     for (const status of STATUSES) jobs.set({ model, status }, 0);
@@ -121,7 +115,13 @@ function stateGauges(): (reading: StateReading) => Promise<string> {
     deliveries.set(state.deliveries);
   };
   const latest = cached();
-  return async ({ read, model }) => {
+  return async ({
+    read,
+    model,
+  }: {
+    readonly read: () => Promise<ServiceState>;
+    readonly model: string;
+  }): Promise<string> => {
     const state = await latest(read);
     // stale values would mislead
     for (const one of [jobs, waiting, oldest, running, workers, deliveries]) one.reset();

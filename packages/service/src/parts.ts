@@ -179,18 +179,18 @@ interface WorkOptions
 }
 
 /** One worker, until the signal is aborted. */
-export async function work({ parts, model, modelName, ...options }: WorkOptions): Promise<void> {
+export async function work({ parts, ...options }: WorkOptions): Promise<void> {
   leftovers ??= removeLeftovers();
   await leftovers;
   const scratch = await makeTemporaryFolder(`${SCRATCH}${process.pid}-`);
   const { database, objects, metrics } = parts;
-  const heartbeat = startHeartbeat(openWatch(database), { name: options.name, models: [modelName] });
+  const { name, modelName } = options;
+  const heartbeat = startHeartbeat(openWatch(database), { name, models: [modelName] });
   try {
     await runWorker({
       ...options,
       objects,
       scratch,
-      models: new Map([[modelName, model]]),
       onSlice: metrics.sliceEnded,
       onStall: metrics.trainerStalled,
       slices: openSlices(database, options),

@@ -17,22 +17,13 @@ export const readyReport = (steps: number, tokens = 1): TrainReport => ({
   event: { type: "ready", steps, train: { tokens }, ...chosen } as never,
 });
 
-/** A trainer with this course, which remembers the base of its last run. */
-export function fakeTrainer(train: Trainer["train"]): Trainer {
-  let model: string | undefined;
-  return {
-    get model() {
-      return model;
-    },
-    stop: () => undefined,
-    kill: () => undefined,
-    train(order) {
-      ({ model } = order);
-      return train(order);
-    },
-    [Symbol.asyncDispose]: async () => undefined,
-  };
-}
+/** A trainer with this course. */
+export const fakeTrainer = (train: Trainer["train"]): Trainer => ({
+  stop: () => undefined,
+  kill: () => undefined,
+  train,
+  [Symbol.asyncDispose]: async () => undefined,
+});
 
 /** A step as the metrics of a run have it. */
 export const stepLine = (step: { readonly step: number; readonly tokens: number }) => ({

@@ -9,7 +9,7 @@ import { runWorker } from "#worker";
 import type { TrainReport } from "../src/worker/trainer.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { fakeTrainer, readyReport, stepLine } from "./fake-trainer.ts";
-import { queueJob } from "./queued-job.ts";
+import { queueJob, untilDue } from "./queued-job.ts";
 
 const admin = { tenant: "", isAdmin: true };
 const report = (event: object): TrainReport => ({ type: "event", event: event as never });
@@ -32,18 +32,20 @@ function dyingTrainer(seen: { readonly resume: boolean; readonly steps: number }
   });
 }
 
+const SERVER = { serverUrl: "http://127.0.0.1:1" };
+
 const work = (
   { database, objects, folder }: TestTables,
   trainer: ReturnType<typeof fakeTrainer>,
-  slices = openSlices(database),
+  slices = openSlices(database, SERVER),
 ) => {
   const stopping = new AbortController();
   const nothing = (): void => undefined;
   const working = runWorker({
     ...{ name: "w", objects, trainer, scratch: join(folder, "scratch") },
-    ...{ slices, serverUrl: "http://127.0.0.1:1" },
+    ...{ slices, ...SERVER },
     log: { info: nothing, warn: nothing, error: nothing },
-    models: new Map([["tiny", "path"]]),
+    ...{ modelName: "tiny", model: "path" },
     signal: stopping.signal,
     ...{ sliceSeconds: 60, keepSeconds: 0, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60, threads: 1 },
   });
@@ -80,12 +82,24 @@ describe.each(databases)("%s", (_, open) => {
     ]);
   });
 
+  const score = { type: "score_model", name: "m", model: "tiny", input: [{ role: "user", content: "?" }] };
+  const method = { type: "reinforcement", reinforcement: { grader: score } };
+
+  test("a worker without a server leaves jobs to others whose graders ask models", async () => {
+    await using opened = await openTables(open);
+    const asking = await queueJob(opened, { method, validationData: Buffer.from("{}\n") });
+    const other = await queueJob(opened);
+    const alone = openSlices(opened.database);
+    expect((await untilDue(() => alone.claim("tiny", "alone"))).id).toBe(other.id);
+    expect(await alone.claim("tiny", "alone")).toBeUndefined();
+    const served = openSlices(opened.database, SERVER);
+    expect((await untilDue(() => served.claim("tiny", "served"))).id).toBe(asking.id);
+  });
+
   test("a database that is away when a slice needs its key is waited for", async () => {
     await using opened = await openTables(open);
-    const model = { type: "score_model", name: "m", model: "tiny", input: [{ role: "user", content: "?" }] };
-    const method = { type: "reinforcement", reinforcement: { grader: model } };
     const { id } = await queueJob(opened, { method, validationData: Buffer.from("{}\n") });
-    const slices = openSlices(opened.database);
+    const slices = openSlices(opened.database, SERVER);
     const issueKey = vi
       .fn(slices.issueKey)
       .mockRejectedValueOnce(new MosError("network", "PostgreSQL cannot be reached"));

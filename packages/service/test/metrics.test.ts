@@ -70,7 +70,7 @@ describe.each(databases)("%s", (_, open) => {
       log: { info: write, warn: write, error: write },
       onSlice: metrics.sliceEnded,
       signal: stopping.signal,
-      models: new Map([["tiny", "nowhere"]]),
+      ...{ modelName: "tiny", model: "nowhere" },
       scratch: join(opened.folder, "scratch"),
       sliceSeconds: 1,
       leaseSeconds: 20,

@@ -39,7 +39,7 @@ test.each(databases)(
       objects,
       log,
       trainer: smallTrainer(),
-      models: new Map([["tiny", "path"]]),
+      ...{ modelName: "tiny", model: "path" },
       scratch: join(folder, "scratch"),
       signal: stopping.signal,
       sliceSeconds: 1,

@@ -54,7 +54,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
       name: "w",
       slices: openSlices(opened.database),
       objects: opened.objects,
-      models: new Map([["tiny-english", MODEL]]),
+      ...{ modelName: "tiny-english", model: MODEL },
       scratch: join(opened.folder, "scratch"),
       ...times,
       log: { info: silent, error: silent, warn: (fields, msg) => void warnings.push({ ...fields, msg }) },

@@ -45,11 +45,11 @@ describe.each(databases)("%s", (_, open) => {
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const worker = runWorker({
       name: "w",
-      slices: openSlices(opened.database),
+      slices: openSlices(opened.database, { serverUrl }),
       objects: opened.objects,
       log,
       sliceSeconds,
-      models: new Map([["tiny-english", MODEL]]),
+      ...{ modelName: "tiny-english", model: MODEL },
       scratch: join(opened.folder, "scratch"),
       leaseSeconds,
       stopSeconds: 60,

@@ -31,6 +31,7 @@ const workerSchema = z.object({
     .describe("What it trains now."),
 });
 
+/** Schema of the workers and jobs of a service. */
 export const trainingSchema = z.object({
   workers: z.array(workerSchema),
   queue: z.array(

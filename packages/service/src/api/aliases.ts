@@ -9,7 +9,16 @@ import {
   pageSchema,
 } from "mixture-of-shards/server";
 import { type AliasRow, isAliasName } from "#store";
-import { type AddRoutes, addRoute, chooseTenant, deleted, invalid, pageOf, seconds } from "./routes.ts";
+import {
+  type AddRoutes,
+  addRoute,
+  type Context,
+  chooseTenant,
+  deleted,
+  invalid,
+  pageOf,
+  seconds,
+} from "./routes.ts";
 
 /** An alias. */
 const aliasSchema = z
@@ -59,10 +68,7 @@ const changeSchema = z
   .object({ object: z.literal("alias.change"), version: z.int(), model: z.string(), changed_at: z.int() })
   .openapi("AliasChange");
 
-interface Variables {
-  readonly server: Parameters<typeof findAdapter>[0] & { readonly modelName: string };
-  readonly key: ApiKey;
-}
+type Variables = Pick<Context["var"], "server" | "key">;
 
 const isModel = async ({ server, key }: Variables, name: string): Promise<boolean> =>
   name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;

@@ -29,6 +29,8 @@ export const tooLarge =
 const [MAX_PARTS, MAX_FIELD] = [16, 2000];
 /** Maximum size of a form's fields. */
 const FORM_BYTES = 65_536;
+/** Bytes of a form that is read to its end also where it cannot fit: a client that is still writing hears no answer. */
+const READ_BYTES = 64e6;
 
 /** A form that has arrived. */
 interface Form<Name extends string, Fields> {
@@ -121,8 +123,7 @@ async function receiveForm<Name extends string, Fields extends z.ZodObject, T>(
     readFields(schema, texts);
   }
   try {
-    // of files that cannot fit, nothing is read
-    await arrival.reserve(Math.max(1, length - FORM_BYTES));
+    if (length > READ_BYTES) await arrival.reserve(length - FORM_BYTES);
     await readMultipart(request, {
       // a little more than the file itself
       maxBytes: maxFileBytes + FORM_BYTES,

@@ -10,7 +10,7 @@ import {
   graderSchema,
   parseGrader,
 } from "mixture-of-shards-core/graders";
-import { type AddRoutes, addRoute, invalid } from "./routes.ts";
+import { type AddRoutes, addRoute, type Context, invalid } from "./routes.ts";
 
 const path = "/v1/fine_tuning/alpha/graders";
 // made anew, as only schemas of this z have names in the API's document
@@ -73,15 +73,8 @@ export type OwnApi = (path: string, body?: unknown) => Promise<Response>;
 /** Headers that belong to the body of a request. */
 const OF_BODY = ["content-length", "content-encoding", "transfer-encoding"];
 
-/** What of a request goes on with those that it makes. */
-interface Caller {
-  readonly req: { readonly raw: Request };
-  readonly var: { readonly running: { readonly signal: AbortSignal } };
-  readonly env: object;
-}
-
 export const ownApi =
-  (app: ServerApp, { req: { raw }, var: { running }, env }: Caller, isForJob = false): OwnApi =>
+  (app: ServerApp, { req: { raw }, var: { running }, env }: Context, isForJob = false): OwnApi =>
   async (target, body) => {
     const { signal } = running;
     const headers = new Headers(raw.headers);

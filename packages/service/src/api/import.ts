@@ -9,20 +9,22 @@ import type { Files } from "#objects";
 import { modelName } from "#store";
 import { addForm } from "./forms.ts";
 import { modelSchema, toModelObject } from "./models.ts";
-import { type AddRoutes, chooseTenant, collect, invalid, type ServiceEnv, toOwner } from "./routes.ts";
-
-/** What the server knows about adapters. */
-interface ServedAdapters {
-  readonly engine: Engine;
-  readonly checkAdapter?: ((folder: string) => Promise<void>) | undefined;
-}
+import {
+  type AddRoutes,
+  type Context,
+  chooseTenant,
+  collect,
+  invalid,
+  type ServiceEnv,
+  toOwner,
+} from "./routes.ts";
 
 const badAdapter = (reason: string): ApiError => invalid(reason, "adapter_model", "bad_adapter");
 
 /** Throws ApiError 400 for files that are no adapter of the model. */
 async function checkFolder(
   files: Files,
-  { objects, server }: Pick<ServiceEnv, "objects"> & { readonly server: ServedAdapters },
+  { objects, server }: Pick<ServiceEnv, "objects"> & { readonly server: Context["var"]["server"] },
 ): Promise<void> {
   const folder = await makeTemporaryFolder("mos-import-");
   try {

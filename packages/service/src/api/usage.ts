@@ -42,18 +42,12 @@ const usageSchema = z.object({
   next_page: z.string().nullable(),
 });
 
-const toUsageObject = (row: UsageRow): z.output<typeof resultSchema> => ({
-  object: "usage.result",
-  api_key_id: row.tenant,
-  model: row.model,
-  num_model_requests: row.requests,
-  input_tokens: row.prompt_tokens,
-  input_cached_tokens: row.cached_tokens,
-  output_tokens: row.completion_tokens,
-  serving_seconds: row.serving_seconds,
-  trained_tokens: row.trained_tokens,
-  training_seconds: row.training_seconds,
-});
+const toUsageObject = ({ start: _, tenant, requests, ...row }: UsageRow): z.output<typeof resultSchema> => {
+  const { prompt_tokens, cached_tokens, completion_tokens, ...others } = row;
+  const input = { input_tokens: prompt_tokens, input_cached_tokens: cached_tokens };
+  const counts = { num_model_requests: requests, ...input, output_tokens: completion_tokens };
+  return { object: "usage.result", api_key_id: tenant, ...counts, ...others };
+};
 
 export const usageRoutes: AddRoutes = (app, { usage }) => {
   addRoute(app, {

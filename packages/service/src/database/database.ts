@@ -24,24 +24,28 @@ export interface Database extends Queryable, AsyncDisposable {
   check(): Promise<void>;
 }
 
+/** The same database, whose statements and transactions run within `around`. */
+export const wrapDatabase = (
+  database: Database,
+  around: <T>(work: () => Promise<T>) => Promise<T>,
+): Database => ({
+  kind: database.kind,
+  query: (text, values) => around(() => database.query(text, values)),
+  transaction: (work) => around(() => database.transaction(work)),
+  check: () => database.check(),
+  [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+});
+
 /** The same database, which says when it could not be reached. */
-export function watchFailures(database: Database, onFailure: () => void): Database {
-  const watched = async <T>(work: Promise<T>): Promise<T> => {
+export const watchFailures = (database: Database, onFailure: () => void): Database =>
+  wrapDatabase(database, async (work) => {
     try {
-      return await work;
+      return await work();
     } catch (error) {
       if (error instanceof MosError && error.code === "network") onFailure();
       throw error;
     }
-  };
-  return {
-    kind: database.kind,
-    query: (text, values) => watched(database.query(text, values)),
-    transaction: (work) => watched(database.transaction(work)),
-    check: () => database.check(),
-    [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-  };
-}
+  });
 
 /** The text as PostgreSQL keeps it: without zero bytes and lone surrogates. */
 export const storable = (text: string): string => text.replaceAll(/[\0\p{Surrogate}]/gu, "\uFFFD");

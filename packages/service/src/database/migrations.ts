@@ -14,7 +14,6 @@ const STEPS: readonly string[] = [
     digest text not null,
     status text not null,
     status_details text,
-    examples integer,
     created_at timestamptz not null default now(),
     expires_at timestamptz,
     number bigserial
@@ -44,6 +43,8 @@ const STEPS: readonly string[] = [
     max_tokens bigint,
     -- it was due while its tenant had as many running as it may
     is_held boolean not null default false,
+    -- its graders ask models: a worker needs a server
+    asks_models boolean not null default false,
     idempotency_key text,
     -- of the request as it was sent
     request_digest text,
@@ -52,6 +53,8 @@ const STEPS: readonly string[] = [
     lease bigint not null default 0,
     worker text,
     lease_until timestamptz,
+    -- SHA-256 of the key by which the trainer of the running slice asks models
+    key_hash text,
     failures integer not null default 0,
     -- runs that were given up for one from the first step: their events have other names
     restarts integer not null default 0,
@@ -72,11 +75,14 @@ const STEPS: readonly string[] = [
     result_file text,
     created_at timestamptz not null default now(),
     finished_at timestamptz,
+    -- about what it and its events take
+    bytes bigint not null default 0,
     number bigserial,
     unique (tenant, idempotency_key)
   );
   create index jobs_by_tenant on jobs (tenant, number desc);
-  create index jobs_unfinished on jobs (status, lease_until) where status in ('queued', 'running', 'paused');
+  create index jobs_unfinished on jobs (status) where status in ('queued', 'running', 'paused');
+  create index jobs_due on jobs (model, priority desc, turn, queued_at) where status = 'queued' and not is_held;
   create index jobs_ended on jobs (status, model) where status in ('succeeded', 'failed', 'cancelled');
   create index jobs_waiting on jobs (tenant, turn) where status in ('queued', 'running');
   create index jobs_held on jobs (tenant) where is_held and status = 'queued';
@@ -200,8 +206,7 @@ const STEPS: readonly string[] = [
   create view live_models as
     select * from models
     where expires_at is null or expires_at > now() or exists (select from aliases where model = name);
-  `,
-  `
+
   -- contents that are put into the storage before a row of their own names them, and bytes of files that arrive
   create table arrivals (
     id text primary key,
@@ -264,8 +269,7 @@ const STEPS: readonly string[] = [
   end $$;
   create trigger jobs_released after update of status, run or delete on jobs for each row
     when (old.status in ('queued', 'running', 'paused')) execute function release_job();
-  `,
-  `
+
   -- answers of the Responses API that later requests may refer to
   create table responses (
     tenant text not null,
@@ -283,8 +287,7 @@ const STEPS: readonly string[] = [
   create index responses_by_tenant on responses (tenant, number desc);
   create index responses_by_item on responses using gin (items);
   create index responses_expiring on responses (expires_at);
-  `,
-  `
+
   -- the last hundred models that an alias stood for
   create table alias_changes (
     tenant text not null,
@@ -295,9 +298,7 @@ const STEPS: readonly string[] = [
     primary key (tenant, alias, version),
     foreign key (tenant, alias) references aliases on delete cascade
   );
-  insert into alias_changes select tenant, id, version, model, changed_at from aliases;
 
-  -- a trigger, so that processes of the version before write them, too
   create function record_alias() returns trigger language plpgsql as $$ begin
     insert into alias_changes values (new.tenant, new.id, new.version, new.model, new.changed_at);
     delete from alias_changes where tenant = new.tenant and alias = new.id and version <= new.version - 100;
@@ -305,8 +306,7 @@ const STEPS: readonly string[] = [
   end $$;
   create trigger aliases_changed after update of version on aliases for each row
     when (new.version > old.version) execute function record_alias();
-  `,
-  `
+
   create table feedback (
     tenant text not null,
     -- of the response
@@ -323,25 +323,11 @@ const STEPS: readonly string[] = [
     primary key (tenant, id)
   );
   create index feedback_by_tenant on feedback (tenant, number desc);
-  `,
-  `
-  -- SHA-256 of the key by which the trainer of the running slice asks models
-  alter table jobs add column key_hash text;
 
   -- rows that change often do so in place: with room on their page, and no index of what changes, such as a lease
   alter table jobs set (fillfactor = 80);
   alter table feedback set (fillfactor = 80);
   alter table usage set (fillfactor = 80);
-  drop index jobs_unfinished;
-  create index jobs_unfinished on jobs (status) where status in ('queued', 'running', 'paused');
-
-  -- about what a job and its events take
-  alter table jobs add column bytes bigint not null default 0;
-  update jobs set bytes = 4096 + octet_length(request::text) + octet_length(plan::text)
-    + (select coalesce(sum(200 + octet_length(message) + coalesce(octet_length(data::text), 0)), 0)
-       from events where job = jobs.id);
-
-  create index jobs_due on jobs (model, priority desc, turn, queued_at) where status = 'queued' and not is_held;
   `,
 ];
 

@@ -15,7 +15,7 @@ import {
   pathExists,
   storageError,
 } from "mixture-of-shards-core/files";
-import { type Database, type Queryable, storableValues } from "./database.ts";
+import { type Database, type Queryable, storableValues, wrapDatabase } from "./database.ts";
 
 /**
  * PostgreSQL inside this process, kept in a folder. Only one process may have the folder open.
@@ -86,19 +86,11 @@ async function watchFolder(database: Database, folder: string): Promise<Database
         { cause },
       );
   };
-  const assertFolder = async (): Promise<void> => {
-    if (isGone || performance.now() - looked >= KNOWN) await look();
-  };
   return {
-    ...database,
-    query: async (text, values) => {
-      await assertFolder();
-      return database.query(text, values);
-    },
-    transaction: async (work) => {
-      await assertFolder();
-      return database.transaction(work);
-    },
+    ...wrapDatabase(database, async (work) => {
+      if (isGone || performance.now() - looked >= KNOWN) await look();
+      return work();
+    }),
     check: async () => {
       await look();
       await assertWritable(folder);

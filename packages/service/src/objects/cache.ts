@@ -14,13 +14,7 @@ export interface Cache {
   trim(options?: { readonly isUsed?: FindUsed | undefined; readonly bytes?: number }): Promise<boolean>;
 }
 
-interface Copy {
-  readonly digest: string;
-  readonly path: string;
-  readonly bytes: number;
-  readonly usedAt: number;
-  readonly isShared: boolean;
-}
+type Copy = Awaited<ReturnType<typeof list>>[number];
 
 /** Part of the limit to which a full cache is emptied, so that it is seldom looked through. */
 const LOW = 0.9;
@@ -78,8 +72,8 @@ export async function openCache(folder: string, limit: number): Promise<Cache> {
   };
 }
 
-async function list(folder: string): Promise<readonly Copy[]> {
-  const copies: Copy[] = [];
+async function list(folder: string) {
+  const copies = [];
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
     const path = join(entry.parentPath, entry.name);
     const found = entry.isFile() ? await stat(path).catch(() => undefined) : undefined;

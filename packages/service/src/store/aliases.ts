@@ -3,11 +3,13 @@ import { MosError } from "mixture-of-shards";
 import { z } from "zod";
 import {
   type Database,
+  findRow,
   type ListOptions,
   missing,
   type Page,
   parseRows,
   type Queryable,
+  removeRow,
   selectPage,
 } from "#database";
 import { modelTenant } from "./models.ts";
@@ -57,19 +59,15 @@ export const MAX_ALIASES = 1000;
 
 /** Aliases of a database whose tables are there. */
 export function openAliases(database: Database) {
-  const find = async ({ tenant, id }: AliasId): Promise<AliasRow | undefined> => {
-    const rows = await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]);
-    return parseRows(aliases, rows)[0];
-  };
+  const own = ({ tenant, id }: AliasId) => ({ owner: { tenant, isAdmin: false }, id });
   return {
     /** Current model of an alias. */
-    target: async (alias: AliasId): Promise<string | undefined> =>
-      isAliasName(alias.id) ? (await find(alias))?.model : undefined,
-    find: async (alias: AliasId): Promise<AliasRow> => {
-      const found = await find(alias);
-      if (found === undefined) throw missing("alias", alias.id);
-      return found;
+    target: async ({ tenant, id }: AliasId): Promise<string | undefined> => {
+      if (!isAliasName(id)) return undefined;
+      const rows = await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]);
+      return parseRows(aliases, rows)[0]?.model;
     },
+    find: (alias: AliasId): Promise<AliasRow> => findRow(database, aliases, own(alias)),
     list: (tenant: string, page: ListOptions): Promise<Page<AliasRow>> =>
       selectPage(database, aliases, { where: "tenant = $1", values: [tenant], ...page }),
     /**
@@ -89,13 +87,7 @@ export function openAliases(database: Database) {
       if (rows.length === 0) throw missing("alias", alias.id);
       return parseRows(changes, rows);
     },
-    remove: async ({ tenant, id }: AliasId): Promise<void> => {
-      const rows = await database.query("delete from aliases where tenant = $1 and id = $2 returning id", [
-        tenant,
-        id,
-      ]);
-      if (rows.length === 0) throw missing("alias", id);
-    },
+    remove: (alias: AliasId): Promise<void> => removeRow(database, aliases, own(alias)),
   };
 }
 
@@ -105,17 +97,16 @@ async function setAlias(
   { model, expected }: AliasChange,
 ): Promise<AliasRow | undefined> {
   // a row to lock, also of an alias that two servers make at once
+  const key = [tenant, id];
   await on.query("insert into aliases (tenant, id, model) values ($1, $2, $3) on conflict do nothing", [
-    ...[tenant, id, model],
+    ...key,
+    model,
   ]);
-  const locked = await on.query("select * from aliases where tenant = $1 and id = $2 for update", [
-    tenant,
-    id,
-  ]);
+  const locked = await on.query("select * from aliases where tenant = $1 and id = $2 for update", key);
   const [before] = parseRows(aliases, locked);
   if (before === undefined) throw missing("alias", id); // deleted in this moment
   if (expected !== undefined && expected !== before.version) {
-    await on.query("delete from aliases where tenant = $1 and id = $2 and version = 0", [tenant, id]);
+    await on.query("delete from aliases where tenant = $1 and id = $2 and version = 0", key);
     return undefined;
   }
   const isNew = before.version === 0;

@@ -127,12 +127,29 @@ function openArrival(
     reserve: async (bytes) => {
       if (most === undefined || bytes <= reserved) return;
       signs.begin(id);
+      // more than is needed now, where there is room for it
       const wanted = Math.max(bytes, Math.min(mostBytes, bytes + BLOCK));
-      reserved = await database.transaction((on) => reserveStorage(on, { id, tenant, bytes, wanted, most }));
+      reserved = await database.transaction(async (on) => {
+        const room = await assertStorageQuota(on, tenant, { bytes, most, arrival: id });
+        const granted = Math.min(room, wanted);
+        await on.query(
+          `insert into arrivals (id, tenant, bytes) values ($1, $2, $3)
+           on conflict (id) do update set bytes = excluded.bytes, seen_at = now()`,
+          [id, tenant, granted],
+        );
+        return granted;
+      });
     },
     name: async (digest) => {
       signs.begin(id);
-      await database.transaction((on) => nameContent(on, { id, tenant, digest }));
+      await database.transaction(async (on) => {
+        await lockContent(on, digest);
+        await on.query(
+          `insert into arrivals (id, tenant, digests) values ($1, $2, array[$3])
+           on conflict (id) do update set digests = arrivals.digests || excluded.digests, seen_at = now()`,
+          [id, tenant, digest],
+        );
+      });
     },
     end: async () => {
       if (!signs.has(id)) return;
@@ -182,43 +199,8 @@ export async function assertStorageQuota(
   );
 }
 
-interface StorageRequest {
-  readonly id: string;
-  readonly tenant: string;
-  readonly bytes: number;
-  /** More than is needed now, where there is room for it. */
-  readonly wanted: number;
-  readonly most: number;
-}
-
-async function reserveStorage(
-  on: Queryable,
-  { id, tenant, bytes, wanted, most }: StorageRequest,
-): Promise<number> {
-  const room = await assertStorageQuota(on, tenant, { bytes, most, arrival: id });
-  const reserved = Math.min(room, wanted);
-  await on.query(
-    `insert into arrivals (id, tenant, bytes) values ($1, $2, $3)
-     on conflict (id) do update set bytes = excluded.bytes, seen_at = now()`,
-    [id, tenant, reserved],
-  );
-  return reserved;
-}
-
 const lockContent = (on: Queryable, digest: string): Promise<unknown> =>
   on.query("select pg_advisory_xact_lock($1::integer, hashtext($2))", [LOCK, digest]);
-
-async function nameContent(
-  on: Queryable,
-  { id, tenant, digest }: { readonly id: string; readonly tenant: string; readonly digest: string },
-): Promise<void> {
-  await lockContent(on, digest);
-  await on.query(
-    `insert into arrivals (id, tenant, digests) values ($1, $2, array[$3])
-     on conflict (id) do update set digests = arrivals.digests || excluded.digests, seen_at = now()`,
-    [id, tenant, digest],
-  );
-}
 
 /** True if an arrival still keeps these contents; an expired one does not. */
 export async function keepsContents(

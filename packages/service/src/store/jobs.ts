@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
 import { canonicalJson } from "mixture-of-shards-core/common";
+import { askedModels, parseGrader } from "mixture-of-shards-core/graders";
 import type { Measurement } from "mixture-of-shards-core/training";
 import { z } from "zod";
 import {
@@ -54,6 +55,7 @@ const jobs = {
     max_running_jobs: z.number().nullable(),
     max_steps: z.number().nullable(),
     max_tokens: z.number().nullable(),
+    asks_models: z.boolean(),
     slice: z.number(),
     lease: z.number(),
     failures: z.number(),
@@ -372,6 +374,12 @@ async function retainContents(on: Queryable, { training, validation, initial }: 
 
 const baseModelName = ({ initial, request }: NewJob): string => initial?.base ?? request.model;
 
+/** True where graders of a run ask models. */
+const asksModels = ({ settings }: TrainingPlan): boolean =>
+  (["grader", "evaluateBy"] as const).some(
+    (name) => settings[name] !== undefined && askedModels(parseGrader(settings[name], name)).length > 0,
+  );
+
 /** Undefined where there is a job with the same Idempotency-Key. */
 async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined> {
   const { tenant, request, plan, training, validation, initial, limits = {} } = job;
@@ -379,8 +387,8 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
   const rows = await on.query(
     `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
        validation_digest, metadata, initial, priority, idempotency_key, request_digest, max_running_jobs, max_steps,
-       max_tokens, bytes)
-     values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+       max_tokens, bytes, asks_models)
+     values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
      on conflict (tenant, idempotency_key) do nothing returning *`,
     [
       ...[randomId("ftjob-"), tenant, baseModelName(job), request, plan, training.id, training.digest],
@@ -391,7 +399,7 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
       ...[limits.max_running_jobs, limits.max_steps_per_job, limits.max_tokens_per_job].map(
         (limit) => limit ?? null,
       ),
-      JOB_BYTES + Buffer.byteLength(JSON.stringify([request, plan])),
+      ...[JOB_BYTES + Buffer.byteLength(JSON.stringify([request, plan])), asksModels(plan)],
     ],
   );
   return parseJobs(rows)[0];

@@ -10,12 +10,15 @@ interface QueuedJob {
 }
 
 /** The next job of a model, locked until the transaction ends; others pass it over meanwhile. */
-export async function lockNext(transaction: Queryable, model: string): Promise<QueuedJob | undefined> {
+export async function lockNext(
+  transaction: Queryable,
+  { model, hasServer }: { readonly model: string; readonly hasServer: boolean },
+): Promise<QueuedJob | undefined> {
   const [due] = await transaction.query(
     `select id, tenant, max_running_jobs from jobs
-     where model = $1 and status = 'queued' and not is_held and queued_at <= now()
+     where model = $1 and status = 'queued' and not is_held and queued_at <= now() and ($2 or not asks_models)
      order by priority desc, turn, queued_at limit 1 for update skip locked`,
-    [model],
+    [model, hasServer],
   );
   return due as QueuedJob | undefined;
 }

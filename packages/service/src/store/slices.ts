@@ -53,12 +53,18 @@ interface SliceOptions {
   readonly leaseSeconds?: number;
   /** Interruptions in a row after which a job fails. */
   readonly maxFailures?: number;
+  /** A server whose models graders ask. Without it, jobs with such graders are left to other workers. */
+  readonly serverUrl?: string | undefined;
 }
 
 /** Operations of workers on jobs, in a database whose tables are there. */
 export type Slices = ReturnType<typeof openSlices>;
 
-export function openSlices(database: Database, { leaseSeconds = 60, maxFailures = 50 }: SliceOptions = {}) {
+export function openSlices(
+  database: Database,
+  { leaseSeconds = 60, maxFailures = 50, serverUrl }: SliceOptions = {},
+) {
+  const hasServer = serverUrl !== undefined;
   /** Works on a job, as it is now, whose lease is held; undefined where it is not. */
   const held = <T>(
     { id, slice, lease }: JobRow,
@@ -81,7 +87,7 @@ export function openSlices(database: Database, { leaseSeconds = 60, maxFailures 
      * @throws MosError `unsupported` for tables or a job of a newer version, which are left as they were.
      */
     claim: (model: string, worker: string): Promise<JobRow | undefined> =>
-      claimNext(database, { model, worker, leaseSeconds }),
+      claimNext(database, { model, worker, leaseSeconds, hasServer }),
     renew: async ({ id, slice, lease }: JobRow): Promise<Renewal> => {
       const [row] = await database.query(
         `update jobs set lease_until = now() + make_interval(secs => $4::float8)
@@ -194,6 +200,7 @@ interface Claim {
   readonly model: string;
   readonly worker: string;
   readonly leaseSeconds: number;
+  readonly hasServer: boolean;
 }
 
 /** Passes over what is held; in transactions of their own, so that no worker waits for another with a tenant locked. */
@@ -206,9 +213,9 @@ async function claimNext(database: Database, claim: Claim): Promise<JobRow | und
 
 async function claimSlice(
   on: Queryable,
-  { model, worker, leaseSeconds }: Claim,
+  { worker, leaseSeconds, ...wanted }: Claim,
 ): Promise<JobRow | "held" | undefined> {
-  const due = await lockNext(on, model);
+  const due = await lockNext(on, wanted);
   if (due === undefined) return undefined;
   await assertKnownTables(on);
   if (!(await mayRun(on, due))) return "held";

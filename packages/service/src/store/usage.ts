@@ -4,17 +4,6 @@ import { z } from "zod";
 import { type Database, isOwned, type Owner, ownerValues, parseRows, type Queryable } from "#database";
 import type { JobRow } from "./jobs.ts";
 
-/** A request that was answered, or several of a tenant's to one model. */
-export interface Served {
-  readonly tenant: string;
-  readonly model: string;
-  readonly requests: number;
-  readonly prompt_tokens: number;
-  readonly cached_tokens: number;
-  readonly completion_tokens: number;
-  readonly serving_seconds: number;
-}
-
 const usage = {
   name: "usage",
   item: "usage",
@@ -35,6 +24,20 @@ const usage = {
 /** Usage of a tenant in an hour or a day. */
 export type UsageRow = z.output<typeof usage.schema>;
 
+/** What is counted of requests, with the types of the columns. */
+const SERVED = {
+  requests: "bigint",
+  prompt_tokens: "bigint",
+  cached_tokens: "bigint",
+  completion_tokens: "bigint",
+  serving_seconds: "double precision",
+} as const;
+const COUNTS = Object.keys(SERVED) as readonly (keyof typeof SERVED)[];
+const countedAs = (toSql: (name: keyof typeof SERVED) => string): string => COUNTS.map(toSql).join(", ");
+
+/** A request that was answered, or several of a tenant's to one model. */
+export type Served = Pick<UsageRow, "tenant" | keyof typeof SERVED> & { readonly model: string };
+
 /** Range and unit of a usage query. Times in seconds since 1970, by UTC. */
 export interface UsageOptions {
   /** Seconds of an hour or a day. */
@@ -48,14 +51,6 @@ export interface UsageOptions {
   readonly byModel: boolean;
   /** Filters by this tenant. */
   readonly tenant?: string | undefined;
-}
-
-/** Hours or days, those without use, too. */
-export interface UsagePage {
-  readonly starts: readonly number[];
-  readonly rows: readonly UsageRow[];
-  /** Start of the next page. */
-  readonly next: number | undefined;
 }
 
 /** Pairs of tenant and model in memory while the database is away; more models of a tenant are counted together. */
@@ -77,7 +72,8 @@ export function openUsage(database: Database) {
   };
   return {
     speed: (model: string): Promise<number | undefined> => measureSpeed(database, model),
-    read: (owner: Owner, options: UsageOptions): Promise<UsagePage> => readUsage(database, owner, options),
+    /** Hours or days, those without use, too, and the start of the next page. */
+    read: (owner: Owner, options: UsageOptions) => readUsage(database, owner, options),
     /** Adds requests in memory until `write`. */
     add,
     /** Writes what was added. Where that fails it is kept for the next time. */
@@ -97,27 +93,17 @@ export function openUsage(database: Database) {
 
 const addUsage = (a: Served, b: Served): Served => ({
   ...a,
-  requests: a.requests + b.requests,
-  prompt_tokens: a.prompt_tokens + b.prompt_tokens,
-  cached_tokens: a.cached_tokens + b.cached_tokens,
-  completion_tokens: a.completion_tokens + b.completion_tokens,
-  serving_seconds: a.serving_seconds + b.serving_seconds,
+  ...Object.fromEntries(COUNTS.map((name) => [name, a[name] + b[name]])),
 });
 
 /** In the order of the key, so that servers that write the same rows wait for each other in one direction. */
 async function writeBatch(on: Queryable, batch: readonly Served[]): Promise<void> {
   await on.query(
-    `insert into usage (tenant, model, hour, requests, prompt_tokens, cached_tokens, completion_tokens, serving_seconds)
-     select tenant, model, ${HOUR}, requests, prompt_tokens, cached_tokens, completion_tokens, serving_seconds
-       from jsonb_to_recordset($1::text::jsonb) as served (tenant text, model text, requests bigint, prompt_tokens bigint,
-         cached_tokens bigint, completion_tokens bigint, serving_seconds double precision)
-       order by tenant, model
+    `insert into usage (tenant, model, hour, ${countedAs((name) => name)})
+     select tenant, model, ${HOUR}, ${countedAs((name) => name)} from jsonb_to_recordset($1::text::jsonb)
+       as served (tenant text, model text, ${countedAs((name) => `${name} ${SERVED[name]}`)}) order by tenant, model
      on conflict (tenant, hour, model) do update set
-       requests = usage.requests + excluded.requests,
-       prompt_tokens = usage.prompt_tokens + excluded.prompt_tokens,
-       cached_tokens = usage.cached_tokens + excluded.cached_tokens,
-       completion_tokens = usage.completion_tokens + excluded.completion_tokens,
-       serving_seconds = usage.serving_seconds + excluded.serving_seconds`,
+       ${countedAs((name) => `${name} = usage.${name} + excluded.${name}`)}`,
     [JSON.stringify(batch)],
   );
 }
@@ -157,7 +143,7 @@ async function readUsage(
   on: Queryable,
   owner: Owner,
   { width, start, end = Number.POSITIVE_INFINITY, limit, byModel, tenant }: UsageOptions,
-): Promise<UsagePage> {
+) {
   const [clock] = await on.query("select floor(extract(epoch from now()))::bigint as now", []);
   const now = Number(clock?.["now"]);
   const until = Math.min(end, now + 1);
@@ -167,18 +153,12 @@ async function readUsage(
   const next = first + count * width;
   const rows = await on.query(
     `select floor(extract(epoch from hour) / $3::bigint)::bigint * $3::bigint as start, tenant, ${byModel ? "model" : "null"} as model,
-       sum(requests)::bigint as requests, sum(prompt_tokens)::bigint as prompt_tokens,
-       sum(cached_tokens)::bigint as cached_tokens, sum(completion_tokens)::bigint as completion_tokens,
-       sum(serving_seconds) as serving_seconds,
+       ${countedAs((name) => `sum(${name})::${SERVED[name]} as ${name}`)},
        sum(trained_tokens)::bigint as trained_tokens, sum(training_seconds) as training_seconds
      from usage where ${isOwned} and ($4::text is null or tenant = $4)
        and hour >= to_timestamp($5) and hour < to_timestamp($6)
      group by 1, 2, 3 order by 1, 2, 3`,
     [...ownerValues(owner), width, tenant ?? null, first, Math.min(next, until)],
   );
-  return {
-    starts,
-    rows: parseRows(usage, rows),
-    next: next < until ? next : undefined,
-  };
+  return { starts, rows: parseRows(usage, rows), next: next < until ? next : undefined };
 }

@@ -19,9 +19,10 @@ async function assertLines(path: string): Promise<void> {
   }
 }
 
-/** A wrong line of a file. */
-export interface LineProblem {
-  readonly line: number;
+/** What is wrong with a file, or with a line of it. */
+export interface FileProblem {
+  /** Null for the file as a whole. */
+  readonly line: number | null;
   readonly message: string;
 }
 
@@ -30,9 +31,9 @@ export interface LineProblem {
  *
  * @throws MosError `bad_data` for a file of another kind, or one without examples.
  */
-export async function checkLines(path: string, most: number): Promise<readonly LineProblem[]> {
+export async function checkLines(path: string, most: number): Promise<readonly FileProblem[]> {
   await assertLines(path);
-  const problems: LineProblem[] = [];
+  const problems: FileProblem[] = [];
   await checkDataset(path, { onProblem: ({ message }, line) => problems.push({ line, message }) < most });
   return problems;
 }

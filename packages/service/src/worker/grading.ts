@@ -29,18 +29,9 @@ interface GradingClient extends TurnClient {
 }
 
 /** Grades answers in turns of tenants. Dispose it. */
-export interface Grading extends AsyncDisposable {
-  /** Throws MosError: `busy` where too many wait, `bad_option` for texts that are too long, `memory`, `cancelled`. */
-  grade(order: Pick<GradeOrder, "grader" | "item" | "text">, client: GradingClient): Promise<Grade>;
-}
+export type Grading = ReturnType<typeof createGrading>;
 
-export function createGrading({
-  seconds,
-  computingSeconds,
-  megabytes,
-  idleSeconds,
-  ...turns
-} = LIMITS): Grading {
+export function createGrading({ seconds, computingSeconds, megabytes, idleSeconds, ...turns } = LIMITS) {
   const takeTurn = createTurns({ ...turns, what: "gradings", retryAfter: 5 });
   const tooMuch = (): MosError =>
     new MosError("memory", `the gradings exceeded ${computingSeconds} s of a processor or ${megabytes} MB`);
@@ -73,11 +64,12 @@ export function createGrading({
     }
   };
   return {
-    grade: (order, client) =>
+    /** Throws MosError: `busy` where too many wait, `bad_option` for texts that are too long, `memory`, `cancelled`. */
+    grade: (order: Pick<GradeOrder, "grader" | "item" | "text">, client: GradingClient): Promise<Grade> =>
       takeTurn(
         () => whileUsed(() => gradeApart({ ...order, seconds, tenant: client.tenant }, client)),
         client,
       ),
-    [Symbol.asyncDispose]: async () => child?.[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async (): Promise<void> => child?.[Symbol.asyncDispose](),
   };
 }

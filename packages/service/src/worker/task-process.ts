@@ -13,7 +13,7 @@ import {
 import { serveParent } from "mixture-of-shards-core/process";
 import { OBJECTIVES } from "mixture-of-shards-core/training";
 import type { OtherData } from "#store";
-import { checkLines, findOtherKind, type LineProblem } from "./check-lines.ts";
+import { checkLines, type FileProblem, findOtherKind } from "./check-lines.ts";
 import type { TrainRequest } from "./trainer.ts";
 import { createTurns } from "./turns.ts";
 
@@ -62,7 +62,7 @@ const takePythonTurn = createTurns({
 });
 
 const methods = {
-  check: ({ path, most }: { path: string; most: number }): Promise<readonly LineProblem[]> =>
+  check: ({ path, most }: { path: string; most: number }): Promise<readonly FileProblem[]> =>
     checkLines(path, most),
   preview: async (request: PreviewRequest): Promise<RunPreview | OtherData> => {
     const other = await findOtherData(request);

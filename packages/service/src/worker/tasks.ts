@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import { moduleBeside, startChild } from "mixture-of-shards-core/process";
 import type { OtherData } from "#store";
-import { checkLines } from "./check-lines.ts";
+import { checkLines, type FileProblem } from "./check-lines.ts";
 import type { PreviewRequest, TaskMethods } from "./task-process.ts";
 import { createTurns, type TurnClient } from "./turns.ts";
 
@@ -62,22 +62,9 @@ function withoutPaths(error: unknown, { data, validationData = data }: PreviewRe
   return new MosError(error.code, describeProblem(describeProblem(message, data), validationData));
 }
 
-/** What is wrong with a file, or with a line of it. */
-export interface FileProblem {
-  /** Null for the file as a whole. */
-  readonly line: number | null;
-  readonly message: string;
-}
-
-/** Who asks, and for how many problems at most. */
-interface CheckClient extends TurnClient {
-  /** Default: the first one. */
-  readonly most?: number;
-}
-
 /**
- * Checks files, in turn for each tenant, one after the other in each process: says what is wrong with a training file; nothing
- * for a good one. Ends when the client leaves.
+ * Checks files, in turn for each tenant, one after the other in each process: says what is wrong with a training file, the
+ * first problem unless more are asked for; nothing for a good one. Ends when the client leaves.
  */
 export function createFileChecker({ running, seconds, megabytes, idleSeconds } = CHECK_LIMITS) {
   const none = Number.POSITIVE_INFINITY; // uploads are limited before
@@ -110,7 +97,10 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
       idle.set(child, setTimeout(() => child.kill(), idleSeconds * 1000).unref());
     }
   };
-  return (path: string, { most = 1, ...client }: CheckClient): Promise<readonly FileProblem[]> =>
+  return (
+    path: string,
+    { most = 1, ...client }: TurnClient & { readonly most?: number },
+  ): Promise<readonly FileProblem[]> =>
     takeTurn(async () => {
       try {
         const { size } = await stat(path);

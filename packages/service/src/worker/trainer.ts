@@ -37,8 +37,6 @@ export type TrainReport =
 
 /** Trains one slice at a time. */
 export interface Trainer extends AsyncDisposable {
-  /** The model whose base it has loaded. */
-  readonly model: string | undefined;
   /**
    * Reports until the slice has ended. After a checkpoint, training goes on when the next report is asked for. Throws if the
    * process dies before, and `TrainerStalled` if it was killed because it made no progress.
@@ -72,16 +70,12 @@ const startTrainer = async (): Promise<TrainerChild> =>
  */
 export function createTrainer({ stallSeconds }: { readonly stallSeconds: number }): Trainer {
   let child: TrainerChild | undefined;
-  let model: string | undefined;
   let stopping = new AbortController();
   return {
-    get model() {
-      return child?.isAlive === true ? model : undefined;
-    },
     async *train(order) {
       stopping = new AbortController();
       const trainer = child?.isAlive === true ? child : await startTrainer();
-      [child, model] = [trainer, order.model];
+      child = trainer;
       try {
         const events = trainer.stream("train", order, { signal: stopping.signal });
         yield { type: "ended", ...(yield* untilStalled(trainer, events, stallSeconds)) };

@@ -17,8 +17,8 @@ export interface SliceContext {
   readonly trainer: Trainer;
   /** Base URL of a server whose models graders ask. */
   readonly serverUrl?: string | undefined;
-  /** Paths of bases by the names of models. */
-  readonly models: ReadonlyMap<string, string>;
+  /** The folder or file of the base. */
+  readonly model: string;
   /** A folder of this machine for runs in the making. */
   readonly scratch: string;
   /** Duration of a slice's training. */
@@ -124,6 +124,11 @@ export async function watchSlice(job: JobRow, order: TrainRequest, context: Watc
   }
 }
 
+/** The context of events that are noted. */
+interface Noting extends WatchContext {
+  readonly add: (note: NewEvent) => void;
+}
+
 type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
 
 function toEnd(
@@ -131,15 +136,10 @@ function toEnd(
   { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
 ): Watched {
   if (report.type === "failed") return { ...report, hasBegun: steps !== undefined };
-  const unfinishedTokens = last?.type === "stopped" ? (last.tokens ?? 0) : 0;
-  return { ...report, steps, unfinishedTokens };
+  return { ...report, steps, unfinishedTokens: last?.type === "stopped" ? (last.tokens ?? 0) : 0 };
 }
 
-async function watchTrainer(
-  job: JobRow,
-  order: TrainRequest,
-  context: WatchContext & { readonly add: (note: NewEvent) => void },
-): Promise<Watched> {
+async function watchTrainer(job: JobRow, order: TrainRequest, context: Noting): Promise<Watched> {
   const { trainer, add, wait, keep } = context;
   const turn = startTurn(context, () => trainer.stop());
   const limits = watchLimits(job, () => trainer.stop());
@@ -147,9 +147,7 @@ async function watchTrainer(
   let steps: number | undefined;
   let trained: Extract<FinetuneEvent, { readonly type: "step" }> | undefined;
   for await (const report of trainer.train(order)) {
-    if (report.type !== "event") {
-      return limits.exceeded() ?? toEnd(report, { steps, last });
-    }
+    if (report.type !== "event") return limits.exceeded() ?? toEnd(report, { steps, last });
     const { event } = report;
     last = event;
     if (event.type === "ready") {
@@ -170,21 +168,13 @@ async function watchTrainer(
 }
 
 /** Keeps what a run is, and says so where it goes on after an interruption. */
-async function beginRun(
-  job: JobRow,
-  event: ReadyEvent,
-  { slices, add, wait }: WatchContext & { readonly add: (note: NewEvent) => void },
-): Promise<void> {
-  const { steps } = event;
+async function beginRun(job: JobRow, event: ReadyEvent, { slices, add, wait }: Noting): Promise<void> {
+  const { step, steps } = event;
   await retryTransient(() => slices.begin(job, { steps, chosen: pickChosen(event) }), wait);
-  if (job.failures > 0) add(interruptionNote(job, event));
-}
-
-/** Where a job goes on whose worker was killed or lost, or could not end its slice. */
-function interruptionNote({ slice, lease }: JobRow, { step }: ReadyEvent): NewEvent {
+  if (job.failures === 0) return;
   const from = step === 0 ? "its first step" : `the checkpoint at step ${step}`;
   const message = `The job was interrupted, and goes on from ${from}`;
-  return { name: `interrupted-${slice}-${lease}`, level: "warn", message };
+  add({ name: `interrupted-${job.slice}-${job.lease}`, level: "warn", message });
 }
 
 /** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
@@ -193,13 +183,8 @@ function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
   const check = (what: "step" | "token", count: number, most: number | null): void => {
     if (most === null || count <= most) return;
     const message = `the job takes ${count} ${what}s, more than the limit of this key, ${most}`;
-    const end = {
-      type: "failed",
-      code: `${what}_limit_exceeded`,
-      param: "hyperparameters",
-      message,
-    } as const;
-    exceeded = { type: "limited", end };
+    const failure = { code: `${what}_limit_exceeded`, param: "hyperparameters", message };
+    exceeded = { type: "limited", end: { type: "failed", ...failure } };
     stop();
   };
   return {
@@ -245,19 +230,18 @@ function startTurn(
   };
 }
 
-interface PublishContext extends SliceContext {
-  readonly arrival: Arrival;
-  readonly add: (note: NewEvent) => void;
-  /** The folder of the run. */
-  readonly out: string;
-  readonly steps: number | undefined;
-}
-
 /** Makes the adapter of a checkpoint a model that can be used; one that the time asked for is no business of the owner's. */
 async function publishCheckpoint(
   job: JobRow,
   event: FinetuneEvent & { readonly type: "saved" },
-  { slices, objects, arrival, add, out, steps }: PublishContext,
+  {
+    slices,
+    objects,
+    arrival,
+    add,
+    out,
+    steps,
+  }: Noting & { readonly out: string; readonly steps: number | undefined },
 ): Promise<void> {
   const { step, path } = event;
   // within a step it has the adapter of the one before, which is published already

@@ -8,7 +8,6 @@ import type { ServerLog } from "mixture-of-shards/server";
 import { ADAPTER_FILES, RUN_FILES } from "mixture-of-shards-core/adapters";
 import { errorText } from "mixture-of-shards-core/common";
 import { makeFolder, pathExists } from "mixture-of-shards-core/files";
-import { askedModels, parseGrader } from "mixture-of-shards-core/graders";
 import type { ObjectStore } from "#objects";
 import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
 import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";
@@ -24,10 +23,11 @@ import {
   watchSlice,
 } from "./watch.ts";
 
-/** Options of a worker: it takes the jobs of its `models` only, and gives a slice back on the `signal`. */
+/** Options of a worker: it takes the jobs of one base only, and gives a slice back on the `signal`. */
 interface WorkerOptions extends Omit<SliceContext, "trainer" | "renewSeconds" | "onWait" | "onStall"> {
-  /** Name of the worker in logs and metrics. */
+  /** Name of the worker in logs and metrics, and of its base in the API. */
   readonly name: string;
+  readonly modelName: string;
   readonly leaseSeconds: number;
   /** Timeout of a trainer without progress; then it is killed. */
   readonly stallSeconds: number;
@@ -64,7 +64,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       options.onStall?.({ model });
     },
   };
-  const bases = basesInTurn(options.models);
   let recovered = 0;
   while (!signal.aborted) {
     try {
@@ -73,7 +72,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         const count = await slices.recover();
         if (count > 0) log.warn({ slices: count }, "requeued slices of workers without heartbeat");
       }
-      const job = await nextJob();
+      const job = await slices.claim(options.modelName, options.name);
       if (job === undefined) await sleep(IDLE * 1000, undefined, { signal }).catch(() => undefined);
       else await work(job, context, options);
     } catch (error) {
@@ -82,39 +81,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       await sleep(BROKEN * 1000, undefined, { signal }).catch(() => undefined);
     }
   }
-
-  async function nextJob(): Promise<JobRow | undefined> {
-    for (const wanted of bases.order(trainer.model)) {
-      const job = await slices.claim(wanted, options.name);
-      if (job === undefined) continue;
-      bases.took(wanted);
-      return job;
-    }
-    return undefined;
-  }
-}
-
-/** Slices in a row of the base that is loaded; then those of other bases come first. */
-const SLICES_OF_A_BASE = 5;
-
-/**
- * In which order a worker looks for slices: first for those of the base that is loaded, but not for ever, then for those of the
- * base that it has not had for longest.
- */
-function basesInTurn(models: ReadonlyMap<string, string>) {
-  let longestAgo = [...models.keys()];
-  let inRow = 0;
-  return {
-    order: (loaded: string | undefined): readonly string[] => {
-      const first = longestAgo.filter((name) => models.get(name) === loaded);
-      const others = longestAgo.filter((name) => models.get(name) !== loaded);
-      return inRow < SLICES_OF_A_BASE ? [...first, ...others] : [...others, ...first];
-    },
-    took: (name: string): void => {
-      inRow = models.get(name) === models.get(longestAgo.at(-1) ?? "") ? inRow + 1 : 1;
-      longestAgo = [...longestAgo.filter((other) => other !== name), name];
-    },
-  };
 }
 
 async function work(job: JobRow, context: SliceContext, options: WorkerOptions): Promise<void> {
@@ -210,10 +176,7 @@ async function timed<T>(times: SliceTimes, part: keyof SliceTimes, work: () => P
 }
 
 async function trainSlice(job: JobRow, folder: string, context: LeasedContext): Promise<SliceEnd | "lost"> {
-  const { objects, models, threads, times, arrival } = context;
-  const model = models.get(job.model);
-  if (model === undefined)
-    return { type: "interrupted", message: `this worker does not have the model ${job.model}` };
+  const { objects, model, threads, times, arrival } = context;
   const started = performance.now();
   const out = join(folder, "run");
   let order: TrainRequest;
@@ -221,7 +184,7 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
     const fetched = await timed(times, "fetchSeconds", () =>
       retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
     );
-    const endpoint = await retryTransient(() => endpointFor(job, fetched.settings, context), context.wait);
+    const endpoint = await retryTransient(() => endpointFor(job, context), context.wait);
     order = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS, models: endpoint };
     const excess = order.resume ? undefined : await excessLines(job, order);
     if (excess !== undefined) return excess;
@@ -288,20 +251,13 @@ async function fetchRun(
   };
 }
 
-/** Where the graders of a slice ask models, if they do. */
+/** Where the graders of a slice ask models, if they do. A worker without a server has no such jobs. */
 async function endpointFor(
   job: JobRow,
-  settings: TrainRequest["settings"],
-  { serverUrl: url, slices }: Pick<SliceContext, "serverUrl" | "slices">,
+  { serverUrl, slices }: Pick<SliceContext, "serverUrl" | "slices">,
 ): Promise<TrainRequest["models"]> {
-  const asks = (["grader", "evaluateBy"] as const).some(
-    (name) => settings[name] !== undefined && askedModels(parseGrader(settings[name], name)).length > 0,
-  );
-  if (!asks) return undefined;
-  if (url === undefined)
-    throw new Error("graders of this job ask models, for which mos worker requires --server-url");
-  const key = await slices.issueKey(job);
-  return key === undefined ? undefined : { url, key };
+  const key = job.asks_models && serverUrl !== undefined ? await slices.issueKey(job) : undefined;
+  return key === undefined || serverUrl === undefined ? undefined : { url: serverUrl, key };
 }
 
 /** Renews the lease on a slice, and kills the trainer where another worker has it by now. */
