@@ -1,5 +1,5 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
-export { type AliasId, type AliasRow, isAliasName, MAX_ALIASES } from "./aliases.ts";
+export { type AliasRow, isAliasName, MAX_ALIASES } from "./aliases.ts";
 export { type Arrival, openContents } from "./contents.ts";
 export type { FeedbackRow } from "./feedback.ts";
 export type { FileRow } from "./files.ts";
