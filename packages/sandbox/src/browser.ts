@@ -1,7 +1,7 @@
 // A page has no processes for programs that nobody trusts.
-import { SandboxError } from "./types.ts";
+import { SandboxError } from "./checker.ts";
 
-export type { CheckerOptions, CheckReason, ProgramChecker } from "./types.ts";
+export type { CheckerOptions, CheckReason, ProgramChecker } from "./checker.ts";
 export { SandboxError };
 
 /** @throws SandboxError `unsupported`. */

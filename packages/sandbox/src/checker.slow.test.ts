@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { kinds, PROGRAM, passed } from "../../../test/checker-kinds.ts";
+import type { ProgramChecker } from "./checker.ts";
 import { createProgramChecker } from "./create-checker.ts";
-import type { ProgramChecker } from "./types.ts";
 
 const leftFolders = () => readdirSync(tmpdir()).filter((name) => /^mos-(sandbox|python)-/.test(name));
 for (const [name, path] of kinds) {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { kinds, PROGRAM, passed } from "../../../test/checker-kinds.ts";
+import type { ProgramChecker } from "./checker.ts";
 import { createProgramChecker } from "./create-checker.ts";
-import type { ProgramChecker } from "./types.ts";
 
 /** Pyodide's. */
 let sandbox: ProgramChecker;

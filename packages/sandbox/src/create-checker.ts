@@ -1,13 +1,13 @@
 import { z } from "zod";
-import { PyodideChecker } from "./pyodide-checker.ts";
-import { openSystemPython } from "./system-python.ts";
 import {
   type CheckerOptions,
   type CheckResult,
   type ProgramChecker,
   SandboxError,
   unlessAborted,
-} from "./types.ts";
+} from "./checker.ts";
+import { PyodideChecker } from "./pyodide-checker.ts";
+import { openSystemPython } from "./system-python.ts";
 
 const MIB = 2 ** 20;
 /** Longer programs are refused: HumanEval's have some kilobytes. */

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { ProgramChecker } from "./checker.ts";
 import { createProgramChecker } from "./create-checker.ts";
-import type { ProgramChecker } from "./types.ts";
 
 /** Programs that must fail, by what they try, with what the reason must say. */
 const PROGRAMS: readonly (readonly [name: string, program: string, reason: RegExp])[] = [

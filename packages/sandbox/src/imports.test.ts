@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
+import type { FileSystem, Gate, Import, Imports } from "./jail/emscripten.ts";
 import { guardImports } from "./jail/imports.js";
 import { temporaryFiles } from "./jail/temporary.js";
-import type { FileSystem, Gate, Import, Imports } from "./jail/types.ts";
 
 const memory = new ArrayBuffer(256);
 /** What opens is descriptor 5. */

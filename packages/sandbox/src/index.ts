@@ -1,2 +1,2 @@
+export { type CheckerOptions, type CheckReason, type ProgramChecker, SandboxError } from "./checker.ts";
 export { createProgramChecker } from "./create-checker.ts";
-export { type CheckerOptions, type CheckReason, type ProgramChecker, SandboxError } from "./types.ts";

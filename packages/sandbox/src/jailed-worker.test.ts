@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test, vi } from "vitest";
 import { replaceBuiltin } from "../../../test/replace-builtin.ts";
+import type { SandboxError } from "./checker.ts";
 import { JailedWorker } from "./jailed-worker.ts";
-import type { SandboxError } from "./types.ts";
 
 const { fork } = processes;
 const forked = vi.fn(fork);

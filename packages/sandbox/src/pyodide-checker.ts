@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JailedWorker } from "./jailed-worker.ts";
-import { type CheckResult, type Settings, unlessAborted } from "./types.ts";
+import { type CheckResult, type Settings, unlessAborted } from "./checker.ts";
 
 /** Processes that may fail to load in a row, as on a machine that is short of memory for a while. */
 const STARTS = 3;

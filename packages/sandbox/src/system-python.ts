@@ -5,7 +5,7 @@ import { access, constants, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { type CheckResult, cancelled, type Limits, SandboxError } from "./types.ts";
+import { type CheckResult, cancelled, type Limits, SandboxError } from "./checker.ts";
 
 /** Seconds after the alarm until the process is killed. */
 const GRACE_SECONDS = 1;

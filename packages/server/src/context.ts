@@ -29,7 +29,7 @@ import type { TrainingState } from "./routes/system.ts";
 import type { RunSource } from "./runs/run.ts";
 import { createRuns } from "./runs/runs.ts";
 import { watchStorage } from "./storage-watch.ts";
-import { packageVersion, type Studio } from "./studio.ts";
+import { packageVersion, type Studio } from "./studio-page.ts";
 
 /** Extension of a server by another package. */
 export interface ServerExtension {

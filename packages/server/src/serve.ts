@@ -39,7 +39,7 @@ import type { ServerLog } from "./metrics.ts";
 import { openQuotas, type StoredQuotas } from "./quotas.ts";
 import { defaultResponses } from "./responses/store.ts";
 import { openRunFolders } from "./runs/folders.ts";
-import { readStudio } from "./studio.ts";
+import { readStudio } from "./studio-page.ts";
 import { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";
 
 /** In seconds; timers cannot be set to much more. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServerOptions } from "../src/index.ts";
-import { readStudio, type Studio } from "../src/studio.ts";
+import { readStudio, type Studio } from "../src/studio-page.ts";
 import { makeServer } from "./harness.ts";
 
 const HERE = "http://localhost";

@@ -16,7 +16,7 @@ import { watchStorage } from "mixture-of-shards/server";
 import { adjust, type SettingValues, setting, settingInfo } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { HARMLESS, needDatabaseUrl, serviceOptions } from "./options.ts";
-import { openParts, work, workerName } from "./parts.ts";
+import { openResources, work, workerName } from "./resources.ts";
 
 const { storage } = serviceOptions;
 
@@ -103,16 +103,16 @@ async function run(given: Values): Promise<number> {
   });
   const path = await findModel(options.model, { signal, silent: options.quiet });
   const modelName = options.modelName ?? basename(path).replace(/\.gguf$/i, "");
-  await using parts = await openParts({ ...options, state: undefined }, { log });
+  await using resources = await openResources({ ...options, state: undefined }, { log });
   const { host, port } = options;
-  const metrics = (): Promise<string> => parts.metrics.render();
-  const problem = watchStorage({ check: parts.check, log });
+  const metrics = (): Promise<string> => resources.metrics.render();
+  const problem = watchStorage({ check: resources.check, log });
   await using _probes =
     port === undefined ? undefined : await listenForProbes({ host, port, metrics, problem });
   if (options.serverUrl === undefined)
     log.info({ worker }, "without --server-url, jobs whose graders ask models are left to other workers");
   log.info({ worker, model: modelName }, "ready");
-  await work({ ...options, model: path, log, name: worker, modelName, parts, signal });
+  await work({ ...options, model: path, log, name: worker, modelName, resources, signal });
   log.info({ worker }, "stopped");
   return 0;
 }

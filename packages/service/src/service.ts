@@ -1,4 +1,4 @@
-// A service, wired together: its parts, the models that it publishes, local workers, and what a server gets of it.
+// A service, wired together: its resources, the models that it publishes, local workers, and what a server gets of it.
 
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,9 +15,9 @@ import { createFileChecker, createGrading, createPreviewer } from "#worker";
 import { createExtension, type Expired, openExpired } from "./extension.ts";
 import { openLocalModels } from "./local-models.ts";
 import type { ServiceOptions } from "./options.ts";
-import { openParts, type ServiceParts, work, workerName } from "./parts.ts";
 import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
+import { openResources, type ServiceResources, work, workerName } from "./resources.ts";
 
 /** Seconds between looks at models that other servers have published or removed. */
 const SYNC_SECONDS = 5;
@@ -33,19 +33,19 @@ const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
 /**
  * Opens a service for one server: OpenAI's files and fine-tuning jobs, with local workers.
  *
- * @throws MosError as `openParts`.
+ * @throws MosError as `openResources`.
  * @example
  * await using service = await openService({ state: "state", workers: 1, model: "assets/tiny-english", ...rest });
  * const server = await serve({ model, adapters: service.adapters, extension: (served) => service.start(served), log });
  */
 export async function openService(options: ServiceOptions): Promise<OpenServeAddOn> {
-  const parts = await openParts(options, options);
-  const { database, objects, folder, metrics } = parts;
+  const resources = await openResources(options, options);
+  const { database, objects, folder, metrics } = resources;
   const { log } = options;
   const adapters = join(folder, "adapters");
   const stores = openStores(database);
   // nobody else has this database
-  if (database.kind === "pglite") await takeOver(stores, parts, log);
+  if (database.kind === "pglite") await takeOver(stores, resources, log);
   const published = await openPublished(adapters, {
     ...{ stores, objects, log },
     isOnDemand: isBucket(options.storage ?? ""),
@@ -73,7 +73,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       const unpublish = async (name: string): Promise<void> => {
         for (const place of everywhere) await place.remove(name);
       };
-      const context = { ...options, ...published, stores, parts, others, modelName: model.name, signal };
+      const context = { ...options, ...published, stores, resources, others, modelName: model.name, signal };
       running = startBackground({ ...context, serverUrl: localModels?.url });
       const watch = openWatch(database);
       const extension = createExtension({
@@ -89,7 +89,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
           app = served;
           extension.routes(served);
         },
-        health: { check: () => parts.check().then(published.publisher.check), training: watch.training },
+        health: { check: () => resources.check().then(published.publisher.check), training: watch.training },
         metrics: {
           ...extension.metrics,
           render: () => metrics.render({ read: watch.state, model: model.name }),
@@ -106,7 +106,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       await stores.usage
         .write()
         .catch((error: unknown) => log.error({ reason: String(error) }, "lost usage of the last requests"));
-      await parts[Symbol.asyncDispose]();
+      await resources[Symbol.asyncDispose]();
     },
   };
 }
@@ -114,7 +114,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
 /** Ends what a killed server has left: uploads, and leases of its workers. */
 async function takeOver(
   { contents }: Stores,
-  { database, objects }: ServiceParts,
+  { database, objects }: ServiceResources,
   log: ServerLog,
 ): Promise<void> {
   await contents.endForgotten(objects.discard, 0);
@@ -126,9 +126,9 @@ async function takeOver(
 /** A folder of models for other programs, if the options ask for one. */
 const openOthers = async (
   { peft, ...options }: ServiceOptions,
-  parts: Pick<Parameters<typeof openPeftFolder>[0], "models" | "objects" | "signal" | "modelName">,
+  context: Pick<Parameters<typeof openPeftFolder>[0], "models" | "objects" | "signal" | "modelName">,
 ): Promise<Pick<Publisher, "sync" | "remove"> | undefined> =>
-  peft && (await openPeftFolder({ ...options, ...peft, ...parts }));
+  peft && (await openPeftFolder({ ...options, ...peft, ...context }));
 
 function describeService({ workers, state }: ServiceOptions): string {
   const trained = workers === 0 ? "trained by mos worker" : `${workers} at a time`;
@@ -186,7 +186,7 @@ interface BackgroundOptions
       | ("sliceSeconds" | "leaseSeconds" | "stopSeconds" | "stallSeconds")
     > {
   readonly stores: Stores;
-  readonly parts: ServiceParts;
+  readonly resources: ServiceResources;
   /** Other folders of models. */
   readonly others: Pick<Publisher, "sync"> | undefined;
   readonly modelName: string;
@@ -196,8 +196,8 @@ interface BackgroundOptions
 
 /** Background work of a server, until the signal is aborted. */
 function startBackground({ workers, others, ...options }: BackgroundOptions): readonly Promise<void>[] {
-  const { stores, parts, signal, log } = options;
-  const { database, objects, metrics } = parts;
+  const { stores, resources, signal, log } = options;
+  const { database, objects, metrics } = resources;
   const outbox = openOutbox(database);
   const slices = openSlices(database, options);
   const collect = async (): Promise<void> => {

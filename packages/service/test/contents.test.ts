@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type ObjectStore, openObjects } from "#objects";
 import { type Arrival, type FileRow, jobRequestSchema, openSlices, toTrainingPlan } from "#store";
-import { openParts } from "../src/parts.ts";
+import { openResources } from "../src/resources.ts";
 import { databases, makePglite, openTables, type TestTables } from "./databases.ts";
 import { untilDue } from "./queued-job.ts";
 
@@ -168,7 +168,7 @@ test("a storage without what the database names is refused, and nothing is made 
   const storage = join(state, "storage");
   await makePglite(join(state, "database"));
   const open = () =>
-    openParts(
+    openResources(
       { state, databaseUrl: undefined, storage: undefined, storageEndpoint: undefined, storageCache: 0 },
       { log: { info: () => undefined, warn: () => undefined, error: () => undefined } },
     );

@@ -71,7 +71,7 @@ describe("a folder of adapters", () => {
     await studio.see("of B is private to layer 0");
     await page.keyboard.press("Escape");
     await studio.see("Hover over a shard");
-    const drawing = page.locator(".weave canvas").first();
+    const drawing = page.locator(".pool canvas").first();
     await drawing.hover({ position: { x: 40, y: 26 } });
     await studio.see(/Shard 0 of A is public/);
     await studio.click("down_proj");

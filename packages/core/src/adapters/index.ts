@@ -50,7 +50,7 @@ export {
   readAdapterBase,
   writeFolderFiles,
 } from "./folder-files.ts";
-export { type AdapterLayers, type Inspection, inspectAdapter, readAdapterLayers } from "./inspect.ts";
+export { type AdapterLayers, type Inspection, inspectAdapter, readAdapterLayers } from "./inspect-adapter.ts";
 export type { AdapterTensor, Factors, LayerShapes, TensorSpec, Widths } from "./method.ts";
 export { shardCounts } from "./method-parts.ts";
 export {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { decodeText, isUtf16, MosError, parseWith } from "#common";
 import { pathExists, readBytes, readJsonLines } from "#files";
 import { extname, glob, join, stat } from "#platform";
-import { matching } from "./locate.ts";
+import { matching } from "./locate-data.ts";
 import { type Passage, splitPassages } from "./passages.ts";
 import { describeOtherFile, isDataFile } from "./records.ts";
 

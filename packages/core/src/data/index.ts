@@ -58,8 +58,8 @@ export {
   generateExamples,
   planGeneration,
 } from "./generate.ts";
-export { type DatasetInspection, inspectDataset } from "./inspect.ts";
-export { locateData } from "./locate.ts";
+export { type DatasetInspection, inspectDataset } from "./inspect-dataset.ts";
+export { locateData } from "./locate-data.ts";
 export { countWords } from "./passages.ts";
 export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";
 export { askForQuestions } from "./question-answers.ts";

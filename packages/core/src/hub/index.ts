@@ -21,5 +21,5 @@ export {
   hubAssetsFolder,
   hubSettings,
   withHubDefaults,
-} from "./settings.ts";
+} from "./hub-settings.ts";
 export type { TransferEvent } from "./transfer.ts";

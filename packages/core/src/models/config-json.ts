@@ -6,7 +6,7 @@ import { checkConfig, jsonNames, type ModelConfig } from "./config.ts";
 import { ACTIVATIONS, activationName } from "./families/activations.ts";
 import { unsupported } from "./families/family.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName } from "./families/index.ts";
-import { withoutIdleWindow } from "./families/layers.ts";
+import { withoutIdleWindow } from "./families/layer-windows.ts";
 import { configSchema, type RawConfig, tokenIds } from "./families/raw-config.ts";
 import { parseRopes, ropeFields } from "./families/rope-json.ts";
 import { unwrapped } from "./nested.ts";

@@ -1,4 +1,4 @@
-// Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf.ts make it.
+// Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf-model.ts make it.
 import { MosError } from "#common";
 import type { FamilyName } from "./families/index.ts";
 import { type ModelShape, type RopeConfig, ropeFrequencies, rotatedWidth } from "./geometry.ts";

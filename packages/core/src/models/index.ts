@@ -27,7 +27,7 @@ export {
   fingerprintSteps,
 } from "./fingerprint.ts";
 export { layerRope, layerWindow, rotatedWidth, scoreScale, steadyPositions } from "./geometry.ts";
-export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
+export { ggufArchitecture, ggufName, toGgufRows } from "./gguf-model.ts";
 export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
 export { type DecoderSettings, toLayerShapes } from "./layer-shapes.ts";
 export {
@@ -64,7 +64,7 @@ export {
   type LocateOptions,
   locatedPath,
   locateModel,
-} from "./locate.ts";
+} from "./locate-model.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
 export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";

@@ -8,7 +8,7 @@ import { BASE_DTYPES } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { computeFingerprint, computeIdentity } from "./fingerprint.ts";
 import { type ModelFiles, openModel } from "./load.ts";
-import { type LocateCalls, locatedPath } from "./locate.ts";
+import { type LocateCalls, locatedPath } from "./locate-model.ts";
 import { baseFormats } from "./read-weights.ts";
 import { parameterCount, weightShapes } from "./weights.ts";
 

@@ -1,4 +1,4 @@
-// A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
+// A path → a model in memory. model-folder.ts and gguf-model.ts know the two kinds of files; weights.ts knows what must be in them.
 import { z } from "zod";
 import {
   checkCall,
@@ -36,9 +36,9 @@ import {
 } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
-import { openFolderWeights, readFolderConfig } from "./folder.ts";
-import { ggufName, ggufShapes, parseGgufConfig, rowFromGguf } from "./gguf.ts";
-import { type LocateCalls, locatedPath } from "./locate.ts";
+import { ggufName, ggufShapes, parseGgufConfig, rowFromGguf } from "./gguf-model.ts";
+import { type LocateCalls, locatedPath } from "./locate-model.ts";
+import { openFolderWeights, readFolderConfig } from "./model-folder.ts";
 import {
   baseFormats,
   type LoadProgress,

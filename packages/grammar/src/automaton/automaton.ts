@@ -1,10 +1,10 @@
 import type { Regex } from "#grammar";
-import { Builder } from "./builder.ts";
 import type { ByteClasses } from "./byte-classes.ts";
 import { Copier } from "./copier.ts";
 import { Derivatives } from "./derivatives.ts";
 import { Emptiness } from "./emptiness.ts";
 import { Interner } from "./intern.ts";
+import { Builder } from "./node-builder.ts";
 import { Pace } from "./pace.ts";
 
 /** Limits of an automaton. */

@@ -10,7 +10,7 @@ import {
   words,
 } from "#grammar";
 import { Automaton } from "./automaton.ts";
-import { mapRegex } from "./map.ts";
+import { mapRegex } from "./map-regex.ts";
 
 /** Repeats that are counted. Where states multiply with counts, those of a language that counts so far are too many already. */
 const COUNT = 14;

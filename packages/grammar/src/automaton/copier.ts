@@ -1,5 +1,5 @@
-import type { Builder } from "./builder.ts";
 import { ALL, Content, Kind } from "./kinds.ts";
+import type { Builder } from "./node-builder.ts";
 import type { Nodes } from "./nodes.ts";
 
 /** The nodes that a node consists of, and how it is made of their copies. */

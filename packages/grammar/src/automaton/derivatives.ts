@@ -1,5 +1,5 @@
-import type { Builder } from "./builder.ts";
 import { EMPTY, INFINITY, Kind, NOTHING } from "./kinds.ts";
+import type { Builder } from "./node-builder.ts";
 import type { Nodes } from "./nodes.ts";
 import { PairTable } from "./pair-table.ts";
 

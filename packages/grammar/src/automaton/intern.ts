@@ -1,5 +1,5 @@
 import { partsOf, type Regex } from "#grammar";
-import type { Builder } from "./builder.ts";
+import type { Builder } from "./node-builder.ts";
 import { EMPTY, INFINITY, NOTHING } from "./kinds.ts";
 import { addClass } from "./utf8.ts";
 import type { Word } from "./words.ts";

@@ -1,5 +1,5 @@
 import { and, charClass, concat, either, literal, NOTHING, not, only, type Regex, repeat } from "#grammar";
-import { mapRegex } from "./map.ts";
+import { mapRegex } from "./map-regex.ts";
 
 /** Letters of the short escapes. */
 const SHORT_ESCAPES: ReadonlyMap<number, string> = new Map([

@@ -1,5 +1,5 @@
-import type { Builder } from "./builder.ts";
 import { EMPTY, INFINITY, Kind, NOTHING } from "./kinds.ts";
+import type { Builder } from "./node-builder.ts";
 import { isWithinStar } from "./within-star.ts";
 
 /** Longer lists are not searched for parts that others contain, which takes time by the square of their length. */

@@ -1,5 +1,5 @@
 import { normalizeRanges } from "#grammar";
-import type { Builder } from "./builder.ts";
+import type { Builder } from "./node-builder.ts";
 import { EMPTY } from "./kinds.ts";
 
 type Range = readonly [first: number, last: number];

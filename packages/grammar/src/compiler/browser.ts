@@ -2,13 +2,13 @@
 import { GrammarError } from "#grammar";
 import type { GrammarCompilerStats } from "./compiler.ts";
 
+export { grammarFromSource } from "./assemble.ts";
 export type {
   CompiledSource,
   CompileOptions,
   GrammarCompilerOptions,
   GrammarCompilerStats,
 } from "./compiler.ts";
-export { grammarFromSource } from "./source.ts";
 
 /** Refuses what it is given. */
 export class GrammarCompiler implements AsyncDisposable {

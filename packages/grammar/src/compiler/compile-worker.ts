@@ -4,7 +4,7 @@ import { serialize } from "node:v8";
 import { parentPort } from "node:worker_threads";
 import { GrammarError } from "#grammar";
 import { prepareGrammar } from "#matcher";
-import { grammarFromSource, toGrammarError } from "./source.ts";
+import { grammarFromSource, toGrammarError } from "./assemble.ts";
 
 /** To read a larger grammar would hold up the thread that receives it. */
 const MAX_BYTES = 2_500_000;

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { GrammarError, type GrammarSource } from "#grammar";
 import { prepareGrammar } from "#matcher";
+import { grammarFromSource } from "./assemble.ts";
 import { CompileThread, threadSeconds } from "./compile-thread.ts";
 import { GrammarCompiler } from "./compiler.ts";
-import { grammarFromSource } from "./source.ts";
 
 let compiler: GrammarCompiler;
 beforeEach(() => {

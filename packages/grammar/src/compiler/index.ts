@@ -1,3 +1,4 @@
+export { grammarFromSource } from "./assemble.ts";
 export {
   type CompiledSource,
   type CompileOptions,
@@ -5,4 +6,3 @@ export {
   type GrammarCompilerOptions,
   type GrammarCompilerStats,
 } from "./compiler.ts";
-export { grammarFromSource } from "./source.ts";

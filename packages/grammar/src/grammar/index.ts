@@ -1,4 +1,4 @@
-export { GrammarBuilder } from "./builder.ts";
+export { GrammarBuilder } from "./grammar-builder.ts";
 export { grown, memo, only } from "./collections.ts";
 export { GrammarError, type GrammarErrorCode, type GrammarErrorPlace, isLimit } from "./errors.ts";
 export { type Grammar, type GrammarSymbol, type Lexeme, type Rule, specialTokenBytes } from "./grammar.ts";

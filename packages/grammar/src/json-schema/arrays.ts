@@ -1,5 +1,5 @@
 import type { Budget, Place } from "./budget.ts";
-import { cannotNegate } from "./errors.ts";
+import { cannotNegate } from "./schema-errors.ts";
 import {
   ANY_ARRAY,
   type ArrayShape,

@@ -1,10 +1,10 @@
 import { not } from "#grammar";
 import { arrayOf } from "./arrays.ts";
 import type { Place } from "./budget.ts";
-import { unsupported } from "./errors.ts";
 import type { Fields } from "./fields.ts";
 import { type ObjectContext, objectOf, regionsOf } from "./objects.ts";
 import type { SchemaReader } from "./reader.ts";
+import { unsupported } from "./schema-errors.ts";
 import {
   ANY_ARRAY,
   ANY_OBJECT,

@@ -1,6 +1,6 @@
 import type { Budget } from "./budget.ts";
-import { badSchema, unsupported } from "./errors.ts";
 import { SUBSCHEMAS } from "./keywords.ts";
+import { badSchema, unsupported } from "./schema-errors.ts";
 
 /** A JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>;

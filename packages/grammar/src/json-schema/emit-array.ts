@@ -3,8 +3,8 @@ import { itemAt } from "./arrays.ts";
 import type { Place } from "./budget.ts";
 import { textOf } from "./decimal.ts";
 import type { Emitter } from "./emitter.ts";
-import { unsupported } from "./errors.ts";
 import { listRange } from "./numbers.ts";
+import { unsupported } from "./schema-errors.ts";
 import { type ArrayShape, type Contained, FALSE, type Term } from "./shapes.ts";
 
 /** Rules for one array whose items are counted by kind. */

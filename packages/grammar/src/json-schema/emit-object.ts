@@ -1,8 +1,8 @@
 import { type GrammarSymbol, memo } from "#grammar";
 import type { Place } from "./budget.ts";
 import type { Emitter } from "./emitter.ts";
-import { unsupported } from "./errors.ts";
 import { memberValue } from "./objects.ts";
+import { unsupported } from "./schema-errors.ts";
 import { FALSE, type ObjectShape, type Region, type Term } from "./shapes.ts";
 
 /** Rules for one object with a number of members to be kept in mind. */

@@ -14,7 +14,6 @@ import {
 import type { Budget, Place } from "./budget.ts";
 import { ArrayEmitter } from "./emit-array.ts";
 import { ObjectEmitter } from "./emit-object.ts";
-import { describePlace, unsupported } from "./errors.ts";
 import type { Expander } from "./expander.ts";
 import { isFormat } from "./formats.ts";
 import { JSON_CHARACTER, type Punctuation, punctuation, quoted } from "./json-text.ts";
@@ -22,6 +21,7 @@ import type { Languages } from "./languages.ts";
 import { rangeText } from "./number-text.ts";
 import { listRange, type NumberRange } from "./numbers.ts";
 import { RuleBuilder } from "./rule-builder.ts";
+import { describePlace, unsupported } from "./schema-errors.ts";
 import { EVERY_NAME, type Shape, type Term } from "./shapes.ts";
 import { isNoString, languageOf, type StringSet } from "./strings.ts";
 

@@ -6,7 +6,7 @@ import {
   type JsonObject,
   type SchemaNode,
 } from "./documents.ts";
-import { badSchema, unsupported } from "./errors.ts";
+import { badSchema, unsupported } from "./schema-errors.ts";
 
 /** The keywords of a schema, checked as they are read. Missing ones are undefined. */
 export class Fields {

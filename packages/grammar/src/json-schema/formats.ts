@@ -1,7 +1,7 @@
 import { ANY, and, memo, type Regex, repeat } from "#grammar";
 import { parsePattern } from "#syntax";
 import { decimal } from "./decimal.ts";
-import { unsupported } from "./errors.ts";
+import { unsupported } from "./schema-errors.ts";
 import { describe, type Fields } from "./fields.ts";
 import { ANY_INTEGER, ANY_NUMBER, type NumberRange } from "./numbers.ts";
 import { ofLanguage, type StringSet } from "./strings.ts";

@@ -1,8 +1,8 @@
 import { itemAt } from "./arrays.ts";
-import { CyclicSchemaError } from "./errors.ts";
 import type { Languages } from "./languages.ts";
 import { listRange, type NumberRange } from "./numbers.ts";
 import { memberValue } from "./objects.ts";
+import { CyclicSchemaError } from "./schema-errors.ts";
 import type { ArrayShape, ObjectShape, Shape, Term } from "./shapes.ts";
 import { languageOf } from "./strings.ts";
 

@@ -6,7 +6,7 @@ import { Membership } from "../../test/membership.ts";
 import { anySchema, anyValue } from "../../test/random-schemas.ts";
 import { Recognizer } from "../../test/recognize.ts";
 import { compileSchema } from "./compile.ts";
-import { CyclicSchemaError } from "./errors.ts";
+import { CyclicSchemaError } from "./schema-errors.ts";
 
 const ajv = new Ajv2020({ strict: false, logger: false, validateFormats: false });
 const RUNS = process.env["MOS_TEST_RUNS"] === "all" ? 20_000 : 100;

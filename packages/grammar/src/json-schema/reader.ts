@@ -10,7 +10,7 @@ import {
   type SchemaDocument,
   type SchemaNode,
 } from "./documents.ts";
-import { badSchema, describePlace, unsupported } from "./errors.ts";
+import { badSchema, describePlace, unsupported } from "./schema-errors.ts";
 import { describe, Fields } from "./fields.ts";
 import { formatOf } from "./formats.ts";
 import { assertionsOf, isAnnotation, KEYWORDS, keywordSet } from "./keywords.ts";

@@ -1,10 +1,10 @@
 import { either } from "#grammar";
 import { intersectArrays } from "./arrays.ts";
 import type { Place } from "./budget.ts";
-import { unsupported } from "./errors.ts";
 import type { Fields } from "./fields.ts";
 import { intersectObjects, type ObjectContext, regionsOf } from "./objects.ts";
 import type { SchemaReader } from "./reader.ts";
+import { unsupported } from "./schema-errors.ts";
 import type { ShapeAlgebra } from "./shape-algebra.ts";
 import {
   ANY_ARRAY,

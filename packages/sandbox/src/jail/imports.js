@@ -26,15 +26,15 @@ const HARMLESS_CONTROLS = new Set([1, 2, 3]);
 /** F_DUPFD and F_DUPFD_CLOEXEC, by which Python lists an open folder. */
 const DUPLICATES = new Set([0, 1030]);
 
-/** @type {import("./types.ts").Answer} */
+/** @type {import("./emscripten.ts").Answer} */
 const notPermitted = () => -NOT_PERMITTED;
-/** @type {import("./types.ts").Answer} */
+/** @type {import("./emscripten.ts").Answer} */
 const readOnly = () => -READ_ONLY;
 
 /**
  * Answers to calls that programs may well try: refusals as an operating system makes them, so that programs continue or fail.
  *
- * @type {Readonly<Record<string, import("./types.ts").Answer>>}
+ * @type {Readonly<Record<string, import("./emscripten.ts").Answer>>}
  */
 const ANSWERS = {
   __syscall_fcntl64: (real, args) => {
@@ -77,7 +77,7 @@ const ANSWERS = {
 /**
  * Output: says that all was written, and forgets it.
  *
- * @type {import("./types.ts").Answer}
+ * @type {import("./emscripten.ts").Answer}
  */
 function swallow(_real, [, vectors = 0, count = 0, result = 0], memory) {
   new DataView(memory()).setUint32(result >>> 0, sumLengths(memory(), vectors, count), true);
@@ -85,8 +85,8 @@ function swallow(_real, [, vectors = 0, count = 0, result = 0], memory) {
 }
 
 /**
- * @param {import("./types.ts").TemporaryFiles} temporary
- * @returns {Readonly<Record<string, import("./types.ts").Answer>>}
+ * @param {import("./emscripten.ts").TemporaryFiles} temporary
+ * @returns {Readonly<Record<string, import("./emscripten.ts").Answer>>}
  */
 function answersWith({ answers }) {
   const { fd_write: write = notPermitted } = answers;
@@ -102,9 +102,9 @@ function answersWith({ answers }) {
  * Puts the imports of the module behind a gate, in place: Emscripten's table of functions is filled from the same objects.
  * Open, everything is passed on, since Pyodide needs it to load; only memory has its limit from the start.
  *
- * @param {import("./types.ts").Imports} imports
- * @param {import("./types.ts").Gate} gate
- * @param {{ memory: () => ArrayBuffer, limit: number, temporary: import("./types.ts").TemporaryFiles }} options `limit`: bytes
+ * @param {import("./emscripten.ts").Imports} imports
+ * @param {import("./emscripten.ts").Gate} gate
+ * @param {{ memory: () => ArrayBuffer, limit: number, temporary: import("./emscripten.ts").TemporaryFiles }} options `limit`: bytes
  *   of memory at most
  */
 export function guardImports(imports, gate, { memory, limit, temporary }) {
@@ -116,7 +116,7 @@ export function guardImports(imports, gate, { memory, limit, temporary }) {
   for (const object of objects)
     for (const [name, value] of Object.entries(object)) {
       if (typeof value !== "function" || ALLOWED.has(name)) continue;
-      const real = /** @type {import("./types.ts").Import} */ (value);
+      const real = /** @type {import("./emscripten.ts").Import} */ (value);
       const guarded = name === GROW ? limitGrowth(real, limit) : guard(name, real, { gate, memory, answers });
       // Emscripten notes a function's signature on it
       object[name] = Object.assign(guarded, real);
@@ -126,9 +126,9 @@ export function guardImports(imports, gate, { memory, limit, temporary }) {
 const GROW = "emscripten_resize_heap";
 
 /**
- * @param {import("./types.ts").Import} grow
+ * @param {import("./emscripten.ts").Import} grow
  * @param {number} limit
- * @returns {import("./types.ts").Import}
+ * @returns {import("./emscripten.ts").Import}
  */
 function limitGrowth(grow, limit) {
   // memory grows by up to a fifth more than is asked for
@@ -137,13 +137,13 @@ function limitGrowth(grow, limit) {
 
 /**
  * @param {string} name
- * @param {import("./types.ts").Import} real
+ * @param {import("./emscripten.ts").Import} real
  * @param {{
- *   gate: import("./types.ts").Gate,
+ *   gate: import("./emscripten.ts").Gate,
  *   memory: () => ArrayBuffer,
- *   answers: Readonly<Record<string, import("./types.ts").Answer>>,
+ *   answers: Readonly<Record<string, import("./emscripten.ts").Answer>>,
  * }} options
- * @returns {import("./types.ts").Import}
+ * @returns {import("./emscripten.ts").Import}
  */
 function guard(name, real, { gate, memory, answers }) {
   const answer = Object.hasOwn(answers, name) ? answers[name] : undefined;

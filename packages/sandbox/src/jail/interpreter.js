@@ -45,10 +45,10 @@ gc.collect()
 /**
  * @param {string} folder Pyodide's
  * @param {number} limit bytes of Python's memory at most
- * @returns {Promise<import("./types.ts").Interpreter>}
+ * @returns {Promise<import("./emscripten.ts").Interpreter>}
  */
 export async function openInterpreter(folder, limit) {
-  /** @type {import("./types.ts").Gate} */
+  /** @type {import("./emscripten.ts").Gate} */
   const gate = { closed: false, breach: undefined };
   const { pyodide, python, temporary } = await load(folder, gate, limit);
   const unprepared = execute(python, place(python, PREPARE));
@@ -97,15 +97,15 @@ export async function openInterpreter(folder, limit) {
 }
 
 /**
- * @param {import("../types.ts").CheckReason} reason
+ * @param {import("../checker.ts").CheckReason} reason
  * @param {boolean} reusable
- * @returns {import("./types.ts").Outcome}
+ * @returns {import("./emscripten.ts").Outcome}
  */
 const failed = (reason, reusable) => ({ passed: false, reason, reusable });
 
 /**
  * @param {unknown} cause
- * @returns {import("../types.ts").CheckReason}
+ * @returns {import("../checker.ts").CheckReason}
  */
 function crash(cause) {
   if (!(cause instanceof Error)) return "failed: the interpreter crashed";
@@ -115,11 +115,11 @@ function crash(cause) {
 
 /**
  * @param {string} folder
- * @param {import("./types.ts").Gate} gate
+ * @param {import("./emscripten.ts").Gate} gate
  * @param {number} limit
  */
 async function load(folder, gate, limit) {
-  /** @type {import("./types.ts").Exports | undefined} */
+  /** @type {import("./emscripten.ts").Exports | undefined} */
   let exports;
   /** @type {any} */
   let pyodide;
@@ -129,11 +129,11 @@ async function load(folder, gate, limit) {
   const { instantiate } = WebAssembly;
   WebAssembly.instantiate = async (
     /** @type {unknown} */ module,
-    /** @type {import("./types.ts").Imports | undefined} */ imports,
+    /** @type {import("./emscripten.ts").Imports | undefined} */ imports,
   ) => {
     // a module without imports asks whether this Node has a feature
     if (imports === undefined || !("wasi_snapshot_preview1" in imports)) return instantiate(module, imports);
-    const memory = () => /** @type {import("./types.ts").Exports} */ (exports).memory.buffer;
+    const memory = () => /** @type {import("./emscripten.ts").Exports} */ (exports).memory.buffer;
     guardImports(imports, gate, { memory, limit, temporary });
     const made = await instantiate(module, imports);
     exports = (made.instance ?? made).exports;
@@ -173,7 +173,7 @@ function timedRunner() {
 /**
  * Copies a program into Python's memory.
  *
- * @param {import("./types.ts").Exports} python
+ * @param {import("./emscripten.ts").Exports} python
  * @param {string} program
  */
 function place(python, program) {
@@ -192,7 +192,7 @@ function place(python, program) {
 /**
  * Runs a program as exec(program, {}) would, but no frame of ours is below it.
  *
- * @param {import("./types.ts").Exports} python
+ * @param {import("./emscripten.ts").Exports} python
  * @param {ReturnType<typeof place>} execution
  * @returns {string | undefined} the error that ended it
  */
@@ -208,7 +208,7 @@ function execute(python, { source, flags, globals }) {
 }
 
 /**
- * @param {import("./types.ts").Exports} python
+ * @param {import("./emscripten.ts").Exports} python
  * @param {number} pointer to text that ends with a zero byte; 0 is none
  */
 function textAt(python, pointer) {

@@ -19,7 +19,7 @@ const [folder = "", memory] = process.argv.slice(2);
 try {
   const interpreter = await openInterpreter(folder, Number(memory));
   const tell = harden();
-  process.on("message", (/** @type {import("./types.ts").ToJail} */ { id, program, seconds }) => {
+  process.on("message", (/** @type {import("./emscripten.ts").ToJail} */ { id, program, seconds }) => {
     const outcome = interpreter.run(program, seconds);
     tell({ type: "outcome", id, ...outcome });
     if (outcome.reusable) interpreter.restore();
@@ -34,7 +34,7 @@ try {
  * A second wall, behind that of the imports: what JavaScript could use to reach the system is taken away. Files and processes
  * are refused by Node's own permissions, code from text by an option of V8.
  *
- * @returns {(message: import("./types.ts").FromJail) => void} the only way out
+ * @returns {(message: import("./emscripten.ts").FromJail) => void} the only way out
  */
 function harden() {
   const send = process.send?.bind(process);

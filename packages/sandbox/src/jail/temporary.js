@@ -22,8 +22,8 @@ const WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000;
 const APPENDING = 0o2000;
 
 /**
- * @param {() => import("./types.ts").FileSystem} files known when Python is loaded
- * @returns {import("./types.ts").TemporaryFiles}
+ * @param {() => import("./emscripten.ts").FileSystem} files known when Python is loaded
+ * @returns {import("./emscripten.ts").TemporaryFiles}
  */
 export function temporaryFiles(files) {
   let used = 0;
@@ -57,7 +57,7 @@ export function temporaryFiles(files) {
     return takes(Math.max(0, end - size));
   }
 
-  /** @type {import("./types.ts").Answer} */
+  /** @type {import("./emscripten.ts").Answer} */
   function write(real, args, memory) {
     const [descriptor = 0, vectors = 0, count = 0, offset] = args;
     const stream = files().getStream(descriptor);
@@ -113,7 +113,7 @@ function leadsBelow(path) {
 }
 
 /**
- * @param {import("./types.ts").FileSystem} files
+ * @param {import("./emscripten.ts").FileSystem} files
  * @param {string} folder
  */
 function empty(files, folder) {

@@ -5,7 +5,7 @@ import type { RequestContext, ServerApp } from "../context.ts";
 import { ApiError, forbidden, notFound } from "../errors.ts";
 import { jsonBody } from "../request.ts";
 import { authorizationOf, beginSession, endSession, isOwnPage } from "../session.ts";
-import type { Studio } from "../studio.ts";
+import type { Studio } from "../studio-page.ts";
 
 /** Only what this server sends; no script or style within a page, and no page around this one. */
 const POLICY = [

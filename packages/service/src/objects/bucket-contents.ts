@@ -5,8 +5,8 @@ import { MosError } from "mixture-of-shards";
 import { isDiskFull } from "mixture-of-shards-core/files";
 import { type Bucket, openBucket } from "./bucket.ts";
 import { type Cache, openCache } from "./cache.ts";
-import { type BucketOptions, type Contents, DIGEST, type LocatedObject, NO_OWNER } from "./contents.ts";
 import { openFolder } from "./folder.ts";
+import { type BucketOptions, type Contents, DIGEST, type LocatedObject, NO_OWNER } from "./stored-object.ts";
 
 const objectName = (digest: string): string => `objects/${digest}`;
 

@@ -2,7 +2,7 @@
 // with another file, such as a published model.
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { FindUsed } from "./contents.ts";
+import type { FindUsed } from "./stored-object.ts";
 
 /** Copies in a folder that `openFolder` fills. */
 export interface Cache {

@@ -10,7 +10,7 @@ import {
   pathExists,
   storageError,
 } from "mixture-of-shards-core/files";
-import { type Contents, DIGEST, NO_OWNER } from "./contents.ts";
+import { type Contents, DIGEST, NO_OWNER } from "./stored-object.ts";
 
 function objectPath(folder: string, digest: string): string {
   if (!DIGEST.test(digest)) throw new MosError("storage", "a digest must have 64 hexadecimal digits");

@@ -3,8 +3,8 @@ import { createReadStream } from "node:fs";
 import { copyFile, link, readdir } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { makeFolder, storageError } from "mixture-of-shards-core/files";
-import { type BucketOptions, type Contents, type Files, NO_OWNER, type Putter } from "./contents.ts";
 import { openFolder } from "./folder.ts";
+import { type BucketOptions, type Contents, type Files, NO_OWNER, type Putter } from "./stored-object.ts";
 
 /** Store of objects: contents, and folders of them. */
 export interface ObjectStore extends Contents {

@@ -7,7 +7,7 @@ import { errorText } from "mixture-of-shards-core/common";
 import { pickChosen } from "mixture-of-shards-core/training";
 import type { ObjectStore } from "#objects";
 import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
-import { isAfterStep, metricsAt, toJobEvent } from "./notes.ts";
+import { isAfterStep, metricsAt, toJobEvent } from "./job-report.ts";
 import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
 
 /** Context of running slices. */

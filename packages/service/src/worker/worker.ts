@@ -10,9 +10,9 @@ import { errorText } from "mixture-of-shards-core/common";
 import { makeFolder, pathExists } from "mixture-of-shards-core/files";
 import type { ObjectStore } from "#objects";
 import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
+import { formatResults } from "./job-report.ts";
 import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";
 import { excessLines } from "./line-limits.ts";
-import { formatResults } from "./notes.ts";
 import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
 import {
   type LeasedContext,

@@ -2,8 +2,8 @@ import { omitUndefined } from "#common";
 import type { DecoderChoices } from "../geometry.ts";
 import { activationName } from "./activations.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
-import { ggufWindow } from "./gguf-header.ts";
-import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layers.ts";
+import { ggufWindow } from "./gguf-fields.ts";
+import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** Choices that both versions of Gemma's decoder share. */

@@ -1,8 +1,8 @@
 import type { ModelShape } from "../geometry.ts";
 import { type Family, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
 import { GEMMA, GEMMA_DEFAULTS, gemmaGgufScales, gemmaJson, gemmaScales } from "./gemma2.ts";
-import { ggufWindow } from "./gguf-header.ts";
-import { eachLayer, windowByTypes, windowOn } from "./layers.ts";
+import { ggufWindow } from "./gguf-fields.ts";
+import { eachLayer, windowByTypes, windowOn } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 import { ropeParameters } from "./rope-json.ts";
 

@@ -1,6 +1,6 @@
 import { type Family, nullToUndefined } from "./family.ts";
-import { ggufWindow } from "./gguf-header.ts";
-import { windowOnAll } from "./layers.ts";
+import { ggufWindow } from "./gguf-fields.ts";
+import { windowOnAll } from "./layer-windows.ts";
 import { llama } from "./llama.ts";
 
 /** Mistral: Llama, with a window on all layers in its first version. llama.cpp keeps it as a Llama. */

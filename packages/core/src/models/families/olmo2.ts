@@ -1,5 +1,5 @@
 import { type Family, unsupported } from "./family.ts";
-import { ggufWindow } from "./gguf-header.ts";
+import { ggufWindow } from "./gguf-fields.ts";
 
 /** OLMo 2: norms after each half of a layer rather than before, and of all queries and all keys together. */
 export const olmo2: Family = {

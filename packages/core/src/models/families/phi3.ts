@@ -1,8 +1,8 @@
 import { MosError } from "#common";
 import type { RopeConfig } from "../geometry.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined } from "./family.ts";
-import { ggufWindow } from "./gguf-header.ts";
-import { windowOnAll } from "./layers.ts";
+import { ggufWindow } from "./gguf-fields.ts";
+import { windowOnAll } from "./layer-windows.ts";
 
 /** Factors for short and long sequences, which GGUF keeps as tensors. */
 function ggufRope(header: GgufHeader): Pick<FamilyChoices, "rope"> {

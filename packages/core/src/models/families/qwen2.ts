@@ -1,5 +1,5 @@
 import { type Family, type FamilyChoices, nullToUndefined } from "./family.ts";
-import { layerTypes, windowByTypes } from "./layers.ts";
+import { layerTypes, windowByTypes } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** Qwen's windows: off unless `use_sliding_window`, and then on the upper layers. Released models have none. */

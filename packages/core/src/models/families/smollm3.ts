@@ -1,6 +1,6 @@
 import { MosError, omitUndefined } from "#common";
 import { type Family, type FamilyChoices, nullToUndefined } from "./family.ts";
-import { eachLayer, windowByTypes } from "./layers.ts";
+import { eachLayer, windowByTypes } from "./layer-windows.ts";
 import { qwenWindowJson } from "./qwen2.ts";
 import type { RawConfig } from "./raw-config.ts";
 

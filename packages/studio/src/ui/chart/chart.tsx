@@ -2,10 +2,10 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import "./chart.css";
+import { SERIES_COLOURS } from "./chart-colours.ts";
 import { type CursorValues, createPlot, type Plot, type Series } from "./plot.ts";
 import { panned, type Range, zoomed } from "./range.ts";
 import { summarise } from "./summary.ts";
-import { SERIES_COLOURS } from "./theme.ts";
 import { tickText } from "./ticks.ts";
 
 /** What a chart shows. */

@@ -1,9 +1,9 @@
 // A chart without its surroundings: the plotting library with this page's colours, scales, zoom and crosshair.
 import uPlot from "uplot";
 import { type Aligned, align, nearestRow, type Points, valuesNear } from "./align.ts";
+import { readTheme, type Theme, watchTheme } from "./chart-colours.ts";
 import { attachGestures } from "./gestures.ts";
 import { isWhole, type Range } from "./range.ts";
-import { readTheme, type Theme, watchTheme } from "./theme.ts";
 import { tickText } from "./ticks.ts";
 
 /** One line, or single points. */

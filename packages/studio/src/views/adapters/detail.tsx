@@ -10,7 +10,7 @@ import { DeleteAdapter, mayDelete } from "./changes.tsx";
 import { downloadAdapter, FORMATS, type Format } from "./download.ts";
 import { LayersPicture } from "./layers.tsx";
 import { type Adapter, memoryTitle, ranksOf, shortDigest, useAdapters } from "./list.tsx";
-import type { Focus } from "./weave.ts";
+import type { Focus } from "./pool-use.ts";
 
 /** The page of an adapter. */
 export function AdapterDetail({ name }: { readonly name: string }) {

@@ -3,8 +3,8 @@ import { type Signal, useSignal } from "@preact/signals";
 import { formatLoss } from "#core";
 import { Tabs } from "#ui";
 import { Norms } from "./norms.tsx";
+import { type Focus, type Layers, type PoolUse, poolsOf } from "./pool-use.ts";
 import { Shards } from "./shards.tsx";
-import { type Focus, type Layers, type Weave, weavesOf } from "./weave.ts";
 
 interface LayersPictureProps {
   readonly layers: Layers;
@@ -64,14 +64,14 @@ function ranges(rows: readonly number[]): string {
   return parts.join(", ");
 }
 
-const shardCell = ({ layers, shared }: Weave, layer: number): string => {
+const shardCell = ({ layers, shared }: PoolUse, layer: number): string => {
   const rows = layers[layer] ?? [];
   const own = rows.filter((row) => row >= shared);
   return `${ranges(rows.filter((row) => row < shared))}${own.length === 0 ? "" : `; own ${ranges(own)}`}`;
 };
 
 function LayerTable({ layers, target }: { readonly layers: Layers; readonly target: string }) {
-  const weaves = layers.is_cut ? [] : weavesOf(layers, target);
+  const pools = layers.is_cut ? [] : poolsOf(layers, target);
   const modules = layers.modules.filter((module) => module.target === target);
   return (
     <div class="scroll">
@@ -79,7 +79,7 @@ function LayerTable({ layers, target }: { readonly layers: Layers; readonly targ
         <thead>
           <tr>
             <th scope="col">Layer</th>
-            {weaves.map(({ side, unit }) => (
+            {pools.map(({ side, unit }) => (
               <th key={side} scope="col">
                 {unit === "shard" ? `Shards of ${side}` : "Pairs"}
               </th>
@@ -94,8 +94,8 @@ function LayerTable({ layers, target }: { readonly layers: Layers; readonly targ
           {modules.map(({ layer, norm_a, norm_b, norm_update, stable_rank }) => (
             <tr key={layer}>
               <th scope="row">{layer}</th>
-              {weaves.map((weave) => (
-                <td key={weave.side}>{shardCell(weave, layer)}</td>
+              {pools.map((pool) => (
+                <td key={pool.side}>{shardCell(pool, layer)}</td>
               ))}
               {[norm_a, norm_b, norm_update, stable_rank].map((value, i) => (
                 <td key={i} class="end">

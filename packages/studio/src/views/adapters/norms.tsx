@@ -2,7 +2,7 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { formatLoss } from "#core";
 import { Tabs } from "#ui";
-import type { Focus, Layers } from "./weave.ts";
+import type { Focus, Layers } from "./pool-use.ts";
 import "./norms.css";
 
 const METRICS = [

@@ -2,8 +2,8 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isDark } from "#ui";
-import { drawWeave } from "./draw.ts";
-import { type Focus, inWords, type Layers, layOut, type Weave, weavesOf } from "./weave.ts";
+import { drawPool } from "./draw-pool.ts";
+import { type Focus, inWords, type Layers, layOut, type PoolUse, poolsOf } from "./pool-use.ts";
 import "./shards.css";
 
 interface ShardsProps {
@@ -15,11 +15,11 @@ interface ShardsProps {
 
 /** Pools and layers of A and B, beside each other where there is room, and in words what is pointed at. */
 export function Shards({ layers, target, focus }: ShardsProps) {
-  const weaves = useMemo(() => weavesOf(layers, target), [layers, target]);
+  const pools = useMemo(() => poolsOf(layers, target), [layers, target]);
   const pinned = useSignal(false);
-  const [first] = weaves;
+  const [first] = pools;
   if (first === undefined) return null;
-  const words = inWords(weaves, focus.value);
+  const words = inWords(pools, focus.value);
   const leave = (): void => {
     if (!pinned.value) focus.value = undefined;
   };
@@ -30,13 +30,13 @@ export function Shards({ layers, target, focus }: ShardsProps) {
         {words ?? <span class="muted">Hover over a shard or a layer number for details. Click to pin.</span>}
       </p>
       <div
-        class="weaves"
+        class="pools"
         role="application"
         // biome-ignore lint/a11y/noNoninteractiveTabindex: arrows move through the picture
         tabIndex={0}
         aria-label={`Shards of ${target}. Arrows up and down go from layer to layer, left and right through its shards.`}
         onKeyDown={(event) => {
-          const next = moved(weaves, focus.value, event.key);
+          const next = moved(pools, focus.value, event.key);
           if (next === undefined) return;
           event.preventDefault();
           pinned.value = next !== "nothing";
@@ -48,8 +48,8 @@ export function Shards({ layers, target, focus }: ShardsProps) {
           focus.value = undefined;
         }}
       >
-        {weaves.map((weave) => (
-          <Drawing key={weave.side} {...{ weave, focus, pinned }} />
+        {pools.map((pool) => (
+          <Drawing key={pool.side} {...{ pool, focus, pinned }} />
         ))}
       </div>
     </figure>
@@ -58,7 +58,7 @@ export function Shards({ layers, target, focus }: ShardsProps) {
 
 /** What the picture shows, in one sentence or two. */
 function caption(
-  { rank, perVector, rows, shared, unit, layers: { length } }: Weave,
+  { rank, perVector, rows, shared, unit, layers: { length } }: PoolUse,
   { method }: Layers,
 ): string {
   if (unit === "pair")
@@ -69,22 +69,22 @@ function caption(
 
 /** Where a key goes from what is pointed at; "nothing" for Escape, undefined for keys that go nowhere. */
 function moved(
-  weaves: readonly Weave[],
+  pools: readonly PoolUse[],
   focus: Focus | undefined,
   key: string,
 ): Focus | "nothing" | undefined {
   if (key === "Escape") return focus === undefined ? undefined : "nothing";
-  const count = weaves[0]?.layers.length ?? 0;
+  const count = pools[0]?.layers.length ?? 0;
   const step = { ArrowDown: 1, ArrowUp: -1 }[key];
   if (step !== undefined) return { layer: ((focus?.layer ?? (step > 0 ? -1 : 0)) + step + count) % count };
   if (key !== "ArrowRight" && key !== "ArrowLeft") return undefined;
-  return besides(weaves, focus, key === "ArrowRight" ? 1 : -1);
+  return besides(pools, focus, key === "ArrowRight" ? 1 : -1);
 }
 
 /** The shard beside the one that is pointed at in its layer: through those of A, then of B. */
-function besides(weaves: readonly Weave[], focus: Focus | undefined, step: 1 | -1): Focus | undefined {
+function besides(pools: readonly PoolUse[], focus: Focus | undefined, step: 1 | -1): Focus | undefined {
   const layer = focus?.layer ?? 0;
-  const cells = weaves.flatMap(({ side, layers }) =>
+  const cells = pools.flatMap(({ side, layers }) =>
     (layers[layer] ?? []).map((row) => ({ side, row, layer })),
   );
   const at = cells.findIndex((cell) => cell.side === focus?.side && cell.row === focus.row);
@@ -93,15 +93,15 @@ function besides(weaves: readonly Weave[], focus: Focus | undefined, step: 1 | -
 }
 
 interface DrawingProps extends Pick<ShardsProps, "focus"> {
-  readonly weave: Weave;
+  readonly pool: PoolUse;
   readonly pinned: Signal<boolean>;
 }
 
-function Drawing({ weave, focus, pinned }: DrawingProps) {
+function Drawing({ pool, focus, pinned }: DrawingProps) {
   const place = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [width, setWidth] = useState(0);
-  const layout = useMemo(() => layOut(weave, width), [weave, width]);
+  const layout = useMemo(() => layOut(pool, width), [pool, width]);
   useLayoutEffect(() => {
     const element = place.current;
     if (element === null) return;
@@ -122,18 +122,18 @@ function Drawing({ weave, focus, pinned }: DrawingProps) {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     const { color, fontFamily } = getComputedStyle(drawn);
     const muted = getComputedStyle(drawn).getPropertyValue("outline-color");
-    drawWeave(context, {
-      ...{ weave, layout, focus: pointed },
+    drawPool(context, {
+      ...{ pool, layout, focus: pointed },
       palette: { isDark: dark, text: color, muted, font: fontFamily },
     });
-  }, [weave, layout, pointed, dark, width]);
+  }, [pool, layout, pointed, dark, width]);
   const at = (event: MouseEvent): Focus | undefined => {
     const { left, top } = (event.currentTarget as Element).getBoundingClientRect();
     return layout.hit(event.clientX - left, event.clientY - top);
   };
   return (
-    <div class="weave" ref={place}>
-      <h3>{weave.side === "A and B" ? "Factors A and B" : `Factor ${weave.side}`}</h3>
+    <div class="pool" ref={place}>
+      <h3>{pool.side === "A and B" ? "Factors A and B" : `Factor ${pool.side}`}</h3>
       <canvas
         ref={canvas}
         style={{ width: `${width}px`, height: `${layout.height}px` }}

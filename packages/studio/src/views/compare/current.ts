@@ -2,11 +2,11 @@
 import { computed, signal } from "@preact/signals";
 import { api } from "#api";
 import { stored } from "#core";
+import { Conversation } from "./conversation.ts";
 import { nextFrame } from "./frames.ts";
-import { Session } from "./session.ts";
 import { checkSettings, type Settings } from "./settings.ts";
 
-export const session = new Session({
+export const session = new Conversation({
   stream: ({ path, body }, signal) => api.stream(path, { body, signal }),
   now: () => performance.now(),
   schedule: nextFrame,

@@ -15,11 +15,11 @@ import {
 } from "#ui";
 import "./compare.css";
 import { Composer } from "./composer.tsx";
+import type { Turn } from "./conversation.ts";
 import { type Reading, read, reading, session } from "./current.ts";
 import { chooseComparison, openComparison, saveComparison } from "./files.ts";
 import { AnswerPane } from "./pane.tsx";
 import { type ListedModel, Picker } from "./picker.tsx";
-import type { Turn } from "./session.ts";
 import { SettingsPanel } from "./settings-panel.tsx";
 import { MAX_MODELS } from "./share.ts";
 import { loadVotes, votes } from "./vote-store.ts";

@@ -6,7 +6,7 @@ import { type Answer, firstTokenTime, isOver, tokensPerSecond } from "./answer.t
 import { type Reading, reading, session } from "./current.ts";
 import { diffWords } from "./diff.ts";
 import "./pane.css";
-import type { Pane, Turn } from "./session.ts";
+import type { Pane, Turn } from "./conversation.ts";
 import { Tokens } from "./tokens.tsx";
 
 interface AnswerPaneProps {

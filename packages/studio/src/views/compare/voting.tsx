@@ -2,9 +2,9 @@
 import { useState } from "preact/hooks";
 import { saveFile } from "#core";
 import { Button, Dialog, DialogActions, Empty } from "#ui";
+import { canVote, type Turn } from "./conversation.ts";
 import { session } from "./current.ts";
 import { fileTime } from "./files.ts";
-import { canVote, type Turn } from "./session.ts";
 import { addVote, clearVotes, removeVote, votes } from "./vote-store.ts";
 import { tally, toJsonLines, toPairs, type Vote } from "./votes.ts";
 import "./voting.css";

@@ -5,7 +5,7 @@ import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { dequantizeWeight } from "./dequantize-weight.ts";
 import { computeFingerprint } from "./fingerprint.ts";
-import { ggufName, rowFromGguf, toGgufRows } from "./gguf.ts";
+import { ggufName, rowFromGguf, toGgufRows } from "./gguf-model.ts";
 import { loadBase, openModel } from "./load.ts";
 import { readNumbers } from "./read-weights.ts";
 

@@ -34,7 +34,7 @@ interface SessionWorld extends World {
 const PLACE_SEEDS = 2 ** 31;
 
 /** A comparison as it goes on. */
-export class Session {
+export class Conversation {
   readonly models = signal<readonly string[]>([]);
   readonly settings = signal<Settings>(NO_SETTINGS);
   readonly turns = signal<readonly Turn[]>([]);

@@ -9,7 +9,7 @@ import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
 import { computeDelta, type ExpandedFactors, expandFactors } from "./expand.ts";
 import { readShapes, saveAdapter } from "./folder.ts";
-import { moduleNorms, routingUse } from "./inspect.ts";
+import { moduleNorms, routingUse } from "./inspect-adapter.ts";
 import type { LayerShapes } from "./method.ts";
 import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
 

@@ -8,7 +8,7 @@ export type Layers = JsonOf<"/v1/adapters/{name}/layers">;
 type Pool = Layers["pools"][number];
 
 /** A pool of one type of layer, and what its layers take from it. */
-export interface Weave extends Pick<Pool, "side" | "unit" | "shared"> {
+export interface PoolUse extends Pick<Pool, "side" | "unit" | "shared"> {
   /** Rows of the pool, of which the first `shared` are for all layers. */
   readonly rows: number;
   /** Rows of one vector of A or B. */
@@ -21,13 +21,13 @@ export interface Weave extends Pick<Pool, "side" | "unit" | "shared"> {
 /** What is pointed at: a layer, or a row of one of the pools. */
 export type Focus =
   | { readonly layer: number; readonly side?: undefined }
-  | { readonly side: Weave["side"]; readonly row: number; readonly layer?: number };
+  | { readonly side: PoolUse["side"]; readonly row: number; readonly layer?: number };
 
 /** The pools of a type of layer; none for methods without pools. */
-export function weavesOf(
+export function poolsOf(
   { pools, modules, rank, shards_per_vector }: Layers,
   target: string,
-): readonly Weave[] {
+): readonly PoolUse[] {
   const own = modules.filter((module) => module.target === target).sort((a, b) => a.layer - b.layer);
   return pools
     .filter((pool) => pool.target === target)
@@ -38,7 +38,7 @@ export function weavesOf(
 }
 
 /** The layers that use a row. */
-export const layersUsing = ({ layers }: Weave, row: number): readonly number[] =>
+export const layersUsing = ({ layers }: PoolUse, row: number): readonly number[] =>
   layers.flatMap((rows, layer) => (rows.includes(row) ? [layer] : []));
 
 const list = (items: readonly (number | string)[]): string =>
@@ -46,7 +46,7 @@ const list = (items: readonly (number | string)[]): string =>
 
 /** The layers that have most public rows in common with one. */
 function closest(
-  { layers, shared }: Weave,
+  { layers, shared }: PoolUse,
   layer: number,
 ): { readonly with: number[]; readonly count: number } {
   const own = new Set(layers[layer]?.filter((row) => row < shared));
@@ -57,29 +57,29 @@ function closest(
   return { with: common.flatMap((one, other) => (one === count ? [other] : [])), count };
 }
 
-function layerInWords(weave: Weave, layer: number): string {
-  const rows = weave.layers[layer] ?? [];
-  const shared = rows.filter((row) => row < weave.shared).length;
+function layerInWords(pool: PoolUse, layer: number): string {
+  const rows = pool.layers[layer] ?? [];
+  const shared = rows.filter((row) => row < pool.shared).length;
   const own = rows.length - shared;
-  const { with: others, count } = closest(weave, layer);
+  const { with: others, count } = closest(pool, layer);
   const common =
     count === 0
       ? ""
       : `, ${count} of them also in layer${others.length > 1 ? "s" : ""} ${list(others.slice(0, 4))}`;
   const mine = own === 0 ? "" : `, and ${own} of its own`;
-  return `${weave.side}: ${shared} of ${countOf(weave.shared, `public ${weave.unit}`)}${common}${mine}`;
+  return `${pool.side}: ${shared} of ${countOf(pool.shared, `public ${pool.unit}`)}${common}${mine}`;
 }
 
 /** What is pointed at, in words; undefined where nothing is. */
-export function inWords(weaves: readonly Weave[], focus: Focus | undefined): string | undefined {
+export function inWords(pools: readonly PoolUse[], focus: Focus | undefined): string | undefined {
   if (focus === undefined) return undefined;
   if (focus.side === undefined)
-    return `Layer ${focus.layer}. ${weaves.map((weave) => layerInWords(weave, focus.layer)).join(". ")}.`;
-  const weave = weaves.find(({ side }) => side === focus.side);
-  if (weave === undefined) return undefined;
-  const users = layersUsing(weave, focus.row);
-  const name = `${weave.unit === "shard" ? "Shard" : "Pair"} ${focus.row} of ${weave.side}`;
-  if (focus.row >= weave.shared) return `${name} is private to layer ${list(users)}.`;
+    return `Layer ${focus.layer}. ${pools.map((pool) => layerInWords(pool, focus.layer)).join(". ")}.`;
+  const pool = pools.find(({ side }) => side === focus.side);
+  if (pool === undefined) return undefined;
+  const users = layersUsing(pool, focus.row);
+  const name = `${pool.unit === "shard" ? "Shard" : "Pair"} ${focus.row} of ${pool.side}`;
+  if (focus.row >= pool.shared) return `${name} is private to layer ${list(users)}.`;
   if (users.length === 0) return `${name} is public; no layer uses it.`;
   return `${name} is public: layer${users.length > 1 ? "s" : ""} ${list(users)} ${users.length > 1 ? "use" : "uses"} it.`;
 }
@@ -106,8 +106,8 @@ const [GUTTER, TITLE, PART_GAP] = [28, 20, 12];
 const MOST_CELL = 18;
 
 /** Lays out a pool above its layers, whose lines are as long as those of the pool: the areas compare what is trained and what is made of it. */
-export function layOut(weave: Weave, width: number): Layout {
-  const { rank, perVector, layers, shared, rows, side } = weave;
+export function layOut(pool: PoolUse, width: number): Layout {
+  const { rank, perVector, layers, shared, rows, side } = pool;
   const columns = Math.max(1, rank * perVector);
   const room = Math.max(columns, width - GUTTER);
   const vectorGap = room / columns >= 6 ? 3 : room / columns >= 2 ? 1 : 0;

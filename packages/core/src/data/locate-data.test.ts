@@ -4,7 +4,7 @@ import { join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { HubSettings } from "#hub";
 import { type DatasetHub, startDatasetHub } from "../../../../test/dataset-hub.ts";
-import { locateData } from "./locate.ts";
+import { locateData } from "./locate-data.ts";
 
 let folder: string;
 beforeEach(async () => {

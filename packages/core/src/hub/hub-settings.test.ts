@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { checkToken } from "./connection.ts";
-import { hubAssetsFolder, hubSettings } from "./settings.ts";
+import { hubAssetsFolder, hubSettings } from "./hub-settings.ts";
 
 test("the cache is where huggingface_hub has it", async () => {
   const folder = async (environment: Parameters<typeof hubSettings>[0]) =>

@@ -1,5 +1,5 @@
 // The shapes that the jail's files share. They run as they stand, without a loader, so they are JavaScript.
-import type { CheckResult } from "../types.ts";
+import type { CheckResult } from "../checker.ts";
 
 /** A function that the WebAssembly module imports. Its arguments are numbers, or references that only pass through. */
 export type Import = (...args: number[]) => unknown;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { Conversation, canVote } from "./conversation.ts";
 import type { StreamRequest } from "./runner.ts";
-import { canVote, Session } from "./session.ts";
 import { readComparison, writeComparison } from "./share.ts";
 
 const chunk = (content: string, finish: string | null = null) => ({
@@ -47,7 +47,7 @@ function start(models: readonly string[]) {
     }
   }
   let now = 0;
-  const session = new Session({
+  const session = new Conversation({
     stream,
     now: () => now++,
     schedule: (run) => queueMicrotask(run),

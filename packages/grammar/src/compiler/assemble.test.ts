@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { GrammarError, type GrammarSource, literal, specialTokenBytes } from "#grammar";
-import { grammarFromSource } from "./source.ts";
+import { grammarFromSource } from "./assemble.ts";
 
 const refusal = (source: unknown): string => {
   try {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { inWords, type Layers, layersUsing, layOut, type Weave, weavesOf } from "./weave.ts";
+import { inWords, type Layers, layersUsing, layOut, type PoolUse, poolsOf } from "./pool-use.ts";
 
 const module = (layer: number, target: string, rows_a: number[] | null, rows_b: number[] | null) => ({
   ...{ layer, target, rows_a, rows_b, norm_a: 1, norm_b: 1, norm_update: 1, stable_rank: 1 },
@@ -21,7 +21,7 @@ const described: Layers = {
 };
 
 test("the pools of a target, and what its layers take from them", () => {
-  const [a, b] = weavesOf(described, "q_proj") as [Weave, Weave];
+  const [a, b] = poolsOf(described, "q_proj") as [PoolUse, PoolUse];
   expect(a).toEqual({
     ...{ side: "A", unit: "shard", shared: 6, rows: 12, perVector: 2, rank: 2 },
     layers: [
@@ -31,28 +31,28 @@ test("the pools of a target, and what its layers take from them", () => {
     ],
   });
   expect(b.layers[1]).toEqual([5, 4, 8, 9]);
-  expect(weavesOf(described, "v_proj")).toEqual([]);
+  expect(poolsOf(described, "v_proj")).toEqual([]);
   expect([layersUsing(a, 2), layersUsing(a, 0), layersUsing(a, 9)]).toEqual([[0, 1], [], [1]]);
 });
 
 test("what is pointed at, in words", () => {
-  const weaves = weavesOf(described, "q_proj");
-  expect(inWords(weaves, undefined)).toBeUndefined();
-  expect(inWords(weaves, { layer: 1 })).toBe(
+  const pools = poolsOf(described, "q_proj");
+  expect(inWords(pools, undefined)).toBeUndefined();
+  expect(inWords(pools, { layer: 1 })).toBe(
     "Layer 1. A: 2 of 6 public shards, 1 of them also in layer 0, and 2 of its own. B: 2 of 6 public shards, 1 of them also in layer 2, and 2 of its own.",
   );
-  expect(inWords(weaves, { side: "A", row: 2 })).toBe("Shard 2 of A is public: layers 0 and 1 use it.");
-  expect(inWords(weaves, { side: "A", row: 0 })).toBe("Shard 0 of A is public; no layer uses it.");
-  expect(inWords(weaves, { side: "B", row: 9 })).toBe("Shard 9 of B is private to layer 1.");
+  expect(inWords(pools, { side: "A", row: 2 })).toBe("Shard 2 of A is public: layers 0 and 1 use it.");
+  expect(inWords(pools, { side: "A", row: 0 })).toBe("Shard 0 of A is public; no layer uses it.");
+  expect(inWords(pools, { side: "B", row: 9 })).toBe("Shard 9 of B is private to layer 1.");
 });
 
 test("every cell of a drawing is where a pointer finds it, and within the drawing", () => {
-  const weave = fc
+  const pool = fc
     .record({
       ...{ rank: fc.integer({ min: 1, max: 9 }), perVector: fc.integer({ min: 1, max: 6 }) },
       ...{ count: fc.integer({ min: 1, max: 40 }), owned: fc.boolean() },
     })
-    .map(({ rank, perVector, count, owned }): Weave => {
+    .map(({ rank, perVector, count, owned }): PoolUse => {
       const own = owned ? perVector : 0;
       const shared = count * rank * perVector;
       const layers = Array.from({ length: count }, (_, layer) =>
@@ -65,7 +65,7 @@ test("every cell of a drawing is where a pointer finds it, and within the drawin
       return { side: "A", unit: "shard", shared, rows: shared + count * own, perVector, rank, layers };
     });
   fc.assert(
-    fc.property(weave, fc.integer({ min: 120, max: 1600 }), (made, width) => {
+    fc.property(pool, fc.integer({ min: 120, max: 1600 }), (made, width) => {
       const layout = layOut(made, width);
       const { width: w, height: h } = layout.cell;
       const middle = ({ x, y }: { x: number; y: number }) => layout.hit(x + w / 2, y + h / 2);

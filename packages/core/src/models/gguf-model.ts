@@ -4,9 +4,9 @@ import { MosError, omitUndefined } from "#common";
 import type { GgufFile } from "#files";
 import { checkConfig, ggufNames, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
-import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-header.ts";
+import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-fields.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
-import { withoutIdleWindow } from "./families/layers.ts";
+import { withoutIdleWindow } from "./families/layer-windows.ts";
 import { maxPositions, type RopeConfig, yarnFactor } from "./geometry.ts";
 import { storedPlace, storedShapes } from "./weights.ts";
 

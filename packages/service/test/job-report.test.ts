@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Measurement } from "mixture-of-shards-core/training";
 import { expect, test } from "vitest";
 import { showMeasurement, showMetrics } from "../src/api/measurements.ts";
-import { formatResults, metricsAt, toJobEvent } from "../src/worker/notes.ts";
+import { formatResults, metricsAt, toJobEvent } from "../src/worker/job-report.ts";
 import { isAskedFor } from "../src/worker/watch.ts";
 
 const step = (number: number, metrics?: Measurement["metrics"]): Measurement => ({

@@ -1,4 +1,4 @@
-// Parts that every process of a service opens: the database and the storage; and the workers on them.
+// Resources that every process of a service opens: the database and the storage; and the workers on them.
 import { readdir, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,8 +12,8 @@ import { runWorker } from "#worker";
 import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import type { ServiceOptions } from "./options.ts";
 
-/** Parts that every process of a service opens. */
-export interface ServiceParts extends AsyncDisposable {
+/** Resources that every process of a service opens. */
+export interface ServiceResources extends AsyncDisposable {
   readonly database: Database;
   readonly objects: ObjectStore;
   /** The folder beside whose files models are published: the storage, or the copies of a bucket. */
@@ -89,10 +89,10 @@ type StorageOptions = Pick<
  *
  * @throws MosError `bad_option`, `network`, `storage`, `unsupported`.
  */
-export async function openParts(
+export async function openResources(
   options: StorageOptions,
   { log }: { readonly log: ServerLog },
-): Promise<ServiceParts> {
+): Promise<ServiceResources> {
   const { state, databaseUrl } = options;
   const storage = options.storage ?? (state === undefined ? undefined : join(state, "storage"));
   if (storage === undefined)
@@ -174,16 +174,16 @@ interface WorkOptions
   readonly name: string;
   readonly modelName: string;
   readonly serverUrl: string | undefined;
-  readonly parts: ServiceParts;
+  readonly resources: ServiceResources;
   readonly signal: AbortSignal;
 }
 
 /** One worker, until the signal is aborted. */
-export async function work({ parts, ...options }: WorkOptions): Promise<void> {
+export async function work({ resources, ...options }: WorkOptions): Promise<void> {
   leftovers ??= removeLeftovers();
   await leftovers;
   const scratch = await makeTemporaryFolder(`${SCRATCH}${process.pid}-`);
-  const { database, objects, metrics } = parts;
+  const { database, objects, metrics } = resources;
   const { name, modelName } = options;
   const heartbeat = startHeartbeat(openWatch(database), { name, models: [modelName] });
   try {
