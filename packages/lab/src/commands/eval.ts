@@ -128,11 +128,11 @@ async function watchEvaluation(
     ...thisRun(),
     now: () => performance.timeOrigin + performance.now(),
   });
-  const showTransfer = pullProgress(line, () => performance.now());
+  const showTransfer = pullProgress(() => performance.now());
   for await (const event of events) {
     if (options.json) printJson(event);
     if (event.type === "download") {
-      showTransfer(event.transfer);
+      showTransfer(event.transfer, line);
       continue;
     }
     if (event.type === "unfinished") {

@@ -184,11 +184,11 @@ async function prepareBenchmarks(
   if (tasks === undefined) return undefined;
   const { hub, benchmarks: folder } = await userPlaces();
   const data = benchmarkData ?? { hub, folder };
-  const show = pullProgress(line, () => performance.now());
+  const show = pullProgress(() => performance.now());
   return {
     tasks,
     dataFolder: await withProgress(findData({ tasks, data, signal: interrupt.signal }), ({ transfer }) =>
-      show(transfer),
+      show(transfer, line),
     ),
     rules: options.benchmarkRules,
     limit: options.benchmarkLimit,

@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "mixture-of-shards-core/adapters";
+import { type ListedAdapter, listAdapters, rollBack } from "mixture-of-shards-core/adapters";
 import {
   describeCount,
   flag,
@@ -8,16 +8,16 @@ import {
   type SettingValues,
   setting,
 } from "mixture-of-shards-core/common";
-import { type AverageSummary, averageAdapters, averageSettings } from "mixture-of-shards-core/convert";
+import { averageAdapters, averageSettings } from "mixture-of-shards-core/convert";
 import { readModelConfig } from "mixture-of-shards-core/models";
 import { metricsToTensorboard } from "mixture-of-shards-core/training";
 import { z } from "zod";
 import { defineCommand, group, refuseOthers } from "./command.ts";
 import { configOnly } from "./common-options.ts";
-import { counted, labelled, textTable } from "./format.ts";
+import { counted, labelled, type Row, textTable } from "./format.ts";
 import { configPath } from "./loading.ts";
 import { adapterText, formatShare } from "./model-text.ts";
-import { printable, printJson, printLine, shellWord, warn } from "./terminal.ts";
+import { printable, printJson, printLine, printResult, shellWord, warn } from "./terminal.ts";
 
 const ACTIONS = ["list", "rollback", "tensorboard", "average"] as const;
 
@@ -87,26 +87,28 @@ async function run({ action, folder: folders, json, ...values }: Values): Promis
     throw new MosError("bad_option", `mos adapters ${action} takes one folder; ${folders.length} were given`);
   if (action === "tensorboard") {
     const tensorboard = await metricsToTensorboard(folder, { now: monotonicNow });
-    if (json) printJson({ tensorboard });
-    else
-      printLine(
-        labelled([
-          ["written", tensorboard],
-          ["next", `tensorboard --logdir ${shellWord(folder)}`],
-        ]),
-      );
-    return;
-  }
-  if (action === "list") {
+    const next = `tensorboard --logdir ${shellWord(folder)}`;
+    printResult(json, { tensorboard }, () =>
+      labelled([
+        ["written", tensorboard],
+        ["next", next],
+      ]),
+    );
+  } else if (action === "list") {
     const adapters = await listAdapters(folder);
     if (json) printJson({ adapters: adapters.map(adapterJson) });
     else list(adapters);
-    return;
+  } else {
+    const { restored, kept } = await rollBack(folder, values.to);
+    const result = { adapter: basename(folder), restored: restored.version, kept: kept ?? null };
+    printResult(json, result, () =>
+      labelled([
+        ["in use", `version ${restored.version}, written ${formatMinute(restored.changedAt)} UTC`],
+        kept !== undefined && ["kept", `the replaced adapter, as version ${kept}`],
+        ["adapter", folder],
+      ]),
+    );
   }
-  const done = await rollBack(folder, values.to);
-  if (json)
-    printJson({ adapter: basename(folder), restored: done.restored.version, kept: done.kept ?? null });
-  else printLine(rolledBackText(done, folder));
 }
 
 async function average(
@@ -116,18 +118,16 @@ async function average(
   if (out === undefined) throw new MosError("bad_option", "mos adapters average needs --out <folder>");
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const done = await averageAdapters({ adapters, out, weights, model: config, overwrite });
-  if (json) printJson(done);
-  else printLine(averageText(done, adapters));
+  printResult(json, done, () =>
+    labelled([
+      ["written", done.out],
+      ["method", adapterText(done.adapter)],
+      ...adapters.map(
+        (path, i): Row => [i === 0 ? "mean of" : "", `${formatShare(done.weights[i] ?? 0)} ${path}`],
+      ),
+    ]),
+  );
 }
-
-const averageText = ({ out, adapter, weights }: AverageSummary, adapters: readonly string[]): string =>
-  labelled([
-    ["written", out],
-    ["method", adapterText(adapter)],
-    ...adapters.map(
-      (path, i) => [i === 0 ? "mean of" : "", `${formatShare(weights[i] ?? 0)} ${path}`] as const,
-    ),
-  ]);
 
 const formatDate = (seconds: number): string => new Date(1000 * seconds).toISOString();
 
@@ -140,11 +140,7 @@ function adapterJson({ name, adapter, reason, soFar, versions, isRetrained }: Li
     adapter: adapter === undefined ? null : { ...adapter, changedAt: formatDate(adapter.changedAt) },
     reason: reason ?? null,
     soFar: soFar ?? null,
-    versions: versions.map(({ version, path, changedAt }) => ({
-      version,
-      path,
-      changedAt: formatDate(changedAt),
-    })),
+    versions: versions.map((one) => ({ ...one, changedAt: formatDate(one.changedAt) })),
     isRetrained,
   };
 }
@@ -156,31 +152,24 @@ function list(adapters: readonly ListedAdapter[]): void {
   }
   const rows = adapters.map(({ name, adapter, versions, isRetrained }) => [
     printable(name),
-    adapter === undefined ? "–" : `${adapter.config.method} ${adapter.config.rank}`,
-    adapter === undefined ? "–" : describeCount(adapter.parameters),
-    printable(adapter?.base.name ?? "–"),
-    adapter === undefined ? "–" : formatMinute(adapter.changedAt),
-    versions.length === 0 ? "–" : versions.map(({ version }) => version).join(", "),
+    ...(adapter === undefined
+      ? ["–", "–", "–", "–"]
+      : [
+          `${adapter.config.method} ${adapter.config.rank}`,
+          describeCount(adapter.parameters),
+          printable(adapter.base.name ?? "–"),
+          formatMinute(adapter.changedAt),
+        ]),
+    versions.map(({ version }) => version).join(", ") || "–",
     isRetrained ? "replacement run unfinished" : "",
   ]);
   const head = ["name", "method, rank", "parameters", "base", "written (UTC)", "kept", ""];
   printLine(textTable([head, ...rows], { left: [0, 1, 3, 4, 5, 6] }));
-  for (const { name, reason, soFar } of adapters)
-    if (reason !== undefined)
-      warn(
-        `${printable(name)} cannot be served: ${reason}${soFar === undefined ? "" : `; its progress is in ${soFar}`}`,
-      );
-  const broken = adapters.filter(({ reason }) => reason !== undefined).length;
-  if (broken > 0)
-    printLine(
-      `\n${counted(adapters.length - broken, "adapter")}; ${counted(broken, "folder")} cannot be served`,
-    );
-}
-
-function rolledBackText({ restored, kept }: RolledBack, folder: string): string {
-  return labelled([
-    ["in use", `version ${restored.version}, written ${formatMinute(restored.changedAt)} UTC`],
-    ...(kept === undefined ? [] : [["kept", `the replaced adapter, as version ${kept}`] as const]),
-    ["adapter", folder],
-  ]);
+  const broken = adapters.filter(({ reason }) => reason !== undefined);
+  for (const { name, reason, soFar } of broken) {
+    const progress = soFar === undefined ? "" : `; its progress is in ${soFar}`;
+    warn(`${printable(name)} cannot be served: ${reason}${progress}`);
+  }
+  const fine = counted(adapters.length - broken.length, "adapter");
+  if (broken.length > 0) printLine(`\n${fine}; ${counted(broken.length, "folder")} cannot be served`);
 }

@@ -5,32 +5,17 @@ import { MosError, type Settings, type SettingValues } from "mixture-of-shards-c
 import type { KeyLimits, ServedModel, ServerExtension, ServerLog } from "mixture-of-shards-server";
 import type { Command } from "./command.ts";
 
-/** The default export of an add-on's entry point `./add-on`. */
-export interface AddOn {
-  /** By name. Each is loaded only when it runs. */
-  readonly commands: Readonly<Record<string, () => Promise<{ readonly command: Command }>>>;
-  /** The part of `mos serve` that the package adds. */
-  readonly serve?: () => Promise<ServeAddOn>;
+/** A command of the help, whose file is loaded only when it runs. */
+export interface CommandEntry {
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly command: Command }>;
 }
 
-/** Options of `mos serve`, and the work that they ask for. Made by `defineServeAddOn`. */
-export interface ServeAddOn {
-  readonly options: Settings;
-  /** Options that exclude each other, those of `mos serve` included. */
-  readonly conflicts: readonly (readonly string[])[];
-  /** Refuses values before the model is looked for. Throws `bad_option`. */
-  readonly check: (values: Readonly<Record<string, unknown>>, own: OwnValues) => void;
-  /** Options that a configuration file may set although the user has not named it. */
-  readonly harmless: readonly string[];
-  /** Limits that it enforces on keys, with their options of `mos keys create`. */
-  readonly keyLimits: (KeyLimits & { readonly options: Settings }) | undefined;
-  /** Seconds that it needs at most to end after SIGTERM. */
-  readonly stopSeconds: (values: Readonly<Record<string, unknown>>) => number;
-  /** Undefined where no option asks for it. */
-  readonly open: (
-    values: Readonly<Record<string, unknown>>,
-    server: ServeContext,
-  ) => Promise<OpenServeAddOn | undefined>;
+/** The default export of an add-on's entry point `./add-on`. */
+export interface AddOn {
+  readonly commands: Readonly<Record<string, CommandEntry["load"]>>;
+  /** The part of `mos serve` that the package adds. */
+  readonly serve?: () => Promise<ServeAddOn>;
 }
 
 /** Values of `mos serve`'s own options that an add-on may refuse. */
@@ -60,27 +45,29 @@ export interface OpenServeAddOn extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** Options of `mos serve`, and the work that they ask for. */
 interface ServeAddOnSpec<S extends Settings> {
   readonly options: S;
+  /** Options that exclude each other, those of `mos serve` included. */
   readonly conflicts?: readonly (readonly string[])[];
+  /** Refuses values before the model is looked for. Throws `bad_option`. */
   readonly check?: (values: SettingValues<S>, own: OwnValues) => void;
+  /** Options that a configuration file may set although the user has not named it. */
   readonly harmless?: readonly (keyof S & string)[];
-  readonly keyLimits?: ServeAddOn["keyLimits"];
+  /** Limits that it enforces on keys, with their options of `mos keys create`. */
+  readonly keyLimits?: KeyLimits & { readonly options: Settings };
+  /** Seconds that it needs at most to end after SIGTERM. */
   readonly stopSeconds: (values: SettingValues<S>) => number;
+  /** Undefined where no option asks for it. */
   readonly open: (values: SettingValues<S>, server: ServeContext) => Promise<OpenServeAddOn | undefined>;
 }
 
+/** Whatever its options are: it reads values of `mos serve` by their names. */
+export type ServeAddOn = ServeAddOnSpec<Settings>;
+
 /** Declares an add-on's part of `mos serve`. */
-export const defineServeAddOn = <S extends Settings>(spec: ServeAddOnSpec<S>): ServeAddOn => ({
-  options: spec.options,
-  conflicts: spec.conflicts ?? [],
-  harmless: spec.harmless ?? [],
-  keyLimits: spec.keyLimits,
-  // each value was read by the setting of its name
-  check: (values, own) => spec.check?.(values as SettingValues<S>, own),
-  stopSeconds: (values) => spec.stopSeconds(values as SettingValues<S>),
-  open: (values, server) => spec.open(values as SettingValues<S>, server),
-});
+export const defineServeAddOn = <S extends Settings>(spec: ServeAddOnSpec<S>): ServeAddOn =>
+  spec as unknown as ServeAddOn; // each value was read by the setting of its name
 
 interface KnownAddOn {
   /** Summaries by command. */
@@ -126,19 +113,16 @@ async function importAddOn(name: string): Promise<AddOn> {
 }
 
 /** The commands of add-ons, in the order of package.json. */
-export const addOnCommands: Readonly<
-  Record<string, { readonly summary: string; readonly load: () => Promise<{ readonly command: Command }> }>
-> = Object.fromEntries(
+export const addOnCommands: Readonly<Record<string, CommandEntry>> = Object.fromEntries(
   Object.entries(manifest.addOns).flatMap(([name, { commands }]) =>
     Object.entries(commands).map(([command, summary]) => {
-      const load = async (): Promise<{ readonly command: Command }> => {
+      const load = async () => {
         const found = (await importAddOn(name)).commands[command];
-        if (found === undefined)
-          throw new MosError(
-            "unsupported",
-            `${name} has no command ${command}; update it: ${installText(name)}`,
-          );
-        return found();
+        if (found !== undefined) return found();
+        throw new MosError(
+          "unsupported",
+          `${name} has no command ${command}; update it: ${installText(name)}`,
+        );
       };
       return [command, { summary, load }];
     }),
@@ -147,19 +131,14 @@ export const addOnCommands: Readonly<
 
 /** The parts of `mos serve` of the add-ons that are installed. */
 export async function installedServeAddOns(): Promise<readonly ServeAddOn[]> {
-  const names = Object.entries(manifest.addOns).flatMap(([name, { serve }]) =>
-    serve === undefined ? [] : [name],
-  );
-  const found = await Promise.all(
-    names.map(async (name) => {
-      const addOn = await importAddOn(name).catch((error: unknown) => {
-        if (error instanceof MosError && error.code === "not_found") return undefined;
-        throw error;
-      });
-      return addOn?.serve?.();
-    }),
-  );
-  return found.filter((one) => one !== undefined);
+  const known = Object.entries(manifest.addOns).filter(([, { serve }]) => serve !== undefined);
+  const found = known.map(async ([name]) => {
+    const addOn = await importAddOn(name).catch((error: unknown) => {
+      if (!(error instanceof MosError) || error.code !== "not_found") throw error;
+    });
+    return addOn?.serve?.();
+  });
+  return (await Promise.all(found)).filter((one) => one !== undefined);
 }
 
 /** The limits in keys that these add-ons enforce, and those of known add-ons that are not installed, which limit nothing. */

@@ -1,4 +1,4 @@
-import { createInterface, type Interface } from "node:readline";
+import { createInterface } from "node:readline";
 import { MosError } from "mixture-of-shards-core/common";
 import type { ChatRequest, Engine, FinishReason } from "mixture-of-shards-core/inference";
 import type { ChatMessage } from "mixture-of-shards-core/text";
@@ -134,20 +134,13 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
     if (command.type === "exit") break;
     if (command.type === "say") {
       answering = new AbortController();
-      conversation = await answerTurn(engine, conversation, {
-        text: command.text,
-        options,
-        signal: answering.signal,
-      });
+      const request = { ...options.answer, text: command.text, signal: answering.signal };
+      conversation = await answerTurn(engine, conversation, request);
       answering = undefined;
     } else conversation = runCommand(command, conversation);
     askForLine();
   }
   process.off("SIGINT", interrupted);
-  endLine(lines, person);
-}
-
-function endLine(lines: Interface, person: boolean): void {
   lines.close();
   if (person) printLine();
 }
@@ -178,30 +171,24 @@ function runCommand(
   }
 }
 
-interface Turn {
-  readonly text: string;
-  readonly options: ChatOptions;
-  readonly signal: AbortSignal;
-}
-
 /** One question and its answer; the conversation with both, or as it was where there was no answer. */
 async function answerTurn(
   engine: Engine,
   before: Conversation,
-  { text, options, signal }: Turn,
+  { text, ...answer }: ChatRequest & { readonly text: string },
 ): Promise<Conversation> {
   const asked: Conversation = { ...before, turns: [...before.turns, { role: "user", content: text }] };
   const clock = startClock();
   using line = liveLine({ silent: process.stderr.isTTY !== true });
   line.show("reading the prompt");
-  let answer = "";
+  let said = "";
   let finishReason: FinishReason = "end";
   try {
-    for await (const event of engine.chat(toMessages(asked), { ...options.answer, signal })) {
+    for await (const event of engine.chat(toMessages(asked), answer)) {
       if (event.type !== "token" && event.type !== "finish") continue;
       if (event.type === "token") clock.token();
       else ({ finishReason } = event);
-      answer += event.text;
+      said += event.text;
       line.clear();
       print(printable(event.text));
     }
@@ -215,6 +202,6 @@ async function answerTurn(
   if (finishReason === "cancelled") warn("(stopped)");
   else if (process.stderr.isTTY === true)
     warn(paint("dim", `(${clock.summary([{ finishReason }])})`, process.stderr));
-  if (answer === "") return before;
-  return { ...asked, turns: [...asked.turns, { role: "assistant", content: answer }] };
+  if (said === "") return before;
+  return { ...asked, turns: [...asked.turns, { role: "assistant", content: said }] };
 }

@@ -159,7 +159,8 @@ async function collectValues(
         conflicts,
         harmless,
         section: commander.name(),
-        onNote: isSilent(line) ? () => undefined : warn,
+        // programs read the output, or nobody does
+        onNote: line.has("json") || line.has("quiet") ? () => undefined : warn,
         // always: whoever starts a program in somebody else's folder has to see what that folder decided
         onFound: warn,
       })
@@ -173,9 +174,6 @@ async function collectValues(
   });
   return Object.fromEntries(values);
 }
-
-/** True if notes are off: programs read the output, or nobody does. */
-const isSilent = (line: SourcedValues): boolean => line.has("json") || line.has("quiet");
 
 interface Sources {
   readonly conflicts: readonly (readonly string[])[];
@@ -198,11 +196,7 @@ const ownOptions = ({ json: _json, verbose: _verbose, ...own }: Settings): Setti
 const FEW = 3;
 
 /** Adds the options of a command under their headings, those that most users need first. */
-function addOptions(
-  commander: Commander,
-  options: Settings,
-  { conflicts, isConfigurable }: Omit<Sources, "harmless">,
-): void {
+function addOptions(commander: Commander, options: Settings, { conflicts, isConfigurable }: Sources): void {
   const all = Object.entries(options).map(([name, setting]) => ({ name, setting, ...settingInfo(setting) }));
   const common = all.filter(({ isCommon }) => isCommon);
   const first = common.length > FEW ? common : [];
@@ -223,6 +217,7 @@ export function defineCommand<O extends Settings, A extends Settings = Record<ne
 ): Command {
   const { json } = generalOptions;
   const { isConfigurable = false, conflicts = [], harmless = [] } = spec;
+  const sources: Sources = { isConfigurable, conflicts, harmless };
   const options: Settings = {
     ...spec.options,
     ...(isConfigurable ? configOptions : {}),
@@ -243,11 +238,11 @@ export function defineCommand<O extends Settings, A extends Settings = Record<ne
       const form = info.isRepeated ? `${argument}...` : argument;
       commander.argument(info.isRequired ? `<${form}>` : `[${form}]`, info.help, reader(info));
     }
-    addOptions(commander, options, { conflicts, isConfigurable });
+    addOptions(commander, options, sources);
     return commander.action(async () => {
       const given = names.map(([argument], i) => [argument, commander.processedArgs[i]]);
       const values = {
-        ...(await collectValues(commander, options, { conflicts, isConfigurable, harmless })),
+        ...(await collectValues(commander, options, sources)),
         ...Object.fromEntries(given),
       };
       // each value was read by the setting of its name

@@ -92,7 +92,7 @@ export async function generateFrom(values: Values): Promise<number> {
   using line = liveLine({ silent: silent || process.stderr.isTTY !== true });
   await using teacher = await openTeacher(values, { signal, line, key });
   const events = generateExamples(passages, { ...request, teacher: teacher.ask, signal });
-  await show(events, { line, values });
+  await show(events, line, values);
   return 0;
 }
 
@@ -152,17 +152,13 @@ function checkTeacher({ teacher, teacherModel, model, keyVariable }: Values): st
   return teacherModel;
 }
 
-interface OpenTeacher extends AsyncDisposable {
-  readonly ask: ChatClient;
-}
-
 interface OpenOptions {
   readonly signal: AbortSignal;
   readonly line: LiveLine;
   readonly key: string | undefined;
 }
 
-async function openTeacher(values: Values, options: OpenOptions): Promise<OpenTeacher> {
+async function openTeacher(values: Values, options: OpenOptions) {
   const { teacher: url, json, quiet } = values;
   if (url === undefined) return await openOwnTeacher(values, options);
   const { key, line } = options;
@@ -179,7 +175,7 @@ async function openTeacher(values: Values, options: OpenOptions): Promise<OpenTe
 async function openOwnTeacher(
   { model = "", concurrency, json, quiet }: Values,
   { signal, line }: OpenOptions,
-): Promise<OpenTeacher> {
+) {
   const engine = await openEngine({
     model: await findModel(model, { signal, silent: json || quiet }),
     inProcess: true,
@@ -227,9 +223,7 @@ function planText(plan: GenerationPlan, values: Values): string {
       "tokens",
       `about ${formatInteger(promptTokens)} of prompts, at most ${formatInteger(maxCompletionTokens)} of answers`,
     ],
-    ...(cost === undefined
-      ? []
-      : [["cost", `at most about ${cost < 1 ? cost.toPrecision(2) : cost.toFixed(2)}`] as const]),
+    cost !== undefined && ["cost", `at most about ${cost < 1 ? cost.toPrecision(2) : cost.toFixed(2)}`],
   ]);
 }
 
@@ -249,13 +243,11 @@ async function isConfirmed(values: Values, { signal }: Interrupt): Promise<boole
   }
 }
 
-interface ShowOptions {
-  readonly line: LiveLine;
-  readonly values: Values;
-}
-
-async function show(events: AsyncIterable<GenerateEvent>, { line, values }: ShowOptions): Promise<void> {
-  const { json, quiet, out } = values;
+async function show(
+  events: AsyncIterable<GenerateEvent>,
+  line: LiveLine,
+  { json, quiet, out }: Values,
+): Promise<void> {
   const started = performance.now();
   let first = 0;
   let pairs = 0;
@@ -281,7 +273,6 @@ async function show(events: AsyncIterable<GenerateEvent>, { line, values }: Show
 
 function finishText(counts: GenerationCounts, out: string): string {
   const { examples, dropped, unread, promptTokens, completionTokens } = counts;
-  const used = promptTokens + completionTokens;
   return [
     labelled([
       ["written", `${out}: ${counted(examples, "example")}, messages`],
@@ -289,14 +280,10 @@ function finishText(counts: GenerationCounts, out: string): string {
         "dropped",
         `${dropped.unsupported} not supported by their passage, ${dropped.duplicate} asked before, ${dropped.empty} empty; ${counted(unread, "answer")} could not be read`,
       ],
-      ...(used === 0
-        ? []
-        : [
-            [
-              "tokens",
-              `${formatInteger(promptTokens)} of prompts, ${formatInteger(completionTokens)} of answers`,
-            ] as const,
-          ]),
+      promptTokens + completionTokens > 0 && [
+        "tokens",
+        `${formatInteger(promptTokens)} of prompts, ${formatInteger(completionTokens)} of answers`,
+      ],
     ]),
     "",
     "Read some of the examples before you train on them.",

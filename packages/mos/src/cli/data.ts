@@ -14,13 +14,22 @@ import { z } from "zod";
 import { type Command, defineCommand, group, refuseOthers } from "./command.ts";
 import { quiet } from "./common-options.ts";
 import { generateFrom, openDocuments, teacherOptions } from "./data-generate.ts";
-import { counted, formatInteger, labelled } from "./format.ts";
+import { counted, formatInteger, labelled, type Row } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findData, findModel } from "./loading.ts";
-import { heading, liveLine, MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
+import {
+  heading,
+  liveLine,
+  MOS,
+  printable,
+  printJson,
+  printLine,
+  printResult,
+  resultText,
+  shellWord,
+} from "./terminal.ts";
 
 const ACTIONS = ["inspect", "convert", "passages", "generate"] as const;
-type Action = (typeof ACTIONS)[number];
 
 const options = {
   ...group("Data", {
@@ -62,16 +71,22 @@ const positional = {
     help: "inspect, convert: files, patterns in quotes, or org/name of a data set of the Hub; passages, generate: .txt and .md files, patterns, and folders; generate: files of passages",
   }),
 };
-type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
+/** What an action gets. */
+type Given = SettingValues<typeof options> & { readonly files: readonly string[]; readonly json: boolean };
 
 const teacherNames = Object.keys(teacherOptions) as (keyof typeof teacherOptions)[];
 
-/** Options of each action beside --quiet. */
-const ACTION_OPTIONS: Readonly<Record<Action, readonly (keyof typeof options)[]>> = {
-  inspect: ["dataColumns", "model", "maxLength", "limit"],
-  convert: ["dataColumns", "to", "out", "overwrite"],
-  passages: ["model", "maxWords", "maxTokens", "out", "overwrite"],
-  generate: [...teacherNames, "model", "maxWords", "maxTokens", "out", "overwrite"],
+/** The work of each action, and its options beside --quiet. */
+const WORK: Readonly<
+  Record<
+    (typeof ACTIONS)[number],
+    readonly [work: (values: Given) => Promise<number>, ...options: (keyof typeof options)[]]
+  >
+> = {
+  inspect: [inspect, "dataColumns", "model", "maxLength", "limit"],
+  convert: [convert, "dataColumns", "to", "out", "overwrite"],
+  passages: [passages, "model", "maxWords", "maxTokens", "out", "overwrite"],
+  generate: [generate, ...teacherNames, "model", "maxWords", "maxTokens", "out", "overwrite"],
 };
 
 export const command: Command = defineCommand({
@@ -97,26 +112,15 @@ Examples:
 
 A pair is dropped where a part is empty, where its question was asked before, and where its passage does not support the answer:
 fewer than half of the words of four letters or more are in it (of the characters, in writing without spaces), or a number is not.`,
-  run,
+  async run({ action, files, ...values }) {
+    if (files === undefined || files.length === 0)
+      throw new MosError("bad_option", `mos data ${action} needs the names of files; see mos data --help`);
+    const [work, ...taken] = WORK[action];
+    const isTaken = (name: string): boolean => name === "quiet" || taken.some((one) => one === name);
+    refuseOthers(options, values, { isTaken, command: `data ${action}` });
+    return await work({ ...values, files });
+  },
 });
-
-async function run({ action, files, ...values }: Values): Promise<number> {
-  if (files === undefined || files.length === 0)
-    throw new MosError("bad_option", `mos data ${action} needs the names of files; see mos data --help`);
-  const taken: readonly string[] = ACTION_OPTIONS[action];
-  const isTaken = (name: string): boolean => name === "quiet" || taken.includes(name);
-  refuseOthers(options, values, { isTaken, command: `data ${action}` });
-  return await WORK[action]({ ...values, files });
-}
-
-type Given = Omit<Values, "action" | "files"> & { readonly files: readonly string[] };
-
-const WORK: Readonly<Record<Action, (values: Given) => Promise<number>>> = {
-  inspect,
-  convert,
-  passages,
-  generate,
-};
 
 async function inspect({ files, model, json, quiet, ...options }: Given): Promise<number> {
   const silent = json || quiet;
@@ -127,13 +131,12 @@ async function inspect({ files, model, json, quiet, ...options }: Given): Promis
   const text = path === undefined ? undefined : await loadText(path);
   const positions = path === undefined ? 0 : (await readModelConfig(path)).maxPositions;
   const maxLength = options.maxLength ?? positions;
-  const found = await withRecords(silent, (show) => {
-    const { limit } = options;
-    const columns = parseColumns(options.dataColumns);
-    return withProgress(inspectDataset(paths, { columns, text, maxLength, limit, signal }), show);
-  });
-  if (json) printJson(found);
-  else printLine(inspectionText(found, { maxLength }));
+  const { limit } = options;
+  const columns = parseColumns(options.dataColumns);
+  const found = await withRecords(silent, (show) =>
+    withProgress(inspectDataset(paths, { columns, text, maxLength, limit, signal }), show),
+  );
+  printResult(json, found, () => inspectionText(found, maxLength));
   return found.problemCount === 0 ? 0 : 1;
 }
 
@@ -151,32 +154,29 @@ async function withRecords<T>(
 const UNKNOWN_FORMAT =
   "no known format (mos train --help shows the formats; --data-columns maps other columns)";
 
-function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxLength: number }): string {
+function inspectionText(found: DatasetInspection, maxLength: number): string {
   const { files, tokens, problems, problemCount, emptyAnswers, duplicates } = found;
-  const many = files.length > 1 ? [["examples", formatInteger(found.examples)] as const] : [];
   const empty = emptyAnswers === 0 ? "" : `, ${formatInteger(emptyAnswers)} of them empty answers`;
   return [
     labelled([
       ...files.map(
-        ({ path, format = UNKNOWN_FORMAT, examples }) =>
-          [printable(path), `${counted(examples, "example")}, ${format}`] as const,
+        ({ path, format = UNKNOWN_FORMAT, examples }): Row => [
+          printable(path),
+          `${counted(examples, "example")}, ${format}`,
+        ],
       ),
-      ...many,
-      ...(tokens === undefined ? [] : [["tokens", tokensText(tokens, maxLength)] as const]),
+      files.length > 1 && ["examples", formatInteger(found.examples)],
+      tokens !== undefined && ["tokens", tokensText(tokens, maxLength)],
       ...preferenceRows(found),
       ["problems", problemCount === 0 ? "none" : `${formatInteger(problemCount)}${empty}`],
       [
         "duplicates",
         `${formatInteger(found.exactDuplicates)} exact, ${formatInteger(found.nearDuplicates)} but for case, spaces and punctuation`,
       ],
-      ...(found.toolExamples === 0
-        ? []
-        : [
-            [
-              "with tools",
-              `${counted(found.toolExamples, "example")}, ${formatInteger(found.callWarningCount)} with calls that the schemas do not allow`,
-            ] as const,
-          ]),
+      found.toolExamples > 0 && [
+        "with tools",
+        `${counted(found.toolExamples, "example")}, ${formatInteger(found.callWarningCount)} with calls that the schemas do not allow`,
+      ],
     ]),
     ...listed("Problems", problems, problemCount),
     ...listed("Calls that the schemas do not allow", found.callWarnings, found.callWarningCount),
@@ -188,8 +188,8 @@ function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxL
   ].join("\n");
 }
 
-function preferenceRows({ pairs, rated }: DatasetInspection): readonly (readonly [string, string])[] {
-  const rows: [string, string][] = [];
+function preferenceRows({ pairs, rated }: DatasetInspection): readonly Row[] {
+  const rows: Row[] = [];
   if (pairs !== undefined) {
     const { count, unit, chosenLonger, repeatedPrompts } = pairs;
     rows.push([
@@ -242,14 +242,10 @@ async function convert({ files, out, to, overwrite, json, quiet, ...options }: G
     convertDataset(paths, { out, to, columns, overwrite, signal, onExample }),
   );
   if (json) printJson({ out, format: to, examples: count });
-  else if (!quiet)
-    printLine(
-      [
-        labelled([["written", `${out}: ${counted(count, "example")}, ${to}`]]),
-        "",
-        nextText([`${MOS} train --model org/name --data ${shellWord(out)} --out adapters/mine`]),
-      ].join("\n"),
-    );
+  else if (!quiet) {
+    const next = `${MOS} train --model org/name --data ${shellWord(out)} --out adapters/mine`;
+    printLine(resultText([["written", `${out}: ${counted(count, "example")}, ${to}`]], [next]));
+  }
   return 0;
 }
 

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { flag, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { flag, setting } from "mixture-of-shards-core/common";
 import { type ExportSummary, exportAdapter, exportSettings } from "mixture-of-shards-core/convert";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
@@ -8,7 +8,7 @@ import { commandText, counted, labelled } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, usableAdapter, withReadingLine } from "./loading.ts";
 import { loraText, trainedOnRow } from "./model-text.ts";
-import { heading, printable, printJson, printLine, shellWord } from "./terminal.ts";
+import { heading, printable, printResult, shellWord } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: base }),
@@ -20,7 +20,6 @@ const options = {
     overwrite: flag({ help: "replace an existing --out" }),
   }),
 };
-type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
 
 export const command = defineCommand({
   description: "Writes an adapter of any method as a plain LoRA: for Hugging Face PEFT, or for llama.cpp.",
@@ -35,30 +34,17 @@ Examples:
       a file for llama.cpp: llama-cli --model base.gguf --lora acme.gguf
 
 The conversion is exact for every method, since routing does not depend on the input; float16 and bfloat16 round.`,
-  run,
+  async run({ adapter: folder, model, json, verbose: _, ...output }) {
+    using interrupt = listenForInterrupt("stopping", { silent: json });
+    const { signal } = interrupt;
+    const adapter = await usableAdapter(folder);
+    const path = await findModel(model, { signal, silent: json });
+    const summary = await withReadingLine({ json }, (onProgress) =>
+      exportAdapter({ ...output, adapter, model: path, onProgress, signal }),
+    );
+    printResult(json, summary, () => exportText(summary, path));
+  },
 });
-
-async function run({
-  adapter: folder,
-  model,
-  format,
-  out,
-  dtype,
-  baseName,
-  overwrite,
-  json,
-}: Values): Promise<void> {
-  using interrupt = listenForInterrupt("stopping", { silent: json });
-  const { signal } = interrupt;
-  const adapter = await usableAdapter(folder);
-  const path = await findModel(model, { signal, silent: json });
-  const how = { format, out, dtype, baseName, overwrite };
-  const summary = await withReadingLine({ json }, (onProgress) =>
-    exportAdapter({ ...how, adapter, model: path, onProgress, signal }),
-  );
-  if (json) printJson(summary);
-  else printLine(exportText(summary, path));
-}
 
 function exportText(summary: ExportSummary, model: string): string {
   const { out, format, dtype, method, layers, baseName } = summary;

@@ -17,11 +17,11 @@ function hanging(
   return `${label.trimEnd()}\n  ${breakLines(text, columns - 2).replaceAll("\n", "\n  ")}`;
 }
 
-/** Rows of a name and a text, the texts in one column, between spaces to `columns`: "model   SmolLM2". */
-export function labelled(
-  rows: readonly (readonly [label: string, text: string])[],
-  columns: number = breakColumns(),
-): string {
+export type Row = readonly [label: string, text: string];
+
+/** Rows of a name and a text, the texts in one column, between spaces to `columns`: "model   SmolLM2". False is no row. */
+export function labelled(given: readonly (Row | false)[], columns: number = breakColumns()): string {
+  const rows = given.filter((row) => row !== false);
   const width = Math.max(...rows.map(([label]) => displayWidth(label))) + 3;
   return rows
     .map(([label, text]) =>
@@ -106,10 +106,6 @@ export function displayWidth(text: string): number {
   return width;
 }
 
-/** Fills up with spaces to this many columns. */
-const padToWidth = (text: string, width: number): string =>
-  text + " ".repeat(Math.max(0, width - displayWidth(text)));
-
 /** A word in pieces that each fit. */
 function splitWord(word: string, width: number): readonly string[] {
   const pieces: string[] = [];
@@ -179,48 +175,39 @@ export function commandText(command: string, columns: number = breakColumns()): 
   return [...lines, line].join("\n");
 }
 
-/** A text and what stands above it. */
-export interface TitledText {
-  readonly title: string;
-  readonly text: string;
-  /** Style of the text. */
-  readonly style?: Style;
-}
-
-const MIN_TWO_COLUMNS_WIDTH = 80;
-
-/** True if two texts fit side by side. */
-export const hasTwoColumns = (columns: number): boolean => columns >= MIN_TWO_COLUMNS_WIDTH;
-
-/** Two texts beside each other, without titles. */
-export function twoColumns(left: string, right: string, { columns, style }: TwoColumns): string {
+/** Two texts beside each other, without titles. The style is that of the text on the right. */
+function twoColumns(
+  left: string,
+  right: string,
+  { columns, style }: { readonly columns: number; readonly style?: Style | undefined },
+): string {
   const width = Math.min(70, Math.floor((columns - 4) / 2));
   const [first, second] = [wrapText(left, width), wrapText(right, width)];
   return Array.from({ length: Math.max(first.length, second.length) }, (_, i) => {
     const text = second[i] ?? "";
-    return `${padToWidth(first[i] ?? "", width)}   ${style === undefined ? text : paint(style, text)}`.trimEnd();
+    const [beside = ""] = [first[i]];
+    const space = " ".repeat(Math.max(0, width - displayWidth(beside)) + 3);
+    return `${beside}${space}${style === undefined ? text : paint(style, text)}`.trimEnd();
   }).join("\n");
 }
 
-export interface TwoColumns {
-  readonly columns: number;
-  /** Style of the text on the right. */
-  readonly style?: Style | undefined;
+/** A text and what stands above it. */
+interface TitledText {
+  readonly title: string;
+  readonly text: string;
+  readonly style?: Style;
 }
 
 /** Two texts side by side where there are at least 80 columns, else one after the other. */
 export function sideBySide(left: TitledText, right: TitledText, columns: number): string {
-  if (!hasTwoColumns(columns))
+  if (columns < 80)
     return [left, right]
       .map(({ title, text, style }) => {
-        const lines = wrapText(text, columns);
-        return [
-          title,
-          rule(title),
-          ...(style === undefined ? lines : lines.map((line) => paint(style, line))),
-        ];
+        const lines = wrapText(text, columns).map((line) =>
+          style === undefined ? line : paint(style, line),
+        );
+        return [title, rule(title), ...lines].join("\n");
       })
-      .map((lines) => lines.join("\n"))
       .join("\n\n");
   return [
     twoColumns(left.title, right.title, { columns }),
@@ -233,7 +220,6 @@ const rule = (title: string): string => "─".repeat(displayWidth(title));
 
 // Capabilities of a stream are decided separately for stdout and stderr, and by the environment.
 
-/** Style of text. */
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
 /** The part of a stream (`process.stdout`) that this depends on. */
@@ -291,10 +277,12 @@ export function formatDuration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toPrecision(2)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return pair(whole, { unit: 60, names: ["min", "s"] });
+  const pair = (value: number, unit: number, [large, small]: readonly [string, string]): string =>
+    `${Math.floor(value / unit)} ${large} ${String(value % unit).padStart(2, "0")} ${small}`;
+  if (whole < 3600) return pair(whole, 60, ["min", "s"]);
   const minutes = Math.round(seconds / 60);
-  if (minutes < 1440) return pair(minutes, { unit: 60, names: ["h", "min"] });
-  return pair(Math.round(seconds / 3600), { unit: 24, names: ["d", "h"] });
+  if (minutes < 1440) return pair(minutes, 60, ["h", "min"]);
+  return pair(Math.round(seconds / 3600), 24, ["d", "h"]);
 }
 
 /** A speed: `formatRate(1240, "tokens")` is "1.24 k tokens/s", `formatRate(3e6, "bytes")` is "3.00 MB/s". */
@@ -310,14 +298,6 @@ export function formatBar(fraction: number, width: number): string {
   return "#".repeat(full) + "-".repeat(width - full);
 }
 
-interface PairNames {
-  readonly unit: number;
-  readonly names: readonly [string, string];
-}
-
-const pair = (value: number, { unit, names }: PairNames): string =>
-  `${Math.floor(value / unit)} ${names[0]} ${String(value % unit).padStart(2, "0")} ${names[1]}`;
-
 /** `1 example`, `2 examples`. */
 export const counted = (count: number, noun: string): string =>
-  `${Math.round(count).toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
+  `${formatInteger(count)} ${noun}${count === 1 ? "" : "s"}`;

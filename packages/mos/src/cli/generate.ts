@@ -123,16 +123,14 @@ const PROMPT_SOURCES = "pass --prompt TEXT, --prompt-file FILE or --chat, or pip
 /** The prompt of the options, or else of stdin. */
 async function readPrompt(options: Values): Promise<string> {
   if (options.prompt !== undefined) return options.prompt;
-  if (options.promptFile !== undefined) return readPromptFile(options.promptFile);
+  const { promptFile } = options;
+  if (promptFile !== undefined)
+    return readFile(promptFile, "utf8").catch((error) => {
+      throw storageError(error, `--prompt-file ${promptFile}`);
+    });
   if (process.stdin.isTTY === true) throw new MosError("bad_option", `no prompt; ${PROMPT_SOURCES}`);
   const text = await readAll(process.stdin);
   return options.raw ? text : text.trimEnd();
-}
-
-function readPromptFile(path: string): Promise<string> {
-  return readFile(path, "utf8").catch((error) => {
-    throw storageError(error, `--prompt-file ${path}`);
-  });
 }
 
 function asPrompt(text: string, { raw, system }: Values): Prompt {

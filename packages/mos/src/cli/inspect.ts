@@ -1,6 +1,6 @@
 import { basename, join, resolve } from "node:path";
 import { ADAPTER_CONFIG, type Inspection, inspectAdapter } from "mixture-of-shards-core/adapters";
-import { describeBytes, MosError, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { describeBytes, MosError, setting } from "mixture-of-shards-core/common";
 import { listFolder, pathExists } from "mixture-of-shards-core/files";
 import { looksLikeRepository, resolveCached } from "mixture-of-shards-core/hub";
 import { inspectModel, readModelConfig } from "mixture-of-shards-core/models";
@@ -11,12 +11,11 @@ import { formatInteger, labelled, textTable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { configPath, usableAdapter, userPlaces, withReadingLine } from "./loading.ts";
 import { adapterText, formatShare, frozenRows, modelText } from "./model-text.ts";
-import { printJson, printLine } from "./terminal.ts";
+import { printResult } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: configOnly }),
 };
-type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
 
 export const command = defineCommand({
   description:
@@ -38,24 +37,21 @@ Examples:
 
 The base is not read. pure-sharing, vera, tied-lora, and prolora without unshared ranks do not record the shapes of
 their base and need --model, but only the config of that model is read.`,
-  run,
+  async run({ adapter: folder, model, json }) {
+    const modelPath = await modelAt(folder);
+    if (modelPath !== undefined) {
+      if (model !== undefined)
+        throw new MosError("bad_option", `${folder} is a model, for which --model cannot be used`);
+      await describeModel(modelPath, json);
+      return;
+    }
+    const path = await usableAdapter(folder);
+    const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
+    const inspection = await inspectAdapter(path, { model: config });
+    const name = basename(resolve(folder));
+    printResult(json, { name, ...inspection }, () => inspectionText(folder, inspection));
+  },
 });
-
-/** Prints what an adapter is and does, or what a model's files hold. */
-async function run({ adapter: folder, model, json }: Values): Promise<void> {
-  const modelPath = await modelAt(folder);
-  if (modelPath !== undefined) {
-    if (model !== undefined)
-      throw new MosError("bad_option", `${folder} is a model, for which --model cannot be used`);
-    return await describeModel(modelPath, json);
-  }
-  const path = await usableAdapter(folder);
-  const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
-  const inspection = await inspectAdapter(path, { model: config });
-  const name = basename(resolve(folder));
-  if (json) printJson({ name, ...inspection });
-  else printLine(inspectionText(folder, inspection));
-}
 
 /** The files of a model, here or in the hub's cache; undefined for anything else, which is taken as an adapter. */
 async function modelAt(path: string): Promise<string | undefined> {
@@ -76,8 +72,7 @@ async function describeModel(path: string, json: boolean): Promise<void> {
   const inspection = await withReadingLine({ json }, (onProgress) =>
     inspectModel(path, { signal, onProgress }),
   );
-  if (json) printJson(inspection);
-  else printLine(modelText(inspection));
+  printResult(json, inspection, () => modelText(inspection));
 }
 
 /** Everything for a person: facts, norms, use of the pools. */
@@ -126,15 +121,10 @@ function typeTable({ adapter, modules }: Inspection): string {
     short(values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length));
   const rows = adapter.targets.map((linear) => {
     const some = modules.filter((target) => target.linear === linear);
-    return [
-      linear,
-      mean(some.map(({ a }) => a)),
-      mean(some.map(({ b }) => b)),
-      mean(some.map(({ update }) => update)),
-      mean(some.map(({ spectral }) => spectral)),
-      mean(some.map(({ stableRank }) => stableRank)),
-      String(some[0]?.rank ?? 0),
-    ];
+    const means = (["a", "b", "update", "spectral", "stableRank"] as const).map((norm) =>
+      mean(some.map((target) => target[norm])),
+    );
+    return [linear, ...means, String(some[0]?.rank ?? 0)];
   });
   const head = ["linear type", "|A|", "|B|", "|update|", "largest singular value", "stable rank", "rank"];
   return textTable([head, ...rows]);

@@ -36,15 +36,8 @@ process.on("SIGINT", () => {
 process.stdin.on("data", (data) => { text = String(data).split("\\n").at(-2); })
   .on("end", () => process.kill(process.pid, "SIGKILL"));`;
 
-interface Watcher extends Disposable {
-  /** True once it said something. */
-  readonly hasSpoken: boolean;
-  /** What it says at the first Ctrl-C; nothing for "". */
-  say(text: string): void;
-}
-
 /** Starts the watcher, which does not keep this process running. */
-function startWatcher(): Watcher {
+function startWatcher() {
   const child = spawn(process.execPath, ["-e", WATCHER], { stdio: ["pipe", "pipe", "inherit"], env: {} });
   let hasSpoken = false;
   child.on("error", () => undefined);
@@ -54,11 +47,11 @@ function startWatcher(): Watcher {
   });
   for (const handle of [child, child.stdin, child.stdout] as unknown as { unref(): void }[]) handle.unref();
   return {
-    get hasSpoken() {
-      return hasSpoken;
-    },
-    say: (text) => void child.stdin.write(`${text}\n`),
-    [Symbol.dispose]: () => void child.stdin.end(),
+    /** Whether it said something. */
+    hasSpoken: () => hasSpoken,
+    /** What it says at the first Ctrl-C; nothing for "". */
+    say: (text: string) => void child.stdin.write(`${text}\n`),
+    end: () => void child.stdin.end(),
   };
 }
 
@@ -87,7 +80,7 @@ export function listenForInterrupt(
   const said = `${text}; Ctrl-C again exits at once`;
   const watcher = isTerminal && !silent ? startWatcher() : undefined;
   const say = (line: string): void => {
-    if (!silent && watcher?.hasSpoken !== true) print(line);
+    if (!silent && watcher?.hasSpoken() !== true) print(line);
   };
   const listener = (): void => {
     if (controller.signal.aborted) {
@@ -113,26 +106,24 @@ export function listenForInterrupt(
     listen,
     [Symbol.dispose]: () => {
       ignore();
-      watcher?.[Symbol.dispose]();
+      watcher?.end();
     },
   };
-}
-
-interface ForcedExit {
-  /** Seconds after the signal that the process may take to stop its work. */
-  readonly seconds: number;
-  /** Reports after how many seconds the process is terminated. */
-  readonly onForced: (seconds: number) => void;
 }
 
 /** Time that a process may take to exit after its time to stop. */
 const END_SECONDS = 15;
 
 /**
- * Terminates the process with exit code 1 where it still runs 15 seconds after its time to stop: what it waits for may
- * hang. Disposing it cancels that.
+ * Terminates the process with exit code 1 where it still runs 15 seconds after its time to stop, which is `seconds` after
+ * the signal: what it waits for may hang. Disposing it cancels that.
+ *
+ * @param onForced Told after how many seconds the process is terminated.
  */
-export function forceExit(signal: AbortSignal, { seconds, onForced }: ForcedExit): Disposable {
+export function forceExit(
+  signal: AbortSignal,
+  { seconds, onForced }: { readonly seconds: number; readonly onForced: (seconds: number) => void },
+): Disposable {
   let timer: NodeJS.Timeout | undefined;
   const force = (): void => {
     onForced(seconds + END_SECONDS);

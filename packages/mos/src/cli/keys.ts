@@ -25,7 +25,7 @@ import { z } from "zod";
 import { installedServeAddOns, listKeyLimits } from "./add-ons.ts";
 import { type Command, defineCommand, group, refuseOthers } from "./command.ts";
 import { counted, formatInteger, labelled, textTable } from "./format.ts";
-import { printable, printJson, printLine } from "./terminal.ts";
+import { printable, printJson, printLine, printResult } from "./terminal.ts";
 
 const ACTIONS = ["create", "list", "revoke"] as const;
 type KeyAction = (typeof ACTIONS)[number];
@@ -104,15 +104,13 @@ A new key is shown once; the file stores only its hash. revoke appends a line to
 const isOptionOf = (action: KeyAction, name: string): boolean =>
   action === "create" ? name !== "sha256" : action === "revoke" && ["name", "sha256"].includes(name);
 
-interface KeyParts {
-  readonly options: Settings;
-  readonly limits: readonly KeyLimits[];
-}
-
 const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 /** Does what is asked with keys, and shows no key but one that it makes. */
-async function run({ action, file, ...values }: Values, { options, limits }: KeyParts): Promise<void> {
+async function run(
+  { action, file, ...values }: Values,
+  { options, limits }: { readonly options: Settings; readonly limits: readonly KeyLimits[] },
+): Promise<void> {
   refuseOthers(options, values, { isTaken: (name) => isOptionOf(action, name), command: `keys ${action}` });
   if (action === "create") {
     if (file !== undefined)
@@ -154,14 +152,12 @@ async function create(options: Options, limits: readonly KeyLimits[]): Promise<v
     }),
   });
   if (file !== undefined) await addKey(file, line);
-  if (options.json) printJson({ key, line });
-  else
-    printLine(
-      labelled([
-        ["key", `${key}  (shown this once)`],
-        file === undefined ? ["line", JSON.stringify(line)] : ["added to", file],
-      ]),
-    );
+  printResult(options.json, { key, line }, () =>
+    labelled([
+      ["key", `${key}  (shown this once)`],
+      file === undefined ? ["line", JSON.stringify(line)] : ["added to", file],
+    ]),
+  );
 }
 
 function describeState(key: KeyLine): string {
@@ -170,26 +166,21 @@ function describeState(key: KeyLine): string {
   return key.admin === true ? "admin" : "";
 }
 
-const countText = (count: number | undefined): string | undefined =>
-  count === undefined ? undefined : formatInteger(count);
-
-/** Columns that are shown where a key has them. */
-const MORE_COLUMNS: readonly { readonly head: string; readonly of: (key: KeyLine) => string | undefined }[] =
-  [
-    { head: "tokens a day", of: ({ tokens_per_day }) => countText(tokens_per_day) },
-    { head: "a month", of: ({ tokens_per_month }) => countText(tokens_per_month) },
-    { head: "expires", of: ({ expires_at }) => expires_at },
-  ];
-
-const limitsColumn = ({ name }: KeyLimits): (typeof MORE_COLUMNS)[number] => ({
-  head: name.replaceAll("_", "-"),
-  of: ({ [name]: limits }) =>
-    limits === undefined
-      ? undefined
-      : Object.entries(Object(limits))
-          .map(([field, value]) => `${field} ${value}`)
-          .join(", "),
-});
+/** Columns that are shown where a key has something in them. */
+const moreColumns = (
+  limits: readonly KeyLimits[],
+): readonly (readonly [head: string, of: (key: KeyLine) => string | undefined])[] => [
+  ["tokens a day", ({ tokens_per_day: count }) => (count === undefined ? undefined : formatInteger(count))],
+  ["a month", ({ tokens_per_month: count }) => (count === undefined ? undefined : formatInteger(count))],
+  ["expires", ({ expires_at }) => expires_at],
+  ...limits.map(({ name }) => {
+    const of = ({ [name]: given = {} }: KeyLine): string =>
+      Object.entries(Object(given))
+        .map(([field, value]) => `${field} ${value}`)
+        .join(", ");
+    return [name.replaceAll("_", "-"), of] as const;
+  }),
+];
 
 function list(
   keys: readonly KeyLine[],
@@ -198,16 +189,15 @@ function list(
   if (json) printJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
   else if (keys.length === 0) printLine("no keys");
   else {
-    const columns = [...MORE_COLUMNS, ...limits.map(limitsColumn)];
-    const more = columns.filter(({ of }) => keys.some((key) => of(key) !== undefined));
+    const more = moreColumns(limits).filter(([, of]) => keys.some((key) => (of(key) ?? "") !== ""));
     const rows = keys.map((key) => [
       ...[key.name, shortHash(key), describeState(key)],
       String(key.requests_per_minute ?? "–"),
       String(key.max_concurrent ?? "–"),
       printable(key.adapters?.join(" ") ?? "all"),
-      ...more.map(({ of }) => of(key) ?? ""),
+      ...more.map(([, of]) => of(key) ?? ""),
     ]);
-    const head = ["name", "sha256", "", "a minute", "at a time", "adapters", ...more.map((one) => one.head)];
+    const head = ["name", "sha256", "", "a minute", "at a time", "adapters", ...more.map(([name]) => name)];
     printLine(textTable([head, ...rows], { left: [...head.keys()].filter((i) => i < 3 || i > 4) }));
   }
 }
@@ -239,7 +229,9 @@ async function revoke(
     return found;
   });
   const rows = revoked.map((key) => ({ name: key.name, sha256: shortHash(key) }));
-  if (options.json) printJson({ revoked: rows });
-  else if (rows.length === 0) printLine(`nothing to do: ${counted(found.length, "key")} already revoked`);
-  else printLine(labelled(rows.map(({ name, sha256 }) => ["revoked", `${name}  ${sha256}`])));
+  printResult(options.json, { revoked: rows }, () =>
+    rows.length === 0
+      ? `nothing to do: ${counted(found.length, "key")} already revoked`
+      : labelled(rows.map(({ name, sha256 }) => ["revoked", `${name}  ${sha256}`])),
+  );
 }

@@ -52,38 +52,30 @@ export async function usableAdapter(adapter: string): Promise<string> {
 }
 
 /** Draws the events of a download on a live line. */
-export function pullProgress(line: LiveLine, now: () => number): (event: PullEvent) => void {
+export function pullProgress(now: () => number): (event: PullEvent, line: LiveLine) => void {
   let startedAt = 0;
   let receivedBefore = 0;
-  return (event) => {
-    switch (event.type) {
-      case "listing":
-        startedAt = now();
-        receivedBefore = event.doneBytes;
-        line.print(
-          `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${describeBytes(event.totalBytes)}` +
-            (event.doneBytes > 0 ? `, ${describeBytes(event.doneBytes)} already downloaded` : ""),
-        );
-        return;
-      case "progress": {
-        const { doneBytes, totalBytes } = event;
-        const rate = (doneBytes - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
-        line.update([
-          formatShare(doneBytes / totalBytes),
-          `${describeBytes(doneBytes)} of ${describeBytes(totalBytes)}`,
-          formatRate(rate, "bytes"),
-          `${formatDuration((totalBytes - doneBytes) / rate)} left`,
-          event.path,
-        ]);
-        return;
-      }
-      case "retry":
-        line.print(
-          `${event.path}: ${event.message}; retrying in ${formatDuration(event.seconds)} (${event.attempt})`,
-        );
-        return;
-      case "file":
-      case "finish":
+  return (event, line) => {
+    if (event.type === "listing") {
+      const { repository, commit, files, doneBytes, totalBytes } = event;
+      startedAt = now();
+      receivedBefore = doneBytes;
+      const before = doneBytes > 0 ? `, ${describeBytes(doneBytes)} already downloaded` : "";
+      const what = `${counted(files.length, "file")}, ${describeBytes(totalBytes)}`;
+      line.print(`${repository} at ${commit.slice(0, 12)}: ${what}${before}`);
+    } else if (event.type === "progress") {
+      const { path, doneBytes, totalBytes } = event;
+      const rate = (doneBytes - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
+      line.update([
+        formatShare(doneBytes / totalBytes),
+        `${describeBytes(doneBytes)} of ${describeBytes(totalBytes)}`,
+        formatRate(rate, "bytes"),
+        `${formatDuration((totalBytes - doneBytes) / rate)} left`,
+        path,
+      ]);
+    } else if (event.type === "retry") {
+      const { path, message, seconds, attempt } = event;
+      line.print(`${path}: ${message}; retrying in ${formatDuration(seconds)} (${attempt})`);
     }
   };
 }
@@ -107,10 +99,10 @@ export async function findModel(
   { signal, silent = false, kind }: FindModelOptions = {},
 ): Promise<string> {
   using line = liveLine({ silent });
-  const show = pullProgress(line, () => performance.now());
+  const show = pullProgress(() => performance.now());
   const { hub } = await userPlaces();
   const found = locateModel(model, { hub, kind, ...omitUndefined({ signal }) });
-  return await withProgress(found, ({ transfer }) => show(transfer));
+  return await withProgress(found, ({ transfer }) => show(transfer, line));
 }
 
 /** The files of data, downloaded if they have to be. */
@@ -119,32 +111,31 @@ export async function findData(
   { signal, silent = false }: FindModelOptions = {},
 ): Promise<readonly string[]> {
   using line = liveLine({ silent });
-  const show = pullProgress(line, () => performance.now());
+  const show = pullProgress(() => performance.now());
   const { hub } = await userPlaces();
-  return await withProgress(locateData(names, { hub, ...omitUndefined({ signal }) }), show);
+  const found = locateData(names, { hub, ...omitUndefined({ signal }) });
+  return await withProgress(found, (event) => show(event, line));
 }
 
-/** Progress of reading, with the remaining time. */
-function readBytes(
-  done: number,
-  { total, seconds }: { total: number; seconds: number },
-): readonly [string, ...string[]] {
+/** Progress of reading a model since a moment, with the remaining time. */
+function readingParts(phase: string, started: number, { done, total }: Reading): readonly string[] {
   const share = done / Math.max(1, total);
+  const seconds = (performance.now() - started) / 1000;
   const left = formatDuration((seconds * (1 - share)) / Math.max(1e-3, share));
-  return [formatShare(share), `${left} left`, `${describeBytes(done)} of ${describeBytes(total)}`];
+  const bytes = `${describeBytes(done)} of ${describeBytes(total)}`;
+  return [`${phase} ${formatShare(share)}`, `${left} left`, bytes];
 }
 
-const named = (name: string, [first, ...others]: readonly [string, ...string[]]): readonly string[] => [
-  `${name} ${first}`,
-  ...others,
-];
+interface Reading {
+  readonly done: number;
+  readonly total: number;
+}
 
 /** Shows how far a base is read, where that takes a while. */
 export function loadingProgress(line: LiveLine): (progress: LoadProgress) => void {
   const started = performance.now();
-  return ({ doneBytes, totalBytes }) => {
-    const seconds = (performance.now() - started) / 1000;
-    if (seconds > 0.5) line.update(named("loading", readBytes(doneBytes, { total: totalBytes, seconds })));
+  return ({ doneBytes: done, totalBytes: total }) => {
+    if (performance.now() - started > 500) line.update(readingParts("loading", started, { done, total }));
   };
 }
 
@@ -168,21 +159,18 @@ export function engineProgress(line: LiveLine): (progress: OpenProgress) => void
   return (progress) => {
     if (progress.type === "note") return line.print(progress.text);
     const { type, done, total } = progress;
-    const seconds = (performance.now() - started) / 1000;
-    if (type === "model") line.update(named(PHASES.model, readBytes(done, { total, seconds })));
+    if (type === "model") line.update(readingParts(PHASES.model, started, progress));
     else line.show(type === "compile" ? PHASES.compile : `${PHASES[type]} ${done} of ${total}`);
   };
 }
 
-type OnProgress = (progress: { readonly done: number; readonly total: number }) => void;
-
 /** Runs work that reads a base, with a line on stderr where that takes a while. */
 export async function withReadingLine<T>(
-  { json }: { readonly json?: boolean },
-  work: (onProgress: OnProgress) => Promise<T>,
+  { json }: { readonly json: boolean },
+  work: (onProgress: (progress: Reading) => void) => Promise<T>,
 ): Promise<T> {
   const started = performance.now();
-  using line = liveLine({ silent: json === true || process.stderr.isTTY !== true });
+  using line = liveLine({ silent: json || process.stderr.isTTY !== true });
   return await work(({ done, total }) => {
     if (performance.now() - started > 500)
       line.update(`reading the base ${formatBar(done / total, BAR)} ${done} of ${total} weights`);

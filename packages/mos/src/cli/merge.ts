@@ -1,13 +1,13 @@
 import { describeTrainedOn } from "mixture-of-shards-core/adapters";
-import { describeBytes, omitUndefined, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { describeBytes, omitUndefined, setting } from "mixture-of-shards-core/common";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "mixture-of-shards-core/convert";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
-import { counted, formatBar, formatDuration, labelled } from "./format.ts";
+import { counted, formatBar, formatDuration } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, usableAdapter } from "./loading.ts";
-import { liveLine, MOS, nearPath, nextText, printJson, printLine, shellWord } from "./terminal.ts";
+import { MOS, nearPath, printLine, resultText, shellWord, watchEvents } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: base }),
@@ -21,7 +21,6 @@ const options = {
     quiet,
   }),
 };
-type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
 
 export const command = defineCommand({
   description: "Merges an adapter into its base model and writes the result as a Hugging Face model folder.",
@@ -37,86 +36,72 @@ Examples:
 The output loads in transformers, vLLM and others, and as --model here. Weights are merged one at a time, so the
 model may be larger than memory. W + scale * B A is computed in float32 and rounded once.
 ${SIZES}`,
-  run,
-});
-
-type Done = Extract<MergeEvent, { readonly type: "finish" }>;
-
-async function run({ adapter: folder, model, out, dtype, shardSize, quiet, json }: Values): Promise<void> {
-  const silent = quiet || json;
-  using interrupt = listenForInterrupt("stopping", { silent });
-  const { signal } = interrupt;
-  const adapter = await usableAdapter(folder);
-  const path = await findModel(model, { signal, silent });
-  const done = await (async (): Promise<Done | undefined> => {
-    using line = liveLine({ silent });
-    const show = progressText(() => performance.now());
-    let last: Done | undefined;
-    for await (const event of mergeAdapter({
+  async run({ adapter: folder, model, out, dtype, shardSize, quiet, json }) {
+    const silent = quiet || json;
+    using interrupt = listenForInterrupt("stopping", { silent });
+    const { signal } = interrupt;
+    const adapter = await usableAdapter(folder);
+    const path = await findModel(model, { signal, silent });
+    const progress = progressText();
+    const events = mergeAdapter({
       model: path,
       adapter,
       out,
       shardSize,
       signal,
       ...omitUndefined({ dtype }),
-    })) {
-      if (json) printJson(event);
-      if (event.type === "trainedOn") line.print(`${adapter}: ${describeTrainedOn(event.base)}`);
-      const text = show(event);
-      if (text !== undefined) line.update(text);
-      if (event.type === "finish") last = event;
-    }
-    return last;
-  })();
-  if (done !== undefined && !silent) printLine(mergedText(done, { adapter, model }));
-}
+    });
+    const done = await watchEvents(events, {
+      json,
+      silent,
+      show: (event, line) => {
+        if (event.type === "trainedOn") line.print(`${adapter}: ${describeTrainedOn(event.base)}`);
+        const text = progress(event);
+        if (text !== undefined) line.update(text);
+      },
+    });
+    if (done !== undefined && !silent) printLine(mergedText(done, { adapter, model }));
+  },
+});
 
 /** Quick work needs no line. */
 const QUICK = 500;
 
 /** The live line: how much of the base was read, then how much was written. */
-function progressText(now: () => number): (event: MergeEvent) => readonly string[] | undefined {
-  const begun = now();
+function progressText(): (event: MergeEvent) => readonly string[] | undefined {
+  const begun = performance.now();
   let startedAt: number | undefined;
   return (event) => {
-    if (now() - begun < QUICK) return undefined;
-    switch (event.type) {
-      case "checking": {
-        const share = event.done / event.total;
-        return [`checking the base ${formatBar(share, 10)} ${event.done} of ${event.total} weights`];
-      }
-      case "writing": {
-        startedAt ??= now();
-        const share = event.doneBytes / event.totalBytes;
-        const seconds = (now() - startedAt) / 1000;
-        const left = seconds < 1 ? [] : [`${formatDuration(seconds * (1 / share - 1))} left`];
-        const written = `${describeBytes(event.doneBytes)} of ${describeBytes(event.totalBytes)}`;
-        return [`${formatBar(share, 10)} ${written}`, ...left, event.name];
-      }
-      default:
-        return undefined;
+    const now = performance.now();
+    if (now - begun < QUICK) return undefined;
+    if (event.type === "checking") {
+      const { done, total } = event;
+      return [`checking the base ${formatBar(done / total, 10)} ${done} of ${total} weights`];
     }
+    if (event.type !== "writing") return undefined;
+    startedAt ??= now;
+    const share = event.doneBytes / event.totalBytes;
+    const seconds = (now - startedAt) / 1000;
+    const left = seconds < 1 ? [] : [`${formatDuration(seconds * (1 / share - 1))} left`];
+    const written = `${describeBytes(event.doneBytes)} of ${describeBytes(event.totalBytes)}`;
+    return [`${formatBar(share, 10)} ${written}`, ...left, event.name];
   };
 }
 
-function mergedText(
-  { out, files, bytes, dtype, replaced = [], made = [] }: Done,
+const mergedText = (
+  { out, files, bytes, dtype, replaced = [], made = [] }: Extract<MergeEvent, { readonly type: "finish" }>,
   { adapter, model }: { readonly adapter: string; readonly model: string },
-): string {
-  const folder = shellWord(nearPath(out));
-  return [
-    labelled([
+): string =>
+  resultText(
+    [
       ["merged", `${adapter} into ${model}`],
       ["weights", `${describeBytes(bytes)} of ${dtype} in ${counted(files.length, "file")}`],
-      ...(replaced.length === 0
-        ? []
-        : [
-            ["", `${replaced.join(" and ")} cannot hold merged weights; --dtype chooses their type`] as const,
-          ]),
+      replaced.length > 0 && [
+        "",
+        `${replaced.join(" and ")} cannot hold merged weights; --dtype chooses their type`,
+      ],
       ["place", out],
-      ...(made.length === 0 ? [] : [["", `made for it: ${made.join(", ")}`] as const]),
-    ]),
-    "",
-    nextText([`${MOS} generate --model ${folder} --chat`]),
-  ].join("\n");
-}
+      made.length > 0 && ["", `made for it: ${made.join(", ")}`],
+    ],
+    [`${MOS} generate --model ${shellWord(nearPath(out))} --chat`],
+  );

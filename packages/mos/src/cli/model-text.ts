@@ -6,7 +6,7 @@ import type { LoraSummary } from "mixture-of-shards-core/convert";
 import { type AnswerDefaults, samplingBy } from "mixture-of-shards-core/inference";
 import type { ModelInspection } from "mixture-of-shards-core/models";
 import { flagName } from "./command.ts";
-import { counted, formatInteger, labelled, textTable } from "./format.ts";
+import { counted, formatInteger, labelled, type Row, textTable } from "./format.ts";
 
 /** Facts, types of the tensors, and bytes under each base dtype. */
 export function modelText(inspection: ModelInspection): string {
@@ -97,25 +97,19 @@ export function adapterText(adapter: AdapterConfig): string {
 }
 
 /** Rows of frozen parameters for `labelled`; none where there are none. */
-export const frozenRows = ({ frozen, seeded }: Budget): readonly (readonly [string, string])[] => [
-  ...(frozen > 0
-    ? ([["tables", `${formatInteger(frozen)} parameters, drawn once and saved with the adapter`]] as const)
-    : []),
-  ...(seeded > 0
-    ? ([
-        ["from the seed", `${formatInteger(seeded)} parameters, regenerated from the seed, not saved`],
-      ] as const)
-    : []),
+export const frozenRows = ({ frozen, seeded }: Budget): readonly (Row | false)[] => [
+  frozen > 0 && ["tables", `${formatInteger(frozen)} parameters, drawn once and saved with the adapter`],
+  seeded > 0 && [
+    "from the seed",
+    `${formatInteger(seeded)} parameters, regenerated from the seed, not saved`,
+  ],
 ];
 
 /** A share in as many digits as say something. */
 export const formatShare = (share: number): string => `${Number((100 * share).toPrecision(2))}%`;
 
 /** Cost of the adapter, compared with the model and with LoRA of the same rank. */
-export function budgetText(
-  { trainable, bytes, lora, ratio }: Budget,
-  { parameters }: { readonly parameters: number },
-): string {
+export function budgetText({ trainable, bytes, lora, ratio }: Budget, parameters: number): string {
   const cost = `${formatInteger(trainable)} trainable parameters (${formatShare(trainable / parameters)} of the model), ${describeBytes(bytes.float32)}`;
   if (trainable === lora.trainable) return cost;
   return `${cost}; LoRA of the same rank: ${describeCount(lora.trainable)} in ${describeBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)}× as many`;
@@ -126,7 +120,5 @@ export const loraText = ({ rank, alpha, targets }: LoraSummary): string =>
   `rank ${rank}, alpha ${Number(alpha.toPrecision(6))}; on ${targets.map((name) => name.replace(/_proj$/, "")).join(", ")}`;
 
 /** A row for `labelled` where the adapter comes from another quantisation of the model; else none. */
-export const trainedOnRow = ({
-  trainedOn,
-}: Pick<LoraSummary, "trainedOn">): readonly (readonly [string, string])[] =>
+export const trainedOnRow = ({ trainedOn }: LoraSummary): readonly Row[] =>
   trainedOn === undefined ? [] : [["", describeTrainedOn(trainedOn)]];

@@ -25,7 +25,6 @@ import {
   baseFromConfig,
   baseFromFiles,
   describeStorage,
-  type ModelConfig,
   openModel,
   type PlannedBase,
   PRESET_NAMES,
@@ -41,7 +40,7 @@ import { adapterInput, adapterOptions, configOnly, refuseSettings } from "./comm
 import { formatInteger, labelled, textTable } from "./format.ts";
 import { configPath } from "./loading.ts";
 import { adapterText, formatShare, frozenRows } from "./model-text.ts";
-import { MOS, printJson, printLine } from "./terminal.ts";
+import { MOS, printResult } from "./terminal.ts";
 
 const options = {
   ...group("Model", {
@@ -64,7 +63,7 @@ const options = {
   }),
   ...group("Adapter", adapterOptions),
 };
-type Values = SettingValues<typeof options> & { readonly json: boolean };
+type Values = SettingValues<typeof options>;
 
 export const command = defineCommand({
   description: "Shows the trainable parameters and size of an adapter before training, compared with LoRA.",
@@ -84,42 +83,28 @@ Examples:
   mos params --list-presets
 
 Only config.json of a model folder is read; the weights are not needed.`,
-  run,
+  async run(options) {
+    const { json } = options;
+    if (options.listPresets) {
+      const presets = Object.fromEntries(PRESET_NAMES.map((name) => [name, presetConfig(name)]));
+      return printResult(json, presets, presetTable);
+    }
+    if (options.table) refuseSettings(options, "--table, which shows the paper's settings");
+    if (options.memory) return await showMemory(options, json);
+    const { name, config } = await resolveConfig(options);
+    if (options.table) {
+      const rows = paperTable(config);
+      return printResult(json, { model: name, fleets: FLEETS, rows }, () => paperTableText(name, rows));
+    }
+    const params = adapterParams(config, adapterInput(options));
+    const fitting = perGigabyte(params);
+    printResult(json, { model: name, ...params, perGigabyte: fitting }, () => paramsText(name, params));
+  },
 });
 
 const BYTES_TO_FILL = 1e9;
 
-/** Prints what an adapter will cost. */
-async function run(options: Values): Promise<void> {
-  const { json } = options;
-  if (options.listPresets) {
-    if (json) printJson(Object.fromEntries(PRESET_NAMES.map((name) => [name, presetConfig(name)])));
-    else printLine(presetTable());
-    return;
-  }
-  if (options.table) refuseSettings(options, "--table, which shows the paper's settings");
-  if (options.memory) {
-    await showMemory(options);
-    return;
-  }
-  const { name, config } = await resolveConfig(options);
-  if (options.table) {
-    const rows = paperTable(config);
-    if (json) printJson({ model: name, fleets: FLEETS, rows });
-    else printLine(paperTableText(name, rows));
-    return;
-  }
-  const params = adapterParams(config, adapterInput(options));
-  if (json) printJson({ model: name, ...params, perGigabyte: perGigabyte(params) });
-  else printLine(paramsText(name, params));
-}
-
-interface NamedConfig {
-  readonly name: string;
-  readonly config: ModelConfig;
-}
-
-async function resolveConfig({ model, preset, config }: Values): Promise<NamedConfig> {
+async function resolveConfig({ model, preset, config }: Values) {
   if (preset !== undefined) return { name: preset, config: presetConfig(preset) };
   if (config !== undefined) return { name: config, config: await readModelConfig(config) };
   if (model !== undefined) return { name: model, config: await readModelConfig(await configPath(model)) };
@@ -142,7 +127,7 @@ const hasWeights = async (path: string): Promise<boolean> =>
   path.endsWith(".gguf") || (await listFolder(path)).some((name) => /\.(safetensors|gguf)$/.test(name));
 
 /** The plan of a training run, without what is free refusing it. */
-async function showMemory(options: Values): Promise<void> {
+async function showMemory(options: Values, json: boolean): Promise<void> {
   const base = await planBase(options);
   const free = limitedMemory(options.memoryLimit, await freeMemory());
   const adapter = fittingConfig(adapterInput(options), toLayerShapes(base.config));
@@ -150,12 +135,9 @@ async function showMemory(options: Values): Promise<void> {
   const { plan, rematerialise } = memory;
   const kept = describeStorage(base.formsOf({ ...options, ...memory }));
   const fits = fitsMemory(plan, free);
-  if (options.json) {
-    printJson({ model: base.name, kept, rematerialise, ...plan, free: free.bytes + free.resident, fits });
-    return;
-  }
   const { batchSize, maxLength } = options;
-  printLine(
+  const result = { model: base.name, kept, rematerialise, ...plan, free: free.bytes + free.resident, fits };
+  printResult(json, result, () =>
     [
       `Training ${base.name}, ${batchSize} × ${formatInteger(maxLength)} tokens, base in ${kept}`,
       textTable([
@@ -188,7 +170,7 @@ function paramsText(name: string, params: AdapterParams): string {
         `${formatInteger(trainable)} parameters, ${formatShare(trainable / parameters)} of the model`,
       ],
       ...frozenRows(budget),
-      ...(budget.ratio === 1 ? [] : [["budget", budgetRow(params)] as const]),
+      budget.ratio !== 1 && ["budget", budgetRow(params)],
     ]),
     "",
     sizeTable(params),
@@ -226,36 +208,23 @@ function sizeTable(params: AdapterParams): string {
 function presetTable(): string {
   const rows = PRESET_NAMES.map((name) => {
     const config = presetConfig(name);
-    return [
-      name,
-      describeCount(parameterCount(config)),
-      String(config.layers),
-      formatInteger(config.hiddenSize),
-      formatInteger(config.intermediateSize),
-      `${config.heads}/${config.keyValueHeads}`,
-      String(config.headDim),
-    ];
+    const { layers, hiddenSize, intermediateSize, heads, keyValueHeads, headDim } = config;
+    const widths = [hiddenSize, intermediateSize].map(formatInteger);
+    const attention = [`${heads}/${keyValueHeads}`, String(headDim)];
+    return [name, describeCount(parameterCount(config)), String(layers), ...widths, ...attention];
   });
   return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv", "head width"], ...rows]);
 }
-
-const rowLabels = ({ method, rank }: PaperTableRow): readonly string[] => [method, rank];
 
 /** The paper's column, and which LoRA is as good. */
 const parameterTable = (rows: readonly PaperTableRow[]): string =>
   textTable([
     ["method", "rank", "# Param.", "paper's avg", "LoRA as good", "# Param.", "times"],
-    ...rows.map((row) => {
-      const { parameters, average, lora } = row;
+    ...rows.map(({ method, rank, parameters, average, lora }) => {
       const beside = [average.toFixed(2), `r ${lora.rank}`, formatInteger(lora.parameters)];
       return parameters === undefined
-        ? [...rowLabels(row), "–", ...beside, "–"]
-        : [
-            ...rowLabels(row),
-            formatInteger(parameters),
-            ...beside,
-            (lora.parameters / parameters).toFixed(1),
-          ];
+        ? [method, rank, "–", ...beside, "–"]
+        : [method, rank, formatInteger(parameters), ...beside, (lora.parameters / parameters).toFixed(1)];
     }),
   ]);
 
@@ -263,11 +232,9 @@ const memoryTable = (rows: readonly PaperTableRow[], precision: Precision): stri
   const counts = FLEETS.map(formatInteger);
   return textTable([
     [`adapters in ${precision}`, "rank", ...counts, "LoRA", ...counts],
-    ...rows.map((row) => [
-      ...rowLabels(row),
-      ...(row.bytes?.[precision].map(describeBytes) ?? counts.map(() => "–")),
-      `r ${row.lora.rank}`,
-      ...row.lora.bytes[precision].map(describeBytes),
+    ...rows.map(({ method, rank, bytes, lora }) => [
+      ...[method, rank, ...(bytes?.[precision].map(describeBytes) ?? counts.map(() => "–"))],
+      ...[`r ${lora.rank}`, ...lora.bytes[precision].map(describeBytes)],
     ]),
   ]);
 };

@@ -3,18 +3,13 @@
 import { writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
 import { errorText, MosError, omitUndefined, oneLine } from "mixture-of-shards-core/common";
-import { addOnCommands, installText, manifest, packageOfOption } from "./add-ons.ts";
+import { addOnCommands, type CommandEntry, installText, manifest, packageOfOption } from "./add-ons.ts";
 import type { Command } from "./command.ts";
 import { breakColumns, breakLines, paint, terminalColumns } from "./format.ts";
 import { MOS } from "./terminal.ts";
 
-interface Entry {
-  readonly summary: string;
-  readonly load: () => Promise<{ readonly command: Command }>;
-}
-
 /** Every command, in the order of the help. */
-export const COMMANDS: Readonly<Record<string, Entry>> = {
+export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   quickstart: {
     summary: "train an adapter for a bundled toy model, in under 90 s",
     load: () => import("./quickstart.ts"),

@@ -18,26 +18,35 @@ function recorder() {
 test("speed and rest count what this run has fetched, not what was here", () => {
   let clock = 1000;
   const { shown, line } = recorder();
-  const show = pullProgress(line, () => clock);
+  const show = pullProgress(() => clock);
   const files = [{ path: "model.safetensors", size: 200e6 }];
-  show({
-    type: "listing",
-    repository: "org/name",
-    commit: "0123456789abcdef",
-    files,
-    totalBytes: 200e6,
-    doneBytes: 100e6,
-  });
+  show(
+    {
+      type: "listing",
+      repository: "org/name",
+      commit: "0123456789abcdef",
+      files,
+      totalBytes: 200e6,
+      doneBytes: 100e6,
+    },
+    line,
+  );
   clock += 5000;
-  show({
-    type: "progress",
-    path: "model.safetensors",
-    fileDoneBytes: 150e6,
-    fileTotalBytes: 200e6,
-    doneBytes: 150e6,
-    totalBytes: 200e6,
-  });
-  show({ type: "retry", path: "model.safetensors", attempt: 1, seconds: 2, message: "the connection broke" });
+  show(
+    {
+      type: "progress",
+      path: "model.safetensors",
+      fileDoneBytes: 150e6,
+      fileTotalBytes: 200e6,
+      doneBytes: 150e6,
+      totalBytes: 200e6,
+    },
+    line,
+  );
+  show(
+    { type: "retry", path: "model.safetensors", attempt: 1, seconds: 2, message: "the connection broke" },
+    line,
+  );
   expect(shown).toEqual([
     "org/name at 0123456789ab: 1 file, 200 MB, 100 MB already downloaded",
     "#######---  75%  150 MB of 200 MB  10.0 MB/s  5.0 s left  model.safetensors",

@@ -1,24 +1,16 @@
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readAdapterBase } from "mixture-of-shards-core/adapters";
-import {
-  describeBytes,
-  MosError,
-  omitUndefined,
-  type SettingValues,
-  setting,
-} from "mixture-of-shards-core/common";
+import { describeBytes, MosError, omitUndefined, setting } from "mixture-of-shards-core/common";
 import { pathExists, writeFolderAtomic } from "mixture-of-shards-core/files";
 import { looksLikeRepository, type PulledModel, pull } from "mixture-of-shards-core/hub";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
-import { counted, labelled } from "./format.ts";
+import { counted } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { pullProgress, userPlaces } from "./loading.ts";
-import { liveLine, MOS, nextText, printJson, printLine, shellWord } from "./terminal.ts";
-
-const repository = setting(z.string(), { required: true, help: "org/name[@revision][:file.gguf]" });
+import { MOS, printLine, resultText, shellWord, watchEvents } from "./terminal.ts";
 
 const options = group("Output", {
   cache: setting(z.string(), { placeholder: "folder", help: "cache folder (default: Hugging Face's)" }),
@@ -29,12 +21,11 @@ const options = group("Output", {
   }),
   quiet,
 });
-type Values = SettingValues<typeof options> & { readonly model: string; readonly json: boolean };
 
 export const command = defineCommand({
   description:
     "Downloads a model or an adapter from the Hugging Face Hub into the local cache and verifies its checksums.",
-  arguments: { model: repository },
+  arguments: { model: setting(z.string(), { required: true, help: "org/name[@revision][:file.gguf]" }) },
   options,
   json: "events",
   examples: `
@@ -47,34 +38,21 @@ Examples:
 Interrupted downloads resume. Only config files, safetensors and GGUF are downloaded, never code.
 The cache is shared with Hugging Face's own tools. Environment: HF_TOKEN for gated models, HF_HOME or
 HF_HUB_CACHE for the cache folder, HF_ENDPOINT for a mirror.`,
-  run,
+  async run({ model: repository, cache, out, include, quiet, json }) {
+    if (out !== undefined && (await pathExists(out)))
+      throw new MosError("bad_option", `--out ${out} exists; choose a new folder`);
+    const { hub } = await userPlaces();
+    const silent = quiet || json;
+    using interrupt = listenForInterrupt("stopping; the same command resumes", { silent });
+    const { signal } = interrupt;
+    const events = pull(repository, { ...hub, ...omitUndefined({ cacheFolder: cache, include }), signal });
+    const show = pullProgress(() => performance.now());
+    const { model } = (await watchEvents(events, { json, silent, show })) ?? {};
+    if (model !== undefined && out !== undefined) await copyAdapter(model, out);
+    if (model !== undefined && !silent)
+      printLine(pulledText(model, { repository, cache, out, base: await baseName(model) }));
+  },
 });
-
-async function run({ model: repository, ...options }: Values): Promise<void> {
-  if (options.out !== undefined && (await pathExists(options.out)))
-    throw new MosError("bad_option", `--out ${options.out} exists; choose a new folder`);
-  const { hub } = await userPlaces();
-  const silent = options.quiet || options.json;
-  using interrupt = listenForInterrupt("stopping; the same command resumes", { silent });
-  const done = await (async (): Promise<PulledModel | undefined> => {
-    using line = liveLine({ silent });
-    const show = pullProgress(line, () => performance.now());
-    const events = pull(repository, {
-      ...hub,
-      ...omitUndefined({ cacheFolder: options.cache, include: options.include }),
-      signal: interrupt.signal,
-    });
-    for await (const event of events) {
-      if (options.json) printJson(event);
-      show(event);
-      if (event.type === "finish") return event.model;
-    }
-    return undefined;
-  })();
-  if (done !== undefined && options.out !== undefined) await copyAdapter(done, options.out);
-  if (done !== undefined && !silent)
-    printLine(pulledText(done, { repository, ...options, base: await baseName(done) }));
-}
 
 /** Copies the files, so that the folder does not change with the cache. */
 async function copyAdapter({ kind, path, files, repository }: PulledModel, out: string): Promise<void> {
@@ -113,24 +91,18 @@ export function pulledText(
 ): string {
   // with the usual cache the name is enough, as every command looks there
   const name = shellWord(out ?? (cache === undefined ? repository : model.path));
-  const isAdapter = model.kind === "adapter";
-  return [
-    labelled([
-      [
-        isAdapter ? "adapter" : "model",
-        `${model.repository} at ${model.commit.slice(0, 12)} (${model.revision})`,
-      ],
-      ["files", `${counted(model.files.length, "file")}, ${describeBytes(model.bytes)}`],
-      ["place", out ?? model.path],
-    ]),
-    "",
-    nextText(
-      isAdapter
-        ? [`${MOS} generate --model ${shellWord(base)} --adapter ${name} --chat`]
-        : [
-            `${MOS} generate --model ${name} --chat`,
-            `${MOS} train --model ${name} --data train.jsonl --out adapters/mine`,
-          ],
-    ),
-  ].join("\n");
+  const { kind, path, commit, revision, files, bytes } = model;
+  return resultText(
+    [
+      [kind, `${model.repository} at ${commit.slice(0, 12)} (${revision})`],
+      ["files", `${counted(files.length, "file")}, ${describeBytes(bytes)}`],
+      ["place", out ?? path],
+    ],
+    kind === "adapter"
+      ? [`${MOS} generate --model ${shellWord(base)} --adapter ${name} --chat`]
+      : [
+          `${MOS} generate --model ${name} --chat`,
+          `${MOS} train --model ${name} --data train.jsonl --out adapters/mine`,
+        ],
+  );
 }

@@ -1,6 +1,12 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ADAPTER_CONFIG, ADAPTER_TENSORS, openAdapterFolder } from "mixture-of-shards-core/adapters";
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_TENSORS,
+  type AdapterDescription,
+  openAdapterFolder,
+  RUN_FILES,
+} from "mixture-of-shards-core/adapters";
 import {
   describeBytes,
   flag,
@@ -11,14 +17,16 @@ import {
 } from "mixture-of-shards-core/common";
 import { pathExists, readBytes } from "mixture-of-shards-core/files";
 import { looksLikeRepository, type PushEvent, push } from "mixture-of-shards-core/hub";
+import { readMeasurements, readRecord } from "mixture-of-shards-core/training";
 import { z } from "zod";
-import { adapterCard } from "./adapter-card.ts";
-import { defineCommand, group } from "./command.ts";
+import { INSTALL, manifest } from "./add-ons.ts";
+import { defineCommand, flagName, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
-import { counted, formatBar, labelled } from "./format.ts";
+import { counted, formatBar, formatInteger, type Row } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { usableAdapter, userPlaces } from "./loading.ts";
-import { type LiveLine, liveLine, MOS, nextText, printJson, printLine } from "./terminal.ts";
+import { adapterText } from "./model-text.ts";
+import { type LiveLine, MOS, printLine, resultText, watchEvents } from "./terminal.ts";
 
 const CARD = "README.md";
 
@@ -72,26 +80,23 @@ async function run(values: Values): Promise<void> {
   if (hub.offline) throw new MosError("bad_option", "network access is disabled by HF_HUB_OFFLINE");
   const silent = values.quiet || json;
   using interrupt = listenForInterrupt("stopping", { silent });
-  const finished = await (async (): Promise<Finish | undefined> => {
-    using line = liveLine({ silent });
-    const show = pushProgress(line);
-    const events = push(files, repository, {
-      ...omitUndefined({ token: hub.token }),
-      ...{ endpoint: hub.endpoint, revision, private: values.private, signal: interrupt.signal },
-      uploadHosts: values.uploadHost ?? [],
-      title: `Upload adapter of ${baseModel}`,
-    });
-    for await (const event of events) {
-      if (json) printJson(event);
-      show(event);
-      if (event.type === "finish") return event;
-    }
-    return undefined;
-  })();
-  if (finished !== undefined && !silent) printLine(pushedText(finished, { repository, baseModel }));
+  const events = push(files, repository, {
+    ...omitUndefined({ token: hub.token }),
+    ...{ endpoint: hub.endpoint, revision, private: values.private, signal: interrupt.signal },
+    uploadHosts: values.uploadHost ?? [],
+    title: `Upload adapter of ${baseModel}`,
+  });
+  const finished = await watchEvents(events, { json, silent, show: showPush });
+  if (finished === undefined || silent) return;
+  const { url, commit, sent, unchanged } = finished;
+  const name = revision === "main" ? repository : `${repository}@${revision}`;
+  const rows: Row[] = [
+    ["place", url],
+    ["commit", commit === undefined ? "none: nothing has changed" : `${commit.slice(0, 12)} on ${revision}`],
+    ["files", `${counted(sent.length, "file")} uploaded, ${unchanged.length} unchanged`],
+  ];
+  printLine(resultText(rows, [`${MOS} generate --model ${baseModel} --adapter ${name} --chat`]));
 }
-
-type Finish = Extract<PushEvent, { readonly type: "finish" }>;
 
 /** The adapter's two files and its card. */
 async function filesToPush(
@@ -132,32 +137,85 @@ async function rebased(path: string, baseModel: string): Promise<Uint8Array<Arra
 }
 
 /** Draws how far each file is on a live line. */
-function pushProgress(line: LiveLine): (event: PushEvent) => void {
-  return (event) => {
-    if (event.type === "created")
-      line.print(`created ${event.repository}${event.private ? ", private" : ""}`);
-    if (event.type !== "upload") return;
-    const { path, size, share } = event;
-    line.update([`${formatBar(share, 10)} ${Math.floor(share * 100)}%`, describeBytes(size), path]);
-  };
+function showPush(event: PushEvent, line: LiveLine): void {
+  if (event.type === "created") line.print(`created ${event.repository}${event.private ? ", private" : ""}`);
+  if (event.type !== "upload") return;
+  const { path, size, share } = event;
+  line.update([`${formatBar(share, 10)} ${Math.floor(share * 100)}%`, describeBytes(size), path]);
 }
 
-/** What was uploaded, and the next commands. */
-function pushedText(
-  { url, revision, commit, sent, unchanged }: Finish,
-  { repository, baseModel }: { readonly repository: string; readonly baseModel: string },
-): string {
-  const name = revision === "main" ? repository : `${repository}@${revision}`;
-  return [
-    labelled([
-      ["place", url],
-      [
-        "commit",
-        commit === undefined ? "none: nothing has changed" : `${commit.slice(0, 12)} on ${revision}`,
-      ],
-      ["files", `${counted(sent.length, "file")} uploaded, ${unchanged.length} unchanged`],
-    ]),
-    "",
-    nextText([`${MOS} generate --model ${baseModel} --adapter ${name} --chat`]),
-  ].join("\n");
+const SETTINGS = [
+  "steps",
+  "epochs",
+  "batchSize",
+  "gradientAccumulationSteps",
+  "learningRate",
+  "maxLength",
+  "seed",
+];
+
+/** What a card describes: an adapter, with the names of its repository and of its base on the hub. */
+interface CardContent extends AdapterDescription {
+  readonly repository: string;
+  readonly baseModel: string;
+  /** Bytes of its tensors. */
+  readonly bytes: number;
+  /** Folder of its run, for the record of its training. */
+  readonly folder: string;
+}
+
+/** The text of README.md: metadata that the hub reads, the adapter's settings, and the record of its training. */
+async function adapterCard(content: CardContent): Promise<string> {
+  const { repository, baseModel, config, parameters, bytes, folder } = content;
+  const isLora = config.method === "lora";
+  const rows = [
+    ["Base model", `[${baseModel}](https://huggingface.co/${baseModel})`],
+    ["Method", adapterText(config)],
+    ["Trained modules", config.targets.join(", ")],
+    ["Parameters", formatInteger(parameters)],
+    ["Size", describeBytes(bytes)],
+    ...(await trainingRows(folder)),
+  ];
+  const metadata = [
+    `base_model: ${baseModel}`,
+    "base_model_relation: adapter",
+    `library_name: ${isLora ? "peft" : "mixture-of-shards"}`,
+    "pipeline_tag: text-generation",
+    "tags:",
+    ...["adapter", config.method, ...(isLora ? [] : ["mixture-of-shards"])].map((tag) => `- ${tag}`),
+  ];
+  return `---
+${metadata.join("\n")}
+---
+
+# ${repository.split("/").at(-1)}
+
+An adapter for [${baseModel}](https://huggingface.co/${baseModel}), trained with mixture-of-shards ${manifest.version},
+which is not on npm yet: to use it, ${INSTALL}.
+
+\`\`\`sh
+mos generate --model ${baseModel} --adapter ${repository} --chat
+\`\`\`
+
+| | |
+|---|---|
+${rows.map(([key, value]) => `| ${key} | ${value} |`).join("\n")}
+`;
+}
+
+async function trainingRows(folder: string): Promise<readonly Row[]> {
+  if (!(await pathExists(join(folder, RUN_FILES.record)))) return [];
+  const { settings, computeDtype } = await readRecord(folder);
+  const rows = SETTINGS.flatMap((name): readonly Row[] => {
+    const words = flagName(name).replaceAll("-", " ");
+    const value = settings[name];
+    return typeof value === "number"
+      ? [[words.replace(/^./, (letter) => letter.toUpperCase()), String(value)]]
+      : [];
+  });
+  let best = Number.POSITIVE_INFINITY;
+  for await (const { measurement } of readMeasurements(folder))
+    if (measurement.type === "evaluation") best = Math.min(measurement.loss, best);
+  const loss: readonly Row[] = Number.isFinite(best) ? [["Validation loss", best.toFixed(4)]] : [];
+  return [...rows, ["Base computed in", computeDtype], ...loss];
 }

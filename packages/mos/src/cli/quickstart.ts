@@ -7,7 +7,7 @@ import { type FinetuneSettingsInput, finetune, finetuneSettings } from "mixture-
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
 import { BUNDLED_MODEL } from "./common-options.ts";
-import { formatDuration, hasTwoColumns, labelled, twoColumns } from "./format.ts";
+import { formatDuration, labelled, type Row } from "./format.ts";
 import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { adapterText, budgetText } from "./model-text.ts";
 import {
@@ -19,6 +19,7 @@ import {
   printable,
   printJson,
   printLine,
+  printResult,
   shellWord,
   terminalColumns,
   warn,
@@ -85,7 +86,18 @@ async function run(options: Values): Promise<number> {
   const outcome = await (async () => {
     using live = liveLine({ silent: json });
     line = live;
-    return await watchTraining(training(setup), {
+    const events = finetune({
+      model: base,
+      data: join(DATA, "train.jsonl"),
+      validationData: join(DATA, "validation.jsonl"),
+      out: options.out,
+      adapter: ADAPTER,
+      settings: { ...SETTINGS, seed: options.seed },
+      overwrite: true,
+      keepVersions: 0,
+      signal: interrupt.signal,
+    });
+    return await watchTraining(events, {
       line: live,
       json,
       onReady: (event) => {
@@ -98,11 +110,12 @@ async function run(options: Values): Promise<number> {
     });
   })();
   if (outcome.stoppedAt !== undefined) {
-    if (json) printJson({ type: "stopped", step: outcome.stoppedAt, steps: outcome.steps });
-    else
-      printLine(
-        `Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Restart with ${MOS} quickstart.`,
-      );
+    const { stoppedAt: step, steps } = outcome;
+    printResult(
+      json,
+      { type: "stopped", step, steps },
+      () => `Stopped after step ${step} of ${steps}. Restart with ${MOS} quickstart.`,
+    );
     return EXIT_INTERRUPTED;
   }
   const after = await askQuestions(setup, options.out);
@@ -115,20 +128,6 @@ async function run(options: Values): Promise<number> {
     });
   else if (ready !== undefined) printLine(await conclusion(setup, { before, after, ready, seconds }));
   return 0;
-}
-
-function training({ options: { out, seed }, base, interrupt }: Quickstart): ReturnType<typeof finetune> {
-  return finetune({
-    model: base,
-    data: join(DATA, "train.jsonl"),
-    validationData: join(DATA, "validation.jsonl"),
-    out,
-    adapter: ADAPTER,
-    settings: { ...SETTINGS, seed },
-    overwrite: true,
-    keepVersions: 0,
-    signal: interrupt.signal,
-  });
 }
 
 /** Greedy answers to the three questions, with the adapter of a folder or without any. */
@@ -168,18 +167,17 @@ interface Result {
 async function conclusion({ options, base, questions }: Quickstart, result: Result): Promise<string> {
   const { ready, seconds } = result;
   const history = await readHistory(options.out);
-  const columns = terminalColumns();
   const out = shellWord(options.out);
   const model = shellWord(nearPath(BUNDLED_MODEL));
   return [
     "",
-    curveText(history, columns),
+    curveText(history, terminalColumns()),
     "",
-    answersText(questions, result, columns),
+    answersText(questions, result),
     labelled([
       ["validation loss", validationText(history.validation) ?? "not measured"],
       ["adapter", adapterText(ready.adapter)],
-      ["", budgetText(ready.budget, { parameters: parameterCount(base.model.config) })],
+      ["", budgetText(ready.budget, parameterCount(base.model.config))],
       [
         "files",
         `${options.out}/: adapter_config.json, adapter_model.safetensors, metrics.jsonl, best/, checkpoints/`,
@@ -196,22 +194,14 @@ async function conclusion({ options, base, questions }: Quickstart, result: Resu
   ].join("\n");
 }
 
-/** Each question with the two answers below it, beside each other where there is room. */
-function answersText(questions: readonly string[], { before, after }: Result, columns: number): string {
-  if (!hasTwoColumns(columns))
-    return questions
-      .map(
-        (question, i) =>
-          `${question}\n${labelled([
-            ["  before", before[i] ?? ""],
-            ["  after", after[i] ?? ""],
-          ])}\n`,
-      )
-      .join("\n");
-  const titles = ["before\n──────", "after\n─────"] as const;
-  const pairs = questions.map(
-    (question, i) =>
-      `${question}\n${twoColumns(`  ${before[i]}`, `  ${after[i]}`, { columns, style: "cyan" })}\n`,
-  );
-  return [twoColumns(...titles, { columns }), ...pairs].join("\n");
-}
+/** Each question with the two answers below it. */
+const answersText = (questions: readonly string[], { before, after }: Result): string =>
+  questions
+    .map((question, i) => {
+      const answers: Row[] = [
+        ["  before", before[i] ?? ""],
+        ["  after", after[i] ?? ""],
+      ];
+      return `${question}\n${labelled(answers)}\n`;
+    })
+    .join("\n");

@@ -23,11 +23,10 @@ import {
   type OpenServeAddOn,
   packageOfOption,
   type ServeAddOn,
-  type ServeContext,
 } from "./add-ons.ts";
 import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
-import { counted, formatInteger, labelled } from "./format.ts";
+import { counted, formatInteger, labelled, type Row } from "./format.ts";
 import { forceExit, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, userPlaces } from "./loading.ts";
 import { openLog } from "./log.ts";
@@ -111,7 +110,7 @@ export const serveOptions = (addOns: readonly ServeAddOn[]) => ({
   options: Object.assign({ ...options }, ...addOns.map((addOn) => addOn.options)) as typeof options,
   conflicts: [
     ["keys", "apiKeys"],
-    ...addOns.flatMap(({ conflicts }) => conflicts),
+    ...addOns.flatMap(({ conflicts = [] }) => conflicts),
   ] as (keyof typeof options)[][],
 });
 
@@ -125,7 +124,7 @@ export async function loadCommand(): Promise<Command> {
     ...serveOptions(addOns),
     json: "print one JSON line on stdout when the server is ready",
     isConfigurable: true,
-    harmless: [...HARMLESS, ...(addOns.flatMap(({ harmless }) => harmless) as [])],
+    harmless: [...HARMLESS, ...(addOns.flatMap(({ harmless = [] }) => harmless) as [])],
     examples: `
 Examples:
   mos serve --model org/name --adapters adapters
@@ -159,7 +158,7 @@ interface Serving {
  * to be killed in the end.
  */
 export async function serveUntilStopped(options: Values, { addOns, onReady }: Serving): Promise<number> {
-  for (const addOn of addOns) addOn.check(options, options);
+  for (const addOn of addOns) addOn.check?.(options, options);
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt("shutting down after running requests", { silent });
   const log = openLog({ quiet: options.quiet });
@@ -170,8 +169,11 @@ export async function serveUntilStopped(options: Values, { addOns, onReady }: Se
     onForced: (seconds) => log.error({}, `the server did not exit within ${seconds} s and is terminated`),
   });
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
-  await using addOn = await openAddOn(options, { addOns, model, log });
-  await using server = await openServer({ ...options, model }, { log, interrupt, silent, addOn, addOns });
+  const { model: requestedModel, threads } = options;
+  let opened: OpenServeAddOn | undefined; // a server has room for one
+  for (const one of addOns) opened ??= await one.open(options, { model, requestedModel, threads, log });
+  await using addOn = opened;
+  await using server = await openServer(options, { model, log, interrupt, silent, addOn, addOns });
   printStart(server, options, addOn);
   onReady?.(studioAddress(server));
   const { engine } = server;
@@ -185,6 +187,7 @@ export async function serveUntilStopped(options: Values, { addOns, onReady }: Se
 }
 
 interface Opening {
+  readonly model: string;
   readonly log: ServerLog;
   readonly interrupt: Interrupt;
   readonly silent: boolean;
@@ -194,12 +197,12 @@ interface Opening {
 
 async function openServer(
   options: Values,
-  { log, interrupt, silent, addOn, addOns }: Opening,
+  { model, log, interrupt, silent, addOn, addOns }: Opening,
 ): Promise<RunningServer> {
   using line = liveLine({ silent });
   return await serve({
     ...pick(serverOptions, options),
-    model: options.model,
+    model,
     log,
     onProgress: engineProgress(line),
     signal: interrupt.signal,
@@ -216,19 +219,6 @@ export function serviceHint(isInstalled: boolean): string {
     ? ""
     : `install ${packageOfOption("serve", "--state")} (README.md says how), and `;
   return `${install}start the server with ${MOS} serve --model … --state FOLDER (docs/how-to/fine-tuning-service.md)`;
-}
-
-/** The add-on that the options ask for; a server has room for one. */
-async function openAddOn(
-  options: Values,
-  { addOns, ...server }: { readonly addOns: readonly ServeAddOn[] } & Pick<ServeContext, "model" | "log">,
-): Promise<OpenServeAddOn | undefined> {
-  const { model: requestedModel, threads } = options;
-  for (const addOn of addOns) {
-    const opened = await addOn.open(options, { ...server, requestedModel, threads });
-    if (opened !== undefined) return opened;
-  }
-  return undefined;
 }
 
 const aborted = (signal: AbortSignal): Promise<undefined> =>
@@ -249,8 +239,9 @@ function printStart(
   const adapters = engine.adapters();
   const { adapterMemory, maxBatch } = options;
   const { maxLength, baseDtype, computeDtype, plan } = engine.model;
+  const moved = adapters.filter((one) => one.trainedOn !== undefined);
   if (options.json) {
-    const trainedOn = Object.fromEntries(moved(adapters).map((info) => [info.name, info.trainedOn]));
+    const trainedOn = Object.fromEntries(moved.map((info) => [info.name, info.trainedOn]));
     const { defaults } = engine;
     const what = { address, model: modelName, adapters: adapters.length, trainedOn, plan, defaults };
     printJson({ type: "ready", ...what });
@@ -260,17 +251,16 @@ function printStart(
     labelled([
       ["model", `${modelName}: sequences of ${formatInteger(maxLength)} tokens`],
       ["weights", `${baseDtype === "stored" ? "as stored" : `in ${baseDtype}`}, computed in ${computeDtype}`],
-      ...(plan === undefined
-        ? []
-        : [["memory", `about ${describeBytes(plan.bytes)}: ${describePlan(plan)}`] as const]),
-      ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
-      ...movedRows(moved(adapters)),
+      plan !== undefined && ["memory", `about ${describeBytes(plan.bytes)}: ${describePlan(plan)}`],
+      ...adapterRows(adapters, adapterMemory),
+      ...movedRows(moved),
       ["sampling", defaultsText(engine.defaults)],
-      ...(engine.text.template.source === "fallback"
-        ? [["chats", "Tulu's format, for adapters trained with it: the model has no chat template"] as const]
-        : []),
+      engine.text.template.source === "fallback" && [
+        "chats",
+        "Tulu's format, for adapters trained with it: the model has no chat template",
+      ],
       ["batch", `${counted(maxBatch, "concurrent request")}`],
-      ...(addOn === undefined ? [] : [["service", addOn.summary] as const]),
+      addOn !== undefined && ["service", addOn.summary],
       ["keys", options.apiKeys ?? "none: everyone who can reach the port may use the server"],
       ["address", `${address}/v1`],
       ["studio", studioAddress({ address })],
@@ -279,63 +269,52 @@ function printStart(
 }
 
 /** A line for each kind of adapter there is, with how many of it the memory holds. */
-function adapterRows(
-  adapters: readonly AdapterInfo[],
-  memory: number,
-): readonly (readonly [string, string])[] {
+function adapterRows(adapters: readonly AdapterInfo[], memory: number): readonly Row[] {
+  if (adapters.length === 0) return [["adapters", "none"]];
   const kinds = new Map<string, AdapterInfo[]>();
   for (const adapter of adapters) {
     const kind = `${adapter.method} ${adapter.rank} ${adapter.residentBytes}`;
     kinds.set(kind, [...(kinds.get(kind) ?? []), adapter]);
   }
-  return [...kinds.values()].flatMap((group) => {
-    const [first] = group;
-    if (first === undefined) return [];
-    const { method, rank, residentBytes } = first;
-    const held = formatInteger(Math.floor(memory / Math.max(1, residentBytes)));
-    return [
-      [
-        "adapters",
-        `${counted(group.length, "adapter")}: ${method} of rank ${rank}, ${describeBytes(residentBytes)} each`,
-      ],
-      ["", `${held} of these fit into ${describeBytes(memory)}`],
-    ];
-  });
+  return [...kinds.values()].flatMap((group) =>
+    group.slice(0, 1).flatMap(({ method, rank, residentBytes }): readonly Row[] => {
+      const held = formatInteger(Math.floor(memory / Math.max(1, residentBytes)));
+      const what = `${method} of rank ${rank}, ${describeBytes(residentBytes)} each`;
+      return [
+        ["adapters", `${counted(group.length, "adapter")}: ${what}`],
+        ["", `${held} of these fit into ${describeBytes(memory)}`],
+      ];
+    }),
+  );
 }
 
 type RetrainedAdapters = Pick<AdapterInfo, "name" | "trainedOn">;
 
-/** Adapters that were trained on another quantisation of the model, or with other token ids. */
-const moved = (adapters: readonly AdapterInfo[]): readonly AdapterInfo[] =>
-  adapters.filter(({ trainedOn }) => trainedOn !== undefined);
-
-/** A line for all that differ in one way; which one is which, /v1/adapters says. */
-export function movedRows(adapters: readonly RetrainedAdapters[]): readonly (readonly [string, string])[] {
+/**
+ * Adapters that were trained on another quantisation of the model, or with other token ids: a line for all that differ in one
+ * way; which one is which, /v1/adapters says.
+ */
+export function movedRows(adapters: readonly RetrainedAdapters[]): readonly Row[] {
   const [first] = adapters;
   if (first?.trainedOn === undefined) return [];
   if (adapters.length === 1) return [["", `${first.name}: ${describeTrainedOn(first.trainedOn)}`]];
-  const others = adapters.filter(({ trainedOn }) => trainedOn?.sameNumbers !== true);
-  const old = adapters.filter(({ trainedOn }) => trainedOn?.otherTokens === true);
+  const groupRows = (
+    isOne: (trainedOn: AdapterInfo["trainedOn"]) => boolean,
+    what: (first: RetrainedAdapters) => string,
+  ): readonly Row[] => {
+    const group = adapters.filter(({ trainedOn }) => isOne(trainedOn));
+    const were = group.length === 1 ? "1 adapter was" : `${counted(group.length, "adapter")} were`;
+    return group.slice(0, 1).map((one): Row => ["", `${were} trained ${what(one)}; used unchanged`]);
+  };
   return [
     ...groupRows(
-      others,
-      (one) =>
-        `on another quantisation of the same model, such as ${one.name} on ${one.trainedOn?.name ?? "an unnamed one"}`,
+      (trainedOn) => trainedOn?.sameNumbers !== true,
+      ({ name, trainedOn }) =>
+        `on another quantisation of the same model, such as ${name} on ${trainedOn?.name ?? "an unnamed one"}`,
     ),
     ...groupRows(
-      old,
-      (one) => `with token ids that differ from this base's, such as ${one.name}: retrain them`,
+      (trainedOn) => trainedOn?.otherTokens === true,
+      ({ name }) => `with token ids that differ from this base's, such as ${name}: retrain them`,
     ),
   ];
-}
-
-function groupRows(
-  adapters: readonly RetrainedAdapters[],
-  what: (first: RetrainedAdapters) => string,
-): readonly (readonly [string, string])[] {
-  const [first] = adapters;
-  if (first === undefined) return [];
-  const were = adapters.length === 1 ? "1 adapter was" : `${counted(adapters.length, "adapter")} were`;
-  const used = adapters.length === 1 ? "used unchanged" : "used unchanged";
-  return [["", `${were} trained ${what(first)}; ${used}`]];
 }

@@ -11,6 +11,7 @@ import {
   settingInfo,
   show,
   similarName,
+  snakeCase,
   unknownName,
 } from "mixture-of-shards-core/common";
 
@@ -28,33 +29,20 @@ export interface SourcedValue {
 /** Values by the names of their settings. */
 export type SourcedValues = ReadonlyMap<string, SourcedValue>;
 
-const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
-
 /** `maxBatch` is `MOS_MAX_BATCH`. */
-export const variableName = (name: string): string => `MOS_${snake(name)}`;
+export const variableName = (name: string): string => `MOS_${snakeCase(name).toUpperCase()}`;
 
 const refuse = (origin: string, found: string, expected: string): MosError =>
   new MosError("bad_option", `${origin}: ${found} is invalid; give ${expected}`);
-
-const FLAGS: Readonly<Record<string, boolean>> = {
-  true: true,
-  yes: true,
-  on: true,
-  "1": true,
-  false: false,
-  no: false,
-  off: false,
-  "0": false,
-};
 
 /** Variables that Kubernetes and Docker set for a service named mos: MOS_PORT=tcp://10.0.0.1:80. */
 const isServiceLink = (text: string): boolean => /^(?:tcp|udp|sctp):\/\//.test(text);
 
 function readVariable(origin: string, info: SettingInfo, text: string): unknown {
   if (info.kind === "flag") {
-    const value = FLAGS[text.toLowerCase()];
-    if (value === undefined) throw refuse(origin, show(text), "true or false");
-    return value;
+    if (/^(true|yes|on|1)$/i.test(text)) return true;
+    if (/^(false|no|off|0)$/i.test(text)) return false;
+    throw refuse(origin, show(text), "true or false");
   }
   const given = info.check.safeParse(info.read(text));
   if (!given.success) throw refuse(origin, show(text), info.expectedText);
@@ -98,7 +86,7 @@ export function notesOnEnvironment(
 
 /** `--no-keys` is not MOS_NO_KEYS: nobody should believe to have set what is not read. */
 function refuseNegation(name: string, environment: Readonly<Record<string, string | undefined>>): void {
-  const negated = `MOS_NO_${snake(name)}`;
+  const negated = variableName(`no_${name}`);
   if ((environment[negated] ?? "") !== "")
     throw new MosError("bad_option", `${negated}: unknown variable; set ${variableName(name)}=false`);
 }

@@ -7,7 +7,9 @@ import {
   commandText,
   displayWidth,
   isTerminal,
+  labelled,
   paint,
+  type Row,
   terminalColumns,
 } from "./format.ts";
 
@@ -39,6 +41,41 @@ export const warningText = (message: string): string =>
 /** Next steps, as commands to copy. */
 export const nextText = (commands: readonly string[]): string =>
   [heading("Next:"), ...commands.map((command) => commandText(command))].join("\n");
+
+/** A command's result: rows, and the commands that may follow. */
+export const resultText = (rows: readonly (Row | false)[], next: readonly string[]): string =>
+  `${labelled(rows)}\n\n${nextText(next)}`;
+
+/** The result of a command: JSON for programs, a text for people. */
+export const printResult = (json: boolean, value: unknown, text: () => string): void =>
+  json ? printJson(value) : printLine(text());
+
+/**
+ * Shows the events of a long operation on a live line, or prints them as JSON.
+ *
+ * @returns The last event.
+ */
+export async function watchEvents<E extends { readonly type: string }>(
+  events: AsyncIterable<E>,
+  {
+    json,
+    silent,
+    show,
+  }: {
+    readonly json: boolean;
+    readonly silent: boolean;
+    readonly show: (event: E, line: LiveLine) => void;
+  },
+): Promise<Extract<E, { readonly type: "finish" }> | undefined> {
+  using line = liveLine({ silent });
+  let last: E | undefined;
+  for await (const event of events) {
+    if (json) printJson(event);
+    show(event, line);
+    last = event;
+  }
+  return last as Extract<E, { readonly type: "finish" }> | undefined;
+}
 
 /** The live line on stderr, so that stdout can go to a file; none where `silent`. */
 export function liveLine({ silent = false }: { readonly silent?: boolean } = {}): LiveLine {

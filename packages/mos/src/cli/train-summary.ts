@@ -1,9 +1,32 @@
-// Summaries of a training run: what it will do, before its first step, and what came of it, at its end.
+// Summaries of a training run: what it will do, before its first step, with the tokens of a dry run; and what came of it, at its end.
 import { basename, dirname, extname } from "node:path";
 import { findAdapter } from "mixture-of-shards-core/adapters";
-import { describeBytes, describeCount, type SettingValues } from "mixture-of-shards-core/common";
-import { type ChosenSettings, type finetuneSettings, rewardOf } from "mixture-of-shards-core/training";
-import { commandText, counted, formatDuration, formatInteger, labelled, paint } from "./format.ts";
+import {
+  describeBytes,
+  describeCount,
+  omitUndefined,
+  type SettingValues,
+} from "mixture-of-shards-core/common";
+import { placeText } from "mixture-of-shards-core/data";
+import {
+  type ChosenSettings,
+  type finetuneSettings,
+  type PreviewedLine,
+  type PreviewedToken,
+  type RunPreview,
+  rewardOf,
+} from "mixture-of-shards-core/training";
+import {
+  commandText,
+  counted,
+  displayWidth,
+  formatDuration,
+  formatInteger,
+  labelled,
+  paint,
+  type Row,
+  wrapText,
+} from "./format.ts";
 import { adapterText, budgetText } from "./model-text.ts";
 import { heading, MOS, nextText, shellWord, terminalColumns } from "./terminal.ts";
 import {
@@ -39,30 +62,31 @@ type Start = Omit<MemoryEvent, "type"> &
   Partial<Pick<ReadyEvent, "step" | "extended">>;
 
 /** Summary of the run before its first step. */
-export function startRows(event: Start, options: SummaryOptions): readonly (readonly [string, string])[] {
-  const { model } = event;
-  const { layers, hiddenSize, parameters } = model;
-  const rows: (readonly [string, string])[] = [
-    [
-      "model",
-      `${model.name}: ${counted(layers, "layer")} of width ${formatInteger(hiddenSize)}, ${describeCount(parameters)} parameters`,
-    ],
+export function startRows(event: Start, options: SummaryOptions): readonly (Row | false)[] {
+  const { model, validation, steps } = event;
+  const { name, layers, hiddenSize, parameters } = model;
+  const shape = `${counted(layers, "layer")} of width ${formatInteger(hiddenSize)}`;
+  return [
+    ["model", `${name}: ${shape}, ${describeCount(parameters)} parameters`],
     ["data", dataText(event.train, namesText(options.data))],
-  ];
-  if (event.validation !== undefined)
-    rows.push([
+    validation !== undefined && [
       "validation",
-      dataText(event.validation, options.validationData && namesText(options.validationData)),
-    ]);
-  rows.push(["adapter", adapterText(event.adapter)]);
-  rows.push(["", budgetText(event.budget, { parameters })]);
-  rows.push(["memory", memoryText(event, options)]);
-  if (model.computeDtype === "int8")
-    rows.push(["products", "in int8; --compute-dtype float32 is exact, and takes 1.3 to 1.9 times as long"]);
-  rows.push(["training", planText(event, options)]);
-  if (event.steps < FEW_STEPS && event.extended === undefined)
-    rows.push(["", `note: ${counted(event.steps, "step")} will change little; raise --epochs or --steps`]);
-  return rows;
+      dataText(validation, options.validationData && namesText(options.validationData)),
+    ],
+    ["adapter", adapterText(event.adapter)],
+    ["", budgetText(event.budget, parameters)],
+    ["memory", memoryText(event, options)],
+    model.computeDtype === "int8" && [
+      "products",
+      "in int8; --compute-dtype float32 is exact, and takes 1.3 to 1.9 times as long",
+    ],
+    ["training", planText(event, options)],
+    steps < FEW_STEPS &&
+      event.extended === undefined && [
+        "",
+        `note: ${counted(steps, "step")} will change little; raise --epochs or --steps`,
+      ],
+  ];
 }
 
 /** Steps below which hardly anything is learnt at the usual learning rates. */
@@ -136,31 +160,32 @@ export async function endText(outcome: TrainOutcome, options: RunOptions): Promi
   const history = await readHistory(stoppedAt === undefined ? options.out : folder);
   const validation = validationText(history.validation);
   const curve = curveText(history, terminalColumns());
-  const rows: (readonly [string, string])[] = [];
   const reward = rewardText(history.validation);
-  if (reward !== undefined) rows.push(["validation reward", reward]);
   // of answers that are learnt from it is the reward once more
   const isReward = history.validation.every((one) => one.loss === -(rewardOf(one) ?? Number.NaN));
-  if (validation !== undefined && !isReward) rows.push(["validation loss", validation]);
-  if (seconds > 0)
-    rows.push([
+  const rows: readonly (Row | false)[] = [
+    reward !== undefined && ["validation reward", reward],
+    validation !== undefined && !isReward && ["validation loss", validation],
+    seconds > 0 && [
       "trained",
       `${counted(tokens, "token")} in ${formatDuration(seconds)}, ${formatInteger(tokens / seconds)} tokens/s, at most ${describeBytes(peakMemory())} of memory`,
-    ]);
-  rows.push(["files", `${stoppedAt === undefined ? options.out : folder}/`]);
-  if (options.tensorboard) rows.push(["", `tensorboard --logdir ${shellWord(dirname(options.out))}`]);
-  if (outcome.replaced !== undefined)
-    rows.push([
+    ],
+    ["files", `${stoppedAt === undefined ? options.out : folder}/`],
+    options.tensorboard && ["", `tensorboard --logdir ${shellWord(dirname(options.out))}`],
+    outcome.replaced !== undefined && [
       "replaced",
       `the previous adapter, kept as version ${outcome.replaced}; ${MOS} adapters rollback ${shellWord(options.out)} restores it`,
-    ]);
+    ],
+  ];
   const next = stoppedAt === undefined ? finishedText(outcome, options) : await stoppedText(outcome, options);
   return [...(curve === "" ? [] : [curve, ""]), labelled(rows), "", ...next].join("\n");
 }
 
-function finishedText({ warnings }: TrainOutcome, options: RunOptions): readonly string[] {
+function finishedText({ warnings }: TrainOutcome, { model, out }: RunOptions): readonly string[] {
   const said = warnings.map(({ message }) => paint("yellow", `Warning: ${message}`));
-  return [...said, ...(said.length === 0 ? [] : [""]), nextText(nextCommands(options))];
+  const next = `${MOS} generate --model ${shellWord(model)} --adapter ${shellWord(out)}`;
+  const commands = nextText([`${next} --chat`, `${next} --compare --prompt "…"`]);
+  return [...said, ...(said.length === 0 ? [] : [""]), commands];
 }
 
 /** Where a run that was stopped stands, and what can be used of it. */
@@ -179,13 +204,62 @@ async function stoppedText(
   ];
 }
 
-function nextCommands({ model, out }: RunOptions): readonly string[] {
-  const common = `${MOS} generate --model ${shellWord(model)} --adapter ${shellWord(out)}`;
-  return [`${common} --chat`, `${common} --compare --prompt "…"`];
-}
-
 /** The command that continues a run that these arguments started. */
 export function resumeCommand(args: readonly string[]): string {
   const kept = args.filter((arg) => arg !== "--overwrite" && arg !== "--resume");
   return [MOS, ...kept.map(shellWord), "--resume"].join(" ");
 }
+
+/** Between tokens. */
+const EDGE = "│";
+
+/** Schedule of a run, and warnings to consider before starting it. */
+export function scheduleRows({ warmup, warnings }: RunPreview): readonly Row[] {
+  const notes = warnings.map(({ message }): Row => ["", `note: ${message}`]);
+  return [["schedule", `${counted(warmup, "step")} of warm-up`], ...notes];
+}
+
+/** The tokens of lines of the data; those that are trained follow a plus sign, and are green where colour is shown. */
+export const linesText = (lines: readonly PreviewedLine[], columns: number): string =>
+  [
+    ...lines.flatMap((line) => [
+      ...wrapText(lineTitle(line), columns),
+      ...tokenRows(line.shown, columns).map(({ isTrained, text }) =>
+        isTrained ? paint("green", `+ ${text}`) : `  ${text}`,
+      ),
+      "",
+    ]),
+    ...wrapText(`${EDGE} separates tokens; tokens behind a + are trained. Nothing was written.`, columns),
+  ].join("\n");
+
+const PARTS = { train: "", validation: ", validation", unused: ", not used" } as const;
+
+function lineTitle({ line, unit, file, part, answer, tokens, targetTokens, ...lost }: PreviewedLine): string {
+  const cut = `, truncated here: ${counted(lost.truncatedTargets, "target token")} lost`;
+  const place = placeText({ line, source: { unit, ...omitUndefined({ file }) } });
+  const dropped = `, dropped: ${targetTokens > 0 ? "the other answer has no target tokens" : "no target tokens"}`;
+  const what = answer === undefined ? "" : `, ${answer} answer`;
+  const counts = `${counted(tokens, "token")}, ${targetTokens} trained`;
+  return `${place}${what}${PARTS[part]}: ${counts}${lost.truncated ? cut : ""}${lost.dropped ? dropped : ""}`;
+}
+
+/** Rows of tokens that fit with two columns before them; each row is of one kind. */
+function tokenRows(tokens: readonly PreviewedToken[], columns: number) {
+  const rows: { readonly isTrained: boolean; text: string }[] = [];
+  for (const { text, isTrained } of tokens) {
+    if (text === "") continue; // a part of the next one's character
+    const shown = visible(text);
+    const row = rows.at(-1);
+    const isNext =
+      row?.isTrained === isTrained && displayWidth(row.text) + displayWidth(shown) + 4 <= columns;
+    if (row !== undefined && isNext) row.text += EDGE + shown;
+    else rows.push({ isTrained, text: shown });
+  }
+  return rows;
+}
+
+const visible = (text: string): string =>
+  text
+    .replaceAll("\n", "\\n")
+    .replaceAll("\t", "\\t")
+    .replace(/\p{Cc}/gu, "\ufffd");

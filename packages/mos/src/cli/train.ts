@@ -33,10 +33,9 @@ import {
   refuseSettings,
   threads,
 } from "./common-options.ts";
-import { labelled, paint } from "./format.ts";
+import { labelled } from "./format.ts";
 import { EXIT_INTERRUPTED, listenForInterrupt } from "./interrupt.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
-import { linesText, scheduleRows } from "./preview-text.ts";
 import { keyVariable, retryNotice, teacherKey } from "./teacher-access.ts";
 import {
   type LiveLine,
@@ -47,8 +46,8 @@ import {
   warn,
   warningText,
 } from "./terminal.ts";
-import { endText, peakMemory, startRows } from "./train-summary.ts";
-import { type MemoryEvent, watchTraining } from "./training-view.ts";
+import { endText, linesText, peakMemory, scheduleRows, startRows } from "./train-summary.ts";
+import { watchTraining } from "./training-view.ts";
 
 const options = {
   ...group("Model", { model }),
@@ -111,8 +110,6 @@ const options = {
   ...group("Machine", { device, threads }),
 };
 type Options = SettingValues<typeof options> & { readonly json: boolean };
-/** The options of a run that is made. */
-type Values = Options & { readonly out: string };
 
 export const command = defineCommand({
   description:
@@ -212,8 +209,7 @@ async function dryRun(options: Options): Promise<number> {
   if (options.json) printJson(preview);
   else {
     printLine(`${labelled([...startRows(preview, options), ...scheduleRows(preview)])}\n`);
-    const emphasise = (row: string): string => paint("green", row);
-    printLine(linesText(preview.lines, { columns: terminalColumns(), emphasise }));
+    printLine(linesText(preview.lines, terminalColumns()));
   }
   return 0;
 }
@@ -224,7 +220,7 @@ async function train({ out, ...others }: Options): Promise<number> {
     throw new MosError("bad_option", "--out <folder> is required, except with --dry-run");
   if (others.previewLines !== undefined)
     throw new MosError("bad_option", "--preview-lines requires --dry-run");
-  const options: Values = { ...others, out };
+  const options = { ...others, out };
   const key = teacherKey(options);
   const silent = options.quiet || options.json;
   let line: LiveLine | undefined;
@@ -236,31 +232,21 @@ async function train({ out, ...others }: Options): Promise<number> {
   const run = await resolveRun(options, find);
   const path = await findModel(options.model, find);
   interrupt.ignore(); // until there is anything to save: data may be long, and is encoded without a pause
-  let memory: MemoryEvent | undefined;
+  const { resume, overwrite, keepVersions, tensorboard, json, quiet } = options;
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
-    const { resume, overwrite, keepVersions, tensorboard, json, quiet } = options;
     const print = (text: string): void => live.print(warningText(text));
     const events = finetune({
-      ...run,
-      model: path,
-      out,
-      resume,
-      overwrite,
-      keepVersions,
-      tensorboard,
+      ...{ ...run, model: path, out, resume, overwrite, keepVersions, tensorboard },
       teacherAccess: { key, onRetry: retryNotice({ json, quiet, print }) },
       signal: interrupt.signal,
       ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
     });
     return await watchTraining(events, {
       line: live,
-      json: options.json,
-      onMemory: (event) => {
-        memory = event;
-      },
-      onReady: (event) => {
+      json,
+      onReady: (event, memory) => {
         interrupt.listen();
         if (!silent && memory !== undefined)
           printLine(`${labelled(startRows({ ...memory, ...event }, options))}\n`);
@@ -268,8 +254,8 @@ async function train({ out, ...others }: Options): Promise<number> {
     });
   })();
   const type = outcome.stoppedAt === undefined ? "finish" : "stopped";
-  if (options.json) printJson({ type, out: options.out, ...outcome, peakMemoryBytes: peakMemory() });
-  else if (!options.quiet) printLine(await endText(outcome, options));
+  if (json) printJson({ type, out, ...outcome, peakMemoryBytes: peakMemory() });
+  else if (!quiet) printLine(await endText(outcome, options));
   else for (const { message } of outcome.warnings) warn(warningText(message));
   return outcome.stoppedAt === undefined ? 0 : EXIT_INTERRUPTED;
 }

@@ -13,58 +13,40 @@ import {
 import { formatDuration, formatInteger, formatRate, isTerminal, paint } from "./format.ts";
 import { heading, type LiveLine, printJson, warningText } from "./terminal.ts";
 
-type FinishEvent = Extract<FinetuneEvent, { readonly type: "finish" }>;
-type StepEvent = Extract<FinetuneEvent, { readonly type: "step" }>;
+/** An event of a run by its type. */
+type EventOf<T extends FinetuneEvent["type"]> = Extract<FinetuneEvent, { readonly type: T }>;
 
 /** Steps that speed and remaining time are averaged over. */
 const WINDOW = 20;
 /** Share of the smoothed loss that one more step keeps. */
 const MEMORY = 0.9;
 
-/** State of a training run's live line. */
-export interface TrainProgress {
-  step(event: StepEvent): void;
-  /** Before the first step, where the objective compares with the adapter as it is then. */
-  reference(event: Pick<Extract<FinetuneEvent, { readonly type: "reference" }>, "examples" | "total">): void;
-  /** Within a step that takes long. */
-  within(tokens: number): void;
-  /** Within an evaluation that takes long. */
-  evaluating(batches: number): void;
-  evaluation(evaluated: Evaluated): void;
-  /** The line in parts, of which the first ones matter most. `residentBytes` is the memory of the process now. */
-  parts(residentBytes: number): readonly string[];
-}
-
-/** Follows a run of `steps` steps; `shown` are metrics of its objective that stand beside the loss. */
-export function trainProgress(steps: number, shown: readonly string[] = []): TrainProgress {
-  const recent: StepEvent[] = [];
+/** The live line of a run of `steps` steps; `shown` are metrics of its objective that stand beside the loss. */
+export function trainProgress(steps: number, shown: readonly string[] = []) {
+  const recent: EventOf<"step">[] = [];
   let sum = 0;
   let weight = 0;
   let validation: readonly string[] = [];
   let next: readonly string[] = [];
   return {
-    step(event) {
+    step(event: EventOf<"step">): void {
       next = [];
       recent.push(event);
       if (recent.length > WINDOW) recent.shift();
       sum = MEMORY * sum + event.loss;
       weight = MEMORY * weight + 1;
     },
-    reference({ examples, total }) {
-      next = [`${formatInteger(examples)}/${formatInteger(total)} examples by the reference`];
+    /** Says what is going on within a step or an evaluation that takes long. */
+    within(text: string): void {
+      next = [text];
     },
-    within(tokens) {
-      next = [`${formatInteger(tokens)} tokens of the next step`];
-    },
-    evaluating(batches) {
-      next = [`${formatInteger(batches)} validation batches`];
-    },
-    evaluation(evaluated) {
+    evaluation(evaluated: Evaluated): void {
       next = [];
       const [name, value] = measureOf(evaluated);
       validation = [`validation ${name === "loss" ? "" : `${name} `}${value}`];
     },
-    parts(residentBytes) {
+    /** The line in parts, of which the first ones matter most. `residentBytes` is the memory of the process now. */
+    parts(residentBytes: number): readonly string[] {
       const last = recent.at(-1);
       if (last === undefined) return [...next, ...validation];
       const seconds = recent.reduce((total, event) => total + event.seconds, 0);
@@ -84,16 +66,16 @@ export function trainProgress(steps: number, shown: readonly string[] = []): Tra
   };
 }
 
-const meanMetric = (events: readonly StepEvent[], name: string): number =>
+const meanMetric = (events: readonly EventOf<"step">[], name: string): number =>
   events.reduce((sum, { metrics }) => sum + (metrics?.[name] ?? 0), 0) / events.length;
 
 /** `rewards/margins` as `margins 0.42`. */
 const metricText = (name: string, value: number): string =>
   `${name.slice(name.lastIndexOf("/") + 1)} ${value.toFixed(2)}`;
 
-export type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
+export type ReadyEvent = EventOf<"ready">;
 
-export type MemoryEvent = Extract<FinetuneEvent, { readonly type: "memory" }>;
+export type MemoryEvent = EventOf<"memory">;
 
 export interface TrainOutcome {
   readonly steps: number;
@@ -109,32 +91,30 @@ export interface TrainOutcome {
   /** The version that a replaced adapter is kept as. */
   readonly replaced: number | undefined;
   /** Signs that training has gone wrong. */
-  readonly warnings: readonly Warning[];
+  readonly warnings: readonly Pick<EventOf<"warning">, "reason" | "step" | "message">[];
   /** Why the run ended, unless it was stopped: all updates were made, or evaluations got no better. */
-  readonly reason: FinishEvent["reason"] | undefined;
+  readonly reason: EventOf<"finish">["reason"] | undefined;
   /** True if the evaluation of the adapter is better than before training; null if there was none. */
   readonly isBetterThanBase: boolean | null;
 }
 
-type Warning = Pick<Extract<FinetuneEvent, { readonly type: "warning" }>, "reason" | "step" | "message">;
-
-export interface WatchOptions {
+interface WatchOptions {
   readonly line: LiveLine;
   /** Write each event to stdout as a line of JSON. */
   readonly json: boolean;
-  /** Called before anything is loaded. */
-  readonly onMemory?: (event: MemoryEvent) => void;
-  readonly onReady: (event: ReadyEvent) => void;
+  /** Called with the plan of the memory where that is known: before anything is loaded. */
+  readonly onReady: (event: ReadyEvent, memory: MemoryEvent | undefined) => void;
 }
 
 /** Runs a training to its end and shows on the live line how it goes. */
 export async function watchTraining(
   events: AsyncIterable<FinetuneEvent>,
-  { line, json, onMemory, onReady }: WatchOptions,
+  { line, json, onReady }: WatchOptions,
 ): Promise<TrainOutcome> {
   let progress = trainProgress(0);
   let shown: readonly string[] = [];
   let base: Evaluated | undefined;
+  let memory: MemoryEvent | undefined;
   let outcome = NO_OUTCOME;
   for await (const event of events) {
     // the command says with its outcome that the run has ended
@@ -142,11 +122,11 @@ export async function watchTraining(
     outcome = { ...outcome, ...updateOutcome(event, { outcome, base }) };
     switch (event.type) {
       case "memory":
-        onMemory?.(event);
+        memory = event;
         break;
       case "ready":
         line.clear();
-        onReady(event);
+        onReady(event, memory);
         shown = event.shown;
         progress = trainProgress(event.steps, shown);
         base = baseOf(event);
@@ -155,13 +135,15 @@ export async function watchTraining(
         progress.step(event);
         break;
       case "progress":
-        progress.within(event.tokens);
+        progress.within(`${formatInteger(event.tokens)} tokens of the next step`);
         break;
       case "reference":
-        progress.reference(event);
+        progress.within(
+          `${formatInteger(event.examples)}/${formatInteger(event.total)} examples by the reference`,
+        );
         break;
       case "evaluating":
-        progress.evaluating(event.batches);
+        progress.within(`${formatInteger(event.batches)} validation batches`);
         break;
       case "evaluation":
         if (event.step === 0) base = evaluatedOf(event);
@@ -226,15 +208,13 @@ function updateOutcome(
   }
 }
 
-type EvaluationEvent = Extract<FinetuneEvent, { readonly type: "evaluation" }>;
-
 const evaluatedOf = (event: Pick<Measurement, "loss" | "metrics">): Evaluated => ({
   loss: event.loss,
   reward: rewardOf(event),
 });
 
 function evaluationText(
-  event: EvaluationEvent,
+  event: EventOf<"evaluation">,
   { base, shown }: { readonly base: Evaluated | undefined; readonly shown: readonly string[] },
 ): string {
   const { step, loss, accuracy, best, metrics } = event;
@@ -257,10 +237,13 @@ function evaluationText(
   return `step ${formatInteger(step)}  ${measured}${said}`;
 }
 
-const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
-  best === undefined
-    ? `stopped early after step ${formatInteger(step)}: no evaluation was better than the one before training`
-    : `stopped early after step ${formatInteger(step)}: keeping the adapter of step ${formatInteger(best.step)}, with a validation ${measureOf(best).join(" of ")}`;
+function earlyStopText({ step, best }: EventOf<"earlyStop">): string {
+  const why =
+    best === undefined
+      ? "no evaluation was better than the one before training"
+      : `keeping the adapter of step ${formatInteger(best.step)}, with a validation ${measureOf(best).join(" of ")}`;
+  return `stopped early after step ${formatInteger(step)}: ${why}`;
+}
 
 /** The measurements of a run from its first step on, those before a break included. */
 export interface TrainHistory {
@@ -275,9 +258,9 @@ export async function readHistory(folder: string): Promise<TrainHistory> {
   return { steps: found.step, validation: found.evaluation };
 }
 
-/** What is shown of an evaluation. An objective with metrics of its own has no cross-entropy of tokens, and so no perplexity. */
 type ShownEvaluation = Pick<Measurement, "step" | "loss" | "metrics">;
 
+/** An objective with metrics of its own has no cross-entropy of tokens, and so no perplexity. */
 const lossText = ({ loss, metrics }: ShownEvaluation): string =>
   metrics === undefined ? `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})` : loss.toFixed(3);
 
@@ -318,7 +301,7 @@ export function curveText({ steps }: TrainHistory, columns: number): string {
 /** One measured loss. */
 type CurvePoint = Pick<Measurement, "step" | "loss">;
 
-export interface CurveOptions {
+interface CurveOptions {
   /** Columns of the whole picture, labels included. */
   readonly width?: number;
   /** Lines of the picture, without the line of step numbers below it. */
@@ -347,8 +330,8 @@ export function drawCurve(
   const ordered = finite.toSorted((a, b) => a.step - b.step);
   const [first, last] = [ordered[0], ordered.at(-1)];
   if (first === undefined || last === undefined) return "";
-  const low = ordered.reduce((least, { loss }) => Math.min(least, loss), first.loss);
-  const high = ordered.reduce((most, { loss }) => Math.max(most, loss), first.loss);
+  const losses = ordered.map(({ loss }) => loss).toSorted((a, b) => a - b);
+  const [low, high] = [losses[0] ?? 0, losses.at(-1) ?? 0];
   const [top, bottom] = [formatLoss(high), formatLoss(low)];
   const margin = Math.max(top.length, bottom.length);
   const cell = ascii ? ASCII : BRAILLE;
@@ -373,14 +356,11 @@ export function drawCurve(
   return [...lines, `${" ".repeat(margin + 2)}${steps}${" ".repeat(space)}${end}`].join("\n");
 }
 
-interface Canvas {
-  readonly columns: number;
-  readonly rows: number;
-  readonly cell: typeof BRAILLE | typeof ASCII;
-}
-
 /** Marks each dot, and the dots between its neighbours' heights so that the curve has no holes. */
-function plot(dots: readonly number[], { columns, rows, cell }: Canvas): number[][] {
+function plot(
+  dots: readonly number[],
+  { columns, rows, cell }: { columns: number; rows: number; cell: typeof BRAILLE | typeof ASCII },
+): number[][] {
   const cells = Array.from({ length: rows }, () => new Array<number>(columns).fill(0));
   dots.forEach((dot, x) => {
     const before = dots[x - 1] ?? dot;
@@ -423,10 +403,8 @@ function resample(points: readonly CurvePoint[], columns: number): readonly numb
   });
 }
 
-const glyph = (bits: number, ascii: boolean): string => {
-  if (bits === 0) return " ";
-  return ascii ? "*" : String.fromCodePoint(0x2800 + bits);
-};
+const glyph = (bits: number, ascii: boolean): string =>
+  bits === 0 ? " " : ascii ? "*" : String.fromCodePoint(0x2800 + bits);
 
 const formatLoss = (loss: number): string =>
   loss !== 0 && (Math.abs(loss) < 0.001 || Math.abs(loss) >= 10_000)

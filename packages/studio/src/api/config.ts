@@ -34,6 +34,9 @@ interface SessionState {
 /** Undefined until it is known. */
 export const config = signal<Config | undefined>(undefined);
 
+/** Whether this server takes files and fine-tuning jobs. */
+export const hasService = (): boolean => config.value?.features.service === true;
+
 /** Reads it again, as after signing in. */
 export async function loadConfig(): Promise<void> {
   const found = (await api.send("GET", "./config.json")) as Config & SessionState;

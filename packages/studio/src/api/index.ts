@@ -1,5 +1,5 @@
 export { api, type JsonOf } from "./client.ts";
-export { type Config, config, loadConfig } from "./config.ts";
+export { type Config, config, hasService, loadConfig } from "./config.ts";
 export { connection } from "./connection.ts";
 export { type Poll, usePoll } from "./poll.ts";
 export { ApiProblem, messageOf } from "./problem.ts";

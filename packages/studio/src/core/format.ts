@@ -7,6 +7,9 @@ type Maybe = number | null | undefined;
 
 const isKnown = (value: Maybe): value is number => typeof value === "number" && Number.isFinite(value);
 
+/** The moment, as the API counts: in seconds since 1970. */
+export const nowInSeconds = (): number => Date.now() / 1000;
+
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** 12,345; from a million on 1.23M. */

@@ -11,7 +11,9 @@ export {
   formatValue,
   hasWords,
   labelOf,
+  nowInSeconds,
 } from "./format.ts";
+export { type Fields, isFields } from "./json.ts";
 export { href, navigate, type Query, route, type ViewProps } from "./route.ts";
 export { saveFile } from "./save.ts";
 export { stored, storedFlag } from "./stored.ts";

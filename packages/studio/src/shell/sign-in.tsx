@@ -1,7 +1,6 @@
 import { useState } from "preact/hooks";
 import { isRefused, loadConfig, messageOf, needsKey, signIn } from "#api";
-import { Button, Dialog, DialogActions, Field, TextInput } from "#ui";
-import "./sign-in.css";
+import { Field, FormDialog, TextInput } from "#ui";
 
 /** Asks for the key that the server wants. What was asked for meanwhile goes on as soon as it has one. */
 export function SignIn() {
@@ -10,39 +9,30 @@ export function SignIn() {
 
 function SignInDialog() {
   const [key, setKey] = useState("");
-  const [isBusy, setBusy] = useState(false);
-  const [error, setError] = useState<string>();
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      await signIn(key.trim());
-      await loadConfig();
-    } catch (problem) {
-      setError(messageOf(problem));
-    } finally {
-      setBusy(false);
-    }
+  const submit = async (): Promise<void> => {
+    await signIn(key.trim());
+    await loadConfig();
   };
   return (
-    <Dialog title="Sign in">
-      <form class="sign-in" onSubmit={submit}>
-        {isRefused.value && (
-          <p role="alert">
-            The key that you signed in with no longer works: it was revoked or has expired. Sign in with
-            another one.
-          </p>
-        )}
-        <p class="muted">This server asks for an API key. It stays in a cookie that no script can read.</p>
-        <Field label="API key" error={error}>
-          <TextInput type="password" value={key} onInput={setKey} autoFocus mono />
-        </Field>
-        <DialogActions>
-          <Button type="submit" kind="primary" busy={isBusy} disabled={key.trim() === ""}>
-            Sign in
-          </Button>
-        </DialogActions>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="Sign in"
+      action="Sign in"
+      isReady={key.trim() !== ""}
+      submit={submit}
+      fields={(error) => (
+        <>
+          {isRefused.value && (
+            <p role="alert">
+              The key that you signed in with no longer works: it was revoked or has expired. Sign in with
+              another one.
+            </p>
+          )}
+          <p class="muted">This server asks for an API key. It stays in a cookie that no script can read.</p>
+          <Field label="API key" error={error === undefined ? undefined : messageOf(error)}>
+            <TextInput type="password" value={key} onInput={setKey} autoFocus mono />
+          </Field>
+        </>
+      )}
+    />
   );
 }

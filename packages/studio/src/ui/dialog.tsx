@@ -6,7 +6,7 @@ import "./dialog.css";
 interface DialogProps {
   readonly title: string;
   /** Without it the dialog stays until what it asks for is done. */
-  readonly onClose?: () => void;
+  readonly onClose?: (() => void) | undefined;
   readonly children: ComponentChildren;
 }
 

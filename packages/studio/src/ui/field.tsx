@@ -1,3 +1,4 @@
+import type { Signal } from "@preact/signals";
 import { type ComponentChildren, createContext } from "preact";
 import { useContext, useId } from "preact/hooks";
 import "./field.css";
@@ -172,6 +173,17 @@ interface SwitchProps {
   readonly value: boolean;
   readonly onInput: (value: boolean) => void;
 }
+
+/** A switch of a signal. */
+export const Toggle = ({ label, of }: { readonly label: string; readonly of: Signal<boolean> }) => (
+  <Switch
+    label={label}
+    value={of.value}
+    onInput={(value) => {
+      of.value = value;
+    }}
+  />
+);
 
 /** On or off, with its label beside it. */
 export function Switch({ label, value, onInput }: SwitchProps) {

@@ -1,9 +1,9 @@
 export { Button, IconButton, LinkButton } from "./button.tsx";
-export { Confirm } from "./confirm.tsx";
+export { Confirm, FormDialog } from "./confirm.tsx";
 export { Copy } from "./copy.tsx";
 export { Dialog, DialogActions } from "./dialog.tsx";
 export { useDrops } from "./drops.ts";
-export { Field, NumberInput, Select, Switch, TextArea, TextInput, useFieldNames } from "./field.tsx";
+export { Field, NumberInput, Select, Switch, TextArea, TextInput, Toggle, useFieldNames } from "./field.tsx";
 export { Icon, type IconName } from "./icon.tsx";
 export { Menu } from "./menu.tsx";
 export { Empty, Pending, Problem, Waiting } from "./notice.tsx";

@@ -5,6 +5,7 @@ import { countOf, formatCount } from "#core";
 import { TextInput } from "./field.tsx";
 import { Icon } from "./icon.tsx";
 import { Menu } from "./menu.tsx";
+import { useCommands } from "./palette.ts";
 import "./table.css";
 import {
   type Column,
@@ -44,11 +45,17 @@ interface SearchProps {
 }
 
 /** The field of a toolbar by which rows are found. */
-export const TableSearch = (props: SearchProps) => (
-  <span class="table-search">
-    <TextInput type="search" {...props} />
-  </span>
-);
+export function TableSearch(props: SearchProps) {
+  const { label: title } = props;
+  const place = useRef<HTMLSpanElement>(null);
+  const run = (): void => place.current?.querySelector("input")?.focus();
+  useCommands(() => [{ id: "table.search", title, keys: "/", run }], [title]);
+  return (
+    <span class="table-search" ref={place}>
+      <TextInput type="search" {...props} />
+    </span>
+  );
+}
 
 interface TableCountProps {
   readonly shown: number;

@@ -1,7 +1,5 @@
 import { signal } from "@preact/signals";
-import { formatRelative, formatTime } from "#core";
-
-const nowInSeconds = (): number => Date.now() / 1000;
+import { formatRelative, formatTime, nowInSeconds } from "#core";
 
 /** One clock for the page, however many times it shows. */
 const now = signal(nowInSeconds(), {

@@ -1,19 +1,8 @@
 // The names that stand for an adapter, what else they have stood for, and the way back.
 import { useState } from "preact/hooks";
-import { api, config, type JsonOf, messageOf, usePoll } from "#api";
+import { api, type JsonOf, messageOf, usePoll } from "#api";
 import { href } from "#core";
-import {
-  Button,
-  Confirm,
-  Dialog,
-  DialogActions,
-  Field,
-  IconButton,
-  Problem,
-  TextInput,
-  Time,
-  toast,
-} from "#ui";
+import { Button, Confirm, Field, FormDialog, IconButton, Problem, TextInput, Time, toast } from "#ui";
 import "./aliases.css";
 
 type Change = JsonOf<"/v1/aliases/{name}/history">["data"][number];
@@ -140,40 +129,27 @@ function RemoveAlias({ alias, changed, close }: Omit<AliasProps, "model"> & Clos
 
 function SetAlias({ model, changed, close }: Pick<AliasesProps, "model" | "changed"> & ClosableProps) {
   const [name, setName] = useState("");
-  const [isBusy, setBusy] = useState(false);
-  const [error, setError] = useState<string>();
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      await api.put("/v1/aliases/{name}", { params: { name: name.trim() }, body: { model } });
-      close();
-      await changed();
-    } catch (problem) {
-      setError(messageOf(problem));
-      setBusy(false);
-    }
+  const submit = async (): Promise<void> => {
+    await api.put("/v1/aliases/{name}", { params: { name: name.trim() }, body: { model } });
+    close();
+    await changed();
   };
   return (
-    <Dialog title="Set alias" onClose={close}>
-      <form class="stack" onSubmit={submit}>
+    <FormDialog
+      title="Set alias"
+      action="Set alias"
+      isReady={name.trim() !== ""}
+      submit={submit}
+      onClose={close}
+      fields={(error) => (
         <Field
           label="Alias"
-          error={error}
+          error={error === undefined ? undefined : messageOf(error)}
           hint={`Requests for this name will go to ${model}. An existing alias is switched to it.`}
         >
           <TextInput value={name} onInput={setName} placeholder="support" autoFocus mono />
         </Field>
-        <DialogActions>
-          <Button onClick={close}>Cancel</Button>
-          <Button type="submit" kind="primary" busy={isBusy} disabled={name.trim() === ""}>
-            Set alias
-          </Button>
-        </DialogActions>
-      </form>
-    </Dialog>
+      )}
+    />
   );
 }
-
-/** Whether this server has aliases. */
-export const hasAliases = (): boolean => config.value?.features.service === true;

@@ -1,7 +1,7 @@
 // Dialogs that change which adapters there are: upload one, delete one.
 import { useState } from "preact/hooks";
 import { api, config } from "#api";
-import { Button, Confirm, Dialog, DialogActions, Field, Problem, TextInput, toast, useFieldNames } from "#ui";
+import { Confirm, Field, FormDialog, Problem, TextInput, toast, useFieldNames } from "#ui";
 
 /** Prefix of fine-tuned models, which belong to their tenant and are deleted as models. */
 const isFineTuned = (name: string): boolean => name.startsWith("ft:");
@@ -48,61 +48,48 @@ interface UploadProps {
 export function UploadAdapter({ close, done }: UploadProps) {
   const [name, setName] = useState("");
   const [files, setFiles] = useState<readonly File[]>([]);
-  const [isBusy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>();
   const [settings, tensors] = [CONFIG, TENSORS].map((wanted) => files.find((file) => file.name === wanted));
   const missing = [settings ? [] : [CONFIG], tensors ? [] : [TENSORS]].flat();
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
+  const submit = async (): Promise<void> => {
     if (settings === undefined || tensors === undefined) return;
-    setBusy(true);
-    try {
-      const form = new FormData();
-      form.set("name", name.trim());
-      form.set("adapter_config", settings);
-      form.set("adapter_model", tensors);
-      await api.post("/v1/adapters", { body: form });
-      toast(`${name.trim()} is ready to use`, { kind: "good" });
-      done(name.trim());
-    } catch (problem) {
-      setError(problem);
-      setBusy(false);
-    }
+    const form = new FormData();
+    form.set("name", name.trim());
+    form.set("adapter_config", settings);
+    form.set("adapter_model", tensors);
+    await api.post("/v1/adapters", { body: form });
+    toast(`${name.trim()} is ready to use`, { kind: "good" });
+    done(name.trim());
   };
   return (
-    <Dialog title="Upload adapter" onClose={close}>
-      <form class="stack" onSubmit={submit}>
-        <Field
-          label="Name"
-          hint="The model name to use in requests. Replaces any adapter with the same name."
-        >
-          <TextInput value={name} onInput={setName} placeholder="acme" autoFocus mono />
-        </Field>
-        <Field
-          label="Files"
-          hint={`${CONFIG} and ${TENSORS} of a MoS adapter or a PEFT LoRA`}
-          error={
-            files.length > 0 && missing.length > 0
-              ? `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} missing`
-              : undefined
-          }
-        >
-          <FileInput onInput={setFiles} />
-        </Field>
-        {error !== undefined && <Problem error={error} />}
-        <DialogActions>
-          <Button onClick={close}>Cancel</Button>
-          <Button
-            type="submit"
-            kind="primary"
-            busy={isBusy}
-            disabled={name.trim() === "" || missing.length > 0}
+    <FormDialog
+      title="Upload adapter"
+      action="Upload"
+      isReady={name.trim() !== "" && missing.length === 0}
+      submit={submit}
+      onClose={close}
+      fields={(error) => (
+        <>
+          <Field
+            label="Name"
+            hint="The model name to use in requests. Replaces any adapter with the same name."
           >
-            Upload
-          </Button>
-        </DialogActions>
-      </form>
-    </Dialog>
+            <TextInput value={name} onInput={setName} placeholder="acme" autoFocus mono />
+          </Field>
+          <Field
+            label="Files"
+            hint={`${CONFIG} and ${TENSORS} of a MoS adapter or a PEFT LoRA`}
+            error={
+              files.length > 0 && missing.length > 0
+                ? `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} missing`
+                : undefined
+            }
+          >
+            <FileInput onInput={setFiles} />
+          </Field>
+          {error !== undefined && <Problem error={error} />}
+        </>
+      )}
+    />
   );
 }
 

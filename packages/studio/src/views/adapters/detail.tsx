@@ -2,10 +2,10 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { api, config, messageOf, usePoll } from "#api";
+import { api, config, hasService, messageOf, usePoll } from "#api";
 import { formatBytes, href, navigate } from "#core";
 import { Button, Copy, Empty, LinkButton, Pending, Time, toast, useCommands } from "#ui";
-import { Aliases, hasAliases } from "./aliases.tsx";
+import { Aliases } from "./aliases.tsx";
 import { DeleteAdapter, mayDelete } from "./changes.tsx";
 import { downloadAdapter, FORMATS, type Format } from "./download.ts";
 import { LayersPicture } from "./layers.tsx";
@@ -70,7 +70,7 @@ function Page({ adapter, changed }: PageProps) {
         )}
       </div>
       <Facts adapter={adapter} />
-      {hasAliases() && <Aliases {...{ model: id, aliases, changed }} />}
+      {hasService() && <Aliases {...{ model: id, aliases, changed }} />}
       <AdapterLayers adapter={adapter} />
       {isDeleting && (
         <DeleteAdapter

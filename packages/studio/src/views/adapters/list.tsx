@@ -1,11 +1,10 @@
 import { signal } from "@preact/signals";
 import { useState } from "preact/hooks";
-import { api, config, type JsonOf, usePoll } from "#api";
+import { api, config, hasService, type JsonOf, usePoll } from "#api";
 import { countOf, formatBytes, hasWords, href, navigate } from "#core";
 import {
   Button,
   type Column,
-  type Command,
   Copy,
   Empty,
   LinkButton,
@@ -14,7 +13,6 @@ import {
   TableCount,
   TableSearch,
   Time,
-  useCommands,
   Waiting,
 } from "#ui";
 import { mayUpload, UploadAdapter } from "./changes.tsx";
@@ -105,15 +103,6 @@ const COLUMNS: readonly Column<Adapter>[] = [
 export const memoryTitle = ({ is_resident: isLoaded }: Adapter): string =>
   isLoaded ? "Loaded: it takes this memory now" : "Not loaded: it takes this memory once it is asked for";
 
-const COMMANDS: readonly Command[] = [
-  {
-    id: "adapters.filter",
-    title: "Filter adapters",
-    keys: "/",
-    run: () => document.querySelector<HTMLElement>('.table input[type="search"]')?.focus(),
-  },
-];
-
 function AdapterTable({ adapters }: { readonly adapters: readonly Adapter[] }) {
   const shown = adapters.filter(({ id, method, aliases }) =>
     hasWords(search.value, [id, method, ...aliases]),
@@ -159,7 +148,6 @@ function AdapterTable({ adapters }: { readonly adapters: readonly Adapter[] }) {
 
 /** All adapters that the reader may use. */
 export function AdapterList() {
-  useCommands(() => COMMANDS, []);
   const { data, error, refresh } = useAdapters();
   const [isUploading, setUploading] = useState(false);
   const upload = mayUpload() && (
@@ -201,19 +189,18 @@ export function AdapterList() {
 }
 
 function NoAdapters() {
-  const hasService = config.value?.features.service === true;
   return (
     <Empty
       title="No adapters yet"
       action={
-        hasService && (
+        hasService() && (
           <LinkButton kind="primary" icon="plus" href={href("new-run")}>
             New run
           </LinkButton>
         )
       }
     >
-      {hasService
+      {hasService()
         ? "Fine-tuning turns your data into an adapter. Start a run, and its adapter will appear here."
         : config.value?.features.adapters === true
           ? "Train one into the server's adapter folder with mos train, and it will appear here within seconds."

@@ -1,4 +1,5 @@
 // One model's answer to one turn, as it grows from the chunks of a stream of chats or completions.
+import { type Fields, isFields } from "#core";
 
 /** An alternative that a token could have been. */
 export interface Alternative {
@@ -75,11 +76,6 @@ export const isOver = ({ status }: Answer): boolean =>
 /** Whether a conversation can go on after this answer. */
 export const isUsable = ({ status, text, calls }: Answer): boolean =>
   status === "done" || (status === "stopped" && (text !== "" || calls.length > 0));
-
-type Fields = Readonly<Record<string, unknown>>;
-
-export const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const fieldsAt = (value: unknown, name: string): Fields => {
   const found = isFields(value) ? value[name] : undefined;

@@ -1,5 +1,5 @@
 // Reads values of an unknown shape: a file that anybody may have written. Errors name the place.
-import { isFields } from "./answer.ts";
+import { isFields } from "#core";
 
 /** Reads a value, or throws an error that names its place. */
 export type Reader<T> = (value: unknown, place: string) => T;

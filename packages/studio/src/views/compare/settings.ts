@@ -1,5 +1,5 @@
 // What a comparison asks of all its models, and the request that asks one of them.
-import { isFields } from "./answer.ts";
+import { isFields } from "#core";
 import type { Message } from "./messages.ts";
 
 export interface Settings {

@@ -1,9 +1,9 @@
 // A whole comparison as a file, and back.
+import { isFields } from "#core";
 import {
   type Alternative,
   type Answer,
   type AnswerProblem,
-  isFields,
   stopAnswer,
   type Token,
   type ToolCall,

@@ -8,6 +8,7 @@ import {
   Dialog,
   DialogActions,
   Field,
+  FormDialog,
   NumberInput,
   Problem,
   Select,
@@ -36,41 +37,31 @@ interface CreateProps {
 /** Asks what the key may do, and then shows it. */
 export function CreateKey({ fields, onMade, onClose }: CreateProps) {
   const [draft, setDraft] = useState<KeyDraft>(emptyDraft);
-  const [isBusy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>();
   const [made, setMade] = useState<NewKey>();
   if (made !== undefined) return <MadeKey made={made} onClose={onClose} />;
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    setError(undefined);
-    try {
-      setMade(await api.post("/v1/keys", { body: toKeyRequest(draft, fields) }));
-      onMade();
-    } catch (problem) {
-      setError(problem);
-    } finally {
-      setBusy(false);
-    }
+  const submit = async (): Promise<void> => {
+    setMade(await api.post("/v1/keys", { body: toKeyRequest(draft, fields) }));
+    onMade();
   };
   return (
-    <Dialog title="New key" onClose={onClose}>
-      <form class="stack" onSubmit={submit}>
-        <KeyFields draft={draft} error={error} set={(change) => setDraft({ ...draft, ...change })} />
-        <Limits
-          fields={fields}
-          numbers={draft.numbers}
-          set={(name, value) => setDraft({ ...draft, numbers: { ...draft.numbers, [name]: value } })}
-        />
-        {error !== undefined && !isOfField(error) && <Problem error={error} />}
-        <DialogActions>
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="primary" busy={isBusy} disabled={draft.name.trim() === ""}>
-            Create key
-          </Button>
-        </DialogActions>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="New key"
+      action="Create key"
+      isReady={draft.name.trim() !== ""}
+      submit={submit}
+      onClose={onClose}
+      fields={(error) => (
+        <>
+          <KeyFields draft={draft} error={error} set={(change) => setDraft({ ...draft, ...change })} />
+          <Limits
+            fields={fields}
+            numbers={draft.numbers}
+            set={(name, value) => setDraft({ ...draft, numbers: { ...draft.numbers, [name]: value } })}
+          />
+          {error !== undefined && !isOfField(error) && <Problem error={error} />}
+        </>
+      )}
+    />
   );
 }
 

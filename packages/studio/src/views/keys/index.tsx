@@ -13,9 +13,9 @@ import {
   Pending,
   Problem,
   Status,
-  Switch,
   Table,
   Time,
+  Toggle,
   toast,
   Waiting,
 } from "#ui";
@@ -104,15 +104,7 @@ function KeyList() {
         rows={rows}
         keyOf={({ id }) => id}
         storageKey="keys"
-        toolbar={
-          <Switch
-            label="Show revoked keys"
-            value={showsRevoked.value}
-            onInput={(value) => {
-              showsRevoked.value = value;
-            }}
-          />
-        }
+        toolbar={<Toggle label="Show revoked keys" of={showsRevoked} />}
       />
       {isCreating && (
         <CreateKey

@@ -1,5 +1,5 @@
 // The state of the form: the draft, the files, and the preview that follows them.
-import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { ApiProblem, api, config, type JsonOf, messageOf, type StoredFile } from "#api";
 import { type Draft, type Drafted, EMPTY_DRAFT, fromJob, toRequest } from "./draft.ts";
 import { readFields, type SettingField } from "./fields.ts";
@@ -26,25 +26,30 @@ const PAUSE_MS = 400;
 /** What a file is for. */
 export type FilePart = "training" | "validation";
 
-/** The form, and what it shows. */
-export interface Form {
-  readonly draft: Signal<Draft>;
-  readonly fields: ReadonlySignal<readonly SettingField[]>;
-  readonly models: ReadonlySignal<readonly string[]>;
-  readonly training: Signal<ChosenFile | undefined>;
-  readonly validation: Signal<ChosenFile | undefined>;
+const openSignals = () => ({
+  draft: signal<Draft>({ ...EMPTY_DRAFT, model: config.value?.model ?? "" }),
+  fields: signal<readonly SettingField[]>([]),
+  models: signal<readonly string[]>([config.value?.model ?? ""]),
+  training: signal<ChosenFile | undefined>(undefined),
+  validation: signal<ChosenFile | undefined>(undefined),
   /** What the training file is for, where that is not plain training. */
-  readonly objective: ReadonlySignal<string | undefined>;
+  objective: signal<string | undefined>(undefined),
   /** The line from which on the preview shows some. */
-  readonly firstLine: Signal<number>;
-  readonly drafted: ReadonlySignal<Drafted>;
+  firstLine: signal(1),
   /** The last one that was made, of this training file. */
-  readonly preview: ReadonlySignal<Preview | undefined>;
-  readonly isPreviewing: ReadonlySignal<boolean>;
+  preview: signal<Preview | undefined>(undefined),
+  isPreviewing: signal(false),
   /** Why there is no preview of what is filled in now, or no job. */
-  readonly problem: Signal<ApiProblem | undefined>;
+  problem: signal<ApiProblem | undefined>(undefined),
   /** Why the form cannot be shown. */
-  readonly failure: ReadonlySignal<unknown>;
+  failure: signal<unknown>(undefined),
+});
+
+type Signals = ReturnType<typeof openSignals>;
+
+/** The form, and what it shows. */
+export interface Form extends Signals {
+  readonly drafted: ReadonlySignal<Drafted>;
   /** Takes a file in place of the one before, or none. */
   choose(part: FilePart, file: ChosenFile | undefined): void;
   change(part: Partial<Draft>): void;
@@ -69,16 +74,8 @@ async function findFile(id: string): Promise<ChosenFile | undefined> {
   return describeFile(await api.get("/v1/files/{id}", { params: { id } })).catch(() => undefined);
 }
 
-/** The parts of a form that are read once. */
-interface Loading {
-  readonly draft: Signal<Draft>;
-  readonly fields: Signal<readonly SettingField[]>;
-  readonly models: Signal<readonly string[]>;
-  readonly training: Signal<ChosenFile | undefined>;
-  readonly validation: Signal<ChosenFile | undefined>;
-}
-
-async function load({ draft, fields, models, training, validation }: Loading, from?: string): Promise<void> {
+/** Reads what a form is about, and the job that is to be done again. */
+async function load({ draft, fields, models, training, validation }: Signals, from?: string): Promise<void> {
   const base = config.value?.model ?? "";
   const [document, served, job] = await Promise.all([
     api.send("GET", "/openapi.json"),
@@ -101,13 +98,6 @@ async function load({ draft, fields, models, training, validation }: Loading, fr
 export const toProblem = (error: unknown): ApiProblem =>
   error instanceof ApiProblem ? error : new ApiProblem(messageOf(error), { status: 0 });
 
-interface Previewing
-  extends Pick<Form, "draft" | "drafted" | "training" | "validation" | "firstLine" | "problem"> {
-  readonly objective: Signal<string | undefined>;
-  readonly preview: Signal<Preview | undefined>;
-  readonly isPreviewing: Signal<boolean>;
-}
-
 /** Lines to show: the first ones until somebody turns the page, as a file may begin with empty lines. */
 const shownLines = (first: number, total: number): { readonly lines?: readonly number[] } =>
   first === 1 ? {} : { lines: linesFrom(first, Math.max(1, Math.min(LINES_SHOWN, total - first + 1))) };
@@ -121,7 +111,7 @@ const OBJECTIVES: Readonly<Record<string, string>> = {
 };
 
 /** Takes the objective that a refused file is for, unless another one was chosen; then it says what is wrong. */
-function takeProblem(error: unknown, { draft, objective, problem }: Previewing): void {
+function takeProblem(error: unknown, { draft, objective, problem }: Signals): void {
   const found = toProblem(error);
   const fitting = found.param === "mos.objective" ? OBJECTIVES[found.code ?? ""] : undefined;
   if (fitting === undefined || draft.value.values["objective"]) problem.value = found;
@@ -129,7 +119,7 @@ function takeProblem(error: unknown, { draft, objective, problem }: Previewing):
 }
 
 /** Asks for a preview some time after each change. What was asked before is given up, so that one is under way at most. */
-function followDraft(form: Previewing): () => void {
+function followDraft(form: Signals & Pick<Form, "drafted">): () => void {
   const { drafted, training, validation, firstLine, problem, preview, isPreviewing } = form;
   let wanted = "";
   return effect(() => {
@@ -174,17 +164,8 @@ export const countLines = (preview: Preview | undefined): number =>
 
 /** A form; of a job that is to be done again, filled in as that was. */
 export function openForm(from?: string): Form {
-  const draft = signal<Draft>({ ...EMPTY_DRAFT, model: config.value?.model ?? "" });
-  const fields = signal<readonly SettingField[]>([]);
-  const models = signal<readonly string[]>([draft.value.model]);
-  const training = signal<ChosenFile | undefined>(undefined);
-  const validation = signal<ChosenFile | undefined>(undefined);
-  const failure = signal<unknown>(undefined);
-  const problem = signal<ApiProblem | undefined>(undefined);
-  const preview = signal<Preview | undefined>(undefined);
-  const isPreviewing = signal(false);
-  const firstLine = signal(1);
-  const objective = signal<string | undefined>(undefined);
+  const signals = openSignals();
+  const { draft, fields, training, validation, objective, problem, preview, firstLine } = signals;
   const drafted = computed(() =>
     toRequest(
       { ...draft.value, trainingFile: training.value?.id ?? "", validationFile: validation.value?.id ?? "" },
@@ -198,19 +179,19 @@ export function openForm(from?: string): Form {
       Object.keys(drafted.value.problems).length === 0 &&
       problem.value?.status !== 400,
   );
-  load({ draft, fields, models, training, validation }, from).catch((error: unknown) => {
-    failure.value = error;
+  load(signals, from).catch((error: unknown) => {
+    signals.failure.value = error;
   });
-  const parts = { draft, drafted, training, validation, firstLine, problem, objective };
   return {
-    ...parts,
-    ...{ fields, models, preview, isPreviewing, failure, isReady },
+    ...signals,
+    drafted,
+    isReady,
     choose: (part, file) => {
       if (part === "training") {
         preview.value = objective.value = problem.value = undefined;
         firstLine.value = 1;
       }
-      parts[part].value = file;
+      signals[part].value = file;
     },
     change: (part) => {
       draft.value = { ...draft.value, ...part };
@@ -218,6 +199,6 @@ export function openForm(from?: string): Form {
     setValue: (name, text) => {
       draft.value = { ...draft.value, values: { ...draft.value.values, [name]: text } };
     },
-    dispose: followDraft({ ...parts, preview, isPreviewing }),
+    dispose: followDraft({ ...signals, drafted }),
   };
 }

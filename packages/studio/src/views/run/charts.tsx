@@ -2,7 +2,7 @@
 import { useMemo } from "preact/hooks";
 import { Chart, type Series, smoothed } from "#chart";
 import { countOf, formatLoss, formatRate, stored, storedFlag } from "#core";
-import { Switch } from "#ui";
+import { Toggle } from "#ui";
 import { useZoom } from "./feed.ts";
 import { type Metrics, ownCurves } from "./metrics.ts";
 
@@ -70,13 +70,7 @@ export function RunCharts({ id, metrics: outline }: { readonly id: string; reado
         <div class="row run-chart-tools">
           {isEmpty && <p class="muted">Curves appear after the first step.</p>}
           <Smoothing />
-          <Switch
-            label="Log scale"
-            value={isLog.value}
-            onInput={(value) => {
-              isLog.value = value;
-            }}
-          />
+          <Toggle label="Log scale" of={isLog} />
         </div>
         <Chart
           xLabel="Step"

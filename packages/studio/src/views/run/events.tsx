@@ -2,7 +2,7 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { ApiProblem, api, connection, type JsonOf } from "#api";
-import { Switch, Time } from "#ui";
+import { Time, Toggle } from "#ui";
 
 type Event = JsonOf<"/v1/fine_tuning/jobs/{id}/events">["data"][number];
 
@@ -106,13 +106,7 @@ export function Events({ id }: { readonly id: string }) {
     <section class="card run-events" aria-label="Events">
       <header class="row run-card-head">
         <h2>Events</h2>
-        <Switch
-          label="Show metrics"
-          value={withSteps.value}
-          onInput={(value) => {
-            withSteps.value = value;
-          }}
-        />
+        <Toggle label="Show metrics" of={withSteps} />
       </header>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls by itself, and must do so by keys, too */}
       <div class="run-log" role="log" aria-label="Events of the job" tabIndex={0}>

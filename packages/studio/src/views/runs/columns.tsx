@@ -46,8 +46,6 @@ function Loss({ run }: { readonly run: Run }) {
   );
 }
 
-const nowInSeconds = (): number => Date.now() / 1000;
-
 const COLUMNS: readonly Column<Run>[] = [
   {
     key: "name",
@@ -117,8 +115,8 @@ const COLUMNS: readonly Column<Run>[] = [
   {
     key: "duration",
     title: "Duration",
-    value: (run) => durationOf(run, nowInSeconds()),
-    render: (run) => formatDuration(durationOf(run, nowInSeconds())),
+    value: (run) => durationOf(run),
+    render: (run) => formatDuration(durationOf(run)),
     align: "end",
     width: "104px",
   },

@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import { api, hasEnded, type Run, type RunMetrics, usePoll } from "#api";
 import { Chart, type Series } from "#chart";
 import { formatCount, formatDuration, formatLoss, href } from "#core";
-import { Button, Problem, Select, Status, Switch } from "#ui";
+import { Button, Problem, Select, Status, Toggle } from "#ui";
 import { compareSettings, distinctNames } from "./differences.ts";
 import { durationOf } from "./run.ts";
 import "./comparison.css";
@@ -107,13 +107,7 @@ function Curves({ runs, names }: NamedRuns) {
             curve.value = CURVES.find((one) => one.value === value)?.value ?? "loss";
           }}
         />
-        <Switch
-          label="Log scale"
-          value={isLog.value}
-          onInput={(value) => {
-            isLog.value = value;
-          }}
-        />
+        <Toggle label="Log scale" of={isLog} />
         {isEmpty && <span class="muted">none of these runs has measured it</span>}
       </div>
       {error.value !== undefined && <Problem error={error.value} retry={() => void refresh()} />}
@@ -134,7 +128,7 @@ const RESULTS: readonly (readonly [name: string, show: (run: Run) => string])[] 
   ["Lowest validation loss", ({ best_validation_loss }) => formatLoss(best_validation_loss)],
   ["Training loss", ({ loss }) => formatLoss(loss)],
   ["Trainable parameters", ({ trainable_parameters }) => formatCount(trainable_parameters)],
-  ["Duration", (run) => formatDuration(durationOf(run, Date.now() / 1000))],
+  ["Duration", (run) => formatDuration(durationOf(run))],
 ];
 
 function Settings({ runs, names }: NamedRuns) {
@@ -146,15 +140,7 @@ function Settings({ runs, names }: NamedRuns) {
     <div class="comparison-settings">
       <div class="row">
         <h3>Settings</h3>
-        {runs.length > 1 && (
-          <Switch
-            label="Only differences"
-            value={onlyDifferences.value}
-            onInput={(value) => {
-              onlyDifferences.value = value;
-            }}
-          />
-        )}
+        {runs.length > 1 && <Toggle label="Only differences" of={onlyDifferences} />}
         {isFew && <span class="muted">{rows.length - shown.length} settings are the same in all</span>}
       </div>
       {/* it scrolls by keys, too */}

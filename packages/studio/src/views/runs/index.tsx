@@ -3,7 +3,7 @@
 import { signal, useSignalEffect } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { api, config, type Run, usePoll } from "#api";
+import { api, config, hasService, type Run, usePoll } from "#api";
 import { countOf, href, navigate, type Query, type ViewProps } from "#core";
 import {
   Button,
@@ -39,7 +39,7 @@ export default function View({ query }: ViewProps) {
     <div class="page runs">
       <div class="page-head">
         <h1>Runs</h1>
-        {config.value?.features.service === true && (
+        {hasService() && (
           <LinkButton kind="primary" icon="plus" href={href("new-run")}>
             New run
           </LinkButton>
@@ -80,12 +80,6 @@ const clearMarks = (): void => {
 };
 
 const COMMANDS: readonly Command[] = [
-  {
-    id: "runs.filter",
-    title: "Filter runs",
-    keys: "/",
-    run: () => document.querySelector<HTMLElement>('.runs input[type="search"]')?.focus(),
-  },
   { id: "runs.clear", title: "Clear selection", keys: "Escape", run: clearMarks },
 ];
 
@@ -157,20 +151,19 @@ function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly show
 }
 
 function NoRuns() {
-  const hasService = config.value?.features.service === true;
   return (
     <div class="card">
       <Empty
         title="No runs yet"
         action={
-          hasService && (
+          hasService() && (
             <LinkButton kind="primary" icon="plus" href={href("new-run")}>
               Start a run
             </LinkButton>
           )
         }
       >
-        {hasService
+        {hasService()
           ? "Fine-tune the model on your own examples. Runs of mos train in the server's folder of runs appear here, too."
           : "To fine-tune here, start the server with --state FOLDER. To see runs of mos train, start it with --runs FOLDER."}
       </Empty>

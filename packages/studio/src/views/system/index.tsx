@@ -1,6 +1,6 @@
 // The server at this moment, who trains, and what each key has used.
 import type { ComponentChildren } from "preact";
-import { api, config, isSignedIn, signOut, usePoll } from "#api";
+import { api, config, hasService, isSignedIn, signOut, usePoll } from "#api";
 import { formatDuration, type ViewProps } from "#core";
 import { Button, Empty, Pending, Problem, Waiting } from "#ui";
 import { Live } from "./live.tsx";
@@ -31,16 +31,15 @@ function Page({ about, children }: { readonly about: string; readonly children: 
 }
 
 /** Without training there is no database that would keep it. */
-const UsageIfKept = () => {
-  const hasService = config.value?.features.service === true;
-  if (hasService) return <Usage />;
-  return (
+const UsageIfKept = () =>
+  hasService() ? (
+    <Usage />
+  ) : (
     <p class="muted">
       Usage by key is kept by servers with a place for it: start this one with{" "}
       <code>mos serve --state FOLDER</code>.
     </p>
   );
-};
 
 function OfServer() {
   const { data, error, refresh } = usePoll((signal) => api.get("/v1/system", { signal }), { every: EVERY });
@@ -58,7 +57,7 @@ function OfServer() {
       <Live system={system} />
       <Memory {...system} />
       {training !== null && <TrainingState training={training} />}
-      {training === null && config.value?.features.service === true && (
+      {training === null && hasService() && (
         <Problem error="The database of jobs does not answer now, so workers and waiting jobs are not known." />
       )}
       <UsageIfKept />
@@ -68,10 +67,10 @@ function OfServer() {
 
 /** A key that is no administrator's sees its own usage alone. */
 function OfTenant() {
-  const { version = "", model = "", tenant, features } = config.value ?? {};
+  const { version = "", model = "", tenant } = config.value ?? {};
   return (
     <Page about={`${model} · version ${version}`}>
-      {features?.service === true && <Usage />}
+      {hasService() && <Usage />}
       <Empty
         title="Administrators see more"
         action={isSignedIn.value && <Button onClick={signOut}>Sign in with another key</Button>}

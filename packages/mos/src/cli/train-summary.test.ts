@@ -1,6 +1,6 @@
 import type { PreviewedLine } from "mixture-of-shards-core/training";
-import { expect, test } from "vitest";
-import { linesText } from "./preview-text.ts";
+import { expect, test, vi } from "vitest";
+import { linesText } from "./train-summary.ts";
 
 const shown = [
   { id: 1, text: "<s>", isTrained: false },
@@ -21,8 +21,7 @@ const line = {
   dropped: false,
 } as const;
 
-const plain = (lines: readonly PreviewedLine[], columns: number): string =>
-  linesText(lines, { columns, emphasise: (row) => row });
+const plain = (lines: readonly PreviewedLine[], columns: number): string => linesText(lines, columns);
 
 test("tokens that are trained stand behind a plus, and control characters steer no terminal", () => {
   const [title, ...rows] = plain([line], 80).split("\n");
@@ -41,8 +40,10 @@ test("rows fit, and say what becomes of a line", () => {
 });
 
 test("rows that are trained stand out where colour is shown", () => {
-  const text = linesText([line], { columns: 80, emphasise: (row) => `<${row}>` });
-  expect(text.split("\n").slice(1, 3)).toEqual(["  <s>│Hi\\n", "<+ �Ho│ ho>"]);
+  vi.stubEnv("FORCE_COLOR", "1");
+  const rows = plain([line], 80).split("\n");
+  vi.unstubAllEnvs();
+  expect(rows.slice(1, 3)).toEqual(["  <s>│Hi\\n", "\u001b[32m+ �Ho│ ho\u001b[39m"]);
 });
 
 test("at 60 columns nothing is wider", () => {
