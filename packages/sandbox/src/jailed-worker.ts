@@ -6,8 +6,8 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { FromJail, Outcome, ToJail } from "./jail/emscripten.ts";
 import { type CheckReason, cancelled, type Limits, SandboxError } from "./checker.ts";
+import type { FromJail, Outcome, ToJail } from "./jail/emscripten.ts";
 
 /** Seconds after the time limit, which the process itself keeps, until it is killed. */
 const GRACE_SECONDS = 1;

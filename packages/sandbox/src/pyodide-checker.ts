@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { JailedWorker } from "./jailed-worker.ts";
 import { type CheckResult, type Settings, unlessAborted } from "./checker.ts";
+import { JailedWorker } from "./jailed-worker.ts";
 
 /** Processes that may fail to load in a row, as on a machine that is short of memory for a while. */
 const STARTS = 3;

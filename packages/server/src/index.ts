@@ -25,7 +25,7 @@ export {
   shortHash,
 } from "./key-file.ts";
 export type { ServerLog } from "./metrics.ts";
-export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
+export { invalidForm, readMultipart } from "./multipart.ts";
 export {
   apiRoute,
   checkedBy,
@@ -40,7 +40,7 @@ export {
 } from "./request.ts";
 export { storedConversation } from "./responses/request.ts";
 export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
-export { type TrainingState, trainingSchema } from "./routes/system.ts";
+export { trainingSchema } from "./routes/system.ts";
 export {
   networkSettings,
   openApp,

@@ -142,7 +142,17 @@ const timedOut = (seconds: number): ApiError =>
 export const cutOff = (): ApiError =>
   shuttingDown("the answer was cut off because the server is shutting down; retry the request");
 
-export type RunningRequest = ReturnType<InFlight["begin"]>;
+/** A request that is being answered. */
+export interface RunningRequest {
+  /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
+  readonly signal: AbortSignal;
+  /** Cancels the request: the client has left. */
+  stop(): void;
+  /** The first call counts. */
+  end(): void;
+  /** Has work done at its end. */
+  atEnd(work: () => void): void;
+}
 
 /** The requests that are being answered, and whether new ones are accepted. */
 export type InFlight = ReturnType<typeof createInFlight>;
@@ -168,7 +178,7 @@ export function createInFlight(seconds = 0) {
       return running.size;
     },
     /** @throws ApiError 503 while draining. */
-    begin(client: AbortSignal) {
+    begin(client: AbortSignal): RunningRequest {
       if (draining) throw shuttingDown();
       const controller = new AbortController();
       const stop = (): void => controller.abort();
@@ -186,14 +196,10 @@ export function createInFlight(seconds = 0) {
         if (running.size === 0) whenIdle();
       };
       return {
-        /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
         signal: controller.signal,
-        /** Cancels the request: the client has left. */
         stop,
-        /** The first call counts. */
         end,
-        /** Has work done at its end. */
-        atEnd: (work: () => void): void => void works.push(work),
+        atEnd: (work) => void works.push(work),
       };
     },
     /**

@@ -11,11 +11,11 @@ import type { HubOptions, HubSettings } from "./hub-settings.ts";
 
 export { readBounded } from "./connection.ts";
 export { type Failure, retryAdvice } from "./failure.ts";
+export type { HubOptions, HubSettings } from "./hub-settings.ts";
 export { type Digest, findModelFiles } from "./listing.ts";
 export type { PullDatasetOptions, PullEvent, PulledDataset } from "./pull.ts";
 export { looksLikeRepository, repositoryAt } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
-export type { HubOptions, HubSettings } from "./hub-settings.ts";
 export type { TransferEvent } from "./transfer.ts";
 
 /** The browser follows redirects, and keeps the token from other origins. */

@@ -2,6 +2,13 @@ export { type PulledModel, resolveCached } from "./cache.ts";
 
 export { connect, readBounded } from "./connection.ts";
 export { type Failure, retryAdvice } from "./failure.ts";
+export {
+  type HubOptions,
+  type HubSettings,
+  hubAssetsFolder,
+  hubSettings,
+  withHubDefaults,
+} from "./hub-settings.ts";
 export { type Digest, findModelFiles } from "./listing.ts";
 export {
   cachedDataset,
@@ -15,11 +22,4 @@ export {
 export { type PushEvent, push } from "./push.ts";
 export { looksLikeRepository, repositoryAt } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
-export {
-  type HubOptions,
-  type HubSettings,
-  hubAssetsFolder,
-  hubSettings,
-  withHubDefaults,
-} from "./hub-settings.ts";
 export type { TransferEvent } from "./transfer.ts";

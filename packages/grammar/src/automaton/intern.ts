@@ -1,6 +1,6 @@
 import { partsOf, type Regex } from "#grammar";
-import type { Builder } from "./node-builder.ts";
 import { EMPTY, INFINITY, NOTHING } from "./kinds.ts";
+import type { Builder } from "./node-builder.ts";
 import { addClass } from "./utf8.ts";
 import type { Word } from "./words.ts";
 

@@ -1,6 +1,6 @@
 import { normalizeRanges } from "#grammar";
-import type { Builder } from "./node-builder.ts";
 import { EMPTY } from "./kinds.ts";
+import type { Builder } from "./node-builder.ts";
 
 type Range = readonly [first: number, last: number];
 

@@ -1,7 +1,7 @@
-export { GrammarBuilder } from "./grammar-builder.ts";
 export { grown, memo, only } from "./collections.ts";
 export { GrammarError, type GrammarErrorCode, type GrammarErrorPlace, isLimit } from "./errors.ts";
 export { type Grammar, type GrammarSymbol, type Lexeme, type Rule, specialTokenBytes } from "./grammar.ts";
+export { GrammarBuilder } from "./grammar-builder.ts";
 export { leastRules } from "./least-rules.ts";
 export {
   ANY,

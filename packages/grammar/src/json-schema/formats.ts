@@ -1,9 +1,9 @@
 import { ANY, and, memo, type Regex, repeat } from "#grammar";
 import { parsePattern } from "#syntax";
 import { decimal } from "./decimal.ts";
-import { unsupported } from "./schema-errors.ts";
 import { describe, type Fields } from "./fields.ts";
 import { ANY_INTEGER, ANY_NUMBER, type NumberRange } from "./numbers.ts";
+import { unsupported } from "./schema-errors.ts";
 import { ofLanguage, type StringSet } from "./strings.ts";
 
 /** What a format demands of strings and numbers. */

@@ -10,12 +10,12 @@ import {
   type SchemaDocument,
   type SchemaNode,
 } from "./documents.ts";
-import { badSchema, describePlace, unsupported } from "./schema-errors.ts";
 import { describe, Fields } from "./fields.ts";
 import { formatOf } from "./formats.ts";
 import { assertionsOf, isAnnotation, KEYWORDS, keywordSet } from "./keywords.ts";
 import type { Languages } from "./languages.ts";
 import { ANY_INTEGER, ANY_NUMBER, type Bound, intersectRanges, type NumberRange } from "./numbers.ts";
+import { badSchema, describePlace, unsupported } from "./schema-errors.ts";
 import { FALSE, type Shape, type Term, TRUE } from "./shapes.ts";
 import { ANY_STRING, intersectStrings, NO_STRING, ofLanguage, ofLength, type StringSet } from "./strings.ts";
 import type { Terms } from "./terms.ts";

@@ -5,7 +5,6 @@ import {
   ApiError,
   type ApiKey,
   apiRoute,
-  type FormFile,
   invalidForm,
   ok,
   readMultipart,
@@ -113,7 +112,7 @@ async function receiveForm<Name extends string, Fields extends z.ZodObject, T>(
   const files: Record<string, StoredObject & { readonly filename: string }> = {};
   const taken = new Set<string>();
   let bytes = 0;
-  async function* checked({ body, formEnd }: FormFile): AsyncGenerator<Uint8Array, void> {
+  async function* checked(body: AsyncIterable<Uint8Array>, formEnd: Promise<void>) {
     for await (const chunk of body) {
       bytes += chunk.length;
       await arrival.reserve(bytes);
@@ -140,7 +139,7 @@ async function receiveForm<Name extends string, Fields extends z.ZodObject, T>(
           throw invalidForm(`the form must have one file named ${names.join(", and one named ")}`);
         taken.add(part.field);
         const filename = storable((part.filename ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "");
-        files[part.field] = { filename, ...(await objects.put(checked(part), arrival)) };
+        files[part.field] = { filename, ...(await objects.put(checked(part.body, part.formEnd), arrival)) };
       },
       drains: true,
     });

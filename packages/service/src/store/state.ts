@@ -1,6 +1,6 @@
 // State of the whole service for operators: the queue, and workers by their heartbeats.
 import { readFileSync } from "node:fs";
-import { type TrainingState, trainingSchema } from "mixture-of-shards/server";
+import { trainingSchema } from "mixture-of-shards/server";
 import { parseWith } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import type { Database } from "#database";
@@ -64,7 +64,7 @@ export function openWatch(database: Database) {
       return parseWith(stateSchema, row, { code: "bad_data", where: "the state of the service" });
     },
     /** Workers with what they train, those that fell silent within the hour, too, and unfinished jobs by tenant. */
-    training: async (): Promise<TrainingState> => {
+    training: async () => {
       const [row] = await database.query(
         `select
            (select coalesce(jsonb_agg(worker order by name), '[]') from (
