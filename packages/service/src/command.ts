@@ -34,8 +34,9 @@ const options = {
     storage: setting(z.string(), { placeholder: "place", required: true, help: settingInfo(storage).help }),
     serverUrl: setting(
       z
-        .url({ protocol: /^https?$/ })
-        .refine((url) => !/^https?:\/\/[^/?#]*@/i.test(url))
+        .string()
+        .regex(/^https?:\/\/[^\s@/?#]+([/?#]|$)/i)
+        .refine((url) => URL.canParse(url))
         .describe("an http or https URL without a password"),
       {
         placeholder: "url",
