@@ -108,7 +108,7 @@ test("a wrong command is noticed", () => {
   expect(findFlaw("mos params --rank many")).toMatch(/rank/);
   expect(findFlaw("npm run goldns -- DIR")).toMatch(/no script goldns/);
   expect(findFlaw("npm run bench:decode -- --rowz 2")).toMatch(/no option --rowz/);
-  expect(findFlaw("npm run bench:small-data")).toMatch(/needs --model/);
+  expect(findFlaw("npm run bench:teach")).toMatch(/needs --model/);
   expect(findFlaw("npm run bench:adapter-memory")).toBeUndefined();
   expect(findFlaw("curl http://127.0.0.1:8080/v1/adaptors")).toMatch(/no route/);
   expect(findFlaw("curl example.org")).toMatch(/is not checked/);

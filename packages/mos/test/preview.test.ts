@@ -29,6 +29,8 @@ const settings = {
   maxLength: 24,
   validationSplit: 4,
   evaluateEvery: 2,
+  keep: 0,
+  reword: 0,
 } as const;
 const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
 const makeOptions = (change: Partial<PreviewOptions> = {}): PreviewOptions => ({

@@ -30,6 +30,7 @@ export {
   type AnswerKind,
   type EncodedDataset,
   type EncodedExample,
+  type EncodeOptions,
   type EncodingReport,
   encodeExample,
   encodeExamples,

@@ -107,7 +107,9 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     maxShown: kinds.number.optional(),
     onDownload: kinds.function.optional(),
   });
-  const plan = await withProgress(planRun(options), ({ transfer }) => options.onDownload?.(transfer));
+  const plan = await withProgress(planRun({ ...options, isPreview: true }), (event) => {
+    if (event.type === "download") options.onDownload?.(event.transfer);
+  });
   const { settings, config, base, free, train, validation, run, memory } = plan;
   const { maxLength } = settings;
   const calls = checkCalls(plan.data.train);

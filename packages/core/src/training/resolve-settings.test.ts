@@ -128,8 +128,13 @@ test("updates that are given are made, and their passes are counted", () => {
   const { settings, run } = resolve(examples(40, 100), { steps: 60, batchSize: 1, maxLength: 200 }, true);
   expect(run).toMatchObject({ steps: 60, evaluateEvery: 0, earlyStoppingPatience: 0 });
   expect(settings.epochs).toBe(3);
-  expect(resolve(examples(4000, 100), { steps: 60 }).run).toMatchObject({ batchSize: 4, maxLength: 512 });
-  expect(resolve(examples(4, 100), { steps: 60 }).run).toMatchObject({ batchSize: 4, maxLength: 400 });
+});
+
+test("batches are those of a run whose length is left to the data", () => {
+  const { batchSize, maxLength, steps } = resolve(examples(40, 100), {}).run;
+  for (const given of [{ steps: 60 }, { epochs: 3 }, { epochs: 300 }])
+    expect(resolve(examples(40, 100), given).run).toMatchObject({ batchSize, maxLength });
+  expect(resolve(examples(40, 100), { epochs: 15 }).run.steps).toBe(Math.round(steps / 2));
 });
 
 test("rows are no longer than model and memory allow", () => {

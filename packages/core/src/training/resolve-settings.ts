@@ -145,6 +145,8 @@ export function continueSettings(
 export interface RunDataFacts
   extends Pick<BatchFacts, "lengths" | "longest" | "limit">,
     Pick<TrainSettings, "dropout" | "padToken"> {
+  /** Passes over the data that the examples are; 1. */
+  readonly copies?: number;
   /** True if there are validation examples. */
   readonly evaluates: boolean;
 }
@@ -163,19 +165,19 @@ const trainerSettings = {
 /** All settings of a run, and those of its trainer. Throws `bad_option` for a warm-up or a patience that does not fit. */
 export function resolveSettings(
   settings: OpenSettings,
-  { lengths, longest, limit, evaluates, ...facts }: RunDataFacts,
+  { lengths, longest, limit, evaluates, copies = 1, ...facts }: RunDataFacts,
 ): { readonly settings: ResolvedSettings; readonly run: TrainSettings } {
   const { data } = OBJECTIVES[settings.objective];
   if (data === "prompts") return resolvePrompts(settings, { lengths, longest, limit, evaluates, ...facts });
-  const planned = settings.epochs ?? chooseEpochs(lengths.length, countTokens(lengths));
-  // as many updates as were given need no small batches
-  const passes = settings.steps === undefined ? planned : Number.POSITIVE_INFINITY;
-  const batch = chooseBatch({ ...settings, lengths, longest, limit, epochs: passes });
+  // batches are those of a run whose length is left to the data, so that half of its passes is half of its updates
+  const usual = chooseEpochs(lengths.length / copies, countTokens(lengths) / copies);
+  const planned = settings.epochs ?? usual;
+  const batch = chooseBatch({ ...settings, lengths, longest, limit, epochs: usual / copies });
   const layout = { ...settings, ...batch, ...facts };
-  const steps = settings.steps ?? countSteps(lengths, planned, layout);
+  const steps = settings.steps ?? countSteps(lengths, planned / copies, layout);
   const isGiven = settings.steps !== undefined && settings.epochs === undefined;
   const epochs = isGiven
-    ? (steps * settings.gradientAccumulationSteps) / paddedTokens(lengths, layout).batches
+    ? (copies * steps * settings.gradientAccumulationSteps) / paddedTokens(lengths, layout).batches
     : planned;
   const resolved = { ...layout, ...chooseStopping(settings, { evaluates, steps, epochs }), epochs };
   return withTrainer(resolved, { ...facts, steps });

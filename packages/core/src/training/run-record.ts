@@ -5,6 +5,7 @@ import { parseWith } from "#common";
 import { pathExists, readJson, readJsonLines } from "#files";
 import { COMPUTE_DTYPES } from "#models";
 import { join } from "#platform";
+import { replayedSchema } from "./augment/replay.ts";
 
 const recordSchema = z.looseObject({
   computeDtype: z.enum(COMPUTE_DTYPES),
@@ -18,6 +19,8 @@ const recordSchema = z.looseObject({
     evaluateEvery: z.int(),
     earlyStoppingPatience: z.int(),
   }),
+  /** Answers of the base that are learnt besides. */
+  replay: z.array(replayedSchema).optional(),
 });
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = z.output<typeof recordSchema>;

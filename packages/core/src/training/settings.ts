@@ -22,6 +22,17 @@ export const dataSettings = {
     label: "Maximum length",
     help: "maximum length of an example and of a packed row, in tokens",
   }),
+  reword: setting(z.int().min(0).max(100), {
+    defaultText: "20 for up to 500 short questions to a base of 50 million parameters or more",
+    placeholder: "n",
+    help: "other wordings of each question, made by rule, to learn its answer by; 0 for none",
+  }),
+  keep: setting(z.number().min(0).max(10), {
+    common: true,
+    defaultText: "0.2 for several passes over conversations, with a base of 50 million parameters or more",
+    placeholder: "share",
+    help: "answers of the base to general prompts that are learnt besides, for each example, so that less is forgotten; 0 for none",
+  }),
   packing: flag({
     default: true,
     help: "do not pack several examples into one sequence",

@@ -172,7 +172,8 @@ async function* trainTrial(
     data: spec.train,
     out: runPath(spec),
     adapter: spec.adapter,
-    settings: spec.settings,
+    // methods are compared by the examples alone
+    settings: { ...spec.settings, keep: 0, reword: 0 },
     resume,
     overwrite: !resume,
     keepVersions: 0,

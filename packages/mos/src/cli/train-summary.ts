@@ -59,7 +59,7 @@ export const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 type Start = Omit<MemoryEvent, "type"> &
   Pick<ReadyEvent, "adapter" | "budget" | "train" | "validation" | "steps"> &
   ChosenSettings &
-  Partial<Pick<ReadyEvent, "step" | "extended">>;
+  Partial<Pick<ReadyEvent, "step" | "extended" | "augmented">>;
 
 /** Summary of the run before its first step. */
 export function startRows(event: Start, options: SummaryOptions): readonly (Row | false)[] {
@@ -81,12 +81,21 @@ export function startRows(event: Start, options: SummaryOptions): readonly (Row 
       "in int8; --compute-dtype float32 is exact, and takes 1.3 to 1.9 times as long",
     ],
     ["training", planText(event, options)],
+    event.augmented !== undefined && ["", augmentedText(event.augmented)],
     steps < FEW_STEPS &&
       event.extended === undefined && [
         "",
         `note: ${counted(steps, "step")} will change little; raise --epochs or --steps`,
       ],
   ];
+}
+
+function augmentedText({ reworded, wordings, replayed }: NonNullable<Start["augmented"]>): string {
+  const parts = [
+    ...(reworded === 0 ? [] : [`${counted(wordings, "other wording")} of ${counted(reworded, "question")}`]),
+    ...(replayed === 0 ? [] : [`${counted(replayed, "answer")} of the base`]),
+  ];
+  return `with ${parts.join(" and ")} (--reword, --keep)`;
 }
 
 /** Steps below which hardly anything is learnt at the usual learning rates. */

@@ -137,6 +137,9 @@ export async function watchTraining(
       case "progress":
         progress.within(`${formatInteger(event.tokens)} tokens of the next step`);
         break;
+      case "replay":
+        progress.within(`${formatInteger(event.done)}/${formatInteger(event.total)} answers of the base`);
+        break;
       case "reference":
         progress.within(
           `${formatInteger(event.examples)}/${formatInteger(event.total)} examples by the reference`,

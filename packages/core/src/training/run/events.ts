@@ -7,6 +7,7 @@ import type { ReferenceEvent } from "../reference.ts";
 import type { ChosenSettings } from "../settings.ts";
 import type { Rematerialise } from "../step-graph.ts";
 import type { TrainEvent } from "../trainer.ts";
+import type { AugmentedCounts, ReplayEvent } from "./augment.ts";
 import type { RunPlan } from "./plan.ts";
 
 /**
@@ -15,6 +16,7 @@ import type { RunPlan } from "./plan.ts";
  */
 export type FinetuneEvent =
   | DownloadEvent
+  | ReplayEvent
   /** Before anything is loaded: what the run will take, and how it was made to fit. */
   | {
       readonly type: "memory";
@@ -38,6 +40,8 @@ export type FinetuneEvent =
       readonly folder: string;
       /** Steps of the finished run that is extended. */
       readonly extended: number | undefined;
+      /** What is learnt besides the examples, where there is anything. */
+      readonly augmented: AugmentedCounts | undefined;
       /** Metrics of the objective that tell most. */
       readonly shown: readonly string[];
       /** The validation loss before training, of a resumed run. */

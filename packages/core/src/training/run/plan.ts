@@ -60,6 +60,7 @@ import {
   usualLearningRate,
 } from "../settings.ts";
 import type { TrainSettings } from "../trainer.ts";
+import { type Augmented, augment, type ReplayEvent, withReplay } from "./augment.ts";
 import { checkTokens, encodingOptions, type RunData, readRunData } from "./data.ts";
 import type { RunOptions, SavedStart } from "./options.ts";
 
@@ -74,6 +75,8 @@ export interface RunPlan {
   readonly free: FreeMemory;
   readonly device: Device | undefined;
   readonly data: RunData;
+  /** What is learnt in all passes, where that is more than the data. */
+  readonly augmented: Augmented | undefined;
   readonly train: EncodedDataset;
   readonly validation: EncodedDataset | undefined;
   readonly objective: Objective;
@@ -98,11 +101,11 @@ type OpenPlan = Omit<RunPlan, "settings" | "train" | "validation" | "run" | "mem
  * finds the fastest way that has room. A model of the hub is downloaded. Throws what `finetune` throws.
  */
 export async function* planRun(
-  options: RunOptions & { readonly lines?: readonly number[] },
+  options: RunOptions & { readonly lines?: readonly number[]; readonly isPreview?: boolean },
   recorded?: RunRecord,
-): AsyncGenerator<DownloadEvent, RunPlan> {
+): AsyncGenerator<DownloadEvent | ReplayEvent, RunPlan> {
   const prepared = yield* prepareRun(options, recorded);
-  const { settings, model, base, free } = prepared;
+  const { settings, model } = prepared;
   const data = await readRunData(options, settings);
   if (settings.evaluateBy !== undefined && data.validation.length === 0)
     throw new MosError(
@@ -110,11 +113,21 @@ export async function* planRun(
       "evaluateBy grades answers to held-out prompts, but nothing is held out; give validationData, or a validationSplit above 0",
     );
   const text = typeof model === "string" ? await loadText(model) : model.text;
-  const open = { ...prepared, data, text };
+  const plan = await fitPlan({ ...prepared, data, text, augmented: undefined }, options.signal);
+  const augmented = options.isPreview === true ? undefined : yield* augment(plan, { ...options, recorded });
+  if (augmented === undefined) return plan;
+  // passes are those over the data as they are
+  const { epochs } = settings.steps === undefined ? plan.settings : settings;
+  return fitPlan({ ...prepared, settings: { ...settings, epochs }, data, text, augmented }, options.signal);
+}
+
+/** The fastest plan that has room. */
+async function fitPlan(open: OpenPlan, signal: AbortSignal | undefined): Promise<RunPlan> {
+  const { settings, base, free } = open;
   const limit = longestRow(settings, base.config.maxPositions);
   let size: RowLimits = { batchSize: settings.batchSize, limit };
   for (;;) {
-    const plan = await planSize(open, size, options.signal);
+    const plan = await planSize(open, size, signal);
     if (fitsMemory(plan.memory.plan, free)) return plan;
     const smaller = smallerSize(settings, plan.settings);
     if (smaller === undefined) requireRunMemory(base, plan.config, memorySize(plan));
@@ -164,7 +177,7 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
 async function* prepareRun(
   options: RunOptions,
   recorded: RunRecord | undefined,
-): AsyncGenerator<DownloadEvent, Omit<OpenPlan, "data" | "text">> {
+): AsyncGenerator<DownloadEvent, Omit<OpenPlan, "data" | "text" | "augmented">> {
   checkDevice(options.session?.device);
   const asked = parseSettings(finetuneSettings, options.settings ?? {});
   const objective = chooseObjective(asked);
@@ -287,7 +300,10 @@ async function planSize(
     const { prepare = (one) => one }: ObjectiveKind = OBJECTIVES[given.objective];
     return { ...others, encoded: encoded.map(prepare) };
   };
-  const train = prepared(await encodeExamples(data.train, encoding));
+  const { train: examples, copies } = open.augmented ?? { train: data.train, copies: 1 };
+  const encodedTrain = prepared(await encodeExamples(examples, encoding));
+  const train =
+    open.augmented === undefined ? encodedTrain : withReplay(encodedTrain, open.augmented, encoding);
   const validation = evaluates ? prepared(await encodeExamples(data.validation, encoding)) : undefined;
   checkTokens([...train.encoded, ...(validation?.encoded ?? [])], base);
   const { settings, run } = resolveSettings(given, {
@@ -295,6 +311,7 @@ async function planSize(
     longest: Math.max(train.report.longest, validation?.report.longest ?? 0),
     limit,
     evaluates,
+    copies,
     dropout: config.dropout,
     padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
   });

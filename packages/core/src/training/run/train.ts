@@ -39,6 +39,7 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: LoadedRun)
     extended,
     baseLoss: state.baseLoss,
     baseReward: state.baseReward,
+    augmented: plan.augmented?.counts,
     shown: plan.objective.shown,
   };
 }

@@ -1,0 +1,81 @@
+// Replay of what a base knows: its own answers to general prompts, learnt beside the examples of a run.
+import { z } from "zod";
+import { type EncodedExample, type EncodeOptions, encodeExample, IGNORED } from "#data";
+import { type Engine, type EngineOptions, openEngine } from "#inference";
+
+/** Tokens of an answer at most: the rest of a longer one is not replayed. */
+const MAX_TOKENS = 64;
+/** Prompts that are answered at a time. */
+const MAX_BATCH = 16;
+
+/** A general prompt with the base's answer, which is cut where it goes on. */
+export const replayedSchema = z.object({ prompt: z.string(), answer: z.string(), isCut: z.boolean() });
+export type Replayed = z.output<typeof replayedSchema>;
+
+/** How the base is asked: as the run's examples are laid out. */
+export interface ReplayOptions extends Pick<EngineOptions, "model" | "mergedAdapter" | "device" | "signal"> {
+  readonly system: string | undefined;
+  readonly chatTemplateKwargs: EngineOptions["chatTemplateKwargs"];
+}
+
+/** The likeliest answers to these prompts, each as it ends, with its index. Throws what `openEngine` throws. */
+export async function* answerPrompts(
+  prompts: readonly string[],
+  { system, ...options }: ReplayOptions,
+): AsyncGenerator<readonly [index: number, replayed: Replayed], void> {
+  if (prompts.length === 0) return;
+  const waiting = { maxBatch: MAX_BATCH, maxWaiting: prompts.length };
+  await using engine = await openEngine({ ...options, ...waiting, maxLength: 1024 });
+  const pending = new Map(
+    prompts.map((prompt, i) => [
+      i,
+      answer(engine, prompt, { system, signal: options.signal }).then((one) => [i, one] as const),
+    ]),
+  );
+  while (pending.size > 0) {
+    const done = await Promise.race(pending.values());
+    pending.delete(done[0]);
+    yield done;
+  }
+}
+
+async function answer(
+  engine: Engine,
+  prompt: string,
+  { system, signal }: Pick<ReplayOptions, "system" | "signal">,
+): Promise<Replayed> {
+  const messages = [
+    ...(system === undefined ? [] : [{ role: "system", content: system }]),
+    { role: "user", content: prompt },
+  ];
+  const request = { maxTokens: MAX_TOKENS, sampling: { temperature: 0 }, signal };
+  const { content, finishReason } = await engine.chat(messages, request).message();
+  return { prompt, answer: content ?? "", isCut: finishReason === "length" };
+}
+
+/** An answer as an example: where it was cut, its end is not learnt. Its line is that of the prompt, from 1. */
+export function replayExample(
+  { prompt, answer: text, isCut }: Replayed,
+  line: number,
+  options: EncodeOptions,
+): EncodedExample {
+  const encode = (content: string): EncodedExample =>
+    encodeExample(
+      {
+        kind: "chat",
+        line,
+        source: { unit: "line", file: "replay" },
+        turns: [
+          { role: "user", content: prompt, isTarget: false },
+          { role: "assistant", content, isTarget: true },
+        ],
+      },
+      options,
+    );
+  const encoded = encode(text);
+  if (!isCut) return encoded;
+  const { ids: longer } = encode(`${text} and`);
+  const end = encoded.ids.findIndex((id, i) => id !== longer[i]);
+  const labels = encoded.labels.map((label, i) => (end >= 0 && i >= end ? IGNORED : label));
+  return { ...encoded, labels, targetTokens: labels.subarray(1).filter((label) => label !== IGNORED).length };
+}

@@ -1,0 +1,59 @@
+// Other wordings of a question by rule, as a hurried user types it: without some of its words, in lower case, with a slip of the
+// keys. A model that has learnt an answer by one wording alone knows it by the first characters.
+import { type Random, randomStream } from "#common";
+import { type Lesson, questionIndex } from "./question-index.ts";
+
+/** Shares of the words that are left out, one of which is drawn for each wording. */
+const LEFT_OUT = [0, 0.15, 0.3, 0.5] as const;
+const LOWER_CASE = 0.3;
+const SLIP = 0.3;
+const NO_MARK = 0.3;
+const MARK = /[?？]\s*$/u;
+
+/** Draws of a wording before the question itself is taken. */
+const ATTEMPTS = 3;
+
+/** Words without which a question asks something else: numbers and codes, and negations. */
+const isNeeded = (word: string): boolean =>
+  /\p{N}/u.test(word) || /^(not?|never|without|except)$|n['’]t$/iu.test(word);
+
+/**
+ * `count` wordings of each question, none of which is nearer to another question of the data than to its own. One that has no
+ * such wording keeps its own.
+ */
+export function otherWordings(
+  lessons: readonly Lesson[],
+  { count, seed }: { readonly count: number; readonly seed: number },
+): readonly (readonly string[])[] {
+  const asks = questionIndex(lessons);
+  return lessons.map(({ question }, lesson) => {
+    const random = randomStream(seed, `wordings ${lesson}`);
+    return Array.from({ length: count }, () => {
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const wording = typedHastily(question, random);
+        if (asks(wording, lesson)) return wording;
+      }
+      return question;
+    });
+  });
+}
+
+function typedHastily(question: string, random: Random): string {
+  const words = question.replace(MARK, "").split(/\s+/u);
+  const share = LEFT_OUT[random.below(LEFT_OUT.length)] as number;
+  const kept = words.filter((word) => random.uniform() >= share || isNeeded(word));
+  let text = (kept.length < 2 ? words : kept).join(" ");
+  if (random.uniform() < LOWER_CASE) text = text.toLowerCase();
+  if (random.uniform() < SLIP) text = slip(text, random);
+  return MARK.test(question) && random.uniform() >= NO_MARK ? `${text}?` : text;
+}
+
+/** Leaves a letter out, or swaps two. */
+function slip(text: string, random: Random): string {
+  const letters = [...text];
+  const at = 1 + random.below(Math.max(1, letters.length - 2));
+  const [one = "", other = ""] = letters.slice(at, at + 2);
+  if (!/^\p{L}{2}$/u.test(one + other)) return text;
+  letters.splice(at, 2, ...(random.uniform() < 0.5 ? [other] : [other, one]));
+  return letters.join("");
+}

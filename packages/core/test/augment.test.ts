@@ -1,0 +1,92 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type FinetuneEvent,
+  type FinetuneOptions,
+  finetune,
+  previewRun,
+} from "mixture-of-shards-core/training";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
+
+let folder: string;
+let tiny: TinyFolder;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-augment-"));
+  tiny = await writeTinyFolder(folder);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const data = ["red", "blue", "green", "black"].map((colour) => ({
+  messages: [
+    { role: "user" as const, content: `What does a ${colour} lamp on the side mean?` },
+    { role: "assistant" as const, content: `The ${colour} one is on.` },
+  ],
+}));
+
+async function run(name: string, change: Partial<FinetuneOptions> = {}): Promise<readonly FinetuneEvent[]> {
+  const events: FinetuneEvent[] = [];
+  const given = {
+    model: tiny.model,
+    data,
+    out: join(folder, name),
+    adapter: { method: "lora", rank: 1 } as const,
+  };
+  for await (const event of finetune({ ...given, ...change })) events.push(event);
+  return events;
+}
+
+const readyOf = (events: readonly FinetuneEvent[]) =>
+  events.find((event): event is Extract<FinetuneEvent, { type: "ready" }> => event.type === "ready");
+
+test("questions have other wordings and the base's answers are learnt besides, and a resumed run asks no more", async () => {
+  const settings = { steps: 3, keep: 0.05, reword: 4, saveEvery: 1 };
+  const controller = new AbortController();
+  const begun: FinetuneEvent[] = [];
+  const options = {
+    model: tiny.model,
+    data,
+    out: join(folder, "kept"),
+    adapter: { method: "lora", rank: 1 } as const,
+  };
+  for await (const event of finetune({ ...options, settings, signal: controller.signal })) {
+    begun.push(event);
+    if (event.type === "step" && event.step === 2) controller.abort();
+  }
+  // 30 passes over four lines
+  expect(readyOf(begun)?.augmented).toEqual({ reworded: 4, wordings: 4, replayed: 6 });
+  expect(readyOf(begun)?.train.examples).toBe(4);
+  expect(begun.filter(({ type }) => type === "replay")).toHaveLength(6);
+  const rest = await run("kept", { settings, resume: true });
+  expect(rest.filter(({ type }) => type === "replay")).toEqual([]);
+  expect(rest.at(-1)).toMatchObject({ type: "finish", step: 3 });
+  await run("whole", { settings });
+  const bytes = (name: string) => readFile(join(folder, name, "adapter_model.safetensors"));
+  expect((await bytes("kept")).equals(await bytes("whole"))).toBe(true);
+});
+
+test("nothing is added where nothing is asked for, and to other objectives", async () => {
+  const plain = await run("plain", { settings: { steps: 1, keep: 0, reword: 0 } });
+  expect(readyOf(plain)?.augmented).toBeUndefined();
+  const pairs = data.map(({ messages }) => ({
+    prompt: messages.slice(0, 1),
+    chosen: messages.slice(1),
+    rejected: [{ role: "assistant", content: "No." } as const],
+  }));
+  const preferred = await run("pairs", { data: pairs, settings: { objective: "dpo", steps: 1 } });
+  expect(readyOf(preferred)?.augmented).toBeUndefined();
+});
+
+test("half of the passes are half of the updates", async () => {
+  const settings = { keep: 0, reword: 0 };
+  const steps = async (epochs?: number) =>
+    (
+      await previewRun({
+        model: tiny.model,
+        data,
+        settings: { ...settings, ...(epochs === undefined ? {} : { epochs }) },
+      })
+    ).steps;
+  expect(await steps(15)).toBe(Math.round((await steps()) / 2));
+});
