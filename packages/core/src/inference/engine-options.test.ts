@@ -14,7 +14,7 @@ test("missing settings get their defaults, given ones are kept", () => {
     cacheMemory: undefined,
     cacheDtype: "float32",
     adapterMemory: 2e9,
-    adapterDtype: "bfloat16",
+    adapterDtype: "float32",
     maxAdapterRank: 256,
     maxBatch: 16,
     maxWaiting: 256,
