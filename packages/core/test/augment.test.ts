@@ -1,6 +1,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { IGNORED } from "mixture-of-shards-core/data";
+import { loadText } from "mixture-of-shards-core/models";
 import {
   type FinetuneEvent,
   type FinetuneOptions,
@@ -8,6 +10,7 @@ import {
   previewRun,
 } from "mixture-of-shards-core/training";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { replayExample } from "../src/training/augment/replay.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 
 let folder: string;
@@ -89,4 +92,23 @@ test("half of the passes are half of the updates", async () => {
       })
     ).steps;
   expect(await steps(15)).toBe(Math.round((await steps()) / 2));
+});
+
+test("the end of an answer that was cut is not learnt", async () => {
+  const { tokenizer, template } = await loadText(tiny.model);
+  const options = { tokenizer, template, maxLength: 200 };
+  const learnt = (isCut: boolean) => {
+    const { ids, labels, targetTokens } = replayExample(
+      { prompt: "Hi", answer: "It is red", isCut },
+      1,
+      options,
+    );
+    const targets = ids.filter((_, i) => labels[i] !== IGNORED);
+    expect(targets).toHaveLength(targetTokens);
+    return tokenizer.decode([...targets], { skipSpecialTokens: false });
+  };
+  expect(learnt(false).startsWith("It is red")).toBe(true);
+  expect(learnt(false).length).toBeGreaterThan("It is red".length);
+  expect("It is red".startsWith(learnt(true))).toBe(true);
+  expect(learnt(true).length).toBeGreaterThan(0);
 });

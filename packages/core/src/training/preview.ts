@@ -16,6 +16,7 @@ import {
 import { type LocateCalls, toLayerShapes } from "#models";
 import { createDetokenizer } from "#text";
 import { findTurns, type PreviewedTurn } from "./preview-turns.ts";
+import { type AugmentedCounts, planAugmentation } from "./run/augment.ts";
 import { encodingOptions } from "./run/data.ts";
 import { type ModelSummary, modelSummary } from "./run/events.ts";
 import { checkRunOptions, type RunOptions } from "./run/options.ts";
@@ -79,6 +80,8 @@ export interface RunPreview extends ChosenSettings {
   readonly budget: Budget;
   readonly train: EncodingReport;
   readonly validation: EncodingReport | undefined;
+  /** What is learnt besides the examples; with it, `steps` are a few more or less. */
+  readonly augmented: AugmentedCounts | undefined;
   /** Updates. */
   readonly steps: number;
   /** Updates of warm-up. */
@@ -120,6 +123,7 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     budget: budget(config, toLayerShapes(base.config)),
     train: train.report,
     validation: validation?.report,
+    augmented: planAugmentation(plan)?.counts,
     steps: run.steps,
     ...pickChosen(settings),
     warmup: run.warmup,

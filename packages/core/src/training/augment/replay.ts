@@ -25,7 +25,8 @@ export async function* answerPrompts(
 ): AsyncGenerator<readonly [index: number, replayed: Replayed], void> {
   if (prompts.length === 0) return;
   const waiting = { maxBatch: MAX_BATCH, maxWaiting: prompts.length };
-  await using engine = await openEngine({ ...options, ...waiting, maxLength: 1024 });
+  // a page has no other process
+  await using engine = await openEngine({ ...options, ...waiting, maxLength: 1024, inProcess: true });
   const pending = new Map(
     prompts.map((prompt, i) => [
       i,

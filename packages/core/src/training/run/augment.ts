@@ -51,19 +51,21 @@ const LEAST_PARAMETERS = 50_000_000;
 /** Answers that are replayed for each example that a run sees, where a run has several passes. */
 const KEEP = 0.2;
 
-/** How much a run is given besides its examples; undefined where its objective or its model has no use for it. */
-function planAugmentation({ settings, base, data, text }: RunPlan) {
-  if (
-    settings.objective !== "sft" ||
-    settings.promptFormat !== "template" ||
-    text.template.source === "fallback"
-  )
-    return undefined;
-  const questions = data.train.filter(isQuestion);
-  if (questions.length === 0) return undefined;
+/** What a run is given besides its examples; undefined where its objective or its model has no use for it. */
+export function planAugmentation({ settings, base, data, text, train }: RunPlan) {
+  const isChat = settings.promptFormat === "template" && text.template.source !== "fallback";
+  if (settings.objective !== "sft" || !isChat || !data.train.some(isQuestion)) return undefined;
+  // by the data alone: a run of more passes has the same examples
+  const copies = Math.min(MAX_COPIES, chooseEpochs(data.train.length, train.report.tokens));
   const isRepeated = settings.epochs > 1 && parameterCount(base.config) >= LEAST_PARAMETERS;
   const { keep = isRepeated ? KEEP : 0, reword = isRepeated && data.train.length <= FEW ? 20 : 0 } = settings;
-  return keep === 0 && reword === 0 ? undefined : { keep, reword };
+  if (keep === 0 && reword === 0) return undefined;
+  const wordings = copies > 1 ? reword : 0;
+  const chosen =
+    wordings === 0 ? [] : data.train.filter((one) => isQuestion(one) && isShort(questionOf(one)));
+  const replayed = Math.round(keep * data.train.length * copies);
+  const counts: AugmentedCounts = { reworded: chosen.length, wordings, replayed };
+  return { copies, chosen, counts };
 }
 
 /** A question, perhaps with a system message, and its answer. */
@@ -78,17 +80,13 @@ export async function* augment(
   plan: RunPlan,
   options: AskOptions,
 ): AsyncGenerator<ReplayEvent, Augmented | undefined> {
-  const planned = planAugmentation(plan);
+  // a resumed run goes on as it began
+  const isPlain = options.recorded !== undefined && options.recorded.replay === undefined;
+  const planned = isPlain ? undefined : planAugmentation(plan);
   if (planned === undefined) return undefined;
-  const { data, train: encoded } = plan;
-  // by the data alone: a run of more passes has the same examples
-  const copies = Math.min(MAX_COPIES, chooseEpochs(data.train.length, encoded.report.tokens));
-  const count = copies > 1 ? planned.reword : 0;
-  const { train, reworded } = rewordQuestions(plan, { copies, count });
-  const total = Math.round(planned.keep * data.train.length * copies);
-  const answers = options.recorded?.replay ?? (yield* answerAll(plan, total, options));
-  const counts = { reworded, wordings: count, replayed: answers.length === 0 ? 0 : total };
-  return { train, answers, copies, counts, report: encoded.report };
+  const { copies, counts } = planned;
+  const answers = options.recorded?.replay ?? (yield* answerAll(plan, counts.replayed, options));
+  return { train: rewordQuestions(plan, planned), answers, copies, counts, report: plan.train.report };
 }
 
 type AskOptions = Pick<RunOptions, "signal" | "adapter" | "session"> & {
@@ -129,12 +127,11 @@ export function withReplay(
 
 /** The data so many times: in each copy but every third one, questions have other wordings. */
 function rewordQuestions(
-  { data, settings }: RunPlan,
-  { copies, count }: { readonly copies: number; readonly count: number },
-): { readonly train: readonly Example[]; readonly reworded: number } {
-  const chosen = count === 0 ? [] : data.train.filter((one) => isQuestion(one) && isShort(questionOf(one)));
+  { data, settings: { seed } }: RunPlan,
+  { copies, chosen, counts }: NonNullable<ReturnType<typeof planAugmentation>>,
+): readonly Example[] {
   const lessons = chosen.map((one) => ({ question: questionOf(one), answer: answerOf(one) }));
-  const made = otherWordings(lessons, { count, seed: settings.seed });
+  const made = otherWordings(lessons, { count: counts.wordings, seed });
   const wordings = new Map(chosen.map((one, i) => [one, made[i] ?? []]));
   const inCopy =
     (copy: number) =>
@@ -144,8 +141,7 @@ function rewordQuestions(
       const nth = copy - Math.ceil(copy / AS_WRITTEN);
       return withQuestion(example, others[nth % others.length] as string);
     };
-  const train = Array.from({ length: copies }, (_, copy) => data.train.map(inCopy(copy))).flat();
-  return { train, reworded: chosen.length };
+  return Array.from({ length: copies }, (_, copy) => data.train.map(inCopy(copy))).flat();
 }
 
 const contentOf = (example: Example, role: "user" | "assistant"): string =>
