@@ -40,6 +40,7 @@ test("rows fit, and say what becomes of a line", () => {
 });
 
 test("rows that are trained stand out where colour is shown", () => {
+  vi.stubEnv("NO_COLOR", undefined);
   vi.stubEnv("FORCE_COLOR", "1");
   const rows = plain([line], 80).split("\n");
   vi.unstubAllEnvs();
