@@ -380,6 +380,10 @@ test("words of other errors are left alone", () => {
 test("a usage error points to the help, or to the nearest option", () => {
   const unknown = new CommanderError(1, "x", "error: unknown option '--mdoel'\n(Did you mean --model?)");
   expect(describeFailure(unknown, train).message).toBe("unknown option '--mdoel'; did you mean --model?");
+  const ofPeft = new CommanderError(1, "x", "error: unknown option '--num_epochs=3'\n(Did you mean --no-x?)");
+  expect(describeFailure(ofPeft, train).message).toBe(
+    "unknown option '--num_epochs'; did you mean --epochs?",
+  );
   const missing = new CommanderError(1, "x", "error: required option '--model <model>' not specified");
   expect(describeFailure(missing, train)).toEqual({
     code: "bad_option",

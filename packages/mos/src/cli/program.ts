@@ -252,6 +252,26 @@ const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
   ["list", "adapters list"],
 ]);
 
+/** What other trainers call our options. */
+const OTHER_OPTIONS: ReadonlyMap<string, string> = new Map([
+  ["lr", "learning-rate"],
+  ["num-epochs", "epochs"],
+  ["num-train-epochs", "epochs"],
+  ["max-steps", "steps"],
+  ["iters", "steps"],
+  ["per-device-train-batch-size", "batch-size"],
+  ["max-seq-length", "max-length"],
+  ["lora-r", "rank"],
+  ["lora-rank", "rank"],
+  ["lora-alpha", "alpha"],
+  ["lora-dropout", "dropout"],
+  ["target-modules", "targets"],
+  ["warmup-ratio", "warmup"],
+  ["lr-scheduler-type", "schedule"],
+  ["output-dir", "out"],
+  ["adapter-path", "adapter"],
+]);
+
 /** Commander words its errors "error: unknown option '--foo'\n(Did you mean --bar?)". */
 function usageMessage({ message }: CommanderError, command: string): string {
   const text = message
@@ -259,6 +279,10 @@ function usageMessage({ message }: CommanderError, command: string): string {
     .replace(/^unknown command '([a-z-]+)'$/, (whole, name: string) => {
       const ours = OTHER_NAMES.get(name);
       return ours === undefined ? whole : `${whole}; did you mean ${ours}?`;
+    })
+    .replace(/^unknown option '--([a-z_-]+)(?:=[^']*)?'(?:\n.*)?$/, (whole, name: string) => {
+      const ours = OTHER_OPTIONS.get(name.replaceAll("_", "-"));
+      return ours === undefined ? whole : `unknown option '--${name}'; did you mean --${ours}?`;
     })
     .replace(/^command-argument value ('.*') is invalid for argument '(.*)'\. E/, "$1 is not a valid $2; e")
     .replace(
