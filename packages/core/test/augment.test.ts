@@ -44,7 +44,7 @@ const readyOf = (events: readonly FinetuneEvent[]) =>
   events.find((event): event is Extract<FinetuneEvent, { type: "ready" }> => event.type === "ready");
 
 test("questions have other wordings and the base's answers are learnt besides, and a resumed run asks no more", async () => {
-  const settings = { steps: 3, keep: 0.05, reword: 4, saveEvery: 1 };
+  const settings = { epochs: 30, steps: 3, keep: 0.05, reword: 4, saveEvery: 1 };
   const controller = new AbortController();
   const begun: FinetuneEvent[] = [];
   const options = {
@@ -64,6 +64,9 @@ test("questions have other wordings and the base's answers are learnt besides, a
   const rest = await run("kept", { settings, resume: true });
   expect(rest.filter(({ type }) => type === "replay")).toEqual([]);
   expect(rest.at(-1)).toMatchObject({ type: "finish", step: 3 });
+  await expect(run("kept", { settings: { ...settings, keep: 0.5 }, resume: true })).rejects.toThrow(
+    /^keep was 0.05 when the run began, now 0.5/,
+  );
   await run("whole", { settings });
   const bytes = (name: string) => readFile(join(folder, name, "adapter_model.safetensors"));
   expect((await bytes("kept")).equals(await bytes("whole"))).toBe(true);

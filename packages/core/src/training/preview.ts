@@ -16,7 +16,7 @@ import {
 import { type LocateCalls, toLayerShapes } from "#models";
 import { createDetokenizer } from "#text";
 import { findTurns, type PreviewedTurn } from "./preview-turns.ts";
-import { type AugmentedCounts, planAugmentation } from "./run/augment.ts";
+import type { AugmentedCounts } from "./run/augment.ts";
 import { encodingOptions } from "./run/data.ts";
 import { type ModelSummary, modelSummary } from "./run/events.ts";
 import { checkRunOptions, type RunOptions } from "./run/options.ts";
@@ -80,7 +80,7 @@ export interface RunPreview extends ChosenSettings {
   readonly budget: Budget;
   readonly train: EncodingReport;
   readonly validation: EncodingReport | undefined;
-  /** What is learnt besides the examples; with it, `steps` are a few more or less. */
+  /** What is learnt besides the examples; as the base has not answered yet, `steps` may be a few more or less. */
   readonly augmented: AugmentedCounts | undefined;
   /** Updates. */
   readonly steps: number;
@@ -123,7 +123,7 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     budget: budget(config, toLayerShapes(base.config)),
     train: train.report,
     validation: validation?.report,
-    augmented: planAugmentation(plan)?.counts,
+    augmented: plan.augmented?.counts,
     steps: run.steps,
     ...pickChosen(settings),
     warmup: run.warmup,

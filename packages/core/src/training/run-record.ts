@@ -7,6 +7,20 @@ import { COMPUTE_DTYPES } from "#models";
 import { join } from "#platform";
 import { replayedSchema } from "./augment/replay.ts";
 
+/** What a run learns besides its examples. */
+const augmentedSchema = z.object({
+  /** Passes over the data, each of which has questions in other wordings. */
+  copies: z.int().min(1),
+  /** Other wordings of a question. */
+  wordings: z.int().min(0),
+  /** Answers of the base in all passes, which are repeated where there are fewer. */
+  replayed: z.int().min(0),
+  answers: z.array(replayedSchema),
+  /** The settings that were given. */
+  asked: z.object({ keep: z.number().optional(), reword: z.number().optional() }),
+});
+export type AugmentedRecord = z.output<typeof augmentedSchema>;
+
 const recordSchema = z.looseObject({
   computeDtype: z.enum(COMPUTE_DTYPES),
   settings: z.looseObject({
@@ -19,8 +33,7 @@ const recordSchema = z.looseObject({
     evaluateEvery: z.int(),
     earlyStoppingPatience: z.int(),
   }),
-  /** Answers of the base that are learnt besides. */
-  replay: z.array(replayedSchema).optional(),
+  augmented: augmentedSchema.optional(),
 });
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = z.output<typeof recordSchema>;

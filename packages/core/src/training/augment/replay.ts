@@ -13,7 +13,11 @@ export const replayedSchema = z.object({ prompt: z.string(), answer: z.string(),
 export type Replayed = z.output<typeof replayedSchema>;
 
 /** How the base is asked: as the run's examples are laid out. */
-export interface ReplayOptions extends Pick<EngineOptions, "model" | "mergedAdapter" | "device" | "signal"> {
+export interface ReplayOptions
+  extends Pick<
+    EngineOptions,
+    "model" | "mergedAdapter" | "device" | "threads" | "signal" | "baseDtype" | "computeDtype"
+  > {
   readonly system: string | undefined;
   readonly chatTemplateKwargs: EngineOptions["chatTemplateKwargs"];
 }
@@ -25,8 +29,14 @@ export async function* answerPrompts(
 ): AsyncGenerator<readonly [index: number, replayed: Replayed], void> {
   if (prompts.length === 0) return;
   const waiting = { maxBatch: MAX_BATCH, maxWaiting: prompts.length };
-  // a page has no other process
-  await using engine = await openEngine({ ...options, ...waiting, maxLength: 1024, inProcess: true });
+  // in this process, as a page has no other; nothing is left beside the model
+  const place = { inProcess: true, weightCache: false };
+  await using engine = await openEngine({
+    ...{ ...options, ...waiting, ...place },
+    // a character is a token at most, nearly always
+    maxLength: 1024 + (system?.length ?? 0),
+    defaults: { generationConfig: "none" },
+  });
   const pending = new Map(
     prompts.map((prompt, i) => [
       i,

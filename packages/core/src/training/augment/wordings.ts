@@ -15,7 +15,8 @@ const ATTEMPTS = 3;
 
 /** Words without which a question asks something else: numbers and codes, and negations. */
 const isNeeded = (word: string): boolean =>
-  /\p{N}/u.test(word) || /^(not?|never|without|except)$|n['’]t$/iu.test(word);
+  /\p{N}/u.test(word) ||
+  /^\P{L}*(no|not|nor|none|never|neither|cannot|without|except|\p{L}{2,6}n['’]t)\P{L}*$/iu.test(word);
 
 /**
  * `count` wordings of each question, none of which is nearer to another question of the data than to its own. One that has no
@@ -42,18 +43,21 @@ function typedHastily(question: string, random: Random): string {
   const words = question.replace(MARK, "").split(/\s+/u);
   const share = LEFT_OUT[random.below(LEFT_OUT.length)] as number;
   const kept = words.filter((word) => random.uniform() >= share || isNeeded(word));
-  let text = (kept.length < 2 ? words : kept).join(" ");
-  if (random.uniform() < LOWER_CASE) text = text.toLowerCase();
-  if (random.uniform() < SLIP) text = slip(text, random);
+  const chosen = [...(kept.length < 2 ? words : kept)];
+  const at = random.below(chosen.length);
+  const word = chosen[at] as string;
+  if (random.uniform() < SLIP && !isNeeded(word)) chosen[at] = slip(word, random);
+  const typed = chosen.join(" ");
+  const text = random.uniform() < LOWER_CASE ? typed.toLowerCase() : typed;
   return MARK.test(question) && random.uniform() >= NO_MARK ? `${text}?` : text;
 }
 
 /** Leaves a letter out, or swaps two. */
-function slip(text: string, random: Random): string {
-  const letters = [...text];
-  const at = 1 + random.below(Math.max(1, letters.length - 2));
+function slip(word: string, random: Random): string {
+  const letters = [...word];
+  const at = random.below(Math.max(1, letters.length - 1));
   const [one = "", other = ""] = letters.slice(at, at + 2);
-  if (!/^\p{L}{2}$/u.test(one + other)) return text;
+  if (!/^\p{L}{2}$/u.test(one + other)) return word;
   letters.splice(at, 2, ...(random.uniform() < 0.5 ? [other] : [other, one]));
   return letters.join("");
 }

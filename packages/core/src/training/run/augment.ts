@@ -1,12 +1,12 @@
 // What a run learns besides its examples, so that it is understood when asked otherwise and forgets nothing: other wordings of
 // its questions, and the base's own answers to general prompts.
+import { MosError } from "#common";
 import type { EncodedDataset, EncodeOptions, EncodingReport, Example } from "#data";
 import { parameterCount } from "#models";
 import { GENERAL_PROMPTS } from "../augment/general-prompts.ts";
 import { answerPrompts, type Replayed, replayExample } from "../augment/replay.ts";
 import { otherWordings } from "../augment/wordings.ts";
-import { chooseEpochs } from "../resolve-settings.ts";
-import type { RunRecord } from "../run-record.ts";
+import type { AugmentedRecord, RunRecord } from "../run-record.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunPlan } from "./plan.ts";
 
@@ -29,10 +29,8 @@ export interface AugmentedCounts {
 /** Examples of all passes, and what is replayed in them. */
 export interface Augmented {
   readonly train: readonly Example[];
-  /** Answers that are replayed, which are repeated where `counts` has more. */
-  readonly answers: readonly Replayed[];
-  /** Passes over the data that they are. */
-  readonly copies: number;
+  /** What a resumed run goes on with. */
+  readonly record: AugmentedRecord;
   /** Of one pass over the data as they are. */
   readonly report: EncodingReport;
   readonly counts: AugmentedCounts;
@@ -46,26 +44,38 @@ const AS_WRITTEN = 3;
 const MAX_WORDS = 32;
 /** Examples whose questions are reworded without being asked for: more have wordings of their own. */
 const FEW = 500;
+const REWORD = 20;
 /** Parameters of a base that has something to keep. */
 const LEAST_PARAMETERS = 50_000_000;
 /** Answers that are replayed for each example that a run sees, where a run has several passes. */
 const KEEP = 0.2;
+/** How often an answer is replayed at most, lest it be learnt by heart. */
+const MAX_REPEATS = 10;
 
 /** What a run is given besides its examples; undefined where its objective or its model has no use for it. */
-export function planAugmentation({ settings, base, data, text, train }: RunPlan) {
+function planAugmentation({ settings, base, data, text }: RunPlan) {
   const isChat = settings.promptFormat === "template" && text.template.source !== "fallback";
   if (settings.objective !== "sft" || !isChat || !data.train.some(isQuestion)) return undefined;
-  // by the data alone: a run of more passes has the same examples
-  const copies = Math.min(MAX_COPIES, chooseEpochs(data.train.length, train.report.tokens));
-  const isRepeated = settings.epochs > 1 && parameterCount(base.config) >= LEAST_PARAMETERS;
-  const { keep = isRepeated ? KEEP : 0, reword = isRepeated && data.train.length <= FEW ? 20 : 0 } = settings;
-  if (keep === 0 && reword === 0) return undefined;
-  const wordings = copies > 1 ? reword : 0;
-  const chosen =
-    wordings === 0 ? [] : data.train.filter((one) => isQuestion(one) && isShort(questionOf(one)));
-  const replayed = Math.round(keep * data.train.length * copies);
-  const counts: AugmentedCounts = { reworded: chosen.length, wordings, replayed };
-  return { copies, chosen, counts };
+  const copies = Math.min(MAX_COPIES, Math.ceil(settings.epochs));
+  const isUsual = copies > 1 && parameterCount(base.config) >= LEAST_PARAMETERS;
+  const { keep = isUsual ? KEEP : 0, reword = isUsual && data.train.length <= FEW ? REWORD : 0 } = settings;
+  const wordings = Math.min(reword, copies - Math.ceil(copies / AS_WRITTEN));
+  const most = MAX_REPEATS * GENERAL_PROMPTS.length;
+  const replayed = Math.min(most, Math.round(keep * data.train.length * copies));
+  return wordings + replayed === 0 ? undefined : { copies, wordings, replayed };
+}
+
+/** What a resumed run began with. Throws `bad_option` where it is asked for something else. */
+function recordedAugmentation({ settings }: RunPlan, { augmented }: RunRecord): AugmentedRecord | undefined {
+  for (const name of ["keep", "reword"] as const) {
+    const [before, now] = [augmented?.asked[name], settings[name]];
+    if (now !== undefined && now !== before && !(now === 0 && augmented === undefined))
+      throw new MosError(
+        "bad_option",
+        `${name} was ${before ?? "left out"} when the run began, now ${now}. Resume with the same settings`,
+      );
+  }
+  return augmented;
 }
 
 /** A question, perhaps with a system message, and its answer. */
@@ -78,48 +88,75 @@ const isQuestion = (example: Example): boolean => {
 /** What the run of a plan learns in all its passes; undefined where that is its examples alone. */
 export async function* augment(
   plan: RunPlan,
-  options: AskOptions,
+  { recorded, ...options }: AskOptions & { readonly recorded: RunRecord | undefined },
 ): AsyncGenerator<ReplayEvent, Augmented | undefined> {
-  // a resumed run goes on as it began
-  const isPlain = options.recorded !== undefined && options.recorded.replay === undefined;
-  const planned = isPlain ? undefined : planAugmentation(plan);
+  if (recorded !== undefined) {
+    const found = recordedAugmentation(plan, recorded);
+    return found && toAugmented(plan, found);
+  }
+  const planned = planAugmentation(plan);
   if (planned === undefined) return undefined;
-  const { copies, counts } = planned;
-  const answers = options.recorded?.replay ?? (yield* answerAll(plan, counts.replayed, options));
-  return { train: rewordQuestions(plan, planned), answers, copies, counts, report: plan.train.report };
+  const { keep, reword } = plan.settings;
+  const answers = yield* answerAll(plan, planned.replayed, options);
+  return toAugmented(plan, { ...planned, answers: [...answers], asked: { keep, reword } });
 }
 
-type AskOptions = Pick<RunOptions, "signal" | "adapter" | "session"> & {
-  /** A resumed run has the answers that it began with. */
-  readonly recorded: RunRecord | undefined;
-};
+/** The same before the base has answered, with answers as long as they may become. */
+export function expectAugmented(plan: RunPlan): Augmented | undefined {
+  const planned = planAugmentation(plan);
+  const answer = "word ".repeat(EXPECTED_WORDS).trim();
+  const answers = GENERAL_PROMPTS.slice(0, planned?.replayed).map((prompt) => ({
+    prompt,
+    answer,
+    isCut: true,
+  }));
+  return planned && toAugmented(plan, { ...planned, answers, asked: {} });
+}
+
+/** Words of an answer as most bases give it. */
+const EXPECTED_WORDS = 45;
+
+function toAugmented(plan: RunPlan, record: AugmentedRecord): Augmented {
+  const { copies, wordings, replayed, answers } = record;
+  const { train, reworded } = rewordQuestions(plan, { copies, wordings });
+  const counts = { reworded, wordings, replayed: answers.length === 0 ? 0 : replayed };
+  return { train, record, counts, report: plan.train.report };
+}
+
+type AskOptions = Pick<RunOptions, "signal" | "adapter" | "session">;
 
 /** The base's answers to as many general prompts; where an adapter is trained further, that adapter's. */
 async function* answerAll(
-  { model, settings: { system, chatTemplateKwargs } }: RunPlan,
+  { model, settings: { system, chatTemplateKwargs, baseDtype }, memory: { computeDtype } }: RunPlan,
   count: number,
   { signal, adapter, session }: AskOptions,
 ): AsyncGenerator<ReplayEvent, readonly Replayed[]> {
   const prompts = GENERAL_PROMPTS.slice(0, count);
   const mergedAdapter = adapter !== undefined && "from" in adapter ? adapter.from : undefined;
-  const asked = { model, mergedAdapter, system, chatTemplateKwargs, device: session?.device, signal };
+  const { device, threads } = session ?? {};
+  const forms = typeof model === "string" ? { baseDtype, computeDtype } : {};
+  const asked = { model, mergedAdapter, system, chatTemplateKwargs, device, threads, signal, ...forms };
   const answers: Replayed[] = [];
+  let done = 0;
   for await (const [i, one] of answerPrompts(prompts, asked)) {
     answers[i] = one;
-    yield { type: "replay", done: Object.keys(answers).length, total: prompts.length };
+    done += 1;
+    yield { type: "replay", done, total: prompts.length };
   }
-  return answers;
+  // a model that thinks first may have said nothing yet
+  return answers.filter(({ answer }) => answer !== "");
 }
 
 /** The examples of all passes with what is replayed in them; what is reported of them is of the data alone. */
 export function withReplay(
   { encoded }: EncodedDataset,
-  { answers, counts: { replayed }, report }: Augmented,
+  { record: { answers }, counts: { replayed }, report }: Augmented,
   encoding: EncodeOptions,
 ): EncodedDataset {
   const examples = answers.map((one, i) => replayExample(one, i + 1, encoding));
   const learnt = examples.filter(({ targetTokens }) => targetTokens > 0);
-  const replay = Array.from({ length: replayed }, (_, i) => learnt[i % learnt.length]);
+  const replay =
+    learnt.length === 0 ? [] : Array.from({ length: replayed }, (_, i) => learnt[i % learnt.length]);
   const all = [...encoded, ...replay.filter((one) => one !== undefined)];
   const longest = all.reduce((most, { ids }) => Math.max(most, ids.length), 0);
   return { encoded: all, report: { ...report, longest } };
@@ -128,10 +165,11 @@ export function withReplay(
 /** The data so many times: in each copy but every third one, questions have other wordings. */
 function rewordQuestions(
   { data, settings: { seed } }: RunPlan,
-  { copies, chosen, counts }: NonNullable<ReturnType<typeof planAugmentation>>,
-): readonly Example[] {
+  { copies, wordings: count }: Pick<AugmentedRecord, "copies" | "wordings">,
+): { readonly train: readonly Example[]; readonly reworded: number } {
+  const chosen = count === 0 ? [] : data.train.filter((one) => isQuestion(one) && isShort(questionOf(one)));
   const lessons = chosen.map((one) => ({ question: questionOf(one), answer: answerOf(one) }));
-  const made = otherWordings(lessons, { count: counts.wordings, seed });
+  const made = otherWordings(lessons, { count, seed });
   const wordings = new Map(chosen.map((one, i) => [one, made[i] ?? []]));
   const inCopy =
     (copy: number) =>
@@ -141,7 +179,8 @@ function rewordQuestions(
       const nth = copy - Math.ceil(copy / AS_WRITTEN);
       return withQuestion(example, others[nth % others.length] as string);
     };
-  return Array.from({ length: copies }, (_, copy) => data.train.map(inCopy(copy))).flat();
+  const train = Array.from({ length: copies }, (_, copy) => data.train.map(inCopy(copy))).flat();
+  return { train, reworded: chosen.length };
 }
 
 const contentOf = (example: Example, role: "user" | "assistant"): string =>

@@ -84,7 +84,7 @@ export async function loadRun(
     settings: { ...run, ...pickChosen(settings) },
     baseDtype,
     computeDtype,
-    ...(plan.augmented === undefined ? {} : { replay: [...plan.augmented.answers] }),
+    ...omitUndefined({ augmented: plan.augmented?.record }),
     train: dataDigest(train.encoded),
     validation: validation === undefined ? null : dataDigest(validation.encoded),
   };

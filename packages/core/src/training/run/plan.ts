@@ -60,7 +60,7 @@ import {
   usualLearningRate,
 } from "../settings.ts";
 import type { TrainSettings } from "../trainer.ts";
-import { type Augmented, augment, type ReplayEvent, withReplay } from "./augment.ts";
+import { type Augmented, augment, expectAugmented, type ReplayEvent, withReplay } from "./augment.ts";
 import { checkTokens, encodingOptions, type RunData, readRunData } from "./data.ts";
 import type { RunOptions, SavedStart } from "./options.ts";
 
@@ -114,7 +114,8 @@ export async function* planRun(
     );
   const text = typeof model === "string" ? await loadText(model) : model.text;
   const plan = await fitPlan({ ...prepared, data, text, augmented: undefined }, options.signal);
-  const augmented = options.isPreview === true ? undefined : yield* augment(plan, { ...options, recorded });
+  const augmented =
+    options.isPreview === true ? expectAugmented(plan) : yield* augment(plan, { ...options, recorded });
   if (augmented === undefined) return plan;
   // passes are those over the data as they are
   const { epochs } = settings.steps === undefined ? plan.settings : settings;
@@ -300,7 +301,7 @@ async function planSize(
     const { prepare = (one) => one }: ObjectiveKind = OBJECTIVES[given.objective];
     return { ...others, encoded: encoded.map(prepare) };
   };
-  const { train: examples, copies } = open.augmented ?? { train: data.train, copies: 1 };
+  const examples = open.augmented?.train ?? data.train;
   const encodedTrain = prepared(await encodeExamples(examples, encoding));
   const train =
     open.augmented === undefined ? encodedTrain : withReplay(encodedTrain, open.augmented, encoding);
@@ -311,7 +312,7 @@ async function planSize(
     longest: Math.max(train.report.longest, validation?.report.longest ?? 0),
     limit,
     evaluates,
-    copies,
+    copies: open.augmented?.record.copies ?? 1,
     dropout: config.dropout,
     padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
   });
