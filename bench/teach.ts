@@ -1,4 +1,4 @@
-// What a few lessons teach a small model, and what it forgets by them (see docs/explanation/teaching.md).
+// What a few lessons teach a small model, and what it forgets by them (see docs/how-to/train.md).
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { loadAdapter } from "mixture-of-shards-core/adapters";

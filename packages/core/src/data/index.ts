@@ -44,6 +44,8 @@ export {
 export { type EndpointOptions, endpointUrl, openEndpoint } from "./endpoint.ts";
 export {
   answerText,
+  asTurns,
+  type ChatExample,
   type DataKind,
   type Example,
   type ExampleInput,

@@ -81,7 +81,7 @@ export function startRows(event: Start, options: SummaryOptions): readonly (Row 
       "in int8; --compute-dtype float32 is exact, and takes 1.3 to 1.9 times as long",
     ],
     ["training", planText(event, options)],
-    event.augmented !== undefined && ["", augmentedText(event.augmented)],
+    event.augmented !== undefined && hasMore(event.augmented) && ["", augmentedText(event.augmented)],
     steps < FEW_STEPS &&
       event.extended === undefined && [
         "",
@@ -90,7 +90,12 @@ export function startRows(event: Start, options: SummaryOptions): readonly (Row 
   ];
 }
 
-function augmentedText({ reworded, wordings, replayed }: NonNullable<Start["augmented"]>): string {
+type Augmented = NonNullable<Start["augmented"]>;
+
+/** False where no question is short enough, and the base had nothing to say. */
+const hasMore = ({ reworded, replayed }: Augmented): boolean => reworded + replayed > 0;
+
+function augmentedText({ reworded, wordings, replayed }: Augmented): string {
   const parts = [
     ...(reworded === 0 ? [] : [`${counted(wordings, "other wording")} of ${counted(reworded, "question")}`]),
     ...(replayed === 0 ? [] : [`${counted(replayed, "answer")} of the base`]),

@@ -1,6 +1,7 @@
 // Replay of what a base knows: its own answers to general prompts, learnt beside the examples of a run.
 import { z } from "zod";
-import { type EncodedExample, type EncodeOptions, encodeExample, IGNORED } from "#data";
+import { AsyncQueue } from "#common";
+import { asTurns, type EncodedExample, type EncodeOptions, encodeExample, IGNORED } from "#data";
 import { type Engine, type EngineOptions, openEngine } from "#inference";
 
 /** Tokens of an answer at most: the rest of a longer one is not replayed. */
@@ -37,17 +38,15 @@ export async function* answerPrompts(
     maxLength: 1024 + (system?.length ?? 0),
     defaults: { generationConfig: "none" },
   });
-  const pending = new Map(
-    prompts.map((prompt, i) => [
-      i,
-      answer(engine, prompt, { system, signal: options.signal }).then((one) => [i, one] as const),
-    ]),
+  const done = new AsyncQueue<readonly [number, Replayed]>();
+  const asking = prompts.map(async (prompt, i) =>
+    done.push([i, await answer(engine, prompt, { system, signal: options.signal })]),
   );
-  while (pending.size > 0) {
-    const done = await Promise.race(pending.values());
-    pending.delete(done[0]);
-    yield done;
-  }
+  void Promise.all(asking).then(
+    () => done.close(),
+    (cause) => done.close(cause),
+  );
+  yield* done;
 }
 
 async function answer(
@@ -70,19 +69,9 @@ export function replayExample(
   line: number,
   options: EncodeOptions,
 ): EncodedExample {
+  const place = { line, source: { unit: "line", file: "replay" } } as const;
   const encode = (content: string): EncodedExample =>
-    encodeExample(
-      {
-        kind: "chat",
-        line,
-        source: { unit: "line", file: "replay" },
-        turns: [
-          { role: "user", content: prompt, isTarget: false },
-          { role: "assistant", content, isTarget: true },
-        ],
-      },
-      options,
-    );
+    encodeExample({ kind: "chat", ...place, turns: asTurns(prompt, content) }, options);
   const encoded = encode(text);
   if (!isCut) return encoded;
   const { ids: longer } = encode(`${text} and`);

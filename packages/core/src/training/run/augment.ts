@@ -1,7 +1,14 @@
 // What a run learns besides its examples, so that it is understood when asked otherwise and forgets nothing: other wordings of
 // its questions, and the base's own answers to general prompts.
 import { MosError } from "#common";
-import type { EncodedDataset, EncodeOptions, EncodingReport, Example } from "#data";
+import {
+  answerText,
+  type ChatExample,
+  type EncodedDataset,
+  type EncodeOptions,
+  type EncodingReport,
+  type Example,
+} from "#data";
 import { parameterCount } from "#models";
 import { GENERAL_PROMPTS } from "../augment/general-prompts.ts";
 import { answerPrompts, type Replayed, replayExample } from "../augment/replay.ts";
@@ -79,7 +86,7 @@ function recordedAugmentation({ settings }: RunPlan, { augmented }: RunRecord): 
 }
 
 /** A question, perhaps with a system message, and its answer. */
-const isQuestion = (example: Example): boolean => {
+const isQuestion = (example: Example): example is ChatExample => {
   if (example.kind !== "chat" || example.tools !== undefined) return false;
   const turns = example.turns.filter(({ role }) => role !== "system");
   return turns.length === 2 && turns[0]?.role === "user" && turns[1]?.isTarget === true;
@@ -155,9 +162,8 @@ export function withReplay(
 ): EncodedDataset {
   const examples = answers.map((one, i) => replayExample(one, i + 1, encoding));
   const learnt = examples.filter(({ targetTokens }) => targetTokens > 0);
-  const replay =
-    learnt.length === 0 ? [] : Array.from({ length: replayed }, (_, i) => learnt[i % learnt.length]);
-  const all = [...encoded, ...replay.filter((one) => one !== undefined)];
+  const replay = Array.from({ length: replayed }, (_, i) => learnt[i % learnt.length]);
+  const all = [...encoded, ...replay.filter((one) => one !== undefined)]; // there may be none
   const longest = all.reduce((most, { ids }) => Math.max(most, ids.length), 0);
   return { encoded: all, report: { ...report, longest } };
 }
@@ -167,34 +173,29 @@ function rewordQuestions(
   { data, settings: { seed } }: RunPlan,
   { copies, wordings: count }: Pick<AugmentedRecord, "copies" | "wordings">,
 ): { readonly train: readonly Example[]; readonly reworded: number } {
-  const chosen = count === 0 ? [] : data.train.filter((one) => isQuestion(one) && isShort(questionOf(one)));
-  const lessons = chosen.map((one) => ({ question: questionOf(one), answer: answerOf(one) }));
+  const chosen = count === 0 ? [] : data.train.filter(isQuestion).filter((one) => isShort(questionOf(one)));
+  const lessons = chosen.map((one) => ({ question: questionOf(one), answer: answerText(one) ?? "" }));
   const made = otherWordings(lessons, { count, seed });
-  const wordings = new Map(chosen.map((one, i) => [one, made[i] ?? []]));
+  const reworded = new Map<Example, readonly Example[]>(
+    chosen.map((one, i) => [one, (made[i] ?? []).map((question) => withQuestion(one, question))]),
+  );
   const inCopy =
     (copy: number) =>
     (example: Example): Example => {
-      const others = wordings.get(example) ?? [];
-      if (copy % AS_WRITTEN === 0 || others.length === 0) return example;
+      const others = reworded.get(example) ?? [];
       const nth = copy - Math.ceil(copy / AS_WRITTEN);
-      return withQuestion(example, others[nth % others.length] as string);
+      return (copy % AS_WRITTEN === 0 ? undefined : others[nth % others.length]) ?? example;
     };
   const train = Array.from({ length: copies }, (_, copy) => data.train.map(inCopy(copy))).flat();
   return { train, reworded: chosen.length };
 }
 
-const contentOf = (example: Example, role: "user" | "assistant"): string =>
-  example.kind === "chat" ? (example.turns.find((turn) => turn.role === role)?.content ?? "") : "";
-
-const questionOf = (example: Example): string => contentOf(example, "user");
-const answerOf = (example: Example): string => contentOf(example, "assistant");
+const questionOf = ({ turns }: ChatExample): string =>
+  turns.find(({ role }) => role === "user")?.content ?? "";
 
 const isShort = (question: string): boolean => question.split(/\s+/u).length <= MAX_WORDS;
 
-const withQuestion = (example: Example, question: string): Example =>
-  example.kind === "chat"
-    ? {
-        ...example,
-        turns: example.turns.map((turn) => (turn.role === "user" ? { ...turn, content: question } : turn)),
-      }
-    : example;
+const withQuestion = (example: ChatExample, question: string): ChatExample => ({
+  ...example,
+  turns: example.turns.map((turn) => (turn.role === "user" ? { ...turn, content: question } : turn)),
+});
