@@ -24,6 +24,7 @@ export { expectedUpdate } from "./resolve-settings.ts";
 export type { FinetuneEvent } from "./run/events.ts";
 export { finetune } from "./run/finetune.ts";
 export type { FinetuneOptions } from "./run/options.ts";
+export { describeOutcome, type Outcome } from "./run/outcome.ts";
 export { runCheck } from "./run/plan.ts";
 export { DEFAULT_KEPT_VERSIONS } from "./run/record.ts";
 export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";

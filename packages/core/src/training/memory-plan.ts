@@ -37,7 +37,7 @@ export type RunSize = Pick<
   readonly device?: Device | undefined;
   /** Plain training without it. */
   readonly objective?: Objective;
-  /** True if there are validation data. */
+  /** True if there are validation data, or the outcome is measured. */
   readonly evaluates: boolean;
   /** The engine that a run samples answers with, if any. */
   readonly sampler?: SamplerSize | undefined;

@@ -77,6 +77,31 @@ function attach(examples: readonly EncodedExample[], numbers: Float32Array): rea
   });
 }
 
+/**
+ * The log-probabilities of the targets of some examples by these parameters, or by the trained ones as they are: batch by batch,
+ * each with the index of its example.
+ */
+export async function* measureTargets(
+  source: Pick<GradientSource, "logprobs">,
+  examples: readonly EncodedExample[],
+  {
+    settings,
+    parameters,
+  }: { readonly settings: BatchSettings; readonly parameters?: Parameters | undefined },
+): AsyncGenerator<readonly (readonly [index: number, logprobs: Float32Array])[], void> {
+  const layout = { ...settings, batchSize: rowsAtOnce(settings), lengthMultiple: lengthMultiple(settings) };
+  for (const batch of batches(examples, { ...layout, epoch: 0, seed: 0, shuffle: false })) {
+    const logprobs = (await source.logprobs(batch, parameters)).slice();
+    let from = 0;
+    yield batch.exampleIndices.map((i) => {
+      const begin = from;
+      from += examples[i]?.targetTokens ?? 0;
+      return [i, logprobs.subarray(begin, from)] as const;
+    });
+    await nextTurn();
+  }
+}
+
 export interface ReferenceOptions {
   readonly reference: Parameters;
   readonly settings: BatchSettings;
@@ -91,18 +116,17 @@ export async function* computeReference(
   sets: ExampleSets,
   { reference, settings, now, signal }: ReferenceOptions,
 ): AsyncGenerator<ReferenceEvent, ExampleSets | undefined> {
-  const layout = { ...settings, batchSize: rowsAtOnce(settings), lengthMultiple: lengthMultiple(settings) };
   const total = sets.train.length + sets.validation.length;
   const found: Record<keyof ExampleSets, EncodedExample[]> = { train: [], validation: [] };
   let [done, told] = [0, now()];
   for (const name of ["train", "validation"] as const)
-    for (const batch of batches(sets[name], { ...layout, epoch: 0, seed: 0, shuffle: false })) {
+    for await (const measured of measureTargets(source, sets[name], { settings, parameters: reference })) {
       if (signal?.aborted === true) return undefined;
-      const examples = batch.exampleIndices.flatMap((i) => sets[name][i] ?? []);
-      const measured = attach(examples, (await source.logprobs(batch, reference)).slice());
-      for (const [k, i] of batch.exampleIndices.entries()) found[name][i] = measured[k] as EncodedExample;
-      await nextTurn();
-      done += batch.examples;
+      for (const [i, numbers] of measured) {
+        const one = sets[name][i] as EncodedExample;
+        found[name][i] = { ...one, columns: { ...one.columns, reference: numbers } };
+      }
+      done += measured.length;
       if (now() - told < 1000) continue;
       told = now();
       yield { type: "reference", step: 0, examples: done, total };

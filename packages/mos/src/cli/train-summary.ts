@@ -10,6 +10,7 @@ import {
 import { placeText } from "mixture-of-shards-core/data";
 import {
   type ChosenSettings,
+  describeOutcome,
   type finetuneSettings,
   type PreviewedLine,
   type PreviewedToken,
@@ -59,7 +60,7 @@ export const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 type Start = Omit<MemoryEvent, "type"> &
   Pick<ReadyEvent, "adapter" | "budget" | "train" | "validation" | "steps"> &
   ChosenSettings &
-  Partial<Pick<ReadyEvent, "step" | "extended" | "augmented">>;
+  Partial<Pick<ReadyEvent, "step" | "extended" | "augmented" | "shown">>;
 
 /** Summary of the run before its first step. */
 export function startRows(event: Start, options: SummaryOptions): readonly (Row | false)[] {
@@ -144,11 +145,15 @@ function dataText(
 
 function planText(start: Start, { gradientAccumulationSteps, packing, schedule }: SummaryOptions): string {
   const { steps, epochs, batchSize, maxLength, learningRate, step = 0, extended } = start;
-  const { evaluateEvery, earlyStoppingPatience } = start;
+  const { evaluateEvery, earlyStoppingPatience, shown } = start;
   const rows = batchSize * gradientAccumulationSteps;
+  const batch =
+    shown?.includes("reward") === true
+      ? `graded answers to ${counted(rows, "prompt")},`
+      : counted(rows, packing ? "packed row" : "row");
   return [
     `${describeCount(Math.round(100 * epochs) / 100)} ${epochs === 1 ? "pass" : "passes"} over the data in ${counted(steps, "step")}`,
-    `${counted(rows, packing ? "packed row" : "row")} of up to ${formatInteger(maxLength)} tokens`,
+    `${batch} of up to ${formatInteger(maxLength)} tokens`,
     `learning rate ${learningRate} ${schedule}`,
     ...(evaluateEvery === 0 ? [] : [`evaluated every ${counted(evaluateEvery, "step")}`]),
     ...(earlyStoppingPatience === 0
@@ -180,6 +185,7 @@ export async function endText(outcome: TrainOutcome, options: RunOptions): Promi
   const rows: readonly (Row | false)[] = [
     reward !== undefined && ["validation reward", reward],
     validation !== undefined && !isReward && ["validation loss", validation],
+    ...outcomeRows(outcome),
     seconds > 0 && [
       "trained",
       `${counted(tokens, "token")} in ${formatDuration(seconds)}, ${formatInteger(tokens / seconds)} tokens/s, at most ${describeBytes(peakMemory())} of memory`,
@@ -193,6 +199,15 @@ export async function endText(outcome: TrainOutcome, options: RunOptions): Promi
   ];
   const next = stoppedAt === undefined ? finishedText(outcome, options) : await stoppedText(outcome, options);
   return [...(curve === "" ? [] : [curve, ""]), labelled(rows), "", ...next].join("\n");
+}
+
+function outcomeRows({ outcome }: TrainOutcome): readonly Row[] {
+  if (outcome === undefined) return [];
+  const { learnt, kept } = describeOutcome(outcome);
+  return [
+    ["learnt", learnt],
+    ["kept", kept],
+  ];
 }
 
 function finishedText({ warnings }: TrainOutcome, { model, out }: RunOptions): readonly string[] {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { fitParts } from "./terminal.ts";
-import { drawCurve, readHistory, trainProgress, validationText } from "./training-view.ts";
+import { curveText, drawCurve, readHistory, trainProgress, validationText } from "./training-view.ts";
 
 test("validation loss: before, after, and the best where it lies between", () => {
   expect(validationText([])).toBeUndefined();
@@ -136,4 +136,13 @@ test("any points give the size that was asked for, and at least one mark in ever
     ),
     { numRuns: 50 },
   );
+});
+
+test("the curve of a run that grades answers is their reward", () => {
+  const graded = [0.1, 0.4, 0.9].map((reward, at) => ({ ...step(at + 1, -reward), metrics: { reward } }));
+  const curve = curveText({ steps: graded, validation: [] }, 40);
+  expect(curve.split("\n")[0]).toContain("reward");
+  expect(curve).toContain("0.900");
+  const plain = [1, 2, 3].map((at) => step(at, 1 / at));
+  expect(curveText({ steps: plain, validation: [] }, 40)).toContain("training loss");
 });

@@ -7,6 +7,7 @@ import {
   isBetter,
   type Measurement,
   measureOf,
+  type Outcome,
   readMeasurements,
   rewardOf,
 } from "mixture-of-shards-core/training";
@@ -90,6 +91,8 @@ export interface TrainOutcome {
   readonly folder: string;
   /** The version that a replaced adapter is kept as. */
   readonly replaced: number | undefined;
+  /** What was taught and lost, where it was measured. */
+  readonly outcome: Outcome | undefined;
   /** Signs that training has gone wrong. */
   readonly warnings: readonly Pick<EventOf<"warning">, "reason" | "step" | "message">[];
   /** Why the run ended, unless it was stopped: all updates were made, or evaluations got no better. */
@@ -172,6 +175,7 @@ const NO_OUTCOME: TrainOutcome = {
   tokens: 0,
   seconds: 0,
   folder: "",
+  outcome: undefined,
   warnings: [],
   stoppedAt: undefined,
   replaced: undefined,
@@ -194,6 +198,10 @@ function updateOutcome(
     case "warning": {
       const { reason, step, message } = event;
       return { warnings: [...outcome.warnings, { reason, step, message }] };
+    }
+    case "outcome": {
+      const { taught, hasty, kept, textLoss } = event;
+      return { outcome: { taught, hasty, kept, textLoss } };
     }
     case "stopped":
       return { step: event.step, stoppedAt: event.step };
@@ -293,12 +301,20 @@ function bestBetween(points: readonly (Evaluated & { readonly step: number })[])
   return isBetween ? `, best ${measureOf(best)[1]} at step ${best.step}` : "";
 }
 
-/** The curve of the training loss below its title, or "" where two steps do not make one. */
+/** The curve of the training loss, or of the reward where answers are graded, below its title; "" where two steps do not make one. */
 export function curveText({ steps }: TrainHistory, columns: number): string {
   if (steps.length < 3) return "";
   const ascii = process.stdout.isTTY === true && !isTerminal(process.stdout);
-  const curve = drawCurve(steps, { width: Math.min(columns, 72), height: 8, ascii });
-  return [heading("training loss"), ...curve.split("\n").map((line) => paint("cyan", line))].join("\n");
+  const rewards = steps.flatMap(({ step, metrics }) => {
+    const reward = metrics?.["reward"];
+    return reward === undefined ? [] : [{ step, loss: reward }];
+  });
+  const isGraded = rewards.length > 0;
+  const curve = drawCurve(isGraded ? rewards : steps, { width: Math.min(columns, 72), height: 8, ascii });
+  return [
+    heading(isGraded ? "reward" : "training loss"),
+    ...curve.split("\n").map((line) => paint("cyan", line)),
+  ].join("\n");
 }
 
 /** One measured loss. */

@@ -1,6 +1,6 @@
 // What a run reports as notes for the owner of its job, as metrics of its checkpoints and as its result file.
 import type { FinetuneEvent } from "mixture-of-shards";
-import { readMeasurements } from "mixture-of-shards-core/training";
+import { describeOutcome, readMeasurements } from "mixture-of-shards-core/training";
 import type { NewCheckpoint, NewEvent } from "#store";
 
 /** What is known of a run when it reports. */
@@ -31,6 +31,10 @@ export function toJobEvent(event: FinetuneEvent, { steps, trained }: RunSoFar): 
             ? `Stopped early at step ${event.step}: no evaluation was better than the one before training`
             : `Stopped early at step ${event.step}: the best evaluation was at step ${event.best.step}`,
       };
+    case "outcome": {
+      const { learnt, kept } = describeOutcome(event);
+      return { name: "outcome", message: `Learnt: ${learnt}. Kept: ${kept}.` };
+    }
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };
     default:

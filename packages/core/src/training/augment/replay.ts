@@ -3,6 +3,7 @@ import { z } from "zod";
 import { AsyncQueue } from "#common";
 import { asTurns, type EncodedExample, type EncodeOptions, encodeExample, IGNORED } from "#data";
 import { type Engine, type EngineOptions, openEngine } from "#inference";
+import { setMaxListeners } from "#platform";
 
 /** Tokens of an answer at most: the rest of a longer one is not replayed. */
 const MAX_TOKENS = 64;
@@ -38,6 +39,7 @@ export async function* answerPrompts(
     maxLength: 1024 + (system?.length ?? 0),
     defaults: { generationConfig: "none" },
   });
+  if (options.signal !== undefined) setMaxListeners(0, options.signal); // each prompt has one, which is not a leak
   const done = new AsyncQueue<readonly [number, Replayed]>();
   const asking = prompts.map(async (prompt, i) =>
     done.push([i, await answer(engine, prompt, { system, signal: options.signal })]),

@@ -59,12 +59,24 @@ const KEEP = 0.2;
 /** How often an answer is replayed at most, lest it be learnt by heart. */
 const MAX_REPEATS = 10;
 
+/** The base's answers that are kept apart to see what is lost. */
+const HELD_OUT = 20;
+
+type ChatPlan = Pick<RunPlan, "settings" | "text" | "base">;
+
+const isChat = ({ settings, text }: Pick<RunPlan, "settings" | "text">): boolean =>
+  settings.objective === "sft" && settings.promptFormat === "template" && text.template.source !== "fallback";
+
+/** True if a run teaches answers to a chat model that has something to lose. */
+export const teachesChat = (plan: ChatPlan): boolean =>
+  isChat(plan) && parameterCount(plan.base.config) >= LEAST_PARAMETERS;
+
 /** What a run is given besides its examples; undefined where its objective or its model has no use for it. */
-function planAugmentation({ settings, base, data, text }: RunPlan) {
-  const isChat = settings.promptFormat === "template" && text.template.source !== "fallback";
-  if (settings.objective !== "sft" || !isChat || !data.train.some(isQuestion)) return undefined;
+function planAugmentation(plan: RunPlan) {
+  const { settings, data } = plan;
+  if (!isChat(plan) || !data.train.some(isQuestion)) return undefined;
   const copies = Math.min(MAX_COPIES, Math.ceil(settings.epochs));
-  const isUsual = copies > 1 && parameterCount(base.config) >= LEAST_PARAMETERS;
+  const isUsual = copies > 1 && teachesChat(plan);
   const { keep = isUsual ? KEEP : 0, reword = isUsual && data.train.length <= FEW ? REWORD : 0 } = settings;
   const wordings = Math.min(reword, copies - Math.ceil(copies / AS_WRITTEN));
   const most = MAX_REPEATS * GENERAL_PROMPTS.length;
@@ -86,7 +98,7 @@ function recordedAugmentation({ settings }: RunPlan, { augmented }: RunRecord): 
 }
 
 /** A question, perhaps with a system message, and its answer. */
-const isQuestion = (example: Example): example is ChatExample => {
+export const isQuestion = (example: Example): example is ChatExample => {
   if (example.kind !== "chat" || example.tools !== undefined) return false;
   const turns = example.turns.filter(({ role }) => role !== "system");
   return turns.length === 2 && turns[0]?.role === "user" && turns[1]?.isTarget === true;
@@ -154,13 +166,32 @@ async function* answerAll(
   return answers.filter(({ answer }) => answer !== "");
 }
 
+/** How many answers are replayed: of enough, the last ones are not. */
+const replayedAnswers = ({ length }: readonly Replayed[]): number =>
+  length > 4 * HELD_OUT ? length - HELD_OUT : length;
+
+/** Answers of the base that its run does not learn. */
+export function heldOutAnswers({ augmented }: RunPlan): readonly Replayed[] {
+  const { answers } = augmented?.record ?? { answers: [] };
+  return answers.slice(replayedAnswers(answers));
+}
+
+/** These questions as a hurried user types them, each otherwise than the run has learnt it. */
+export function hastyQuestions(examples: readonly ChatExample[], { settings }: RunPlan): readonly Example[] {
+  const lessons = examples.map((one) => ({ question: questionOf(one), answer: answerText(one) ?? "" }));
+  const wordings = otherWordings(lessons, { count: 1, seed: settings.seed + 1 });
+  return examples.map((one, i) => withQuestion(one, wordings[i]?.[0] ?? questionOf(one)));
+}
+
 /** The examples of all passes with what is replayed in them; what is reported of them is of the data alone. */
 export function withReplay(
   { encoded }: EncodedDataset,
   { record: { answers }, counts: { replayed }, report }: Augmented,
   encoding: EncodeOptions,
 ): EncodedDataset {
-  const examples = answers.map((one, i) => replayExample(one, i + 1, encoding));
+  const examples = answers
+    .slice(0, replayedAnswers(answers))
+    .map((one, i) => replayExample(one, i + 1, encoding));
   const learnt = examples.filter(({ targetTokens }) => targetTokens > 0);
   const replay = Array.from({ length: replayed }, (_, i) => learnt[i % learnt.length]);
   const all = [...encoded, ...replay.filter((one) => one !== undefined)]; // there may be none

@@ -8,6 +8,7 @@ import type { ChosenSettings } from "../settings.ts";
 import type { Rematerialise } from "../step-graph.ts";
 import type { TrainEvent } from "../trainer.ts";
 import type { AugmentedCounts, ReplayEvent } from "./augment.ts";
+import type { Outcome } from "./outcome.ts";
 import type { RunPlan } from "./plan.ts";
 
 /**
@@ -70,6 +71,8 @@ export type FinetuneEvent =
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
     }
+  /** What was taught and lost, before `finish`. */
+  | ({ readonly type: "outcome"; readonly step: number } & Outcome)
   | FinishEvent;
 
 /** The adapter is complete, in the output folder. @inline */
@@ -87,10 +90,16 @@ export interface FinishEvent {
 
 /**
  * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
- * evaluation after training is no better than before; the adapter was trained on other token ids; or what the objective
- * finds wrong with its metrics.
+ * evaluation after training is no better than before; the adapter was trained on other token ids; much of what the base knew is
+ * lost; or what the objective finds wrong with its metrics.
  */
-export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens" | "objective";
+export type WarningReason =
+  | "no_gradient"
+  | "guessing"
+  | "worse_than_base"
+  | "other_tokens"
+  | "forgotten"
+  | "objective";
 
 /** Summary of a model. */
 export interface ModelSummary {

@@ -22,6 +22,7 @@ import { heldOutSampling } from "../rollouts/held-out.ts";
 import type { RunRecord } from "../run-record.ts";
 import { pickChosen } from "../settings.ts";
 import { adapterModel } from "../trainable.ts";
+import { teachesChat } from "./augment.ts";
 import { type ClaimedFolder, checkResume, claimFolder, dataDigest } from "./folder.ts";
 import type { FinetuneOptions } from "./options.ts";
 import type { RunPlan } from "./plan.ts";
@@ -35,7 +36,7 @@ export interface LoadedRun {
   /** The base as the adapter's folder records it. */
   readonly named: AdapterBase;
   readonly record: RunRecord;
-  /** The parameters before the first step, where the objective compares with them. */
+  /** The parameters before the first step, where the objective or the outcome compares with them. */
   readonly reference: Parameters | undefined;
   /** True if the adapter that is trained further has learnt other token ids than the base gives now. */
   readonly otherTokens: boolean;
@@ -90,7 +91,8 @@ export async function loadRun(
   };
   const trained = { ...adapter, config: { ...adapter.config, dropout: config.dropout } };
   const model = adapterModel(base.model, trained);
-  const reference = plan.objective.usesReference ? copyParameters(model.parameters) : undefined;
+  const comparesWith = plan.objective.usesReference || teachesChat(plan);
+  const reference = comparesWith ? copyParameters(model.parameters) : undefined;
   const named = namedBase(base);
   const { out, overwrite = false } = options;
   const taken = await takeFolder(record, model.parameters, { out, place, before, overwrite });

@@ -60,7 +60,14 @@ import {
   usualLearningRate,
 } from "../settings.ts";
 import type { TrainSettings } from "../trainer.ts";
-import { type Augmented, augment, expectAugmented, type ReplayEvent, withReplay } from "./augment.ts";
+import {
+  type Augmented,
+  augment,
+  expectAugmented,
+  type ReplayEvent,
+  teachesChat,
+  withReplay,
+} from "./augment.ts";
 import { checkTokens, encodingOptions, type RunData, readRunData } from "./data.ts";
 import type { RunOptions, SavedStart } from "./options.ts";
 
@@ -329,8 +336,8 @@ function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSett
 }
 
 /** What decides the memory of a run, by the batches that its examples make. */
-function memorySize({ settings, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
-  const { train, validation, run, base } = plan;
+function memorySize(planned: Omit<RunPlan, "memory">) {
+  const { settings, free, device, objective, train, validation, run, base } = planned;
   const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
   const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
   const { maxPositions } = base.config;
@@ -355,6 +362,6 @@ function memorySize({ settings, free, device, objective, ...plan }: Omit<RunPlan
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  const evaluates = validation !== undefined;
+  const evaluates = validation !== undefined || teachesChat(planned);
   return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
 }

@@ -18,6 +18,7 @@ import { baseOf } from "../validation.ts";
 import type { FinetuneEvent, FinishEvent } from "./events.ts";
 import type { LoadedRun } from "./load.ts";
 import type { FinetuneOptions } from "./options.ts";
+import { measureOutcome, outcomeWarning } from "./outcome.ts";
 import type { RunPlan } from "./plan.ts";
 import { complete, openRunFolder, persist, type RunFolder } from "./record.ts";
 import { watchForCollapse } from "./warnings.ts";
@@ -95,8 +96,22 @@ export async function* trainRun(
   }
   await files.end();
   const { isBest, ...ended } = end.result();
+  if (!isBest) yield* reportOutcome(started, source, ended.step);
   yield* complete(started, { step: ended.step, isBest, keepVersions });
   yield { type: "finish", out, steps, ...ended };
+}
+
+/** What the last parameters have taught and lost; where an earlier step was better, they are not what is saved. */
+async function* reportOutcome(
+  { plan, reference }: LoadedRun,
+  source: GradientSource,
+  step: number,
+): AsyncGenerator<FinetuneEvent, void> {
+  const outcome = reference && (await measureOutcome(plan, source, reference));
+  if (outcome === undefined) return;
+  yield { type: "outcome", step, ...outcome };
+  const message = outcomeWarning(outcome);
+  if (message !== undefined) yield { type: "warning", reason: "forgotten", step, message };
 }
 
 /** The examples with what the reference says of them, read or computed; undefined where the signal is aborted. */
@@ -108,7 +123,8 @@ async function* withReference(
   const { source, settings, train, validation, now, signal } = options;
   const sets = { train, validation };
   // answers that are sampled have theirs computed with their gradients
-  if (reference === undefined || learnsFromAnswers(plan.settings)) return sets;
+  if (reference === undefined || !plan.objective.usesReference || learnsFromAnswers(plan.settings))
+    return sets;
   const digest = referenceDigest(record);
   // a run that extends another one takes its files over with the first result
   const stored = await readReference(extended === undefined ? folder : out, { sets, digest });

@@ -1,0 +1,15 @@
+// Ordinary text of several kinds, never trained: its loss shows what a run does to a base beside what it teaches.
+
+/** Paragraphs of news, notes, manuals, stories and letters. */
+export const ORDINARY_TEXT: readonly string[] = [
+  "The ferry to the northern islands will not run next week, the harbour office said on Friday. Divers have to replace part of the ramp, which was damaged when a cargo ship touched it in fog. Passengers who have already paid can travel from the old pier, where a smaller boat leaves twice a day, or ask for their money back.",
+  "A glacier forms where more snow falls in winter than melts in summer. Over many years the layers at the bottom are pressed into ice, and the whole mass begins to slide slowly downhill under its own weight. On its way it grinds the rock below it and carries stones for many kilometres.",
+  "Before you change the wheel, park the car on firm, level ground and pull the handbrake. Loosen the nuts by half a turn while the wheel still stands on the road. Then raise the car with the jack at the point that the handbook shows, take the nuts off, and keep them together in a safe place.",
+  "When Marta came home, the kitchen window was open and the cat had gone. She called twice from the back door, then put on her boots again and walked down to the stream with a lamp. Somebody was already standing there, a boy of about ten, holding something grey inside his coat.",
+  "Thank you for your letter of the third of March. We are sorry that the chairs arrived with scratches on two of the legs. Our driver will collect them on a day that suits you and bring new ones at the same time, so that you will not be without chairs.",
+  "Prices for coffee rose for the fourth month in a row after a dry summer in the growing regions. Traders expect the next harvest to be a tenth smaller than the last one. Several large roasters have said that they will pass on a part of the higher costs to shops before the end of the year.",
+  "In early times people measured length by parts of the body. A foot, a hand and the distance between outstretched arms were good enough for building a hut, but not for trade between towns. That is why merchants kept rods of iron in the market hall, against which every cloth could be checked.",
+  "The program reads a list of names from a file and sorts them. If the file is missing, it prints a short message and stops. You can choose another order with an option, and you can write the result to a second file in place of the screen. Nothing in the first file is changed.",
+  "Bees find their way by the position of the sun. When one of them has discovered a field of flowers, it returns to the hive and dances on the comb. The direction of the dance tells the others where to fly, and its speed tells them how far away the food is.",
+  "The second half began as the first had ended, with long passes that nobody could reach. Then, after an hour, a free kick near the corner changed the match. The ball struck a defender on the shoulder, turned towards the far post, and rolled over the line before the goalkeeper could move.",
+];
