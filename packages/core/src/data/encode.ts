@@ -19,10 +19,10 @@ export const IGNORED = -100;
 
 /**
  * What a target token has besides its id: its weight in the loss, its log-probability by the reference and by the policy
- * that wrote it, the advantage of its answer, and 1 or 0 for whether that answer is desirable, and whether it is a token of
- * the prompt.
+ * that wrote it, the advantage of its answer, and 1 or 0 for whether that answer is desirable, whether it is a token of the
+ * prompt, and whether it is to stay as likely as by the reference, with a weight of 0.
  */
-export type TokenColumn = "weight" | "reference" | "advantage" | "old" | "desirable" | "prompt";
+export type TokenColumn = "weight" | "reference" | "advantage" | "old" | "desirable" | "prompt" | "anchor";
 
 /** Numbers of target tokens, by column. */
 export type TokenColumns = Readonly<Partial<Record<TokenColumn, Float32Array>>>;

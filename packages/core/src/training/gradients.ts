@@ -146,10 +146,11 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
     });
   const readLoss = (outputs: Feeds, batch: Batch, fed: Feeds): BatchLoss => {
     const [loss = Number.NaN] = floats(outputs, "loss");
-    const [misses = 0] = floats(outputs, "misses");
-    const targets = batch.labelIds.length;
+    const misses = floats(outputs, "misses");
+    const learnt = misses.filter((_, label) => batch.columns.anchor?.[label] !== 1);
+    const correct = learnt.reduce((count, isMiss) => count + 1 - isMiss, 0);
     const metrics = objective.metrics(batch, floats(outputs, "logprobs"), fed);
-    return { loss, count: objective.count(batch), targets, correct: targets - misses, metrics };
+    return { loss, count: objective.count(batch), targets: learnt.length, correct, metrics };
   };
   return {
     async gradients(batch, drawMasks, update = batchTotals(batch)) {

@@ -116,7 +116,7 @@ export interface TargetLogprobsOptions extends Omit<BatchGraphOptions, "logitsIn
 }
 
 /**
- * The log-probability of each target token of a batch [labels, 1], and how many targets are not the likeliest: `hiddenStates`
+ * The log-probability of each target token of a batch [labels, 1], and which targets are not the likeliest: `hiddenStates`
  * with the further inputs `label_indices` and `label_ids` [labels]. The last norm and the head run only where a target is
  * predicted.
  */

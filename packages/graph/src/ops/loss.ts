@@ -20,13 +20,13 @@ import { after, reshape } from "./shape.ts";
 export interface TokenLogprobs {
   /** log softmax(x Eᵀ)[label], in nats [N, 1] */
   readonly logprobs: Value;
-  /** Rows for which another token than the label is the likeliest, a scalar. */
+  /** 1 where another token than the label is the likeliest, else 0 [N, 1] */
   readonly misses: Value;
 }
 
 /**
  * The cross-entropy of each row, negated: the log-probability of a token for each row of x [N, C] by the head E [V, C], and
- * how many rows predict another token. It works in chunks of rows, so that the logits of all rows never exist together, and
+ * which rows predict another token. It works in chunks of rows, so that the logits of all rows never exist together, and
  * the gradient of a row, E[label] − softmax · E, needs no one-hot rows. Where logits are capped, both terms have the slope of
  * the cap. A stored head is dequantised once, a part of the vocabulary at a time; a large vocabulary is taken in parts, too.
  */
@@ -49,7 +49,8 @@ export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions
       .reduce((a, b) => add(a, b));
     return [dx, sub(scatterRows(mul(uncap(x, hit, cap), dy), labels, head), expected)];
   });
-  return { logprobs, misses: countMisses(logits) };
+  const isMiss = emit("Less", [logits.own, logits.peak], { shape: logits.peak.shape, dtype: "bool" });
+  return { logprobs, misses: cast(isMiss, "float32") };
 }
 
 /** Targets, and how many logits exist at a time. */
@@ -163,12 +164,6 @@ function ownLogit(logits: Value, labels: Value, tokens: readonly StoredRange[] |
     return emit("Where", [isInside, gather(at), scalar(OUTSIDE)], { shape, dtype: "float32" });
   });
   return found.length === 1 ? (found[0] as Value) : emit("Max", found, { shape });
-}
-
-/** Σ over rows of 1 where a token was likelier than the label, a scalar. */
-function countMisses({ peak, own }: Pick<Chunk, "peak" | "own">): Value {
-  const isMiss = emit("Less", [own, peak], { shape: peak.shape, dtype: "bool" });
-  return sum(cast(isMiss, "float32"));
 }
 
 /** Results of all chunks, joined. */

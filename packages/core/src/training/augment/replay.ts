@@ -1,4 +1,4 @@
-// Replay of what a base knows: its own answers to general prompts, learnt beside the examples of a run.
+// Replay of what a base knows: its own answers to general prompts, which a run keeps as likely as they were.
 import { z } from "zod";
 import { AsyncQueue } from "#common";
 import { asTurns, type EncodedExample, type EncodeOptions, encodeExample, IGNORED } from "#data";
@@ -81,3 +81,15 @@ export function replayExample(
   const labels = encoded.labels.map((label, i) => (end >= 0 && i >= end ? IGNORED : label));
   return { ...encoded, labels, targetTokens: labels.subarray(1).filter((label) => label !== IGNORED).length };
 }
+
+/** An example whose tokens, those of its prompt included, are all to stay as likely as they were, and none likelier. */
+export function anchoredExample(example: EncodedExample): EncodedExample {
+  const cut = example.labels.findLastIndex((label) => label !== IGNORED) + 1;
+  const labels = example.ids.map((id, i) => (i === 0 || i >= cut ? IGNORED : id));
+  const targetTokens = Math.max(0, cut - 1);
+  const columns = { weight: new Float32Array(targetTokens), anchor: new Float32Array(targetTokens).fill(1) };
+  return { ...example, labels, targetTokens, columns };
+}
+
+/** True for such an example. */
+export const isAnchored = ({ columns }: EncodedExample): boolean => columns?.anchor !== undefined;

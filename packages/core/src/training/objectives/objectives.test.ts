@@ -2,6 +2,7 @@ import { compile, grad, leaf } from "mixture-of-shards-graph";
 import { expect, test } from "vitest";
 import { randomStream } from "#common";
 import { type Batch, type EncodedExample, makeBatch } from "#data";
+import { anchoredExample } from "../augment/replay.ts";
 import type { FinetuneSettings } from "../settings.ts";
 import { OBJECTIVES, type ObjectiveName } from "./index.ts";
 import { addMetrics, averageMetrics, type FeedContext, totalsOf } from "./objective.ts";
@@ -53,6 +54,12 @@ const pairs = [
   ]),
 ];
 const rated = ([1, 2, 3, 4, 5] as const).map((line) => example(line, [[line + 1, 6 - line]]));
+/** Every second one is anchored, prompt and answer. */
+const anchored = rated.map((one, i) => {
+  if (i % 2 === 0) return one;
+  const held = anchoredExample(one);
+  return { ...held, columns: { ...held.columns, reference: numbers(held.targetTokens, -3, -0.1) } };
+});
 
 /** Numbers of the labels of each sequence. */
 function bySequence({ labelSequences, sequences }: Batch, all: ArrayLike<number>): readonly number[][] {
@@ -69,6 +76,9 @@ type Formula = (logprobs: Float64Array, batch: Batch) => number;
 
 const meanOfPairs = (sequences: readonly number[], of: (chosen: number, rejected: number) => number) =>
   mean(sequences.flatMap((x, k) => (k % 2 === 0 ? [of(x, sequences[k + 1] as number)] : [])));
+
+const sft: Formula = (logprobs, { columns: { anchor, reference } }) =>
+  mean(Array.from(logprobs, (x, i) => (anchor?.[i] === 1 ? (x - (reference?.[i] as number)) ** 2 / 2 : -x)));
 
 const simpo: Formula = (logprobs, batch) =>
   meanOfPairs(bySequence(batch, logprobs).map(mean), (c, r) => -Math.log(sigma(2 * (c - r) - 0.5))) -
@@ -121,6 +131,7 @@ const cases: readonly {
   readonly settings: Partial<ObjectiveSettings>;
   readonly formula: Formula;
 }[] = [
+  { name: "sft", settings: {}, formula: sft },
   { name: "simpo", settings: { sftWeight: 0.3 }, formula: simpo },
   { name: "orpo", settings: {}, formula: orpo },
   { name: "kto", settings: { undesirableWeight: 1.25 }, formula: kto },
@@ -146,7 +157,8 @@ const inRows = (examples: readonly EncodedExample[]): Batch =>
 test.each(cases)("$name $settings: loss and gradient are those of the formula", async (one) => {
   const kind = OBJECTIVES[one.name];
   const objective = kind.create(one.settings as FinetuneSettings);
-  const examples = (kind.data === "pairs" ? pairs : rated).map(kind.prepare ?? ((x) => x));
+  const given = kind.data === "pairs" ? pairs : one.name === "sft" ? anchored : rated;
+  const examples = given.map(kind.prepare ?? ((x) => x));
   const batch = inRows(examples);
   const logprobs = numbers(batch.labelIds.length, -3, -0.1);
   const context: FeedContext = {

@@ -11,7 +11,7 @@ import {
 } from "#data";
 import { parameterCount } from "#models";
 import { GENERAL_PROMPTS } from "../augment/general-prompts.ts";
-import { answerPrompts, type Replayed, replayExample } from "../augment/replay.ts";
+import { anchoredExample, answerPrompts, type Replayed, replayExample } from "../augment/replay.ts";
 import { otherWordings } from "../augment/wordings.ts";
 import type { AugmentedRecord, RunRecord } from "../run-record.ts";
 import type { RunOptions } from "./options.ts";
@@ -191,7 +191,7 @@ export function withReplay(
 ): EncodedDataset {
   const examples = answers
     .slice(0, replayedAnswers(answers))
-    .map((one, i) => replayExample(one, i + 1, encoding));
+    .map((one, i) => anchoredExample(replayExample(one, i + 1, encoding)));
   const learnt = examples.filter(({ targetTokens }) => targetTokens > 0);
   const replay = Array.from({ length: replayed }, (_, i) => learnt[i % learnt.length]);
   const all = [...encoded, ...replay.filter((one) => one !== undefined)]; // there may be none

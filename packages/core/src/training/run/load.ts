@@ -14,6 +14,7 @@ import { pathExists } from "#files";
 import { type BaseModel, loadBase, toLayerShapes } from "#models";
 import { join } from "#platform";
 import { tokenDigest } from "#text";
+import { isAnchored } from "../augment/replay.ts";
 import { initialState, loadCheckpoint, type TrainingState } from "../checkpoint.ts";
 import type { Parameters, TrainableModel } from "../gradients.ts";
 import { objectiveRecord } from "../objectives/index.ts";
@@ -91,7 +92,8 @@ export async function loadRun(
   };
   const trained = { ...adapter, config: { ...adapter.config, dropout: config.dropout } };
   const model = adapterModel(base.model, trained);
-  const comparesWith = plan.objective.usesReference || teachesChat(plan);
+  const comparesWith =
+    plan.objective.usesReference || teachesChat(plan) || plan.train.encoded.some(isAnchored);
   const reference = comparesWith ? copyParameters(model.parameters) : undefined;
   const named = namedBase(base);
   const { out, overwrite = false } = options;

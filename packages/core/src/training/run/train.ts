@@ -1,6 +1,7 @@
 // The fourth step of a run: training from where it stands to its end.
 import { budget, OTHER_TOKENS } from "#adapters";
 import { monotonicNow } from "#common";
+import { isAnchored } from "../augment/replay.ts";
 import { type GradientSource, gradientSource } from "../gradients.ts";
 import { runTokens } from "../micro-batches.ts";
 import { learnsFromAnswers } from "../objectives/index.ts";
@@ -121,19 +122,26 @@ async function* withReference(
   files: RunFolder,
 ): AsyncGenerator<FinetuneEvent, ExampleSets | undefined> {
   const { source, settings, train, validation, now, signal } = options;
-  const sets = { train, validation };
+  const { usesReference } = plan.objective;
+  // an answer of the base that is replayed is one example each time
+  const sets = usesReference
+    ? { train, validation }
+    : { train: [...new Set(train.filter(isAnchored))], validation: [] };
   // answers that are sampled have theirs computed with their gradients
-  if (reference === undefined || !plan.objective.usesReference || learnsFromAnswers(plan.settings))
-    return sets;
+  if (reference === undefined || learnsFromAnswers(plan.settings) || sets.train.length === 0)
+    return { train, validation };
   const digest = referenceDigest(record);
   // a run that extends another one takes its files over with the first result
   const stored = await readReference(extended === undefined ? folder : out, { sets, digest });
-  if (stored !== undefined) return stored;
-  const found = yield* computeReference(source, sets, { reference, settings, now, signal });
+  const found = stored ?? (yield* computeReference(source, sets, { reference, settings, now, signal }));
   if (found === undefined) return undefined;
-  await files.begin();
-  await writeReference(folder, { sets: found, digest });
-  return found;
+  if (stored === undefined) {
+    await files.begin();
+    await writeReference(folder, { sets: found, digest });
+  }
+  if (usesReference) return found;
+  const measured = new Map(sets.train.map((one, i) => [one, found.train[i]]));
+  return { train: train.map((one) => measured.get(one) ?? one), validation };
 }
 
 /** Follows which adapter a run gives, and why it ends. */
