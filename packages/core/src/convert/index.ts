@@ -9,6 +9,10 @@ export {
   importSettings,
   type LoraSummary,
 } from "./export-import.ts";
-
-export { type MergeEvent, type MergeOptions, mergeAdapter, mergeSettings } from "./merge-adapter.ts";
-export { planMerge } from "./merge-plan.ts";
+export {
+  type MergeEvent,
+  type MergeOptions,
+  mergeAdapter,
+  mergeSettings,
+  planMerge,
+} from "./merge-adapter.ts";

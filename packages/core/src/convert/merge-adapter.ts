@@ -13,6 +13,7 @@ import {
   listFolder,
   openAtomicFolder,
   openSafetensorsWriter,
+  type PlannedTensor,
   pathExists,
   readJson,
   storageFailure,
@@ -34,6 +35,7 @@ import {
   openModel,
   storedOffset,
   storedPlace,
+  storedShapes,
   type TargetModule,
   toLayerShapes,
   weightShapes,
@@ -41,8 +43,17 @@ import {
 import { copyFile, dirname, join } from "#platform";
 import { tokenizerFilesFromGguf } from "#text";
 import { checkName } from "./export-import.ts";
-import { bytesPerNumber, checkRange, FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
-import { DEFAULT_SHARD_SIZE, type MergePlan, type MergeShard, planMerge } from "./merge-plan.ts";
+import {
+  bytesPerNumber,
+  checkRange,
+  FILE_DTYPES,
+  type FileDtype,
+  STORED,
+  type StoredDtype,
+} from "./file-dtype.ts";
+
+/** Bytes of a file of weights at most, as Hugging Face's libraries have it; a tensor may be larger on its own. */
+const DEFAULT_SHARD_SIZE = 5e9;
 
 /** Settings of a merge. */
 export const mergeSettings = {
@@ -66,7 +77,7 @@ export interface MergeOptions extends LocateOptions {
   readonly adapter: string;
   /** The folder to be written; it must not exist yet. */
   readonly out: string;
-  /** Type of the stored weights; by default the base's, and for a GGUF base bfloat16 if it is that, else float16. */
+  /** Type of the stored weights; by default the base's, and for a GGUF base bfloat16 where its matrices are, else float16. */
   readonly dtype?: FileDtype | undefined;
   /** Maximum bytes of a file (5 GB). */
   readonly shardSize?: number | undefined;
@@ -267,7 +278,7 @@ async function* mergedParts(
 
 async function* writeShard(
   path: string,
-  { tensors }: MergeShard,
+  { tensors }: MergePlan["shards"][number],
   { model, adapter, signal }: WriteMergedOptions,
 ): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void> {
   const targets = targetsByTensor(adapter);
@@ -320,4 +331,85 @@ async function* writeMerged(folder: string, options: WriteMergedOptions): AsyncG
       `${folder} was created by another program during the merge and is kept; merge into another folder`,
     );
   await target.commit();
+}
+
+// The plan of a merged model: its tensors, their types, and the file of each.
+
+type Planned = PlannedTensor & { readonly dtype: StoredDtype };
+
+/** Everything about the files of a merged model except their data. */
+interface MergePlan {
+  readonly shards: readonly {
+    readonly file: string;
+    readonly tensors: readonly Planned[];
+    /** Bytes of the data, without the header. */
+    readonly bytes: number;
+  }[];
+  readonly bytes: number;
+  readonly tensors: number;
+  /** Type of most weights, as config.json states it. */
+  readonly dtype: FileDtype;
+  /** Block types of the base, such as Q4_1, which cannot hold the sums: their weights become `dtype`. */
+  readonly replaced: readonly string[];
+}
+
+const countBytes = ({ shape, dtype }: Planned): number =>
+  shape.reduce((product, size) => product * size, bytesPerNumber(dtype));
+
+const total = (tensors: readonly Planned[]): number =>
+  tensors.reduce((sum, tensor) => sum + countBytes(tensor), 0);
+
+/** In the order of the forward pass, as many in a file as fit. */
+function fillShards(tensors: readonly Planned[], shardSize: number): readonly (readonly Planned[])[] {
+  const shards: Planned[][] = [];
+  let room = 0;
+  for (const tensor of tensors) {
+    const bytes = countBytes(tensor);
+    if (shards.length === 0 || bytes > room) {
+      shards.push([]);
+      room = shardSize;
+    }
+    shards.at(-1)?.push(tensor);
+    room -= bytes;
+  }
+  return shards;
+}
+
+function mostUsed(tensors: readonly Planned[]): FileDtype {
+  const countNumbers = (dtype: FileDtype): number =>
+    total(tensors.filter((tensor) => tensor.dtype === STORED[dtype])) / bytesPerNumber(STORED[dtype]);
+  return FILE_DTYPES.reduce((most, dtype) => (countNumbers(dtype) > countNumbers(most) ? dtype : most));
+}
+
+/**
+ * Plans the files of a merged model, with Hugging Face's names: model.safetensors, or model-00001-of-0000N.safetensors
+ * where it is larger than one file may be. Throws `unsupported` for a base whose weights are stored in another way.
+ */
+export function planMerge(
+  { config, source, storedRows }: Pick<ModelFiles, "config" | "source" | "storedRows">,
+  { dtype, shardSize = DEFAULT_SHARD_SIZE }: Pick<MergeOptions, "dtype" | "shardSize"> = {},
+): MergePlan {
+  const matrices = [...weightShapes(config)].filter(([, shape]) => shape.length > 1);
+  const types = new Set(source.kind === "gguf" ? matrices.map(([name]) => storedRows(name).type) : []);
+  const chooseDtype = (name: string): StoredDtype => {
+    if (dtype !== undefined) return STORED[dtype];
+    // a folder's weights have one of these types, or cannot be read
+    if (source.kind === "folder") return storedRows(name).type as StoredDtype;
+    return types.size === 1 && types.has("BF16") ? "BF16" : "F16";
+  };
+  const tensors = [...storedShapes(config)].map(([name, shape]) => ({
+    name,
+    shape,
+    dtype: chooseDtype(name),
+  }));
+  const parts = fillShards(tensors, shardSize);
+  const number = (value: number): string => String(value).padStart(5, "0");
+  const shards = parts.map((part, i) => ({
+    file: `model${parts.length === 1 ? "" : `-${number(i + 1)}-of-${number(parts.length)}`}.safetensors`,
+    // four-byte tensors first, so that all stand aligned
+    tensors: [...part.filter((tensor) => tensor.dtype === "F32"), ...part.filter((t) => t.dtype !== "F32")],
+    bytes: total(part),
+  }));
+  const replaced = [...types].filter((type) => !Object.values<string>(STORED).includes(type)).sort();
+  return { shards, bytes: total(tensors), tensors: tensors.length, dtype: mostUsed(tensors), replaced };
 }

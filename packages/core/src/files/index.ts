@@ -15,7 +15,6 @@ export {
 } from "./atomic-files.ts";
 export { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 export { fromFileName, toFileName } from "./file-names.ts";
-
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
 export {
   assertNoFolder,
@@ -33,8 +32,14 @@ export {
   saveFolder,
   writeFolderAtomic,
 } from "./folders.ts";
-export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
-export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
+export {
+  type GgufFile,
+  type GgufMetadata,
+  type GgufTensor,
+  type GgufValue,
+  openGguf,
+  readableType,
+} from "./gguf.ts";
 export {
   type JsonLinesWriter,
   openJsonLinesWriter,
@@ -62,7 +67,6 @@ export {
 } from "./system-error.ts";
 export { restartRecord, scalarsRecord, versionRecord } from "./tfevents.ts";
 export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
-
 export {
   openGgufWriter,
   type PlannedGgufTensor,
