@@ -286,3 +286,23 @@ export const SPEAKERS = {
 } as const;
 /** A name of `SPEAKERS`. */
 export type Speaker = keyof typeof SPEAKERS;
+
+const PUNCTUATION = new Set(".,;:!?…\"'“”‘’«»()");
+
+/** A word without punctuation at its ends: inside of a number or a formula it has a meaning. */
+function trimWord(word: string): string {
+  let [begin, end] = [0, word.length];
+  while (begin < end && PUNCTUATION.has(word[begin] ?? "")) begin++;
+  while (end > begin && PUNCTUATION.has(word[end - 1] ?? "")) end--;
+  return word.slice(begin, end);
+}
+
+/** A text without differences of case, spaces, and punctuation beside words. */
+export const normalise = (text: string): string =>
+  text
+    .normalize("NFKC")
+    .toLowerCase()
+    .split(/\s+/)
+    .map(trimWord)
+    .filter((word) => word !== "")
+    .join(" ");

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MosError } from "#common";
-import type { ChatClient } from "./chat-client.ts";
 import { readDataset } from "./dataset.ts";
 import type { SourcedPassage } from "./documents.ts";
+import type { ChatClient } from "./endpoint.ts";
 import { type GenerateExamplesOptions, generateExamples, planGeneration } from "./generate.ts";
 
 let folder = "";

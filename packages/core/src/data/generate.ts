@@ -12,10 +12,9 @@ import {
   writeJsonLines,
 } from "#files";
 import { createHash, join, rm, setMaxListeners } from "#platform";
-import type { ChatClient } from "./chat-client.ts";
 import { checkOutput } from "./convert.ts";
 import type { SourcedPassage } from "./documents.ts";
-import { stoppedAsking } from "./endpoint.ts";
+import { type ChatClient, stoppedAsking } from "./endpoint.ts";
 import {
   askForQuestions,
   type DropReason,

@@ -9,12 +9,6 @@ export {
   plannedBatch,
 } from "./batch.ts";
 export { CallChecker, hasTools } from "./call-check.ts";
-export {
-  type ChatClient,
-  type ChatCompletion,
-  type ChatCompletionRequest,
-  openChatClient,
-} from "./chat-client.ts";
 export { checkOutput, convertDataset, WRITTEN_FORMATS } from "./convert.ts";
 export {
   checkDataset,
@@ -37,11 +31,21 @@ export {
   encodePromptOf,
   encodeSequences,
   IGNORED,
+  joinSequences,
   type LabelledIds,
   sequenceLengths,
+  sharedReach,
   type TokenColumns,
 } from "./encode.ts";
-export { type EndpointOptions, endpointUrl, openEndpoint } from "./endpoint.ts";
+export {
+  type ChatClient,
+  type ChatCompletion,
+  type ChatCompletionRequest,
+  type EndpointOptions,
+  endpointUrl,
+  openChatClient,
+  openEndpoint,
+} from "./endpoint.ts";
 export {
   answerText,
   asTurns,
@@ -66,4 +70,3 @@ export { locateData } from "./locate-data.ts";
 export { countWords } from "./passages.ts";
 export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";
 export { askForQuestions } from "./question-answers.ts";
-export { joinSequences, sharedReach } from "./shared-prompt.ts";

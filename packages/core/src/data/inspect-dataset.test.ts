@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { MosError, withProgress } from "#common";
 import { loadTextFromFolder } from "#text";
-import { type InspectDatasetOptions, inspectDataset, normalise } from "./inspect-dataset.ts";
+import { normalise } from "./example.ts";
+import { type InspectDatasetOptions, inspectDataset } from "./inspect-dataset.ts";
 
 let folder = "";
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { tryJson } from "#common";
 import type { ChatMessage } from "#text";
 import type { SourcedPassage } from "./documents.ts";
-import { normalise } from "./inspect-dataset.ts";
+import { normalise } from "./example.ts";
 import { UNSPACED_CHARACTER } from "./passages.ts";
 
 /** A question about a passage, and its answer. */

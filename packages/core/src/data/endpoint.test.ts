@@ -2,8 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { openChatClient } from "./chat-client.ts";
-import { type EndpointOptions, endpointUrl } from "./endpoint.ts";
+import { type EndpointOptions, endpointUrl, openChatClient } from "./endpoint.ts";
 
 type Reply = (response: ServerResponse, request: IncomingMessage) => void;
 

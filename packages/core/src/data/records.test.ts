@@ -4,8 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runs } from "../../../../test/runs.ts";
-import { readCsv } from "./csv.ts";
 import type { NumberedRecord } from "./example.ts";
+import { readCsv } from "./records.ts";
 
 let path: string;
 beforeAll(async () => {
