@@ -75,7 +75,7 @@ export function addedRoutes(app: ${kind}): void {
 const ADDITIONS: readonly (readonly [string, files: readonly string[], add: () => Promise<void>])[] = [
   [
     "a method",
-    ["packages/core/src/adapters/added.ts", "packages/core/src/adapters/methods.ts"],
+    ["packages/core/src/adapters/added.ts", "packages/core/src/adapters/adapter.ts"],
     async () => {
       const names = {
         LoraConfig: "AddedConfig",
@@ -90,11 +90,11 @@ const ADDITIONS: readonly (readonly [string, files: readonly string[], add: () =
       );
       const imported = 'import { type AddedConfig, added } from "./added.ts";\n';
       await addRow(
-        "packages/core/src/adapters/methods.ts",
+        "packages/core/src/adapters/adapter.ts",
         ["export type AdapterConfig =", "\n  | AddedConfig"],
         imported,
       );
-      await addRow("packages/core/src/adapters/methods.ts", ["export const methods = {", "\n  added,"]);
+      await addRow("packages/core/src/adapters/adapter.ts", ["export const methods = {", "\n  added,"]);
     },
   ],
   [

@@ -1,19 +1,86 @@
-// An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
+// The table of all methods, and an adapter of one: in memory, as part of a graph, and as a hook on the model's linear layers.
 
 import { constant, leaf, lowRankLinear, type Value } from "mixture-of-shards-graph";
 import { countElements, MosError, omitUndefined, randomStream } from "#common";
 import { type LinearHook, plainLinear, type TargetModule, withBias } from "#models";
 import { nextTurn } from "#platform";
+import { type LoraConfig, lora } from "./lora.ts";
 import type {
+  AdapterMethod,
   AdapterTensor,
   AdapterTensors,
+  FactorOptions,
   Factors,
   LayerShapes,
   TensorSpec,
   TensorView,
 } from "./method.ts";
 import { uniform } from "./method-parts.ts";
-import { type AdapterConfig, bindMethod } from "./methods.ts";
+import { type MosConfig, mos } from "./mos.ts";
+import { type ProloraConfig, prolora } from "./prolora.ts";
+import {
+  type PureSharingConfig,
+  pureSharing,
+  type RandomScalingConfig,
+  randomScaling,
+  type SubsetSelectionConfig,
+  subsetSelection,
+} from "./pure-sharing.ts";
+import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
+import { type VeraConfig, vera } from "./vera.ts";
+
+/** Settings of any method, defaults filled in. */
+export type AdapterConfig =
+  | LoraConfig
+  | MosConfig
+  | PureSharingConfig
+  | RandomScalingConfig
+  | SubsetSelectionConfig
+  | VeraConfig
+  | TiedLoraConfig
+  | ProloraConfig;
+/** A name that `--method` takes. */
+export type MethodName = AdapterConfig["method"];
+
+type Table = { readonly [M in MethodName]: AdapterMethod<Extract<AdapterConfig, { readonly method: M }>> };
+
+/** Every method that there is. A missing row does not compile; nothing else asks for a method's name. */
+export const methods = {
+  lora,
+  mos,
+  "pure-sharing": pureSharing,
+  "random-scaling": randomScaling,
+  "subset-selection": subsetSelection,
+  vera,
+  "tied-lora": tiedLora,
+  prolora,
+} satisfies Table;
+
+/** All of them. */
+export const METHOD_NAMES = Object.keys(methods) as readonly MethodName[];
+
+/** The method of these settings, bound to them. */
+export function bindMethod(config: AdapterConfig) {
+  const method: AdapterMethod<AdapterConfig> = methods[config.method];
+  const { check, tensors, factors, folder, routing } = method;
+  const values = new Map<string, unknown>(Object.entries(config));
+  return {
+    check: (shapes: LayerShapes): void => check(config, shapes),
+    tensors: (shapes: LayerShapes) => tensors(config, shapes),
+    factors: (options: FactorOptions) => factors(config, options),
+    /** None for a method that does not route. */
+    routing: (shapes: LayerShapes) => routing?.(config, shapes) ?? [],
+    peftType: folder.peftType,
+    tensorName: folder.tensorName,
+    /** The method's own fields of adapter_config.json. */
+    fields: (): Readonly<Record<string, unknown>> => ({
+      ...folder.constants,
+      ...Object.fromEntries(
+        Object.entries<string>(folder.settings).map(([name, field]) => [field, values.get(name)]),
+      ),
+    }),
+  };
+}
 
 /** An adapter in memory: its settings, the shape of the base that it fits, and its tensors. */
 export interface Adapter {

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { LINEAR_NAMES } from "#models";
 import { runs } from "../../../../test/runs.ts";
+import { type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./adapter.ts";
 import { checkBase, describeTrainedOn, inferShapes, type TrainedOn, UNKNOWN_TOKENS } from "./base-match.ts";
 import type { LayerShapes } from "./method.ts";
-import { type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./methods.ts";
 
 const saved = { name: "tiny", fingerprint: "sha256:0123456789abcdef", identity: "sha256:1" };
 test.each<[string, string | undefined, true | undefined]>([

@@ -3,9 +3,9 @@
 // rounding alone.
 import { MosError } from "#common";
 import type { DecoderSettings, LinearName } from "#models";
+import { type AdapterConfig, bindMethod } from "./adapter.ts";
 import type { AdapterBase, SavedBase } from "./folder-config.ts";
 import type { LayerShapes, Widths } from "./method.ts";
-import { type AdapterConfig, bindMethod } from "./methods.ts";
 
 /** The base that an adapter was trained on, where that differs from the one that it is used with. @inline */
 export interface TrainedOn {

@@ -8,9 +8,10 @@ import {
   presetConfig,
   toLayerShapes,
 } from "#models";
+import { METHOD_NAMES } from "./adapter.ts";
+import { parseAdapterConfig } from "./adapter-settings.ts";
 import { adapterParams, budget } from "./budget.ts";
 import type { LayerShapes } from "./method.ts";
-import { METHOD_NAMES, parseAdapterConfig } from "./methods.ts";
 
 const llama = (size: { layers: number; hidden: number; keyValue: number; inner: number }) => {
   const { layers, hidden, keyValue, inner } = size;

@@ -1,10 +1,10 @@
 // Cost of an adapter before it exists.
 import { countElements } from "#common";
-import type { LinearName } from "#models";
-import { type ModelConfig, parameterCount, toLayerShapes } from "#models";
+import { type LinearName, type ModelConfig, parameterCount, toLayerShapes } from "#models";
+import { type AdapterConfig, bindMethod } from "./adapter.ts";
+import { type AdapterConfigInput, fittingConfig } from "./adapter-settings.ts";
 import type { LayerShapes, TensorSpec } from "./method.ts";
 import { targetWidths } from "./method-parts.ts";
-import { type AdapterConfig, type AdapterConfigInput, bindMethod, fittingConfig } from "./methods.ts";
 
 /** Cost of an adapter, before it exists. @inline */
 export interface Budget {

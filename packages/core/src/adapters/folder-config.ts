@@ -3,15 +3,8 @@
 import { z } from "zod";
 import { MosError, show } from "#common";
 import { type DecoderSettings, LINEAR_NAMES } from "#models";
-import type { Adapter } from "./adapter.ts";
-import {
-  type AdapterConfig,
-  bindMethod,
-  joinNames,
-  METHOD_NAMES,
-  methods,
-  parseAdapterConfig,
-} from "./methods.ts";
+import { type Adapter, type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./adapter.ts";
+import { joinNames, parseAdapterConfig } from "./adapter-settings.ts";
 
 /** Version of the folder format. PEFT's own folders have no such field. */
 const FORMAT = 1;

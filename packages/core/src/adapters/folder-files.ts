@@ -12,10 +12,19 @@ import {
   systemCode,
   type WritableTensor,
   writeFileAtomic,
+  writeFolderAtomic,
   writeSafetensors,
 } from "#files";
 import { type BigIntStats, createHash, join, realpath, stat } from "#platform";
-import { type SavedBase, type SavedFields, savedBase, savedFields } from "./folder-config.ts";
+import { type Adapter, bindMethod } from "./adapter.ts";
+import {
+  type AdapterBase,
+  type SavedBase,
+  type SavedFields,
+  savedBase,
+  savedFields,
+  writeFields,
+} from "./folder-config.ts";
 
 /** The file of an adapter's folder that holds its settings. */
 export const ADAPTER_CONFIG = "adapter_config.json";
@@ -43,6 +52,42 @@ export async function writeFolderFiles(
   await writeSafetensors(join(folder, ADAPTER_TENSORS), tensors, { format: "pt" });
   await writeFileAtomic(join(folder, ADAPTER_CONFIG), `${JSON.stringify(fields, null, 2)}\n`);
 }
+
+/**
+ * Writes an adapter's two files into a folder that may hold other things, as `writeFolderFiles`.
+ *
+ * @throws MosError `storage`, `not_found`.
+ */
+export async function writeAdapterFiles(
+  folder: string,
+  adapter: Adapter,
+  { base }: { readonly base: AdapterBase },
+): Promise<void> {
+  const method = bindMethod(adapter.config);
+  const named = new Map<string, WritableTensor>();
+  const seeded = new Set(
+    method.tensors(adapter.shapes).flatMap(({ name, role }) => (role === "seeded" ? [name] : [])),
+  );
+  for (const [name, { shape, data }] of adapter.tensors) {
+    if (seeded.has(name)) continue;
+    named.set(
+      method.tensorName(name),
+      data instanceof Int32Array ? { dtype: "I32", shape, data } : { dtype: "F32", shape, data },
+    );
+  }
+  await writeFolderFiles(folder, { fields: writeFields(adapter, base), tensors: Object.fromEntries(named) });
+}
+
+/**
+ * Saves an adapter as a folder of its own, which replaces what was there only when it is complete.
+ *
+ * @throws MosError `storage`.
+ */
+export const saveAdapter = (
+  folder: string,
+  adapter: Adapter,
+  options: { readonly base: AdapterBase },
+): Promise<void> => writeFolderAtomic(folder, (into) => writeAdapterFiles(into, adapter, options));
 
 /** The last change of the files of an adapter's folder, and a string that differs whenever one of them has changed. */
 export interface FolderVersion {

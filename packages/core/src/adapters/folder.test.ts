@@ -15,9 +15,10 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
-import { loadAdapter, saveAdapter, writeAdapterFiles } from "./folder.ts";
+import { type AdapterConfigInput, parseAdapterConfig } from "./adapter-settings.ts";
+import { loadAdapter } from "./folder.ts";
+import { saveAdapter, writeAdapterFiles } from "./folder-files.ts";
 import type { LayerShapes } from "./method.ts";
-import { type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
 
 const shapes: LayerShapes = {
   layers: 2,

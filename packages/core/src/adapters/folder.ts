@@ -1,15 +1,8 @@
-// An adapter's folder: saved, opened, and checked against a base. Reading gives the content of one moment, or an error.
+// An adapter's folder, opened and checked against a base. Reading gives the content of one moment, or an error.
 import { countElements, MosError } from "#common";
-import {
-  bytesInMemory,
-  openSafetensors,
-  restoreFolder,
-  type SafetensorsFile,
-  type WritableTensor,
-  writeFolderAtomic,
-} from "#files";
+import { bytesInMemory, openSafetensors, restoreFolder, type SafetensorsFile } from "#files";
 import { join, nextTurn } from "#platform";
-import { type Adapter, CHUNK_SIZE, drawSeeded } from "./adapter.ts";
+import { type Adapter, type AdapterConfig, bindMethod, CHUNK_SIZE, drawSeeded } from "./adapter.ts";
 import { checkBase, checkDecoder, inferShapes, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
@@ -17,7 +10,6 @@ import {
   type SavedBase,
   type SavedFields,
   savedBase,
-  writeFields,
 } from "./folder-config.ts";
 import {
   ADAPTER_CONFIG,
@@ -27,50 +19,8 @@ import {
   openFiles,
   parseFields,
   readAll,
-  writeFolderFiles,
 } from "./folder-files.ts";
 import type { AdapterTensor, AdapterTensors, LayerShapes, TensorSpec } from "./method.ts";
-import { type AdapterConfig, bindMethod } from "./methods.ts";
-
-// Writing
-
-/**
- * Writes an adapter's two files into a folder that may hold other things, as `writeFolderFiles`.
- *
- * @throws MosError `storage`, `not_found`.
- */
-export async function writeAdapterFiles(
-  folder: string,
-  adapter: Adapter,
-  { base }: { readonly base: AdapterBase },
-): Promise<void> {
-  const method = bindMethod(adapter.config);
-  const named = new Map<string, WritableTensor>();
-  const seeded = new Set(
-    method.tensors(adapter.shapes).flatMap(({ name, role }) => (role === "seeded" ? [name] : [])),
-  );
-  for (const [name, { shape, data }] of adapter.tensors) {
-    if (seeded.has(name)) continue;
-    named.set(
-      method.tensorName(name),
-      data instanceof Int32Array ? { dtype: "I32", shape, data } : { dtype: "F32", shape, data },
-    );
-  }
-  await writeFolderFiles(folder, { fields: writeFields(adapter, base), tensors: Object.fromEntries(named) });
-}
-
-/**
- * Saves an adapter as a folder of its own, which replaces what was there only when it is complete.
- *
- * @throws MosError `storage`.
- */
-export const saveAdapter = (
-  folder: string,
-  adapter: Adapter,
-  options: { readonly base: AdapterBase },
-): Promise<void> => writeFolderAtomic(folder, (into) => writeAdapterFiles(into, adapter, options));
-
-// Opening
 
 /** The base that an adapter is loaded for. @inline */
 export interface LoadAdapterOptions extends Pick<AdapterBase, "identity" | "tokens"> {

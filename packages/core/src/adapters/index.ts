@@ -1,12 +1,25 @@
 export {
   type Adapter,
+  type AdapterConfig,
   adapterHook,
   adapterLeaves,
+  bindMethod,
   blankAdapter,
   createAdapter,
   drawSeeded,
   drawTensor,
+  METHOD_NAMES,
+  type MethodName,
+  methods,
 } from "./adapter.ts";
+export {
+  type AdapterConfigInput,
+  adapterSettings,
+  DEFAULT_METHOD,
+  findProblem,
+  fittingConfig,
+  parseAdapterConfig,
+} from "./adapter-settings.ts";
 export {
   checkBase,
   checkDecoder,
@@ -29,8 +42,6 @@ export {
   type AdapterFolder,
   loadAdapter,
   openAdapterFolder,
-  saveAdapter,
-  writeAdapterFiles,
 } from "./folder.ts";
 export {
   type AdapterBase,
@@ -48,24 +59,13 @@ export {
   folderVersion,
   MAX_CONFIG_BYTES,
   readAdapterBase,
+  saveAdapter,
+  writeAdapterFiles,
   writeFolderFiles,
 } from "./folder-files.ts";
 export { type AdapterLayers, type Inspection, inspectAdapter, readAdapterLayers } from "./inspect-adapter.ts";
 export type { AdapterTensor, Factors, LayerShapes, TensorSpec, Widths } from "./method.ts";
 export { shardCounts } from "./method-parts.ts";
-export {
-  type AdapterConfig,
-  type AdapterConfigInput,
-  adapterSettings,
-  bindMethod,
-  DEFAULT_METHOD,
-  findProblem,
-  fittingConfig,
-  METHOD_NAMES,
-  type MethodName,
-  methods,
-  parseAdapterConfig,
-} from "./methods.ts";
 export {
   FLEETS,
   PAPER_ROWS,

@@ -6,12 +6,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LINEAR_NAMES } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
-import { type Adapter, createAdapter } from "./adapter.ts";
+import { type Adapter, createAdapter, METHOD_NAMES, methods } from "./adapter.ts";
+import { parseAdapterConfig } from "./adapter-settings.ts";
 import { computeDelta, type ExpandedFactors, expandFactors } from "./expand.ts";
-import { readShapes, saveAdapter } from "./folder.ts";
+import { readShapes } from "./folder.ts";
+import { saveAdapter } from "./folder-files.ts";
 import { moduleNorms, routingUse } from "./inspect-adapter.ts";
 import type { LayerShapes } from "./method.ts";
-import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
 
 const shapes: LayerShapes = {
   layers: 3,

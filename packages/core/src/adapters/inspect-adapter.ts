@@ -4,13 +4,12 @@
 import { compile, matmul, type Value } from "mixture-of-shards-graph";
 import { MosError, randomStream } from "#common";
 import { type ModelConfig, moduleKey, type TargetModule, toLayerShapes } from "#models";
-import { type Adapter, adapterLeaves } from "./adapter.ts";
+import { type Adapter, type AdapterConfig, adapterLeaves, bindMethod } from "./adapter.ts";
 import { type Budget, budget } from "./budget.ts";
 import { loadAdapter, readShapes } from "./folder.ts";
 import type { SavedBase } from "./folder-config.ts";
 import { readAdapterBase } from "./folder-files.ts";
 import type { LayerShapes, RoutingTable } from "./method.ts";
-import { type AdapterConfig, bindMethod } from "./methods.ts";
 
 /** Norms of the factors of one module. @inline */
 export interface ModuleNorms extends TargetModule {

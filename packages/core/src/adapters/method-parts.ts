@@ -70,21 +70,6 @@ export const filled =
 /** Zero everywhere, as B starts. */
 export const zeros = (length: number): Initialize => filled(length, 0);
 
-/**
- * The pool that pure sharing and its variants have for one linear type: an A [r, in] and a B [out, r] that all layers
- * use. A pair is a row of A with its column of B.
- */
-export function pairTensors(
-  shapes: LayerShapes,
-  { linear, pairs }: { readonly linear: LinearName; readonly pairs: number },
-): readonly TensorSpec[] {
-  const { in: width, out } = targetWidths(shapes, linear);
-  return [
-    trainable(`${linear}.A`, [pairs, width], kaiming(pairs * width, width)),
-    trainable(`${linear}.B`, [out, pairs], zeros(out * pairs)),
-  ];
-}
-
 /** Linear types of those that a method can adapt, in the model's order; all of them by default. */
 export function targetsSetting(known: readonly LinearName[]) {
   const inOrder = (given: readonly LinearName[]): readonly LinearName[] =>
@@ -102,15 +87,6 @@ export const alphaSetting = {
     default: 16,
     placeholder: "a",
     help: "scale the update by alpha / rank",
-  }),
-};
-
-/** The rank of a pool that all layers share: as many pairs as e · L. */
-export const poolRank = {
-  rank: setting(z.int().min(1).max(65_536), {
-    default: 64,
-    placeholder: "r",
-    help: "number of vector pairs shared by all layers",
   }),
 };
 

@@ -6,10 +6,10 @@ import { LINEAR_NAMES, type LinearName } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
+import { parseAdapterConfig } from "./adapter-settings.ts";
 import { budget } from "./budget.ts";
 import { expandFactors } from "./expand.ts";
 import type { LayerShapes } from "./method.ts";
-import { parseAdapterConfig } from "./methods.ts";
 
 const square = (layers: number, ...names: LinearName[]): LayerShapes => ({
   layers,

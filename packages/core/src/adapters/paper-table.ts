@@ -3,9 +3,9 @@
 
 import { attempt, MosError } from "#common";
 import { type ModelConfig, toLayerShapes } from "#models";
+import { type AdapterConfigInput, parseAdapterConfig } from "./adapter-settings.ts";
 import { type Budget, budget } from "./budget.ts";
 import type { LayerShapes } from "./method.ts";
-import { type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
 
 /** Types of number that the memory is shown in. */
 export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;

@@ -8,8 +8,9 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { lockChanges, pathExists } from "#files";
 import { runs } from "../../../../test/runs.ts";
 import { createAdapter } from "./adapter.ts";
-import { loadAdapter, saveAdapter } from "./folder.ts";
-import { parseAdapterConfig } from "./methods.ts";
+import { parseAdapterConfig } from "./adapter-settings.ts";
+import { loadAdapter } from "./folder.ts";
+import { saveAdapter } from "./folder-files.ts";
 import { listVersions, removeVersions, replaceAdapter, retrainingFolder, rollBack } from "./versions.ts";
 
 const shapes = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { layerShapes } from "../../test/layer-shapes.ts";
-import { createAdapter } from "./adapter.ts";
-import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
+import { createAdapter, METHOD_NAMES, methods } from "./adapter.ts";
+import { parseAdapterConfig } from "./adapter-settings.ts";
 
 const shapes = layerShapes(2);
 const seven = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj";

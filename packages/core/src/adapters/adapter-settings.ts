@@ -1,4 +1,4 @@
-// The table of all methods, their settings in one list, and settings from outside.
+// Settings of adapters from outside, and the settings of all methods in one list.
 import { z } from "zod";
 import {
   adjust,
@@ -14,49 +14,12 @@ import {
   show,
   similarName,
 } from "#common";
-import { type LoraConfig, lora } from "./lora.ts";
-import type { AdapterMethod, FactorOptions, LayerShapes } from "./method.ts";
-import { type MosConfig, mos } from "./mos.ts";
-import { type ProloraConfig, prolora } from "./prolora.ts";
-import { type PureSharingConfig, pureSharing } from "./pure-sharing.ts";
-import { type RandomScalingConfig, randomScaling } from "./random-scaling.ts";
-import { type SubsetSelectionConfig, subsetSelection } from "./subset-selection.ts";
-import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
-import { type VeraConfig, vera } from "./vera.ts";
+import { type AdapterConfig, bindMethod, METHOD_NAMES, type MethodName, methods } from "./adapter.ts";
+import type { LayerShapes } from "./method.ts";
 
 /** Names in a sentence: "a, b or c". */
 export const joinNames = (names: readonly string[]): string =>
   [names.slice(0, -1).join(", "), names.at(-1)].filter((part) => part !== "").join(" or ");
-
-/** Settings of any method, defaults filled in. */
-export type AdapterConfig =
-  | LoraConfig
-  | MosConfig
-  | PureSharingConfig
-  | RandomScalingConfig
-  | SubsetSelectionConfig
-  | VeraConfig
-  | TiedLoraConfig
-  | ProloraConfig;
-/** A name that `--method` takes. */
-export type MethodName = AdapterConfig["method"];
-
-type Table = { readonly [M in MethodName]: AdapterMethod<Extract<AdapterConfig, { readonly method: M }>> };
-
-/** Every method that there is. A missing row does not compile; nothing else asks for a method's name. */
-export const methods = {
-  lora,
-  mos,
-  "pure-sharing": pureSharing,
-  "random-scaling": randomScaling,
-  "subset-selection": subsetSelection,
-  vera,
-  "tied-lora": tiedLora,
-  prolora,
-} satisfies Table;
-
-/** All of them. */
-export const METHOD_NAMES = Object.keys(methods) as readonly MethodName[];
 
 /** The method of whoever names none. */
 export const DEFAULT_METHOD = "mos" satisfies MethodName;
@@ -69,29 +32,6 @@ export type AdapterConfigInput = {
       | undefined;
   };
 }[MethodName];
-
-/** The method of these settings, bound to them. */
-export function bindMethod(config: AdapterConfig) {
-  const method: AdapterMethod<AdapterConfig> = methods[config.method];
-  const { check, tensors, factors, folder, routing } = method;
-  const values = new Map<string, unknown>(Object.entries(config));
-  return {
-    check: (shapes: LayerShapes): void => check(config, shapes),
-    tensors: (shapes: LayerShapes) => tensors(config, shapes),
-    factors: (options: FactorOptions) => factors(config, options),
-    /** None for a method that does not route. */
-    routing: (shapes: LayerShapes) => routing?.(config, shapes) ?? [],
-    peftType: folder.peftType,
-    tensorName: folder.tensorName,
-    /** The method's own fields of adapter_config.json. */
-    fields: (): Readonly<Record<string, unknown>> => ({
-      ...folder.constants,
-      ...Object.fromEntries(
-        Object.entries<string>(folder.settings).map(([name, field]) => [field, values.get(name)]),
-      ),
-    }),
-  };
-}
 
 /** Reason why settings do not fit a model; undefined if they do. */
 export function findProblem(config: AdapterConfig, shapes: LayerShapes): string | undefined {
