@@ -66,7 +66,7 @@ export {
   locateModel,
 } from "./locate-model.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
-export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase } from "./planned-base.ts";
+export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase, planBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
 export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
 export { sourceDigest } from "./source-digest.ts";

@@ -2,8 +2,9 @@
 import { type WeightFormat, weightBytes } from "mixture-of-shards-graph/common";
 import { type BaseFormats, chooseFormat } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
-import type { ModelFiles } from "./load.ts";
+import { type BaseModel, type ModelFiles, openModel } from "./load.ts";
 import { baseFormats } from "./read-weights.ts";
+import { storageFormats } from "./weight.ts";
 import { weightShapes } from "./weights.ts";
 
 /** Facts about a base, known before its weights are read. */
@@ -20,6 +21,16 @@ export const baseFromFiles = (files: ModelFiles): PlannedBase => ({
   config: files.config,
   formsOf: (formats) => baseFormats(files, formats),
 });
+
+/** A base that is loaded, or whose files are in a folder or a .gguf file. */
+export async function planBase(model: string | BaseModel): Promise<PlannedBase> {
+  if (typeof model === "string") {
+    await using files = await openModel(model);
+    return baseFromFiles(files);
+  }
+  const { name, config, weights } = model.model;
+  return { name, config, formsOf: () => storageFormats(weights) };
+}
 
 /** A base without files; published models are stored in 16 bits. */
 export const baseFromConfig = (

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { initialState, loadCheckpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
-import type { Parameter } from "./gradients.ts";
+import type { Parameter } from "./step-graph.ts";
 
 let folder: string;
 beforeEach(async () => {

@@ -10,7 +10,7 @@ import {
   writeSafetensors,
 } from "#files";
 import { join, readdir, rm } from "#platform";
-import type { Parameter } from "./gradients.ts";
+import type { Parameter } from "./step-graph.ts";
 
 /** First and second moments of one tensor, of its length. */
 export interface Moments {

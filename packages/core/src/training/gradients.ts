@@ -1,47 +1,26 @@
 // The program of a training step: its graph, compiled for each shape of a batch, and fed.
 
-import {
-  compile,
-  type HostTensor,
-  leaf,
-  type Program,
-  type SessionOptions,
-  type Value,
-} from "mixture-of-shards-graph";
+import { compile, type HostTensor, leaf, type Program, type SessionOptions } from "mixture-of-shards-graph";
 import { MosError, omitUndefined } from "#common";
 import type { Batch } from "#data";
-import type { LinearHook, ModelConfig } from "#models";
 import {
   addMetrics,
   batchTotals,
   type Feeds,
   type Metrics,
   type Objective,
+  plainTraining,
   type Totals,
 } from "./objectives/objective.ts";
-import { plainTraining } from "./objectives/sft.ts";
-import { type Pass, passOutputs, type Rematerialise, type StepShape, targetLogprobs } from "./step-graph.ts";
-
-/** A float32 tensor that training changes in place. */
-export interface Parameter {
-  readonly shape: readonly number[];
-  readonly data: Float32Array;
-}
-
-/** A model, the part of it that is trained, and how its linear layers are computed. */
-export interface TrainableModel {
-  readonly config: ModelConfig;
-  /** Every weight of the base as a value, and the contents of the leaves that it is made of. */
-  readonly weights: ReadonlyMap<string, Value>;
-  readonly weightData: ReadonlyMap<string, HostTensor>;
-  /** The trained leaves (of an adapter, or some of the weights) and their contents, which training overwrites. */
-  readonly trainable: ReadonlyMap<string, Value>;
-  readonly parameters: ReadonlyMap<string, Parameter>;
-  /** The linear layers for a batch of this shape; `maskBuffer` holds the dropout masks of a training step. */
-  readonly linear: (shape: StepShape, maskBuffer: Value | undefined) => LinearHook;
-  /** The length of the mask buffer that a training step of this shape reads; 0 without dropout. */
-  readonly maskBufferLength: (shape: StepShape) => number;
-}
+import {
+  type Parameters,
+  type Pass,
+  passOutputs,
+  type Rematerialise,
+  type StepShape,
+  type TrainableModel,
+  targetLogprobs,
+} from "./step-graph.ts";
 
 /** The loss of a batch: sums, not means, so that batches can be added up. */
 export interface BatchLoss {
@@ -74,9 +53,6 @@ export interface BatchGradients extends BatchLoss {
   /** The gradient of `loss`, by parameter. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
-
-/** Parameters by name. */
-export type Parameters = ReadonlyMap<string, Parameter>;
 
 /** Computes losses and gradients of batches of any shape. Holds compiled programs: dispose it. */
 export interface GradientSource extends AsyncDisposable {

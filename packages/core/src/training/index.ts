@@ -4,9 +4,6 @@ export {
   type GradientSource,
   type GradientSourceOptions,
   gradientSource,
-  type Parameter,
-  type Parameters,
-  type TrainableModel,
 } from "./gradients.ts";
 export { planMemory } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
@@ -21,12 +18,11 @@ export {
   type RunPreview,
 } from "./preview.ts";
 export { expectedUpdate } from "./resolve-settings.ts";
-export type { FinetuneEvent } from "./run/events.ts";
 export { finetune } from "./run/finetune.ts";
-export type { FinetuneOptions } from "./run/options.ts";
+export { DEFAULT_KEPT_VERSIONS } from "./run/folder.ts";
+export type { FinetuneEvent, FinetuneOptions } from "./run/interface.ts";
 export { describeOutcome, type Outcome } from "./run/outcome.ts";
 export { runCheck } from "./run/plan.ts";
-export { DEFAULT_KEPT_VERSIONS } from "./run/record.ts";
 export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";
 export {
   type ChosenSettings,
@@ -41,9 +37,17 @@ export {
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";
-export { hiddenStates, type Rematerialise, targetLogprobs } from "./step-graph.ts";
+export {
+  adapterModel,
+  hiddenStates,
+  type Parameter,
+  type Parameters,
+  type Rematerialise,
+  type TrainableModel,
+  targetLogprobs,
+  wholeModel,
+} from "./step-graph.ts";
 export { metricsToTensorboard } from "./tensorboard.ts";
-export { adapterModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";
 export {

@@ -4,6 +4,7 @@ import { type Device, leaf, type ProgramPeak, programPeak } from "mixture-of-sha
 import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { type AdapterConfig, blankAdapter } from "#adapters";
 import { assertMemory, chooseWay, type FreeMemory, fitsMemory, type MemoryPlan, memoryPlan } from "#common";
+import { type EncodedDataset, sharedReach } from "#data";
 import { liveEngineBytes } from "#inference";
 import {
   baseBytes,
@@ -15,18 +16,23 @@ import {
   toLayerShapes,
 } from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import { rowsAtOnce } from "./micro-batches.ts";
-import type { Objective } from "./objectives/objective.ts";
-import { plainTraining } from "./objectives/sft.ts";
+import { paddedTokens, rowsAtOnce } from "./micro-batches.ts";
+import { learnsFromAnswers } from "./objectives/index.ts";
+import { type Objective, plainTraining } from "./objectives/objective.ts";
+import { sampling } from "./objectives/settings.ts";
+import { samplerSize } from "./rollouts/held-out.ts";
+import { teachesChat } from "./run/augment.ts";
+import type { RunPlan } from "./run/plan.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import {
   type PassOptions,
+  type PlannedModel,
   passOutputs,
+  plannedModel,
   type Rematerialise,
   type StepShape,
   targetLogprobs,
 } from "./step-graph.ts";
-import { type PlannedModel, plannedModel } from "./trainable.ts";
 
 /** Settings that determine a run's memory. */
 export type RunSize = Pick<
@@ -189,6 +195,37 @@ function shorterRows({ maxLength }: RunSize): readonly Partial<RunSize>[] {
   for (let i = 1; i <= HALVINGS && maxLength / 2 ** i >= MIN_LENGTH; i++)
     changes.push({ maxLength: Math.floor(maxLength / 2 ** i) });
   return changes;
+}
+
+/** What decides the memory of a run, by the batches that its examples make. */
+export function memorySize(planned: Omit<RunPlan, "memory">) {
+  const { settings, free, device, objective, train, validation, run, base } = planned;
+  const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
+  const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
+  const { maxPositions } = base.config;
+  const sampler = isSampling ? samplerSize(settings, { longestPrompt, maxPositions }) : undefined;
+  if (learnsFromAnswers(settings)) {
+    const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
+    const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
+      shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length), reach: length },
+      validationShape: undefined,
+    });
+    const rows = { batchSize: 1, evaluates: false, batchShapes: shapes };
+    return { ...settings, ...rows, objective, free, device, sampler };
+  }
+  const reach = sharedReach([...train.encoded, ...(validation?.encoded ?? [])]);
+  const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
+    const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
+    const { rows, longest, examples } = paddedTokens(lengths, { ...run, batchSize, maxLength });
+    const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
+    return { rows, length: longest, examples, maxSegment: Math.min(maxSegment, maxLength), reach };
+  };
+  const batchShapes = (size: BatchSize): RunShapes => ({
+    shape: batchShape(train, size),
+    validationShape: validation === undefined ? undefined : batchShape(validation, size),
+  });
+  const evaluates = validation !== undefined || teachesChat(planned);
+  return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
 }
 
 // The memory of one candidate: the bytes of the base by their formats, and what the runtime will hold for its programs,

@@ -5,9 +5,10 @@ import { canonicalJson } from "#common";
 import { batches, type EncodedExample } from "#data";
 import { openSafetensors, pathExists, writeSafetensors } from "#files";
 import { createHash, join, nextTurn } from "#platform";
-import type { GradientSource, Parameters } from "./gradients.ts";
+import type { GradientSource } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
 import type { RunRecord } from "./run-record.ts";
+import type { Parameters } from "./step-graph.ts";
 
 /** Sets of examples by name. */
 export type ExampleSets = Readonly<Record<"train" | "validation", readonly EncodedExample[]>>;

@@ -1,25 +1,39 @@
-// The graph of a training step. B rows · S tokens per row · N = B · S · C hidden width
+// The graph of a training step, and the models that it is made for. B rows · S tokens per row · N = B · S · C hidden width
 
 import {
   type AttentionBlock,
+  after,
   attention,
   checkpoint,
   crossEntropy,
   grad,
+  type HostTensor,
   leaf,
   packedBlocks,
+  reshape,
+  slice,
   type TokenLogprobs,
   type Value,
+  withRematerialisation,
 } from "mixture-of-shards-graph";
-import type { Dim } from "#common";
+import type { WeightFormat } from "mixture-of-shards-graph/common";
+import { type Adapter, adapterHook, adapterLeaves, MERGE_LIMIT } from "#adapters";
+import { type Dim, MosError, randomStream } from "#common";
 import {
   decoder,
   eachLinear,
+  feedWeights,
+  floatTensors,
   headWeight,
   type LinearHook,
+  type LoadedModel,
   layerWindow,
   type ModelConfig,
+  plainLinear,
   scoreScale,
+  storageFormats,
+  type TargetModule,
+  weightLeaves,
 } from "#models";
 import type { Objective } from "./objectives/objective.ts";
 
@@ -156,4 +170,159 @@ export function passOutputs(
   const gradients = grad(loss, [...trainable.values()]);
   const named = [...trainable.keys()].map((name, i) => [`grad.${name}`, gradients[i] as Value]);
   return { loss, misses, logprobs, ...Object.fromEntries(named) };
+}
+
+// Models as they are trained: an adapter on a base, with dropout, or all weights of a base.
+
+/** A float32 tensor that training changes in place. */
+export interface Parameter {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+/** A model, the part of it that is trained, and how its linear layers are computed. */
+export interface TrainableModel {
+  readonly config: ModelConfig;
+  /** Every weight of the base as a value, and the contents of the leaves that it is made of. */
+  readonly weights: ReadonlyMap<string, Value>;
+  readonly weightData: ReadonlyMap<string, HostTensor>;
+  /** The trained leaves (of an adapter, or some of the weights) and their contents, which training overwrites. */
+  readonly trainable: ReadonlyMap<string, Value>;
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  /** The linear layers for a batch of this shape; `maskBuffer` holds the dropout masks of a training step. */
+  readonly linear: (shape: StepShape, maskBuffer: Value | undefined) => LinearHook;
+  /** The length of the mask buffer that a training step of this shape reads; 0 without dropout. */
+  readonly maskBufferLength: (shape: StepShape) => number;
+}
+
+/** Parameters by name. */
+export type Parameters = ReadonlyMap<string, Parameter>;
+
+/** A model without its weights. */
+export type PlannedModel = Omit<TrainableModel, "weightData">;
+
+/** A base whose adapter is trained. The adapter's tensors are changed in place. */
+export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter): TrainableModel {
+  return { ...plannedModel(config, storageFormats(weights), adapter), weightData: feedWeights(weights) };
+}
+
+/** The same without the weights, of which only the formats are known. */
+export function plannedModel(
+  config: ModelConfig,
+  formats: ReadonlyMap<string, WeightFormat>,
+  adapter: Adapter,
+): PlannedModel {
+  const { config: settings, shapes } = adapter;
+  const leaves = adapterLeaves(adapter);
+  const weights = weightLeaves(config, formats);
+  const widths = settings.targets.map((name) => shapes.widths[name] ?? { in: 0, out: 0 });
+  const adapted = shapes.layers * widths.reduce((sum, width) => sum + width.in * width.out, 0);
+  const countRows = (shape: { rows: number; length: number }): number => shape.rows * shape.length;
+  const index = ({ layer, linear }: TargetModule): number =>
+    layer * settings.targets.length + settings.targets.indexOf(linear);
+  return {
+    config,
+    weights,
+    trainable: leaves.trainable,
+    parameters: leaves.parameters,
+    linear: (shape, maskBuffer) =>
+      adapterHook({
+        factors: leaves.factors(),
+        merge: maskBuffer === undefined && adapted <= MERGE_LIMIT,
+        ...(maskBuffer === undefined
+          ? {}
+          : {
+              dropoutMask: (target: TargetModule) => {
+                const width = shapes.widths[target.linear]?.in ?? 0;
+                return dropoutMask(maskBuffer, { rows: countRows(shape), index: index(target), width });
+              },
+            }),
+      }),
+    maskBufferLength: (shape) =>
+      settings.dropout === 0
+        ? 0
+        : maskBufferLength({
+            rows: countRows(shape),
+            maxWidth: Math.max(...widths.map((width) => width.in)),
+            modules: shapes.layers * settings.targets.length,
+          }),
+  };
+}
+
+/** Linear layers without an adapter. */
+const PLAIN = { linear: () => plainLinear, maskBufferLength: () => 0 };
+
+type PlainBase = Pick<LoadedModel, "config" | "weights">;
+
+/** A base as it is, of which only losses are computed. */
+export const frozenModel = ({ config, weights: stored }: PlainBase): TrainableModel => ({
+  ...PLAIN,
+  config,
+  weights: weightLeaves(config, storageFormats(stored)),
+  weightData: feedWeights(stored),
+  trainable: new Map(),
+  parameters: new Map(),
+});
+
+/** A model all of whose weights are trained, in place; they must be float32. Throws `bad_config` where they are not. */
+export function wholeModel({ config, weights: stored }: PlainBase): TrainableModel {
+  const weights = weightLeaves(config);
+  const parameters = floatTensors(stored);
+  return { ...PLAIN, config, weights, weightData: new Map(), trainable: weights, parameters };
+}
+
+// Dropout masks are random slices of one shared buffer, since drawing a mask of its own for every linear layer would
+// cost 100 times as much.
+
+/** Distance in the buffer between the masks of successive modules; a prime, so that their rows do not align. */
+const STRIDE = 7919;
+
+/** The length of a mask buffer for N rows that is long enough for every module, of inputs up to `maxWidth`. */
+export const maskBufferLength = ({
+  rows,
+  maxWidth,
+  modules,
+}: {
+  readonly rows: number;
+  readonly maxWidth: number;
+  readonly modules: number;
+}): number => rows * maxWidth + (modules - 1) * STRIDE;
+
+/**
+ * The dropout mask [rows, width] of module `index`: a slice of the buffer, whose elements are 0 or 1 / (1 − probability) and
+ * are drawn for every micro-batch. The elements of one mask are independent; masks of different modules overlap.
+ */
+export function dropoutMask(
+  buffer: Value,
+  { rows, index, width }: { readonly rows: number; readonly index: number; readonly width: number },
+): Value {
+  const from = index * STRIDE;
+  const cut = (numbers: Value): Value =>
+    reshape(slice(numbers, { axis: 0, from, to: from + rows * width }), [rows, width]);
+  // it is as large as the layer's input, so the backward pass cuts it out again
+  return withRematerialisation(cut(buffer), (others) => cut(after(buffer, others)));
+}
+
+/**
+ * The mask buffer of one micro-batch. It depends only on the seed and the number of the micro-batch, so that a resumed run
+ * draws the same.
+ *
+ * @throws MosError `bad_option` for a probability outside [0, 1).
+ */
+export function drawMaskBuffer(
+  length: number,
+  {
+    seed,
+    microBatch,
+    probability,
+  }: { readonly seed: number; readonly microBatch: number; readonly probability: number },
+): Float32Array {
+  if (!(probability >= 0 && probability < 1))
+    throw new MosError("bad_option", `dropout ${probability} is not in [0, 1)`);
+  const random = randomStream(seed, `dropout.${microBatch}`);
+  const limit = probability * 4294967296;
+  const kept = 1 / (1 - probability);
+  const buffer = new Float32Array(length);
+  for (let i = 0; i < length; i++) buffer[i] = random.uint32() < limit ? 0 : kept;
+  return buffer;
 }

@@ -2,7 +2,7 @@ import { mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { openRunFolder } from "./run/record.ts";
+import { openRunFolder } from "./run/folder.ts";
 
 let folder: string;
 beforeEach(async () => {

@@ -4,17 +4,11 @@ import type { SessionOptions } from "mixture-of-shards-graph";
 import { MosError, omitUndefined } from "#common";
 import { type EncodedExample, sequenceLengths, sharedReach } from "#data";
 import type { BestEvaluation, TrainingState, UnfinishedEvaluation } from "./checkpoint.ts";
-import {
-  type GradientSource,
-  type GradientSourceOptions,
-  gradientSource,
-  type Parameters,
-  type TrainableModel,
-} from "./gradients.ts";
+import { type GradientSource, type GradientSourceOptions, gradientSource } from "./gradients.ts";
 import { type MicroBatches, microBatches, type Position, updateTokens } from "./micro-batches.ts";
 import { averageMetrics, type Objective } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
-import type { Rematerialise } from "./step-graph.ts";
+import type { Parameters, Rematerialise, TrainableModel } from "./step-graph.ts";
 import {
   type Advanced,
   type AdvanceOptions,

@@ -6,7 +6,7 @@ import { addLosses, type GradientSource, NO_LOSS } from "./gradients.ts";
 import type { MicroBatches, MicroBatchSettings } from "./micro-batches.ts";
 import { addMetrics, averageMetrics } from "./objectives/objective.ts";
 import type { FinetuneSettings, ScheduleName } from "./settings.ts";
-import { drawMaskBuffer } from "./trainable.ts";
+import { drawMaskBuffer } from "./step-graph.ts";
 
 /** Settings that determine an update, together with its micro-batches. */
 export type UpdateSettings = MicroBatchSettings &

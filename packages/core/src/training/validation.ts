@@ -11,7 +11,7 @@ import { addLosses, type GradientSource, gradientSource, NO_LOSS } from "./gradi
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
 import { totalsOf } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
-import { adapterModel, frozenModel } from "./trainable.ts";
+import { adapterModel, frozenModel } from "./step-graph.ts";
 
 /** The loss over a set of examples. @inline */
 export interface ValidationLoss {

@@ -5,7 +5,7 @@ import { distill } from "./distill.ts";
 import { dpo } from "./dpo.ts";
 import { grpo } from "./grpo.ts";
 import { kto } from "./kto.ts";
-import type { Objective, ObjectiveKind } from "./objective.ts";
+import { type Objective, type ObjectiveKind, sft } from "./objective.ts";
 import { orpo } from "./orpo.ts";
 import {
   ANSWER_SETTINGS,
@@ -13,7 +13,6 @@ import {
   type ObjectiveSettings,
   objectiveSettings,
 } from "./settings.ts";
-import { sft } from "./sft.ts";
 import { simpo } from "./simpo.ts";
 
 /** The objectives, by name. */

@@ -1,11 +1,12 @@
 // What a run minimises, as a value: a loss of the log-probabilities of target tokens, computed in the graph, and what is
 // reported of it.
 
-import type { HostTensor, Value } from "mixture-of-shards-graph";
+import { add, type HostTensor, mul, neg, scalar, sub, sum, type Value } from "mixture-of-shards-graph";
 import { omitUndefined } from "#common";
 import type { Batch, EncodedExample } from "#data";
 import type { GraderInputs, GraderPlan } from "../rollouts/grader.ts";
 import type { FinetuneSettings } from "../settings.ts";
+import { column, fedColumn, labelColumn } from "./answers.ts";
 import type { ObjectiveSettings } from "./settings.ts";
 
 /** Sums of numbers that are reported, and what they are divided by, under the names that TRL has for them. */
@@ -136,3 +137,40 @@ export function batchTotals({ examples, sequences, labelSequences }: Batch): Tot
   const firstTokens = labelSequences.reduce((count, k) => count + Number(k % each === 0), 0);
   return { tokens: labelSequences.length, firstTokens, examples, sequences };
 }
+
+// Plain training
+
+const weightsOf = ({ columns, labelIds }: Batch): Float32Array =>
+  columns.weight ?? new Float32Array(labelIds.length).fill(1);
+
+/**
+ * The cross-entropy of target tokens: each counts by its weight, 1 unless its message has another. A token that is anchored
+ * counts by ½ (log p − log p_ref)² instead: it is to be as likely as by the reference, whatever token it is. Of tokens that the
+ * reference has written, that is its KL divergence to second order.
+ */
+export const plainTraining: Objective = {
+  usesReference: false,
+  shown: [],
+  loss: (logprobs) => {
+    const moved = sub(logprobs, labelColumn("reference"));
+    const anchored = sum(mul(mul(moved, moved), labelColumn("anchors")));
+    return add(neg(sum(mul(logprobs, labelColumn("weights")))), mul(anchored, scalar(0.5)));
+  },
+  feeds: (batch) => ({
+    weights: column(weightsOf(batch)),
+    anchors: fedColumn(batch, "anchor"),
+    reference: fedColumn(batch, "reference"),
+  }),
+  count: (batch) => [...weightsOf(batch), ...(batch.columns.anchor ?? [])].reduce((sum, one) => sum + one, 0),
+  metrics: () => ({}),
+  guessingLoss: Math.log,
+};
+
+export const sft = objectiveKind({
+  help: "learn to give the answers of the examples",
+  data: "examples",
+  defaults: {},
+  learningRate: 1,
+  usesDropout: true,
+  create: () => plainTraining,
+});

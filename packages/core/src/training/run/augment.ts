@@ -14,7 +14,7 @@ import { GENERAL_PROMPTS } from "../augment/general-prompts.ts";
 import { anchoredExample, answerPrompts, type Replayed, replayExample } from "../augment/replay.ts";
 import { otherWordings } from "../augment/wordings.ts";
 import type { AugmentedRecord, RunRecord } from "../run-record.ts";
-import type { RunOptions } from "./options.ts";
+import type { RunOptions } from "./interface.ts";
 import type { RunPlan } from "./plan.ts";
 
 /** Answers of the base that are made before a run, of all that it needs. */

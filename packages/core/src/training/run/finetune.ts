@@ -1,14 +1,67 @@
-// A run from its options to its adapter, in steps that each take what the one before gives: options, plan, load, train, record.
+// A run from its options to its adapter, in steps that each take what the one before gives: plan, load, train, record.
 import { z } from "zod";
-import { lockFolder } from "#files";
-import { basename, resolve } from "#platform";
-import { readRecord } from "../run-record.ts";
-import { type FinetuneEvent, modelSummary } from "./events.ts";
-import { chooseRunPath, lockRun, refuseUsed } from "./folder.ts";
-import { loadRun } from "./load.ts";
-import { checkRunOptions, type FinetuneOptions } from "./options.ts";
-import { planRun } from "./plan.ts";
-import { trainRun } from "./train.ts";
+import {
+  ADAPTER_CONFIG,
+  type Adapter,
+  type AdapterBase,
+  type AdapterConfig,
+  budget,
+  createAdapter,
+  type LayerShapes,
+  OTHER_TOKENS,
+  openAdapterFolder,
+  RUN_FILES,
+  retrainingFolder,
+} from "#adapters";
+import { MosError, monotonicNow, omitUndefined } from "#common";
+import { lockFolder, pathExists } from "#files";
+import { type BaseModel, loadBase, toLayerShapes } from "#models";
+import { basename, join, resolve } from "#platform";
+import { tokenDigest } from "#text";
+import { isAnchored } from "../augment/replay.ts";
+import { initialState, loadCheckpoint, type TrainingState } from "../checkpoint.ts";
+import { type GradientSource, gradientSource } from "../gradients.ts";
+import { runTokens } from "../micro-batches.ts";
+import { learnsFromAnswers, objectiveRecord } from "../objectives/index.ts";
+import {
+  computeReference,
+  copyParameters,
+  type ExampleSets,
+  readReference,
+  referenceDigest,
+  writeReference,
+} from "../reference.ts";
+import { heldOutSampling } from "../rollouts/held-out.ts";
+import { openRollouts } from "../rollouts/stream.ts";
+import { type RunRecord, readRecord } from "../run-record.ts";
+import { pickChosen } from "../settings.ts";
+import { adapterModel, type Parameters, type TrainableModel } from "../step-graph.ts";
+import { sourceOptions, type TrainEvent, type TrainOptions, train } from "../trainer.ts";
+import { baseOf } from "../validation.ts";
+import { teachesChat } from "./augment.ts";
+import {
+  type ClaimedFolder,
+  checkResume,
+  chooseRunPath,
+  claimFolder,
+  complete,
+  dataDigest,
+  lockRun,
+  openRunFolder,
+  persist,
+  type RunFolder,
+  refuseUsed,
+} from "./folder.ts";
+import {
+  checkRunOptions,
+  type FinetuneEvent,
+  type FinetuneOptions,
+  type FinishEvent,
+  modelSummary,
+} from "./interface.ts";
+import { measureOutcome, outcomeWarning } from "./outcome.ts";
+import { planRun, type RunPlan } from "./plan.ts";
+import { watchForCollapse } from "./warnings.ts";
 
 /**
  * Fine-tunes an adapter and saves it in `out` in PEFT's folder layout, with metrics.jsonl, the best adapter by validation
@@ -42,3 +95,279 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   yield { type: "memory", model: modelSummary(plan), plan: memory.plan, free, rematerialise };
   yield* trainRun(await loadRun(plan, { ...options, out, place, before }), options);
 }
+
+// Loading
+
+/** A run whose base and adapter are loaded, and whose folder is taken. */
+export interface LoadedRun {
+  readonly plan: RunPlan;
+  readonly base: BaseModel;
+  readonly adapter: Adapter;
+  readonly model: TrainableModel;
+  /** The base as the adapter's folder records it. */
+  readonly named: AdapterBase;
+  readonly record: RunRecord;
+  /** The parameters before the first step, where the objective compares with them. */
+  readonly reference: Parameters | undefined;
+  /** True if the adapter that is trained further has learnt other token ids than the base gives now. */
+  readonly otherTokens: boolean;
+  /** Where the adapter goes. */
+  readonly out: string;
+  /** Where the run lives until then. */
+  readonly folder: string;
+  /** Undefined for a resumed run, whose folder is locked already. */
+  readonly claimed: ClaimedFolder | undefined;
+  readonly state: TrainingState;
+  /** True if the state is that of a checkpoint. */
+  readonly isResumed: boolean;
+  /** Steps of the finished run that is extended. */
+  readonly extended: number | undefined;
+}
+
+/** Where a run lives, and the record of the one that is resumed. */
+type RunPlace = { readonly place: string; readonly before: RunRecord | undefined };
+
+/**
+ * Loads the base, checks everything else that a run needs before anything is written, and takes its folder. Throws what
+ * `finetune` throws.
+ */
+async function loadRun(
+  plan: RunPlan,
+  { place, before, ...options }: FinetuneOptions & RunPlace,
+): Promise<LoadedRun> {
+  const { settings, config, model: given, text, memory, train, validation, run } = plan;
+  const { baseDtype } = settings;
+  const { computeDtype, transposedCodes } = memory;
+  const how = { ...options, baseDtype, computeDtype, transposedCodes };
+  const base = typeof given === "string" ? { model: await loadBase(given, how), text } : given;
+  const { name, fingerprint, identity } = base.model;
+  const named = { name, fingerprint, identity, tokens: tokenDigest(base.text.tokenizer) };
+  const shapes = toLayerShapes(base.model.config);
+  const { adapter, ...start } = await initialAdapter(options, config, { ...named, shapes });
+  const record: RunRecord = {
+    format: 1,
+    fingerprint,
+    ...omitUndefined({ identity }),
+    adapter: config,
+    ...omitUndefined({
+      from: start.digest,
+      objective: objectiveRecord(settings),
+      answers: settings.evaluateBy && heldOutSampling(settings),
+    }),
+    settings: { ...run, ...pickChosen(settings) },
+    baseDtype,
+    computeDtype,
+    ...omitUndefined({ augmented: plan.augmented?.record }),
+    train: dataDigest(train.encoded),
+    validation: validation === undefined ? null : dataDigest(validation.encoded),
+  };
+  const trained = { ...adapter, config: { ...adapter.config, dropout: config.dropout } };
+  const model = adapterModel(base.model, trained);
+  const comparesWith =
+    plan.objective.usesReference || teachesChat(plan) || plan.train.encoded.some(isAnchored);
+  const reference = comparesWith ? copyParameters(model.parameters) : undefined;
+  const { out, overwrite = false } = options;
+  const taken = await takeFolder(record, model.parameters, { out, place, before, overwrite });
+  const { otherTokens } = start;
+  return { plan, base, adapter, model, named, record, reference, otherTokens, out, ...taken };
+}
+
+/** Takes the folder, or goes on from the last checkpoint in it. Throws `bad_option`, `bad_data`, `storage`, `not_found`. */
+async function takeFolder(
+  record: RunRecord,
+  parameters: Parameters,
+  { out, place, before, overwrite }: RunPlace & { readonly out: string; readonly overwrite: boolean },
+): Promise<Pick<LoadedRun, "folder" | "claimed" | "state" | "isResumed" | "extended">> {
+  if (before === undefined) {
+    const claimed = await claimFolder(place, record, { overwrite });
+    const state = initialState(parameters);
+    return { folder: place, claimed, state, isResumed: false, extended: undefined };
+  }
+  const extended = await checkResume(place, { before, record, mayExtend: place === out });
+  const found = await loadCheckpoint(join(place, RUN_FILES.checkpoints), parameters);
+  if (found === undefined && (await pathExists(join(place, ADAPTER_CONFIG))))
+    throw new MosError(
+      "not_found",
+      `${place}: the run is complete and has no checkpoint to resume from; retrain with --overwrite`,
+    );
+  const state = found ?? initialState(parameters);
+  const resumed = { state, isResumed: found !== undefined, extended };
+  if (extended === undefined) return { ...resumed, folder: place, claimed: undefined };
+  const folder = retrainingFolder(out);
+  const claimed = await claimFolder(folder, record, { overwrite: true, from: out });
+  return { ...resumed, folder, claimed };
+}
+
+/** The adapter before the first step, and the digest of the one that it is. */
+async function initialAdapter(
+  { adapter: given }: FinetuneOptions,
+  config: AdapterConfig,
+  base: AdapterBase & { readonly shapes: LayerShapes },
+) {
+  if (given === undefined || !("from" in given))
+    return { adapter: createAdapter(config, base.shapes), digest: undefined, otherTokens: false };
+  await using folder = await openAdapterFolder(given.from, { inMemory: true });
+  const checked = await folder.check(base);
+  const adapter = await checked.read();
+  const otherTokens = checked.trainedOn?.otherTokens === true;
+  return { adapter, digest: await folder.digest(), otherTokens };
+}
+
+// Training
+
+/** Event at the start of training. */
+function readyEvent({ plan, base, adapter, folder, state, extended }: LoadedRun): FinetuneEvent {
+  const { settings, run, train, validation } = plan;
+  return {
+    type: "ready",
+    adapter: plan.config,
+    budget: budget(plan.config, adapter.shapes),
+    train: train.report,
+    validation: validation?.report,
+    steps: run.steps,
+    ...pickChosen(settings),
+    step: state.step,
+    fingerprint: base.model.fingerprint,
+    folder,
+    extended,
+    baseLoss: state.baseLoss,
+    baseReward: state.baseReward,
+    augmented: plan.augmented?.counts,
+    shown: plan.objective.shown,
+  };
+}
+
+/** Trains from where the run stands to its end. */
+async function* trainRun(
+  started: LoadedRun,
+  {
+    signal,
+    session,
+    keepVersions,
+    maxTokens,
+    saveSeconds,
+    now = monotonicNow,
+    tensorboard = false,
+  }: FinetuneOptions,
+): AsyncGenerator<FinetuneEvent, void> {
+  const { plan, model, out, state } = started;
+  const { run, train: examples, validation } = plan;
+  const { best, step } = state;
+  const { objective } = plan;
+  await using files = openRunFolder(started, { tensorboard });
+  yield readyEvent(started);
+  if (started.otherTokens)
+    yield { type: "warning", reason: "other_tokens", step, message: `the adapter was ${OTHER_TOKENS}` };
+  const limited = limitedEvent(plan, { step, maxTokens });
+  if (limited !== undefined) return yield limited;
+  const sets = { train: examples.encoded, validation: validation?.encoded ?? [] };
+  await using rollouts = await openRollouts(started, { session, signal, now });
+  const { maker, answers } = rollouts ?? {};
+  const given: TrainOptions = {
+    ...{ model, settings: run, ...sets, state, now, signal, maxTokens, saveSeconds },
+    ...{ maker, answers, objective, reference: started.reference, rematerialise: plan.memory.rematerialise },
+    ...(session === undefined ? {} : { session }),
+  };
+  await using source = gradientSource(model, sourceOptions(given));
+  const options = { ...given, source };
+  const referenced = yield* withReference(started, options, files);
+  if (referenced === undefined) return yield { type: "stopped", step };
+  const events = train({ ...options, ...referenced });
+  const { vocabularySize } = started.base.model.config;
+  const { steps } = run;
+  const keepsBest = plan.settings.earlyStoppingPatience > 0;
+  const base = baseOf(state);
+  const toWarnings = watchForCollapse({ steps, keepsBest, vocabularySize, base, best, objective });
+  const end = watchEnd({ steps, keepsBest, best });
+  for await (const event of events) {
+    if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
+    else yield* persist(event, { ...started, files });
+    yield* toWarnings(event);
+    if (event.type === "stopped" || event.type === "limited") return;
+    end.follow(event);
+  }
+  await files.end();
+  const { isBest, ...ended } = end.result();
+  if (!isBest) yield* reportOutcome(started, source, ended.step);
+  yield* complete(started, { step: ended.step, isBest, keepVersions });
+  yield { type: "finish", out, steps, ...ended };
+}
+
+/** What the last parameters have taught and lost; where an earlier step was better, they are not what is saved. */
+async function* reportOutcome(
+  { plan, reference }: LoadedRun,
+  source: GradientSource,
+  step: number,
+): AsyncGenerator<FinetuneEvent, void> {
+  const outcome = reference && (await measureOutcome(plan, source, reference));
+  if (outcome === undefined) return;
+  yield { type: "outcome", step, ...outcome };
+  const message = outcomeWarning(outcome);
+  if (message !== undefined) yield { type: "warning", reason: "forgotten", step, message };
+}
+
+/** The examples with what the reference says of them, read or computed; undefined where the signal is aborted. */
+async function* withReference(
+  { plan, folder, out, extended, record, reference }: LoadedRun,
+  options: TrainOptions & { readonly source: GradientSource },
+  files: RunFolder,
+): AsyncGenerator<FinetuneEvent, ExampleSets | undefined> {
+  const { source, settings, train, validation, now, signal } = options;
+  const { usesReference } = plan.objective;
+  // an answer of the base that is replayed is one example each time
+  const sets = usesReference
+    ? { train, validation }
+    : { train: [...new Set(train.filter(isAnchored))], validation: [] };
+  // answers that are sampled have theirs computed with their gradients
+  if (reference === undefined || learnsFromAnswers(plan.settings) || sets.train.length === 0)
+    return { train, validation };
+  const digest = referenceDigest(record);
+  // a run that extends another one takes its files over with the first result
+  const stored = await readReference(extended === undefined ? folder : out, { sets, digest });
+  const found = stored ?? (yield* computeReference(source, sets, { reference, settings, now, signal }));
+  if (found === undefined) return undefined;
+  if (stored === undefined) {
+    await files.begin();
+    await writeReference(folder, { sets: found, digest });
+  }
+  if (usesReference) return found;
+  const measured = new Map(sets.train.map((one, i) => [one, found.train[i]]));
+  return { train: train.map((one) => measured.get(one) ?? one), validation };
+}
+
+/** Follows which adapter a run gives, and why it ends. */
+function watchEnd({
+  steps,
+  keepsBest,
+  best,
+}: {
+  readonly steps: number;
+  readonly keepsBest: boolean;
+  readonly best: TrainingState["best"];
+}) {
+  let kept = keepsBest ? best?.step : undefined;
+  let ended: Pick<FinishEvent, "reason" | "lastStep"> = { reason: "complete", lastStep: steps };
+  return {
+    follow: (event: TrainEvent): void => {
+      if (event.type === "evaluation" && event.best && keepsBest) kept = event.step;
+      if (event.type === "earlyStop") ended = { reason: "early_stopping", lastStep: event.step };
+    },
+    result: () => ({ ...ended, step: kept ?? ended.lastStep, isBest: kept !== undefined }),
+  };
+}
+
+/** A run by epochs whose tokens are more than it may train. How many a run by updates has is known before each of these. */
+function limitedEvent(
+  { settings, train: { encoded }, run }: RunPlan,
+  { step, maxTokens }: { readonly step: number; readonly maxTokens: number | undefined },
+): FinetuneEvent | undefined {
+  if (maxTokens === undefined || settings.steps !== undefined || learnsFromAnswers(settings))
+    return undefined;
+  const tokens = runTokens(encoded, run);
+  return tokens > maxTokens ? { type: "limited", step, tokens } : undefined;
+}
+
+/** Where the run ends before anything was computed, nothing is written. */
+const isWithoutResult = (event: FinetuneEvent): boolean =>
+  event.type === "limited" ||
+  (event.type === "stopped" && event.step === 0 && event.microBatches === undefined);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Batch, ChatExample } from "#data";
 import { loadText, openModel } from "#models";
-import type { Parameters } from "../gradients.ts";
+import type { Parameters } from "../step-graph.ts";
 import { describeOutcome, measureOutcome, outcomeWarning } from "./outcome.ts";
 import type { RunPlan } from "./plan.ts";
 

@@ -2,11 +2,11 @@
 import { type EncodedExample, type Example, encodeExample } from "#data";
 import { ORDINARY_TEXT } from "../augment/ordinary-text.ts";
 import { replayExample } from "../augment/replay.ts";
-import type { GradientSource, Parameters } from "../gradients.ts";
+import type { GradientSource } from "../gradients.ts";
 import { measureTargets } from "../reference.ts";
+import type { Parameters } from "../step-graph.ts";
 import { hastyQuestions, heldOutAnswers, isQuestion, teachesChat } from "./augment.ts";
-import { encodingOptions } from "./data.ts";
-import type { RunPlan } from "./plan.ts";
+import { encodingOptions, type RunPlan } from "./plan.ts";
 
 /** How many of the answers that were tried. */
 export interface AnswerCount {

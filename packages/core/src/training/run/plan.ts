@@ -12,37 +12,55 @@ import {
   openAdapterFolder,
   parseAdapterConfig,
 } from "#adapters";
-import { type FreeMemory, fitsMemory, freeMemory, limitedMemory, MosError, parseSettings } from "#common";
-import { type EncodedDataset, encodeExamples, sharedReach } from "#data";
+import {
+  type FreeMemory,
+  fitsMemory,
+  freeMemory,
+  limitedMemory,
+  MosError,
+  parseSettings,
+  withProgress,
+} from "#common";
+import {
+  type DataKind,
+  type DataSource,
+  dataPaths,
+  type EncodedDataset,
+  type EncodedExample,
+  type Example,
+  encodeExamples,
+  locateData,
+  parseColumns,
+  placeText,
+  readDataset,
+  splitValidation,
+} from "#data";
 import { assertSpace } from "#files";
 import {
   type BaseModel,
-  baseFromFiles,
   type ComputeDtype,
   type DownloadEvent,
   loadText,
   locateModel,
-  openModel,
   type PlannedBase,
-  storageFormats,
+  planBase,
   toLayerShapes,
 } from "#models";
-import type { LoadedText } from "#text";
+import { type LoadedText, parseResponseFormat, withVariables } from "#text";
 import {
   assertBaseMemory,
-  type BatchSize,
   MIN_LENGTH,
+  memorySize,
   planMemory,
   type RunMemory,
-  type RunShapes,
   requireRunMemory,
 } from "../memory-plan.ts";
-import { paddedTokens } from "../micro-batches.ts";
-import { chooseObjective, learnsFromAnswers, OBJECTIVES } from "../objectives/index.ts";
+import { chooseObjective, OBJECTIVES } from "../objectives/index.ts";
 import type { Objective, ObjectiveKind } from "../objectives/objective.ts";
-import { sampling } from "../objectives/settings.ts";
+import { OBJECTIVE_NAMES } from "../objectives/settings.ts";
 import {
   assertWarmup,
+  chooseValidationSplit,
   continueSettings,
   expectedUpdate,
   longestRow,
@@ -50,7 +68,6 @@ import {
   resolveSettings,
 } from "../resolve-settings.ts";
 import type { GraderInputs, GraderPlan } from "../rollouts/grader.ts";
-import { samplerSize } from "../rollouts/held-out.ts";
 import { planRewards, readGrader } from "../rollouts/rewards.ts";
 import type { RunRecord } from "../run-record.ts";
 import {
@@ -60,16 +77,16 @@ import {
   usualLearningRate,
 } from "../settings.ts";
 import type { TrainSettings } from "../trainer.ts";
-import {
-  type Augmented,
-  augment,
-  expectAugmented,
-  type ReplayEvent,
-  teachesChat,
-  withReplay,
-} from "./augment.ts";
-import { checkTokens, encodingOptions, type RunData, readRunData } from "./data.ts";
-import type { RunOptions, SavedStart } from "./options.ts";
+import { type Augmented, augment, expectAugmented, type ReplayEvent, withReplay } from "./augment.ts";
+import type { DataInput, RunOptions, SavedStart } from "./interface.ts";
+
+/** The examples of a run. */
+interface RunData {
+  readonly train: readonly Example[];
+  readonly validation: readonly Example[];
+  /** Those of the data that were read, whatever is done with them. */
+  readonly all: readonly Example[];
+}
 
 /** All that is decided about a run before its base is loaded. */
 export interface RunPlan {
@@ -103,12 +120,17 @@ type OpenPlan = Omit<RunPlan, "settings" | "train" | "validation" | "run" | "mem
   readonly settings: OpenSettings;
 };
 
+interface PlanOptions extends RunOptions {
+  /** Lines that are to be shown, which may be beyond the examples of the run: files are read to their end. */
+  readonly lines?: readonly number[];
+}
+
 /**
  * Plans a run: checks the settings against the model's header and that there is memory for its base, encodes the data, and
  * finds the fastest way that has room. A model of the hub is downloaded. Throws what `finetune` throws.
  */
 export async function* planRun(
-  options: RunOptions & { readonly lines?: readonly number[]; readonly isPreview?: boolean },
+  options: PlanOptions & { readonly isPreview?: boolean },
   recorded?: RunRecord,
 ): AsyncGenerator<DownloadEvent | ReplayEvent, RunPlan> {
   const prepared = yield* prepareRun(options, recorded);
@@ -163,22 +185,18 @@ function checkLengths(base: PlannedBase, { maxLength = 0, warmup, steps }: Finet
  * const check = await runCheck("assets/tiny-english");
  * check({ adapter: { method: "mos", equivalentRank: 2, rank: 8 }, settings: { steps: 100 } });
  */
-export async function runCheck(path: string): Promise<(run: PlannedRun) => void> {
-  const base = await plannedBase(path);
-  return (run) => checkRun(base, run);
-}
-
-/** The part of a run that can be checked before its data are read. @inline */
-export type PlannedRun = Pick<RunOptions, "adapter" | "settings">;
-
-function checkRun(base: PlannedBase, run: PlannedRun): void {
-  const { adapter = DEFAULT_ADAPTER } = run;
-  const settings = parseSettings(finetuneSettings, run.settings ?? {});
-  chooseObjective(settings);
-  checkLengths(base, settings);
-  if (!("from" in adapter)) budget(newConfig(adapter, settings, base), toLayerShapes(base.config));
-  const { baseDtype, computeDtype = "float32" } = settings;
-  base.formsOf({ baseDtype, computeDtype, transposedCodes: false });
+export async function runCheck(
+  path: string,
+): Promise<(run: Pick<RunOptions, "adapter" | "settings">) => void> {
+  const base = await planBase(path);
+  return ({ adapter = DEFAULT_ADAPTER, settings: given = {} }) => {
+    const settings = parseSettings(finetuneSettings, given);
+    chooseObjective(settings);
+    checkLengths(base, settings);
+    if (!("from" in adapter)) budget(newConfig(adapter, settings, base), toLayerShapes(base.config));
+    const { baseDtype, computeDtype = "float32" } = settings;
+    base.formsOf({ baseDtype, computeDtype, transposedCodes: false });
+  };
 }
 
 /** Checks the settings, and that there is memory for the base. */
@@ -199,7 +217,7 @@ async function* prepareRun(
   if (!("from" in adapter)) parseAdapterConfig(seeded(adapter, settings), "adapter"); // before a model is downloaded
   const model =
     typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
-  const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
+  const base = await planBase(model);
   const config = await resolveAdapterConfig(adapter, settings, base);
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
@@ -262,11 +280,6 @@ function runBytes(
   return (resume ? 1 : 2) * checkpoint + (evaluates ? 3 : 1) * float32;
 }
 
-async function plannedBase(path: string): Promise<PlannedBase> {
-  await using files = await openModel(path);
-  return baseFromFiles(files);
-}
-
 /** What the products of a loaded base are computed in, which its weights decide. Throws `bad_option` for a setting of another. */
 function loadedDtype(
   { model: { name, weights } }: BaseModel,
@@ -280,19 +293,73 @@ function loadedDtype(
   );
 }
 
-const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
-  name,
-  config,
-  formsOf: () => storageFormats(weights),
-});
+// Data
+
+/** Reads as much of the data as is used, and holds out a part of it. */
+async function readRunData(
+  { data, validationData, lines, ...location }: PlanOptions,
+  settings: FinetuneSettings,
+): Promise<RunData> {
+  const { maxExamples, seed, dataColumns, evaluateBy } = settings;
+  const { data: kind } = OBJECTIVES[settings.objective];
+  const keepsFields = evaluateBy !== undefined;
+  const options = { columns: parseColumns(dataColumns), kind, describeUse, keepsFields };
+  const find = async (input: DataInput) => {
+    const names = dataPaths(input);
+    const paths = names === undefined ? undefined : await withProgress(locateData(names, location));
+    return { source: paths ?? (input as DataSource), paths };
+  };
+  const { source, paths } = await find(data);
+  const apart = validationData === undefined ? undefined : await find(validationData);
+  const limit = paths !== undefined && lines !== undefined ? undefined : maxExamples;
+  const { examples: all } = await readDataset(source, { ...options, limit });
+  const chosen = maxExamples === undefined ? all : all.slice(0, maxExamples);
+  if (apart !== undefined)
+    return { all, train: chosen, validation: (await readDataset(apart.source, options)).examples };
+  const split = chooseValidationSplit(chosen.length, settings);
+  return { all, ...splitValidation(chosen, split < 1 ? { seed, fraction: split } : { seed, count: split }) };
+}
+
+/** The objectives that learn from data of a kind, in a part of a message. */
+function describeUse(kind: DataKind): string {
+  const names = OBJECTIVE_NAMES.filter((name) => OBJECTIVES[name].data === kind);
+  return `the objective for it is ${names.join(" or ")} (--objective)`;
+}
+
+/** Options of encoding a run's examples. */
+export function encodingOptions({
+  text: { tokenizer, template },
+  settings,
+}: {
+  readonly text: LoadedText;
+  readonly settings: FinetuneSettings & Pick<ResolvedSettings, "maxLength">;
+}) {
+  const { maxLength, promptFormat, system, lastAnswerOnly, responseFormat } = settings;
+  return {
+    ...{ tokenizer, maxLength, promptFormat, system, lastAnswerOnly },
+    template: withVariables(template, settings.chatTemplateKwargs),
+    responseFormat: responseFormat && parseResponseFormat(responseFormat),
+    splitPairs: OBJECTIVES[settings.objective].data === "rated",
+  };
+}
+
+/** A tokenizer may know tokens that its model has no embedding for. */
+function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
+  const { vocabularySize } = config;
+  for (const { ids, ...place } of examples) {
+    const odd = ids.find((id) => id >= vocabularySize);
+    if (odd !== undefined)
+      throw new MosError(
+        "bad_data",
+        `${placeText(place)} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; check that the tokenizer belongs to this model`,
+      );
+  }
+}
 
 // Settings that the data decide, and memory
 
-/** How large batches and rows may be. */
-interface RowLimits extends Pick<FinetuneSettings, "batchSize"> {
-  /** Tokens of a row. */
-  readonly limit: number;
-}
+/** How large batches may be, and how many tokens a row has at most. */
+type RowLimits = Pick<FinetuneSettings, "batchSize"> & { readonly limit: number };
 
 /** The plan of a run whose batches are at most so large. */
 async function planSize(
@@ -333,35 +400,4 @@ function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSett
     return { batchSize: 1, limit: given.maxLength ?? maxLength };
   if (given.maxLength !== undefined || maxLength < 2 * MIN_LENGTH) return undefined;
   return { batchSize, limit: Math.floor(maxLength / 2) };
-}
-
-/** What decides the memory of a run, by the batches that its examples make. */
-function memorySize(planned: Omit<RunPlan, "memory">) {
-  const { settings, free, device, objective, train, validation, run, base } = planned;
-  const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
-  const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
-  const { maxPositions } = base.config;
-  const sampler = isSampling ? samplerSize(settings, { longestPrompt, maxPositions }) : undefined;
-  if (learnsFromAnswers(settings)) {
-    const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
-    const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
-      shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length), reach: length },
-      validationShape: undefined,
-    });
-    const rows = { batchSize: 1, evaluates: false, batchShapes: shapes };
-    return { ...settings, ...rows, objective, free, device, sampler };
-  }
-  const reach = sharedReach([...train.encoded, ...(validation?.encoded ?? [])]);
-  const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
-    const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
-    const { rows, longest, examples } = paddedTokens(lengths, { ...run, batchSize, maxLength });
-    const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
-    return { rows, length: longest, examples, maxSegment: Math.min(maxSegment, maxLength), reach };
-  };
-  const batchShapes = (size: BatchSize): RunShapes => ({
-    shape: batchShape(train, size),
-    validationShape: validation === undefined ? undefined : batchShape(validation, size),
-  });
-  const evaluates = validation !== undefined || teachesChat(planned);
-  return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
 }

@@ -1,11 +1,10 @@
 // Signs in the events of a run that training has gone wrong.
 import { RUN_FILES } from "#adapters";
 import type { BestEvaluation } from "../checkpoint.ts";
-import type { Objective } from "../objectives/objective.ts";
-import { plainTraining } from "../objectives/sft.ts";
+import { type Objective, plainTraining } from "../objectives/objective.ts";
 import type { TrainEvent } from "../trainer.ts";
 import { type Evaluated, isBetter, measureOf, rewardOf } from "../validation.ts";
-import type { FinetuneEvent, WarningReason } from "./events.ts";
+import type { FinetuneEvent, WarningReason } from "./interface.ts";
 
 /** Loss that a run must have been below that of guessing, before reaching it is a sign of anything. */
 const CLEARLY = 0.05;

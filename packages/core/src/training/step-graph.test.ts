@@ -1,6 +1,6 @@
 import { compile, leaf } from "mixture-of-shards-graph";
 import { expect, test } from "vitest";
-import { drawMaskBuffer, dropoutMask, maskBufferLength } from "./trainable.ts";
+import { drawMaskBuffer, dropoutMask, maskBufferLength } from "./step-graph.ts";
 
 test("a buffer holds 0 and 1 / (1 − probability), so that its mean is 1", () => {
   const buffer = drawMaskBuffer(100_000, { seed: 3, microBatch: 5, probability: 0.25 });

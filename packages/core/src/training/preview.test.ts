@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { findTurns } from "./preview-turns.ts";
+import { findTurns } from "./preview.ts";
 
 const chat = (...contents: readonly string[]) => ({
   kind: "chat" as const,

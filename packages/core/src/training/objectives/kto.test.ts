@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Batch, type EncodedExample, makeBatch } from "#data";
-import { mismatched } from "./mismatched.ts";
+import { mismatched } from "./kto.ts";
 
 /** Tokens from `first` on, of which the last ones are targets. */
 function example(first: number, prompt: number, answer: number): EncodedExample {
