@@ -347,7 +347,7 @@ const TOKEN_COMPARISONS = 4096;
  * Whether it is faster to compute a prompt once for all answers, of so many tokens: that saves the prompt's tokens, but the
  * answers are compared with each other, and what is found is thrown away.
  */
-export function paysToShare(prompt: number, answers: readonly number[]): boolean {
+function paysToShare(prompt: number, answers: readonly number[]): boolean {
   let [before, wasted] = [0, 0];
   for (const length of answers) {
     wasted += before * length;

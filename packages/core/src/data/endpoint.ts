@@ -225,7 +225,7 @@ export interface ChatCompletionRequest {
 }
 
 /** What is read of an answer. */
-export const chatCompletionSchema = z.object({
+const chatCompletionSchema = z.object({
   model: z.string().optional(),
   choices: z
     .array(z.object({ message: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }) }))

@@ -237,7 +237,7 @@ const contentsOf = (example: Example): readonly string[] => [
 // What preferences come to: how long prompts and answers are, and what a model could learn from them by mistake.
 
 /** Lengths, and what they come to. */
-export interface Lengths {
+interface Lengths {
   readonly total: number;
   readonly min: number;
   readonly median: number;
@@ -246,7 +246,7 @@ export interface Lengths {
 }
 
 /** Pairs of answers. Lengths are in tokens, or in characters where no tokens are counted. */
-export interface PairCounts {
+interface PairCounts {
   readonly count: number;
   readonly unit: "tokens" | "characters";
   readonly prompt: Lengths;
@@ -259,13 +259,13 @@ export interface PairCounts {
 }
 
 /** Rated answers. */
-export interface RatedCounts {
+interface RatedCounts {
   readonly count: number;
   readonly desirable: number;
 }
 
 /** Total, least, most, median, and what 95 % are at most. */
-export function describeLengths(lengths: readonly number[]): Lengths {
+function describeLengths(lengths: readonly number[]): Lengths {
   const sorted = Int32Array.from(lengths).sort();
   const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
   const total = sorted.reduce((sum, length) => sum + length, 0);
@@ -273,7 +273,7 @@ export function describeLengths(lengths: readonly number[]): Lengths {
 }
 
 /** Counts the preferences of a data set. */
-export class PreferenceCounts {
+class PreferenceCounts {
   readonly #prompt: number[] = [];
   readonly #chosen: number[] = [];
   readonly #rejected: number[] = [];

@@ -55,16 +55,16 @@ export type RunSize = Pick<
 export type SamplerSize = Pick<Parameters<typeof liveEngineBytes>[1], "maxLength" | "maxBatch">;
 
 /** Settings that determine the batches. */
-export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
+type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
 
 /** The shape of the largest batch. */
-export interface PlannedShape extends StepShape {
+interface PlannedShape extends StepShape {
   /** Examples of a batch at most; its rows where that is not known. */
   readonly examples?: number;
 }
 
 /** The largest batches of a run. */
-export interface RunShapes {
+interface RunShapes {
   readonly shape: PlannedShape;
   readonly validationShape: PlannedShape | undefined;
 }

@@ -273,7 +273,7 @@ function listWarnings({
 // The messages of an example among its tokens, so that a preview shows who speaks.
 
 /** A message of a previewed line: its content's tokens among those that are shown. @inline */
-export interface PreviewedTurn {
+interface PreviewedTurn {
   readonly role: Role | "prompt" | "completion";
   /** Index of its first token. */
   readonly start: number;

@@ -8,9 +8,9 @@ import type { RawConfig } from "./raw-config.ts";
 import { ropeParameters } from "./rope-json.ts";
 
 /** Choices that both versions of Gemma's decoder share. */
-export const GEMMA: DecoderChoices = { norms: "both", gainOffset: 1, activation: "gelu_tanh" };
+const GEMMA: DecoderChoices = { norms: "both", gainOffset: 1, activation: "gelu_tanh" };
 
-export const GEMMA_DEFAULTS = {
+const GEMMA_DEFAULTS = {
   rms_norm_eps: 1e-6,
   tie_word_embeddings: true,
   num_key_value_heads: 4,
@@ -20,7 +20,7 @@ export const GEMMA_DEFAULTS = {
 };
 
 /** Scales and the cap on logits, which config.json has for both. transformers caps scores in Gemma 2 alone. */
-export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
+function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
   if (raw.use_bidirectional_attention === true)
     throw unsupported(where, "use_bidirectional_attention is not supported; attention must be causal");
   return {
@@ -30,7 +30,7 @@ export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
   };
 }
 
-export const gemmaJson: Family["toJson"] = (config) => ({
+const gemmaJson: Family["toJson"] = (config) => ({
   hidden_activation: activationName(config.activation),
   // a whole number to transformers, which the two powers miss by a last bit
   query_pre_attn_scalar: Number(((config.attentionScale ?? 1) ** -2).toPrecision(15)),
@@ -41,7 +41,7 @@ export const gemmaJson: Family["toJson"] = (config) => ({
 });
 
 /** Scales that GGUF does not state: the largest model of a version divides by another width than its head's. */
-export function gemmaGgufScales(
+function gemmaGgufScales(
   { at, need }: GgufHeader,
   largest: { readonly layers: number },
 ): FamilyChoices {

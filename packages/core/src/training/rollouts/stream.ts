@@ -34,7 +34,7 @@ function toPrompts(examples: readonly Example[], encoded: readonly EncodedExampl
 }
 
 /** The answers of a run. Dispose it. */
-export interface Rollouts extends AsyncDisposable {
+interface Rollouts extends AsyncDisposable {
   /** What it learns, where it learns from answers. */
   readonly maker: BatchMaker | undefined;
   /** What it is evaluated by. */

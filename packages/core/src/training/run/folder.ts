@@ -85,7 +85,7 @@ export interface ClaimedFolder extends AsyncDisposable {
   begin(): Promise<void>;
 }
 
-export interface ClaimOptions {
+interface ClaimOptions {
   readonly overwrite: boolean;
   /** The folder of a run whose checkpoint and metrics this one goes on from. */
   readonly from?: string;
