@@ -41,10 +41,7 @@ const gemmaJson: Family["toJson"] = (config) => ({
 });
 
 /** Scales that GGUF does not state: the largest model of a version divides by another width than its head's. */
-function gemmaGgufScales(
-  { at, need }: GgufHeader,
-  largest: { readonly layers: number },
-): FamilyChoices {
+function gemmaGgufScales({ at, need }: GgufHeader, largest: { readonly layers: number }): FamilyChoices {
   const isLargest = need("block_count") === largest.layers;
   const perHead = need("embedding_length") / need("attention.head_count");
   const width = isLargest ? perHead : need("attention.key_length");
