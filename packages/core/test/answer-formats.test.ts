@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { CompiledGrammar, grammarFromSource, Vocabulary } from "mixture-of-shards-grammar";
 import { describe, expect, test } from "vitest";
-import { type AnswerRequest, answerGrammar } from "../src/text/answer-grammar.ts";
+import { type AnswerRequest, answerGrammar } from "../src/text/answer-format.ts";
 import { type AnswerDelta, LayoutParser } from "../src/text/answer-parser.ts";
 import { CALL_SYNTAXES, type CallSyntax, writeCalls } from "../src/text/call-syntax.ts";
 import { spacedJson } from "../src/text/json-text.ts";

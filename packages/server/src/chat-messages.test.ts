@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { messagesField, toChatMessages } from "./chat-messages.ts";
 import type { ApiError } from "./errors.ts";
+import { messagesField, toChatMessages } from "./routes/chat.ts";
 
 const read = (messages: readonly object[]) => toChatMessages(messagesField.parse(messages));
 

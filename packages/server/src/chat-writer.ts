@@ -3,8 +3,7 @@ import { randomUUID } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import type { EngineEvent, TokenLogprob } from "mixture-of-shards-core/inference";
 import type { AnswerDelta, AnswerParser } from "mixture-of-shards-core/text";
-import { type ChoiceWriter, type JsonPieces, jsonList, jsonObject } from "./answer.ts";
-import { AnswerReader } from "./answer-reader.ts";
+import { AnswerReader, type ChoiceWriter, type JsonPieces, jsonList, jsonObject } from "./answer.ts";
 import { LogprobBuffer, type TokenWriter, writeLogprob } from "./logprobs.ts";
 import { answerFields, chunkFields, finishReason } from "./request.ts";
 
@@ -21,8 +20,6 @@ const chatLogprobs = z.object({
   content: z.array(chatLogprob.extend({ top_logprobs: z.array(chatLogprob) })),
   refusal: z.null(),
 });
-
-type ChatLogprobs = z.output<typeof chatLogprobs>["content"];
 
 const calledFunction = z.object({ name: z.string(), arguments: z.string().describe("JSON text.") });
 const calledCustom = z.object({ name: z.string(), input: z.string() });
@@ -272,7 +269,10 @@ export class ChatWriter implements ChoiceWriter {
 
   #chunk(
     delta: ChunkDelta,
-    { logprobs, finish }: { logprobs?: ChatLogprobs | undefined; finish?: ChatFinish } = {},
+    {
+      logprobs,
+      finish,
+    }: { logprobs?: z.output<typeof chatLogprobs>["content"] | undefined; finish?: ChatFinish } = {},
   ): ChatChunkChoice {
     return {
       index: this.#options.index,

@@ -7,7 +7,7 @@ import { createAdapterStore } from "./adapter-store.ts";
 import { createAdapterTasks } from "./adapter-tasks.ts";
 import type { ApiKey, KeyFile, KeyRing } from "./auth.ts";
 import { createPromptReader } from "./engine-requests.ts";
-import { createAnswers, watchEngine } from "./errors.ts";
+import { createAnswers, watchEngine, watchStorage } from "./errors.ts";
 import {
   createBudget,
   createConcurrencyLimiter,
@@ -28,7 +28,6 @@ import {
 import type { TrainingState } from "./routes/system.ts";
 import type { RunSource } from "./runs/run.ts";
 import { createRuns } from "./runs/runs.ts";
-import { watchStorage } from "./storage-watch.ts";
 import { packageVersion, type Studio } from "./studio-page.ts";
 
 /** Extension of a server by another package. */

@@ -19,9 +19,9 @@ import {
   makeRequests,
   resolveAdapter,
   resolveMaxTokens,
+  type SamplingFields,
 } from "./engine-requests.ts";
 import { invalidValue, unsupportedValue } from "./errors.ts";
-import type { SamplingFields } from "./request-fields.ts";
 import type { RequestedTools } from "./tools.ts";
 
 /** What a request says of a conversation, whichever API it came by. */

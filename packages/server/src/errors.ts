@@ -1,11 +1,14 @@
-// Errors in the format of OpenAI's API, and the status that each of the package's error codes has.
+// Errors in the format of OpenAI's API, and the status that each of the package's error codes has. Engine and disks are watched,
+// for errors, /ready and the log.
 import { realpathSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { basename, isAbsolute, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, MosError } from "mixture-of-shards-core/common";
 import { isDiskFull, isUnavailable, storageProblem } from "mixture-of-shards-core/files";
 import type { Engine } from "mixture-of-shards-core/inference";
+import type { ServerLog } from "./metrics.ts";
 
 /** Details of a failed request, in the terms of OpenAI's API. */
 export interface ApiErrorDetails {
@@ -244,3 +247,56 @@ export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">) {
     },
   };
 }
+
+/** Milliseconds after which a disk that does not answer, such as one of a machine that is gone, counts as away. */
+const RESPONSE_TIMEOUT = 5000;
+
+/**
+ * A function that looks, by a check that throws where a disk cannot be used, and gives what anybody may know of the problem;
+ * undefined where there is none. One look at a time, however many ask. The log has each problem once, with its place, and its end.
+ *
+ * @example
+ * const problem = watchStorage({ check: () => assertWritable("/mnt/mos"), log });
+ * await problem(); // "the server's storage is read-only"
+ */
+export function watchStorage({
+  check,
+  log,
+}: {
+  readonly check: () => Promise<void>;
+  readonly log: ServerLog;
+}) {
+  let logged: string | undefined;
+  let looking: Promise<void> | undefined;
+  const probe = async (): Promise<void> => {
+    looking ??= check().finally(() => {
+      looking = undefined;
+    });
+    await Promise.race([looking, timeoutError()]);
+  };
+  return async (): Promise<string | undefined> => {
+    try {
+      await probe();
+      if (logged !== undefined) log.info({}, "the storage is available again");
+      logged = undefined;
+      return undefined;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (reason !== logged) log.error({ reason }, "the server is not ready");
+      logged = reason;
+      return storageProblem(error);
+    }
+  };
+}
+
+async function timeoutError(): Promise<never> {
+  await sleep(RESPONSE_TIMEOUT, undefined, { ref: false });
+  throw new MosError("storage", `the storage has not responded for ${RESPONSE_TIMEOUT / 1000} s`);
+}
+
+/** @returns ApiError 400 for a prompt and an answer that do not fit into the model's context. */
+export const tooLong = (maxLength: number, found: string, field: string): ApiError =>
+  new ApiError(
+    `this model's maximum context length is ${maxLength} tokens, and ${found}; shorten ${field.startsWith("input") ? field : "the prompt or lower max_tokens"}`,
+    { status: 400, code: "context_length_exceeded", param: field },
+  );

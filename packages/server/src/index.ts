@@ -10,7 +10,7 @@ export {
 } from "./auth.ts";
 export type { ServerApp, ServerExtension, ServerOptions } from "./context.ts";
 export { findAdapter } from "./engine-requests.ts";
-export { ApiError } from "./errors.ts";
+export { ApiError, watchStorage } from "./errors.ts";
 export { listen } from "./http.ts";
 export {
   addKey,
@@ -50,5 +50,4 @@ export {
   type ServeOptions,
   serve,
 } from "./serve.ts";
-export { watchStorage } from "./storage-watch.ts";
 export { openCertificate, type TlsOptions } from "./tls.ts";

@@ -15,8 +15,7 @@ import {
 import { mediaPart } from "mixture-of-shards-core/text";
 import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
-import { tooLong } from "./engine-requests.ts";
-import { ApiError, invalidValue, unsupportedMedia } from "./errors.ts";
+import { ApiError, invalidValue, tooLong, unsupportedMedia } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
 
 /** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */

@@ -1,6 +1,10 @@
 // A service, wired together: its resources, the models that it publishes, local workers, and what a server gets of it.
 
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/kit";
@@ -13,7 +17,6 @@ import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#sto
 import { deliverWebhooks } from "#webhooks";
 import { createFileChecker, createGrading, createPreviewer } from "#worker";
 import { createExtension, type Expired, openExpired } from "./extension.ts";
-import { openLocalModels } from "./local-models.ts";
 import type { ServiceOptions } from "./options.ts";
 import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
@@ -238,16 +241,53 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
   ];
 }
 
-interface RepeatOptions {
-  readonly signal: AbortSignal;
-  readonly log: ServerLog;
-  readonly work: () => Promise<unknown>;
-}
-
-async function repeat(seconds: number, { signal, log, work: once }: RepeatOptions): Promise<void> {
+async function repeat(
+  seconds: number,
+  {
+    signal,
+    log,
+    work: once,
+  }: { readonly signal: AbortSignal; readonly log: ServerLog; readonly work: () => Promise<unknown> },
+): Promise<void> {
   while (!signal.aborted) {
     await sleep(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
     await once().catch((error: unknown) => log.warn({ reason: String(error) }, "service error; retrying"));
   }
+}
+
+/**
+ * The models of a server for the trainers of its own workers: on a port of this machine alone, whatever the server listens on. Passes
+ * chat completions on to the server's API, which checks their keys. `url` is the base URL.
+ */
+export async function openLocalModels(fetch: (request: Request) => Response | Promise<Response>) {
+  const server = createServer(async (incoming, outgoing) => {
+    const left = new AbortController();
+    outgoing.once("close", () => left.abort());
+    const { authorization = "", "content-type": type = "", host = "" } = incoming.headers;
+    try {
+      // by the name that it was called by, which the server checks
+      const request = new Request(`http://${host}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization, "content-type": type },
+        body: Readable.toWeb(incoming),
+        duplex: "half",
+        signal: left.signal,
+      });
+      const answer = await fetch(request);
+      const body = Buffer.from(await answer.arrayBuffer());
+      outgoing.writeHead(answer.status, Object.fromEntries(answer.headers)).end(body);
+    } catch {
+      outgoing.destroy(); // the client has left
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }

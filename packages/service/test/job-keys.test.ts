@@ -6,7 +6,7 @@ import type { ServerExtension } from "mixture-of-shards/server";
 import { openChatClient } from "mixture-of-shards-core/data";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type JobRow, modelTenant, openSlices } from "#store";
-import { openLocalModels } from "../src/local-models.ts";
+import { openLocalModels } from "../src/service.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { queueJob, untilDue } from "./queued-job.ts";
 import { makeServer, type TestServer } from "./server.ts";

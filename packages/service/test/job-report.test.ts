@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Measurement } from "mixture-of-shards-core/training";
 import { expect, test } from "vitest";
-import { showMeasurement, showMetrics } from "../src/api/measurements.ts";
+import { showMeasurement, showMetrics } from "../src/api/job-events.ts";
 import { formatResults, metricsAt, toJobEvent } from "../src/worker/job-report.ts";
 import { isAskedFor } from "../src/worker/watch.ts";
 

@@ -6,7 +6,7 @@ import { OBJECTIVES } from "mixture-of-shards-core/training";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 import { createExtension, openExpired } from "../src/extension.ts";
-import { excessLines } from "../src/worker/line-limits.ts";
+import { excessLines } from "../src/worker/check-lines.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { addTrainingFile } from "./queued-job.ts";
 import { makeServer, type TestServer } from "./server.ts";

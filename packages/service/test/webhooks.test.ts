@@ -18,7 +18,7 @@ import {
 } from "#store";
 import { deliverWebhooks } from "#webhooks";
 import { replaceBuiltin } from "../../../test/replace-builtin.ts";
-import { lookupPublic } from "../src/webhooks/address.ts";
+import { lookupPublic } from "../src/webhooks/deliver.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { addTrainingFile, untilDue } from "./queued-job.ts";
 import { makeServer, type TestServer } from "./server.ts";

@@ -6,8 +6,8 @@ import { finetune } from "mixture-of-shards";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, openSlices, type Stores } from "#store";
 import { runWorker } from "#worker";
-import { showMeasurement } from "../src/api/measurements.ts";
-import { openLocalModels } from "../src/local-models.ts";
+import { showMeasurement } from "../src/api/job-events.ts";
+import { openLocalModels } from "../src/service.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { queueJob } from "./queued-job.ts";
 

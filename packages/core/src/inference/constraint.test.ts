@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "#text";
 import { Constraint, type GrammarMatcher } from "./constraint.ts";
-import { GrammarTime } from "./grammar-time.ts";
+import { GrammarTime } from "./core-grammars.ts";
 import { fullRequest } from "./requests.ts";
 import { Sequence } from "./sequence.ts";
 import type { EngineRequest } from "./types.ts";

@@ -1,7 +1,7 @@
 // A request's grammar beside its sequence: which tokens may come next, and whether the answer is complete.
 import { GrammarError, type Matcher, type TokenMask } from "mixture-of-shards-grammar";
 import { incompleteTail, type Tokenizer } from "#text";
-import type { GrammarTime } from "./grammar-time.ts";
+import type { GrammarTime } from "./core-grammars.ts";
 import type { AllowedTokens } from "./sampler.ts";
 
 /** What is needed of a grammar's matcher. */

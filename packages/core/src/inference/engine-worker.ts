@@ -1,4 +1,4 @@
-// The entry of the engine's process, so that steps block only that process. worker-core.ts is the other side.
+// The entry of the engine's process, so that steps block only that process. open-engine.ts is the other side.
 import type { CallContext } from "#common";
 import { serveParent } from "#process";
 import type { CoreListener, EngineCore } from "./engine-core.ts";

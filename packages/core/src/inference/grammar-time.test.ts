@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { GrammarTime } from "./grammar-time.ts";
+import { GrammarTime } from "./core-grammars.ts";
 
 /**
  * A time of 12 milliseconds for each step, and rows that use up their shares, in pieces of so many milliseconds. Returns a function that

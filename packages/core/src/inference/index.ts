@@ -12,6 +12,7 @@ export {
   engineSettings,
   type OpenProgress,
 } from "./engine-options.ts";
+export { generate, type Prompt, textResponse, textStream } from "./generate.ts";
 export {
   type LiveEngine,
   openLiveEngine,
@@ -21,7 +22,7 @@ export {
 export { unpackLogprobs } from "./logprobs.ts";
 export { liveEngineBytes } from "./memory.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
-export { generate, openEngine, type Prompt, textResponse, textStream } from "./open-engine.ts";
+export { openEngine } from "./open-engine.ts";
 export { samplingBy } from "./sampler.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
 export type {

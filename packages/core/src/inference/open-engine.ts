@@ -1,16 +1,25 @@
+// Opens an engine. Its core may have a process of its own: its steps block nothing here, and if it crashes this process survives.
+// This is the caller's side; engine-worker.ts is the other one.
 import { checkDevice } from "mixture-of-shards-graph";
-import { z } from "zod";
-import type { Adapter } from "#adapters";
-import { checkCall, checkKind, kinds, locateKinds, MosError, type OptionKinds, omitUndefined } from "#common";
-import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
-import { type ChatMessage, type LoadedText, withVariables } from "#text";
-import { checkCancelled } from "./chat-answer.ts";
-import { chatKinds } from "./chat-options.ts";
+import { checkCall, MosError, withProgress } from "#common";
+import { makeTemporaryFolder } from "#files";
+import { loadModelText, locatedPath, openModel } from "#models";
+import { type Child, moduleBeside, startChild } from "#process";
+import { type LoadedText, withVariables } from "#text";
+import type { CoreStats } from "./core-stats.ts";
 import { EngineClient } from "./engine-client.ts";
-import { answerDefaults, type EngineOptions, engineKinds, type ModelWithText } from "./engine-options.ts";
-import { openCore } from "./open-core.ts";
-import type { ChatRequest, Engine, EngineEvent } from "./types.ts";
-import { openWorkerCore } from "./worker-core.ts";
+import type { CoreListener, EngineCore } from "./engine-core.ts";
+import {
+  answerDefaults,
+  type CoreOptions,
+  type EngineOptions,
+  engineKinds,
+  type ModelWithText,
+} from "./engine-options.ts";
+import type { EngineMethods } from "./engine-worker.ts";
+import { type OpenedCore, openCore } from "./open-core.ts";
+import type { AdapterInfo, Engine, EngineEvent, FullRequest } from "./types.ts";
+import { removeUnfinished } from "./weight-cache.ts";
 
 /**
  * Opens a model, with adapters if there are any.
@@ -77,154 +86,185 @@ async function loadText(path: string, now: Date | undefined): Promise<LoadedText
   return await loadModelText(files.source, { now }); // before the file is closed
 }
 
-const { adapter: _, ...answerKinds } = chatKinds;
-const generateKinds: OptionKinds<GenerateOptions> = {
-  ...answerKinds,
-  ...locateKinds,
-  adapter: z.union([z.string(), kinds.object]).optional(),
-  generationConfig: z.string().optional(),
-  chatTemplateKwargs: kinds.object.optional(),
-  maxLength: kinds.number.optional(),
-  device: z.string().optional(),
-  threads: kinds.number.optional(),
-  onProgress: kinds.function.optional(),
-};
-
-/** A text is continued as it stands; messages are a conversation, laid out by the model's chat template. @inline */
-export type Prompt = string | readonly ChatMessage[];
-
-/** A request's options, which adapter answers it, and how much of the machine it takes. @inline */
-export interface GenerateOptions
-  extends Omit<ChatRequest, "adapter">,
-    Pick<EngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {
-  /** An adapter or its folder; the base answers without. */
-  readonly adapter?: string | Adapter | undefined;
-  /** Source of missing options: the model's files ("auto"), or none. */
-  readonly generationConfig?: "auto" | "none" | undefined;
-  /** The longest sequence, prompt and answer together (8,192 tokens, or fewer where the model has fewer). */
-  readonly maxLength?: number | undefined;
-  /** Device of the steps ("cpu"). */
-  readonly device?: EngineOptions["device"];
-  /** Threads to compute with (one for each core). */
-  readonly threads?: number | undefined;
-}
-
-/**
- * Answers one prompt, and closes its engine: steps are computed on the thread that calls this. For several prompts keep an
- * engine open with `openEngine`.
- *
- * @param base A model that is in memory already, or else a folder, a .gguf file or org/name of the hub.
- * @throws MosError what `openEngine` and the `chat` and `complete` of its engine throw.
- * @example
- * for await (const event of generate("assets/tiny-english", "Once upon a time"))
- *   if (event.type === "token" || event.type === "finish") process.stdout.write(event.text);
- * const question = { role: "user", content: "When can I come in?" };
- * generate(base, [question], { adapter: "adapters/acme", maxTokens: 100, sampling: { temperature: 0.8 } });
- */
-export async function* generate(
-  base: string | BaseModel,
-  prompt: Prompt,
-  options: GenerateOptions = {},
-): AsyncGenerator<EngineEvent, void> {
-  checkKind("generate: base", base, z.union([z.string(), kinds.object]));
-  checkCall<GenerateOptions>("generate", options, generateKinds);
-  const {
-    adapter,
-    generationConfig,
-    chatTemplateKwargs,
-    maxLength = 8192,
-    device,
-    threads,
-    hub,
-    onDownload,
-    onProgress,
-    ...request
-  } = options;
-  await using engine = await openEngine({
-    model: base,
-    inProcess: true,
-    mergedAdapter: adapter,
-    maxLength,
-    device,
-    threads,
-    hub,
-    onDownload,
-    defaults: { generationConfig },
-    chatTemplateKwargs,
-    ...omitUndefined({ onProgress }),
-    signal: request.signal,
+/** Arrays of their own: those that were received keep the whole message in memory. */
+const withOwnArrays = (events: readonly EngineEvent[]): readonly EngineEvent[] =>
+  events.map((event) => {
+    if (event.type === "embedding") return { ...event, vector: event.vector.slice() };
+    return (event.type === "token" || event.type === "prompt") && event.logprobs !== undefined
+      ? { ...event, logprobs: event.logprobs.slice() }
+      : event;
   });
-  yield* typeof prompt === "string" ? engine.complete(prompt, request) : engine.chat(prompt, request);
-}
 
-/**
- * The text of an answer as it is written, without empty parts. Leaving the loop cancels the request, and so do streams of
- * Node that read it where their destination closes. A slow reader slows nobody: what is written already waits for it.
- *
- * @param events Those of `generate`, or of an engine's `chat` and `complete`.
- * @throws MosError what the events throw, and `cancelled` where the request's signal ended the answer.
- * @example
- * for await (const text of textStream(engine.chat("When can I come in?"))) process.stdout.write(text);
- * const answer = await text(textStream(engine.chat("And on Sundays?"))); // of node:stream/consumers
- */
-export async function* textStream(events: AsyncIterable<EngineEvent>): AsyncGenerator<string, void> {
-  for await (const event of events) {
-    if ("text" in event && event.text !== "") yield event.text;
-    checkCancelled(event);
+const toMosError = (error: unknown): MosError =>
+  error instanceof MosError
+    ? error
+    : new MosError("device", `the engine failed: ${error instanceof Error ? error.stack : String(error)}`);
+
+const silent = (): MosError => new MosError("device", "the engine process does not respond");
+
+/** Seconds that opening has to end in when it is stopped. */
+const OPEN_STOP_SECONDS = 2;
+/** Seconds that the process has to end in when it is asked to, and where it does not answer anyway. */
+const STOP_SECONDS = { responding: 10, silent: 1 };
+
+/** Seconds between two beats: often enough to notice that some are missing. */
+const heartbeatInterval = (silentSeconds: number): number =>
+  silentSeconds > 0 ? Math.min(5, silentSeconds / 4) : 5;
+
+/** Opens a core in a new process. Throws what opening throws, `device`, `cancelled`. */
+export async function openWorkerCore(
+  settings: CoreOptions,
+  {
+    onProgress,
+    signal,
+    silentSeconds,
+  }: Pick<EngineOptions, "signal"> & Required<Pick<EngineOptions, "onProgress" | "silentSeconds">>,
+): Promise<OpenedCore> {
+  const throwIfAborted = (): void => {
+    if (signal?.aborted === true)
+      throw new MosError("cancelled", "opening the engine was interrupted", { cause: signal.reason });
+  };
+  throwIfAborted();
+  // files that the process writes while it opens may be as large as the model, and must not stay when it is killed
+  const folder = await makeTemporaryFolder("mos-engine-");
+  const child = startChild<EngineMethods>(moduleBeside(import.meta.url, "engine-worker"), {
+    temporaryFolder: folder,
+    heartbeatSeconds: heartbeatInterval(silentSeconds),
+    exitError: (how) => new MosError("device", `the engine process failed: it ended with ${how}`),
+  });
+  try {
+    // between two weights it stops by itself, and removes what it was writing; while programs are compiled it receives nothing
+    const opening = child.stream("open", settings, { signal, killAfter: OPEN_STOP_SECONDS });
+    const facts = await withProgress(opening, onProgress);
+    throwIfAborted();
+    return { core: new WorkerCore(child, silentSeconds), ...facts };
+  } catch (error) {
+    await child[Symbol.asyncDispose]();
+    await removeUnfinishedCache(settings);
+    throwIfAborted();
+    throw toMosError(error);
   }
 }
 
-/** The next text that is not empty; undefined at the end. Throws as `textStream`. */
-async function nextText(reader: AsyncIterator<EngineEvent>): Promise<string | undefined> {
-  for (;;) {
-    const { done, value } = await reader.next();
-    if (done === true) return undefined;
-    checkCancelled(value);
-    if ("text" in value && value.text !== "") return value.text;
+/** A killed process leaves half of the packed weights that it was keeping. */
+async function removeUnfinishedCache({ model, cacheFolder }: CoreOptions): Promise<void> {
+  try {
+    await using files = await openModel(model);
+    await removeUnfinished(files, cacheFolder);
+  } catch {} // a model that cannot be opened has none
+}
+
+class WorkerCore implements EngineCore {
+  readonly closed: Promise<MosError | undefined>;
+  readonly #child: Child<EngineMethods>;
+  readonly #rejectCalls = new Set<(error: MosError) => void>();
+  #resolveClosed: (failure: MosError | undefined) => void = () => undefined;
+  /** The loop, where it was started. */
+  #running: Promise<void> = Promise.resolve();
+  #disposal: Promise<void> | undefined;
+  /** Reason of killing it in the end. */
+  #overdue: MosError | undefined;
+  #isResponding = true;
+
+  constructor(child: Child<EngineMethods>, silentSeconds: number) {
+    this.#child = child;
+    if (silentSeconds > 0) this.#listenForSilence(silentSeconds);
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
   }
-}
 
-/** Options of `textResponse`. */
-interface TextResponseOptions extends ResponseInit {
-  /** "text" as it is, or "sse": each part as a server-sent event, a JSON string, and [DONE] at the end ("text"). */
-  readonly format?: "text" | "sse";
-}
+  get isResponding(): boolean {
+    return this.#isResponding;
+  }
 
-/**
- * An answer as a web `Response`, for route handlers of Next.js, SvelteKit, Hono, Bun and Deno: its text as it is written,
- * from its first part on. Where the client leaves, the request is cancelled. A later error breaks the body off.
- *
- * @param events Those of `generate`, or of an engine's `chat` and `complete`.
- * @throws MosError what `textStream` throws before the first text.
- * @example
- * export const GET = () => textResponse(engine.chat("When can I come in?"));
- */
-export async function textResponse(
-  events: AsyncIterable<EngineEvent>,
-  { format = "text", ...init }: TextResponseOptions = {},
-): Promise<Response> {
-  const isSse = format === "sse";
-  const encoder = new TextEncoder();
-  const encode = (part: string): Uint8Array => encoder.encode(isSse ? `data: ${part}\n\n` : part);
-  const reader = events[Symbol.asyncIterator]();
-  let next: Promise<string | undefined> | undefined = nextText(reader);
-  await next;
-  const body = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const text = await (next ?? nextText(reader));
-        next = undefined;
-        if (text !== undefined) return controller.enqueue(encode(isSse ? JSON.stringify(text) : text));
-        if (isSse) controller.enqueue(encode("[DONE]"));
-        controller.close();
-      },
-      // an answer that is written is not waited for
-      cancel: () => void reader.return?.()?.catch(() => undefined),
-    },
-    { highWaterMark: 0 },
-  );
-  const headers = new Headers(init.headers);
-  if (!headers.has("content-type"))
-    headers.set("content-type", isSse ? "text/event-stream" : "text/plain; charset=utf-8");
-  return new Response(body, { ...init, headers });
+  start(listener: CoreListener): void {
+    this.#running = this.#run(listener).then(
+      () => this.#resolveClosed(undefined),
+      (error) => this.#resolveClosed(this.#disposal === undefined ? toMosError(error) : this.#overdue),
+    );
+  }
+
+  setGrammar(digest: string, grammar: Uint8Array | undefined): void {
+    this.#child.notify("setGrammar", { digest, grammar });
+  }
+
+  submit(id: number, request: FullRequest): void {
+    this.#child.notify("submit", { id, request });
+  }
+
+  cancel(id: number): void {
+    this.#child.notify("cancel", id);
+  }
+
+  refreshAdapters(): Promise<readonly AdapterInfo[]> {
+    return this.#call("refresh");
+  }
+
+  stats(): Promise<CoreStats> {
+    return this.#call("stats");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= this.#close();
+    await this.#disposal;
+  }
+
+  async #run(listener: CoreListener): Promise<void> {
+    for await (const report of this.#child.stream("run", undefined)) {
+      if ("adapters" in report) {
+        listener.onAdapters(...report.adapters);
+        continue;
+      }
+      const [updates] = report.output;
+      listener.onOutput(updates.map((update) => ({ ...update, events: withOwnArrays(update.events) })));
+    }
+  }
+
+  async #close(): Promise<void> {
+    // a process that breaks meanwhile is closed too
+    const closing = this.#child.call("close", undefined).catch(() => undefined);
+    const seconds = this.#isResponding ? STOP_SECONDS.responding : STOP_SECONDS.silent;
+    const kill = setTimeout(() => {
+      this.#overdue = new MosError(
+        "device",
+        `the engine process did not exit within ${seconds} s and was killed`,
+      );
+      this.#child.kill();
+    }, seconds * 1000);
+    await Promise.all([closing, this.#running]);
+    clearTimeout(kill);
+    await this.#child[Symbol.asyncDispose]();
+    this.#resolveClosed(this.#overdue); // of a core that was not started
+  }
+
+  #listenForSilence(seconds: number): void {
+    const every = heartbeatInterval(seconds);
+    let missing = 0;
+    this.#child.onHeartbeat = () => {
+      missing = 0;
+      this.#isResponding = true;
+    };
+    // counted, not timed: this process may have been stopped itself
+    const timer = setInterval(() => {
+      missing++;
+      if (missing * every <= seconds) return;
+      this.#isResponding = false;
+      for (const reject of this.#rejectCalls) reject(silent());
+    }, every * 1000);
+    timer.unref();
+    void this.#child.exited.then(() => clearInterval(timer));
+  }
+
+  #call<N extends "stats" | "refresh">(name: N): Promise<Awaited<ReturnType<EngineMethods[N]>>> {
+    if (!this.#isResponding) return Promise.reject(silent());
+    return new Promise((resolve, reject) => {
+      this.#rejectCalls.add(reject);
+      const settle = (): void => void this.#rejectCalls.delete(reject);
+      void this.#child
+        .call(name, undefined)
+        .then(resolve, (error) => reject(toMosError(error)))
+        .finally(settle);
+    });
+  }
 }

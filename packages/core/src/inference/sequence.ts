@@ -21,8 +21,7 @@ import {
   rowAt,
   tokenLogprob,
 } from "./logprobs.ts";
-import { sample, softmaxTemperature } from "./sampler.ts";
-import type { RowSoftmax, SoftmaxRow } from "./token-softmax.ts";
+import { type RowSoftmax, type SoftmaxRow, sample, softmaxTemperature } from "./sampler.ts";
 import type { EngineEvent, FinishReason, FullRequest, PackedLogprobs, TokenLogprob } from "./types.ts";
 
 export interface SequenceOptions {

@@ -2,8 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { randomStream } from "#common";
 import { runs } from "../../../../test/runs.ts";
-import { sample, softmaxTemperature } from "./sampler.ts";
-import { type SoftmaxRow, type TokenSoftmax, tokenSoftmax } from "./token-softmax.ts";
+import { type SoftmaxRow, sample, softmaxTemperature, type TokenSoftmax, tokenSoftmax } from "./sampler.ts";
 
 // no whole number of vectors
 const SIZE = 301;

@@ -1,8 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { answerFormat } from "./answer-format.ts";
+import { answerFormat, withFormat } from "./answer-format.ts";
 import type { AnswerDelta } from "./answer-parser.ts";
 import { chatTemplate } from "./chat-template.ts";
-import { withFormat } from "./format-prompt.ts";
 import type { ChatMessage, FunctionTool } from "./messages.ts";
 
 const tokenizer = {

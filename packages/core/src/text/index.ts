@@ -1,33 +1,48 @@
-export { type AnswerFormat, answerFormat } from "./answer-format.ts";
-export { argumentsSource, formatSource } from "./answer-grammar.ts";
+export {
+  type AnswerFormat,
+  answerFormat,
+  argumentsSource,
+  formatSource,
+  withFormat,
+} from "./answer-format.ts";
 export type { AnswerDelta, AnswerParser } from "./answer-parser.ts";
-export { type ChatTemplate, chatTemplate, withVariables } from "./chat-template.ts";
-export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
-export { withFormat } from "./format-prompt.ts";
-export type { GenerationConfig } from "./generation-config.ts";
+export { pythonStrip } from "./bounded-interpreter.ts";
+export {
+  type ChatTemplate,
+  chatTemplate,
+  type TemplateVariables,
+  templateSettings,
+  withVariables,
+} from "./chat-template.ts";
+export {
+  type CallLayout,
+  createAnswerScanner,
+  createDetokenizer,
+  type Detokenizer,
+  type StopScanner,
+} from "./detokenizer.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
-export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";
-export { mediaPart } from "./media.ts";
-export type {
-  ChatMessage,
-  CustomTool,
-  FunctionTool,
-  ResponseFormat,
-  Tool,
-  ToolCall,
-  ToolChoice,
+export {
+  type GenerationConfig,
+  type LoadedText,
+  type LoadTextOptions,
+  loadTextFromFolder,
+  type Pooling,
+  textFromGguf,
+} from "./load-text.ts";
+export {
+  type ChatMessage,
+  type CustomTool,
+  type FunctionTool,
+  findUnpaired,
+  type ResponseFormat,
+  type Tool,
+  type ToolCall,
+  type ToolChoice,
 } from "./messages.ts";
-export * from "./openai/messages.ts";
-export * from "./openai/response-format.ts";
-export * from "./openai/tools.ts";
-export type { Pooling } from "./pooling.ts";
-export { pythonStrip } from "./python-strip.ts";
+export * from "./openai.ts";
 export type { RenderedPiece } from "./render-turns.ts";
-export { type CallLayout, createAnswerScanner } from "./repeated-calls.ts";
-export type { StopScanner } from "./stop-scanner.ts";
-export { type TemplateVariables, templateSettings } from "./template-variables.ts";
 export { incompleteTail } from "./token-bytes.ts";
 export { tokenDigest } from "./token-digest.ts";
 export { TOKENIZER_BYTES, type Tokenizer } from "./tokenizer.ts";
 export { INPUT_KEY } from "./tool-schemas.ts";
-export { findUnpaired } from "./unpaired-calls.ts";

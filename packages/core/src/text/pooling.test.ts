@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#common";
-import { poolingFromFolder, poolingFromGguf } from "./pooling.ts";
+import { poolingFromFolder, poolingFromGguf } from "./load-text.ts";
 
 let folder: string;
 beforeAll(async () => {

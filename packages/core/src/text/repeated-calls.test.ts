@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { runs } from "../../../../test/runs.ts";
 import { CALL_SYNTAXES, TAGGED, type WrittenCall, writeCalls } from "./call-syntax.ts";
-import { type CallLayout, createAnswerScanner } from "./repeated-calls.ts";
+import { type CallLayout, createAnswerScanner } from "./detokenizer.ts";
 
 const tagged: CallLayout = { reasoning: "none", tags: undefined, syntax: TAGGED };
 const several = CALL_SYNTAXES.filter(({ isSingle }) => !isSingle);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { runs } from "../../../../test/runs.ts";
-import { createStopScanner } from "./stop-scanner.ts";
+import { createStopScanner } from "./detokenizer.ts";
 
 // Few letters, so that stop strings overlap with text and with each other.
 const letters = fc.string({ unit: fc.constantFrom("a", "b", "\n"), maxLength: 12 });

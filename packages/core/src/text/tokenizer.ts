@@ -2,10 +2,47 @@ import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { errorText, MosError, parseWith } from "#common";
 import { pathExists, readJson } from "#files";
-import { join } from "#platform";
-import { broken, exactPreTokenizer, unsupported } from "./pre-tokenizer.ts";
-import { hasOwnPattern, withTimeLimit } from "./time-limit.ts";
+import { join, runWithTimeout } from "#platform";
+import { knownSplits } from "./gguf-pre-tokenizers.ts";
+import { broken, exactPreTokenizer, GPT2_SPLIT, unsupported } from "./pre-tokenizer.ts";
 import { byteTable, decodeBytes, parseDecodeRule } from "./token-bytes.ts";
+
+/** Milliseconds for a text, which may be a request's, and for each of its characters: ten times what a slow machine takes. */
+const [EACH_TEXT, EACH_CHARACTER] = [50, 0.01];
+
+const KNOWN: ReadonlySet<string> = new Set([GPT2_SPLIT, ...knownSplits()]);
+
+/** Tests whether a part of a tokenizer.json has a regular expression other than those of known models. */
+function hasOwnPattern(part: unknown): boolean {
+  if (typeof part !== "object" || part === null) return false;
+  return Object.entries(part).some(([name, value]) =>
+    name === "Regex" ? typeof value !== "string" || !KNOWN.has(value) : hasOwnPattern(value),
+  );
+}
+
+/**
+ * A function of a text that ends within a time that is many times what it should take. A regular expression of a tokenizer.json is
+ * a program of whoever made that file, and some take longer than anybody's life on forty characters. While one runs, the process
+ * hears no signal, so it runs under a watch that V8 keeps.
+ *
+ * @throws MosError `bad_model` from that function where it does not.
+ */
+function withTimeLimit<T>(encode: (text: string) => T): (text: string) => T {
+  return (text) => {
+    let result: { readonly value: T } | undefined;
+    const milliseconds = Math.ceil(EACH_TEXT + EACH_CHARACTER * text.length);
+    const isOver = runWithTimeout(() => {
+      result = { value: encode(text) };
+    }, milliseconds);
+    if (!isOver)
+      throw new MosError(
+        "bad_model",
+        `tokenizer.json: its regular expressions take more than ${milliseconds / 1000} s for ${text.length} characters; they may not terminate, so do not use this tokenizer`,
+      );
+    if (result === undefined) throw new Error("the text was not encoded");
+    return result.value;
+  };
+}
 
 /** Text to token ids and back, with the same ids as Hugging Face's tokenizers. */
 export interface Tokenizer {
@@ -183,7 +220,6 @@ const file = z.looseObject({
     merges: z.unknown(),
   }),
 });
-type Model = z.output<typeof file>["model"];
 
 /**
  * Checks the shape of a parsed tokenizer.json.
@@ -226,7 +262,7 @@ function parseTokenizerJson(json: unknown) {
   };
 }
 
-function checkModel(model: Model): void {
+function checkModel(model: z.output<typeof file>["model"]): void {
   if (model.type !== undefined && model.type !== "BPE")
     throw unsupported(`a ${model.type} tokenizer`, "; only BPE is");
   for (const field of ["continuing_subword_prefix", "end_of_word_suffix"] as const)

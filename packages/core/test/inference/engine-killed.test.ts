@@ -2,7 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { expect, test, vi } from "vitest";
 import { openEngine } from "#inference";
 import { recordForks } from "../../../../test/replace-builtin.ts";
-import { openWorkerCore } from "../../src/inference/worker-core.ts";
+import { openWorkerCore } from "../../src/inference/open-engine.ts";
 import { catchRefusal, collectAnswer, request } from "./tiny-engine.ts";
 
 const children = recordForks();

@@ -8,7 +8,7 @@ import { thisWriter } from "#platform";
 import { chatTemplate } from "#text";
 import { recordForks } from "../../../../test/replace-builtin.ts";
 import { openCore } from "../../src/inference/open-core.ts";
-import { openWorkerCore } from "../../src/inference/worker-core.ts";
+import { openWorkerCore } from "../../src/inference/open-engine.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { catchRefusal, collectAnswer, request, thrownBy } from "./tiny-engine.ts";
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { concurrently } from "./concurrent.ts";
+import { concurrently } from "./run-task.ts";
 
 /** Work that ends on request, and counts. */
 function harness() {

@@ -1,9 +1,9 @@
 // A request of the Responses API: its fields, and the conversation that it continues, which a stored response may end.
 import { z } from "@hono/zod-openapi";
 import { type ChatMessage, jsonSchemaFields, writeCall } from "mixture-of-shards-core/text";
+import { clientFields, metadata, samplingFields } from "../engine-requests.ts";
 import { ApiError, invalidValue, notFound } from "../errors.ts";
 import { neutral, nullOnly, unused } from "../request.ts";
-import { clientFields, metadata, samplingFields } from "../request-fields.ts";
 import { type ConversationItem, inputItem, isReference, toMessages } from "./items.ts";
 import type { ResponseStore, StoredResponse } from "./store.ts";
 import { toolFields } from "./tools.ts";

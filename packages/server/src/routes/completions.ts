@@ -25,6 +25,7 @@ import {
   makeRequests,
   resolveAdapter,
   resolveMaxTokens,
+  samplingFields,
 } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
 import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
@@ -41,7 +42,6 @@ import {
   nullOnly,
   okOrStream,
 } from "../request.ts";
-import { samplingFields } from "../request-fields.ts";
 
 /** OpenAI's default of max_tokens, used if the server has none either. */
 const DEFAULT_TOKENS = 16;
@@ -90,8 +90,6 @@ const completionChunk = z
     choices: z.array(z.object({ ...choiceFields, finish_reason: finishReason.nullable() })),
   })
   .openapi("CompletionChunk");
-
-type CompletionChunk = z.output<typeof completionChunk>;
 
 const completionRoute = apiRoute({
   method: "post",
@@ -175,8 +173,6 @@ function engineOptions(
   };
 }
 
-type CompletionChunkChoice = CompletionChunk["choices"][number];
-
 interface CompletionWriterOptions {
   readonly index: number;
   readonly engine: Engine;
@@ -213,7 +209,7 @@ class CompletionWriter implements ChoiceWriter {
     return jsonObject({ index, text: this.#text, logprobs, finish_reason: this.#finish });
   }
 
-  stream(event: EngineEvent): readonly CompletionChunkChoice[] {
+  stream(event: EngineEvent): readonly z.output<typeof completionChunk>["choices"][number][] {
     const { index, request } = this.#options;
     const { text, finish } = this.#read(event);
     const isLast = finish !== null && request.logprobs !== undefined;

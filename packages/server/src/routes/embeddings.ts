@@ -5,11 +5,10 @@ import { unitVector } from "mixture-of-shards-core/inference";
 import { jsonList, jsonObject, sendJson } from "../answer.ts";
 import { startChoices, toFinishReason } from "../choices.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { resolveAdapter } from "../engine-requests.ts";
+import { resolveAdapter, samplingFields } from "../engine-requests.ts";
 import { invalidValue } from "../errors.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
 import { apiRoute, checkedBy, json, jsonBody, ok } from "../request.ts";
-import { samplingFields } from "../request-fields.ts";
 
 const embeddingRequest = z
   .strictObject({
@@ -29,8 +28,6 @@ const embeddingRequest = z
     user: samplingFields.user,
   })
   .openapi("EmbeddingRequest");
-
-type EmbeddingRequest = z.output<typeof embeddingRequest>;
 
 const embeddingAnswer = z
   .object({
@@ -65,7 +62,10 @@ export function embeddingRoutes(app: ServerApp): void {
   );
 }
 
-async function answerEmbeddings(context: RequestContext, request: EmbeddingRequest): Promise<Response> {
+async function answerEmbeddings(
+  context: RequestContext,
+  request: z.output<typeof embeddingRequest>,
+): Promise<Response> {
   const { server, key, record, running } = context.var;
   const { hiddenSize } = server.engine.model;
   const { pooling } = server.engine.text;

@@ -1,9 +1,15 @@
-// The routes of the Responses API: answers, and those that are stored.
+// The routes of the Responses API: answers, whole or as events, and those that are stored, so that later requests may refer to them.
+import { randomUUID } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
+import { errorText, omitUndefined } from "mixture-of-shards-core/common";
+import { type EngineEvent, samplingBy } from "mixture-of-shards-core/inference";
+import { type AnswerDelta, toSchemaFormat } from "mixture-of-shards-core/text";
+import { AnswerReader, sendJson, streamTypedEvents } from "../answer.ts";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
-import { planConversation } from "../conversation.ts";
+import { type ConversationFields, planConversation, startConversation } from "../conversation.ts";
 import { invalidValue, notFound } from "../errors.ts";
+import { writeLogprob } from "../logprobs.ts";
 import {
   apiRoute,
   checkedBy,
@@ -15,11 +21,18 @@ import {
   idParams as params,
   toPage,
 } from "../request.ts";
-import { answerRequest, readRequest } from "../responses/answer.ts";
-import { checkItemTypes, inputItem } from "../responses/items.ts";
-import { responseRequest } from "../responses/request.ts";
-import { responseEvent, responseResource } from "../responses/resource.ts";
+import { checkCalls, checkItemTypes, inputItem, toMessages } from "../responses/items.ts";
+import { type OutputEvent, OutputWriter } from "../responses/output.ts";
+import { type ResponseRequest, readInput, responseRequest } from "../responses/request.ts";
+import {
+  type ResponseUsage,
+  responseEvent,
+  responseResource,
+  toResource,
+  type Written,
+} from "../responses/resource.ts";
 import type { StoredResponse } from "../responses/store.ts";
+import { type ResponseTools, readTools } from "../responses/tools.ts";
 
 const path = "/v1/responses";
 const request = { body: { required: true, content: json(responseRequest) } };
@@ -156,4 +169,197 @@ function itemPage(input: StoredResponse["input"], { limit, order, after }: z.out
   const start = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1;
   const data = ordered.slice(start, start + limit);
   return toPage(data, start + data.length < ordered.length);
+}
+
+/** A new id, such as msg_…, that nobody can guess. */
+const newId = (prefix: string): string => `${prefix}_${randomUUID().replaceAll("-", "")}`;
+
+/** Everything about a request that its answer needs. */
+type Planned = Awaited<ReturnType<typeof readRequest>>;
+
+/** Reads a request: its conversation, with what it continues, and its tools. Throws ApiError. */
+async function readRequest(context: RequestContext, request: ResponseRequest) {
+  const { server, key } = context.var;
+  const tools = readTools(request);
+  const input = await readInput(request, { store: server.responses, tenant: key.name, nextId: newId });
+  checkCalls(input.all, input.all.length - input.own.length);
+  const messages = toMessages(input.all, { instructions: request.instructions, names: tools.names });
+  return { request, input, tools, fields: toFields(request, { messages, tools }) };
+}
+
+function toFields(
+  request: ResponseRequest,
+  { messages, tools }: Pick<ConversationFields, "messages"> & { readonly tools: ResponseTools },
+): ConversationFields {
+  const { text, include = [], top_logprobs: top, max_output_tokens, chat_template_kwargs } = request;
+  const wantsLogprobs = top !== undefined || include.includes("message.output_text.logprobs");
+  return {
+    messages,
+    tools,
+    constraint: toConstraint(text?.format),
+    variables: chat_template_kwargs,
+    sampling: { ...request, stream_options: undefined, max_completion_tokens: max_output_tokens },
+    logprobs: wantsLogprobs ? (top ?? 0) : undefined,
+    field: "input",
+  };
+}
+
+function toConstraint(
+  format: NonNullable<ResponseRequest["text"]>["format"],
+): ConversationFields["constraint"] {
+  const field = "text.format";
+  if (format === undefined || format.type === "text") return undefined;
+  if (format.type === "json_object") return { field, responseFormat: { type: "json_object" } };
+  return {
+    field,
+    param: `${field}.schema`,
+    code: "invalid_json_schema",
+    responseFormat: toSchemaFormat(format),
+  };
+}
+
+/** Answers a request. Throws as `startConversation`. */
+async function answerRequest(context: RequestContext, planned: Planned) {
+  const isStream = planned.request.stream === true;
+  if (planned.tools.skipped.length > 0) context.header("x-skipped-tools", planned.tools.skipped.join(", "));
+  const { events, format } = await startConversation(context, planned.fields, { isStream });
+  const answer = new ResponseAnswer(context, planned, new AnswerReader(format.parser()));
+  if (isStream) return streamTypedEvents(context, numbered(answer.stream(events)));
+  for await (const _ of answer.write(events));
+  const whole = await answer.finish();
+  return sendJson(context, function* () {
+    yield JSON.stringify(whole);
+  });
+}
+
+async function* numbered(events: AsyncGenerator<OutputEvent, void>) {
+  let sequence_number = 0;
+  for await (const event of events) yield { ...event, sequence_number: sequence_number++ };
+}
+
+type Events = AsyncIterable<readonly [choice: number, event: EngineEvent]>;
+
+/** One response while it is written. */
+class ResponseAnswer {
+  readonly #id = newId("resp");
+  readonly #createdAt: number;
+  readonly #context: RequestContext;
+  readonly #planned: Planned;
+  readonly #reader: AnswerReader;
+  readonly #writer: OutputWriter;
+  #reasoningTokens = 0;
+  #lastDelta: AnswerDelta["type"] | undefined;
+  #isCut = false;
+
+  constructor(context: RequestContext, planned: Planned, reader: AnswerReader) {
+    this.#context = context;
+    this.#planned = planned;
+    this.#reader = reader;
+    this.#createdAt = this.#now();
+    this.#writer = new OutputWriter({ nextId: newId, names: planned.tools.names });
+  }
+
+  /** All events of a stream. An error in the middle becomes events, too, since the status was sent long before. */
+  async *stream(events: Events): AsyncGenerator<OutputEvent, void> {
+    const begun = this.#resource("in_progress");
+    yield { type: "response.created", response: begun };
+    yield { type: "response.in_progress", response: begun };
+    try {
+      yield* this.write(events);
+      const response = await this.finish();
+      yield { type: `response.${response.status}`, response };
+    } catch (thrown) {
+      yield* this.#fail(thrown);
+    }
+  }
+
+  async *write(events: Events): AsyncGenerator<OutputEvent, void> {
+    const { tokenizer } = this.#context.var.server.engine.text;
+    for await (const [, event] of events) {
+      const { deltas, logprobs, finish } = this.#reader.read(event);
+      // they belong to the last text
+      const last = deltas.findLastIndex(({ type }) => type === "text");
+      for (const [i, delta] of deltas.entries())
+        yield* this.#writer.write(
+          delta,
+          i === last ? logprobs.map((entry) => writeLogprob(tokenizer, entry)) : [],
+        );
+      this.#lastDelta = deltas.at(-1)?.type ?? this.#lastDelta;
+      if (event.type === "token" && this.#lastDelta === "reasoning") this.#reasoningTokens++;
+      if (finish === undefined) continue;
+      this.#isCut = finish === "length";
+      yield* this.#writer.finish(this.#isCut);
+    }
+  }
+
+  /** The whole response, which is stored if it is to be. */
+  async finish() {
+    const whole = this.#resource(this.#isCut ? "incomplete" : "completed", { completed_at: this.#now() });
+    const { request, input } = this.#planned;
+    const { server, key, record } = this.#context.var;
+    if (!this.#isStored) return whole;
+    const stored: StoredResponse = {
+      id: this.#id,
+      createdAt: this.#createdAt,
+      response: whole,
+      input: input.own,
+      output: this.#writer.items,
+      ...omitUndefined({ previous: request.previous_response_id }),
+    };
+    // the client has its answer in any case
+    await server.responses?.put(key.name, stored).catch((error: unknown) => {
+      server.log.error({ request: record.id, reason: errorText(error) }, "a response was not stored");
+    });
+    return whole;
+  }
+
+  *#fail(thrown: unknown): Generator<OutputEvent, void> {
+    const { server, record } = this.#context.var;
+    const { message, code, param } = server.answerTo(thrown).body.error;
+    record.error = errorText(thrown);
+    yield { type: "error", code, message, param };
+    const error = { code: code ?? "server_error", message };
+    yield { type: "response.failed", response: this.#resource("failed", { error }) };
+  }
+
+  get #isStored(): boolean {
+    return this.#planned.request.store !== false && this.#context.var.server.responses !== undefined;
+  }
+
+  #now(): number {
+    return Math.floor(this.#context.var.server.date() / 1000);
+  }
+
+  #resource(status: Written["status"], more: Pick<Partial<Written>, "completed_at" | "error"> = {}) {
+    const { request, tools } = this.#planned;
+    const { server, record } = this.#context.var;
+    const { temperature, topP = 1 } = samplingBy(server.engine.defaults, {
+      temperature: request.temperature,
+      topP: request.top_p,
+    });
+    return toResource(request, {
+      id: this.#id,
+      created_at: this.#createdAt,
+      model: record.model ?? server.modelName,
+      tools: tools.shown,
+      store: this.#isStored,
+      temperature,
+      top_p: topP,
+      status,
+      output: this.#writer.items,
+      ...(status === "in_progress" ? {} : { usage: this.#usage() }),
+      ...more,
+    });
+  }
+
+  #usage(): ResponseUsage {
+    const { promptTokens, cachedTokens, completionTokens } = this.#context.var.record;
+    return {
+      input_tokens: promptTokens,
+      input_tokens_details: { cached_tokens: cachedTokens },
+      output_tokens: completionTokens,
+      output_tokens_details: { reasoning_tokens: this.#reasoningTokens },
+      total_tokens: promptTokens + completionTokens,
+    };
+  }
 }

@@ -1,14 +1,7 @@
 import fc from "fast-check";
 import { omitUndefined } from "mixture-of-shards-core/common";
 import { expect, test } from "vitest";
-import {
-  createSeries,
-  createSummary,
-  decimate,
-  growingColumns,
-  namedRows,
-  shownColumns,
-} from "./measurements.ts";
+import { createSeries, createSummary, decimate, growingColumns, namedRows, shownColumns } from "./runs.ts";
 
 const stepOf = (step: number, loss: number) =>
   ({

@@ -1,2 +1,1 @@
-export { isPrivateHost, urlPort } from "./address.ts";
-export { deliverWebhooks } from "./deliver.ts";
+export { deliverWebhooks, isPrivateHost, urlPort } from "./deliver.ts";

@@ -1,7 +1,8 @@
-// What is wrong with a file of examples.
+// What is wrong with a file of examples: its lines, what they hold, and how many there are.
 import { createReadStream } from "node:fs";
 import { checkDataset, MosError, readDataset } from "mixture-of-shards";
-import type { DataKind } from "#store";
+import { type DataKind, isReinforcement, type JobRow, type SliceEnd } from "#store";
+import type { TrainRequest } from "./trainer.ts";
 
 /** First bytes of files that look like broken JSON, and what they are. */
 const OTHER_FILES = [
@@ -46,4 +47,34 @@ export async function findOtherKind(path: string, kind: DataKind): Promise<DataK
   };
   await readDataset(path, { kind, limit: 1, describeUse }).catch(() => undefined);
   return found;
+}
+
+/** Lines of a reinforcement job's files at most, as OpenAI has them: each is sampled and graded many times. */
+const MAX_LINES = { training_file: 50_000, validation_file: 1000 };
+
+/** Tests for a file of more lines. */
+async function hasMore(path: string, lines: number): Promise<boolean> {
+  let [count, isOpen] = [0, false];
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) count++;
+    isOpen = chunk.at(-1) !== 10;
+    if (count > lines) return true;
+  }
+  return count + Number(isOpen) > lines;
+}
+
+/** The end of a job whose files have too many lines; undefined for any other. */
+export async function excessLines(
+  job: Pick<JobRow, "request">,
+  { data, validationData }: Pick<TrainRequest, "data" | "validationData">,
+): Promise<SliceEnd | undefined> {
+  if (!isReinforcement(job)) return undefined;
+  const paths = { training_file: data, validation_file: validationData };
+  for (const param of ["training_file", "validation_file"] as const) {
+    const [path, most] = [paths[param], MAX_LINES[param]];
+    if (path === undefined || !(await hasMore(path, most))) continue;
+    const message = `the ${param} has more than ${most.toLocaleString("en")} lines; shorten it`;
+    return { type: "failed", code: `invalid_${param}`, param, message };
+  }
+  return undefined;
 }

@@ -10,9 +10,9 @@ import { errorText } from "mixture-of-shards-core/common";
 import { makeFolder, pathExists } from "mixture-of-shards-core/files";
 import type { ObjectStore } from "#objects";
 import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
+import { excessLines } from "./check-lines.ts";
 import { formatResults } from "./job-report.ts";
 import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";
-import { excessLines } from "./line-limits.ts";
 import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
 import {
   type LeasedContext,
@@ -218,16 +218,10 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
 /** Beside the run: the adapter that it starts from. */
 const INITIAL = "initial";
 
-interface RunPlace {
-  readonly folder: string;
-  readonly out: string;
-  readonly objects: ObjectStore;
-}
-
 /** The run of a job as its last slice left it, with its data. */
 async function fetchRun(
   job: JobRow,
-  { folder, out, objects }: RunPlace,
+  { folder, out, objects }: { readonly folder: string; readonly out: string; readonly objects: ObjectStore },
 ): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds" | "models">> {
   await rm(folder, { recursive: true, force: true }); // of an attempt before
   await makeFolder(folder);
