@@ -86,9 +86,7 @@ Ctrl-C the slice stops at its next step, or after --stop-seconds at the previous
   run,
 });
 
-type Values = SettingValues<typeof options> & { readonly json: boolean };
-
-async function run(given: Values): Promise<number> {
+async function run(given: SettingValues<typeof options> & { readonly json: boolean }): Promise<number> {
   const options = { ...given, databaseUrl: needDatabaseUrl(given.databaseUrl) };
   const log = openLog({ quiet: options.quiet, toStdout: options.json });
   const worker = workerName(0);

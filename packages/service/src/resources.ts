@@ -29,11 +29,6 @@ const TRIM_SECONDS = 60;
 /** Entries that a service makes in --state and --storage. */
 const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "objects", "adapters", "cache"];
 
-interface Storage extends AsyncDisposable {
-  readonly objects: ObjectStore;
-  readonly folder: string;
-}
-
 /** Refuses a storage with no content that the database names, such as the empty folder of a missing mount. */
 async function assertSameStorage(
   storage: string,
@@ -55,7 +50,7 @@ type Named = Pick<ReturnType<typeof openContents>, "sample" | "used">;
 async function openStorage(
   storage: string,
   { state, storageEndpoint: endpoint, storageCache: bytes, contents }: StorageOptions & { contents: Named },
-): Promise<Storage> {
+): Promise<AsyncDisposable & { readonly objects: ObjectStore; readonly folder: string }> {
   if (!isBucket(storage)) {
     // first, so that nothing is made in the place of a mount
     await assertSameStorage(storage, { contents, has: (digest) => folderHas(storage, digest) });

@@ -73,11 +73,9 @@ export function probeLayout(render: RenderInput): ToolLayout {
   return { ...base, results, system: systemWay((messages) => shown({ ...base, results }, messages), called) };
 }
 
-type Shown = (layout: ToolLayout, messages: readonly ChatMessage[]) => string;
-
 /** How the template writes calls, or tells the model to write them; undefined if in a way that is not known. */
 function findCalls(
-  shown: Shown,
+  shown: (layout: ToolLayout, messages: readonly ChatMessage[]) => string,
   tools: ToolLayout["tools"],
 ): Pick<ToolLayout, "syntax" | "tools" | "calls" | "showsContent"> | undefined {
   const native: ToolLayout = { ...OURS, tools, calls: "tool_calls" };

@@ -250,13 +250,11 @@ function listText(rows: readonly Row[]): string {
   return textTable([["key", "row", "rank", "trainable", ""], ...cells], { left: [0, 1, 4] });
 }
 
-interface Watching {
-  readonly line: Line;
-  readonly options: Values;
-}
-
 /** Shows how the cells go, and gives the exit code. */
-async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: Watching): Promise<number> {
+async function watch(
+  events: AsyncIterable<ReproduceEvent>,
+  { line, options }: { readonly line: Line; readonly options: Values },
+): Promise<number> {
   const { json } = options;
   const progress = reproduceProgress({ jobs: options.jobs, now: () => performance.now() });
   let code = 0;

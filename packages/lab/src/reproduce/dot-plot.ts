@@ -94,10 +94,8 @@ const wrap = (words: string, width: number, fontSize: number = FONT_SIZE): strin
 const escapeXml = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
-type Attributes = Readonly<Record<string, string | number>>;
-
 /** An SVG element on a line of its own, so that a change can be read. */
-function element(name: string, attributes: Attributes, content = ""): string {
+function element(name: string, attributes: Readonly<Record<string, string | number>>, content = ""): string {
   const written = Object.entries(attributes).map(
     ([key, value]) => ` ${key}="${typeof value === "number" ? Number(value.toFixed(2)) : escapeXml(value)}"`,
   );

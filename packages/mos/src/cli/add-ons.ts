@@ -79,15 +79,9 @@ interface KnownAddOn {
   readonly keyLimits?: string;
 }
 
-interface Manifest {
-  readonly version: string;
-  readonly addOns: Readonly<Record<string, KnownAddOn>>;
-}
-
 /** package.json, at the same place from packages/mos/src/cli and from packages/mos/dist/cli. */
-export const manifest: Manifest = JSON.parse(
-  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
-);
+export const manifest: { readonly version: string; readonly addOns: Readonly<Record<string, KnownAddOn>> } =
+  JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 
 /** What makes the command available, which no registry has before the first release. */
 export const INSTALL = "run `npm ci` and `npm link` in a clone of the repository";

@@ -28,7 +28,6 @@ import { counted, formatInteger, labelled, textTable } from "./format.ts";
 import { printable, printJson, printLine, printResult } from "./terminal.ts";
 
 const ACTIONS = ["create", "list", "revoke"] as const;
-type KeyAction = (typeof ACTIONS)[number];
 
 const keyOptions = {
   ...group("Key", {
@@ -68,7 +67,6 @@ const positional = {
   file: setting(z.string(), { help: "list, revoke: key file" }),
 };
 type Options = SettingValues<KeyOptions> & { readonly json: boolean };
-type Values = Options & SettingValues<typeof positional>;
 
 /** The command, with options for the limits of installed add-ons. */
 export async function loadCommand(): Promise<Command> {
@@ -101,14 +99,14 @@ A new key is shown once; the file stores only its hash. revoke appends a line to
 }
 
 /** True if an action takes an option. */
-const isOptionOf = (action: KeyAction, name: string): boolean =>
+const isOptionOf = (action: (typeof ACTIONS)[number], name: string): boolean =>
   action === "create" ? name !== "sha256" : action === "revoke" && ["name", "sha256"].includes(name);
 
 const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 /** Does what is asked with keys, and shows no key but one that it makes. */
 async function run(
-  { action, file, ...values }: Values,
+  { action, file, ...values }: Options & SettingValues<typeof positional>,
   { options, limits }: { readonly options: Settings; readonly limits: readonly KeyLimits[] },
 ): Promise<void> {
   refuseOthers(options, values, { isTaken: (name) => isOptionOf(action, name), command: `keys ${action}` });

@@ -19,16 +19,14 @@ import { type LoadProgress, locatedPath, locateModel } from "mixture-of-shards-c
 import { counted, formatBar, formatDuration, formatRate } from "./format.ts";
 import { type LiveLine, liveLine, warn } from "./terminal.ts";
 
-interface UserPlaces {
+/** The hub and the cache folders by the user's environment. */
+export async function userPlaces(): Promise<{
   readonly hub: HubSettings;
   /** Folder of benchmarks from the hub. */
   readonly benchmarks: string;
   /** Cache folder for packed weights of models whose own folder is read-only. */
   readonly weights: string;
-}
-
-/** The hub and the cache folders by the user's environment. */
-export async function userPlaces(): Promise<UserPlaces> {
+}> {
   const home = homedir();
   const cache = process.env["XDG_CACHE_HOME"] || join(home, ".cache");
   return {

@@ -133,14 +133,9 @@ const toLineObject = (shown: RunPreview["lines"][number]): z.output<typeof line>
   messages: shown.turns.map((turn) => ({ ...turn })),
 });
 
-interface Base {
-  readonly model: string;
-  readonly tokensPerSecond: number | undefined;
-}
-
 const toPreviewObject = (
   preview: RunPreview,
-  { model, tokensPerSecond }: Base,
+  { model, tokensPerSecond }: { readonly model: string; readonly tokensPerSecond: number | undefined },
 ): z.output<typeof previewSchema> => ({
   object: "fine_tuning.preview",
   model,

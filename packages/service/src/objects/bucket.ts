@@ -28,8 +28,6 @@ export interface Bucket {
   tryWriting(): Promise<void>;
 }
 
-type Sdk = typeof import("@aws-sdk/client-s3");
-
 /** Bytes of a part, of which some are in memory at a time; S3 takes 10,000 of at least 5 MiB. */
 const [PART_BYTES, MAX_PARTS, PARALLEL_PARTS] = [8 << 20, 10_000, 4];
 /** Attempts of a request, and connections that break without a byte until a download fails. */
@@ -70,7 +68,7 @@ export async function openBucket(url: string, given: string | undefined): Promis
 }
 
 interface Place {
-  readonly sdk: Sdk;
+  readonly sdk: typeof import("@aws-sdk/client-s3");
   readonly client: S3Client;
   readonly bucket: string;
   readonly prefix: string;

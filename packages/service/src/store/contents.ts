@@ -86,8 +86,6 @@ export function openContents(database: Database) {
   };
 }
 
-type Heartbeats = ReturnType<typeof openHeartbeats>;
-
 /** Tells others, now and then, that the arrivals of this process are not forgotten. */
 function openHeartbeats(database: Database) {
   const live = new Set<string>();
@@ -113,7 +111,7 @@ function openHeartbeats(database: Database) {
 
 function openArrival(
   database: Database,
-  signs: Heartbeats,
+  signs: ReturnType<typeof openHeartbeats>,
   {
     tenant,
     maxStorageBytes: most,

@@ -64,13 +64,14 @@ export function openResponses(database: Database) {
   };
 }
 
-interface PutOptions {
-  readonly tenant: string;
-  readonly response: StoredResponse;
-  readonly limits: ResponseLimits;
-}
-
-async function put(on: Queryable, { tenant, response, limits }: PutOptions): Promise<void> {
+async function put(
+  on: Queryable,
+  {
+    tenant,
+    response,
+    limits,
+  }: { readonly tenant: string; readonly response: StoredResponse; readonly limits: ResponseLimits },
+): Promise<void> {
   const body = JSON.stringify(response);
   const bytes = Buffer.byteLength(body);
   await lockTenant(on, tenant);

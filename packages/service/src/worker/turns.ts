@@ -26,11 +26,6 @@ export interface TurnClient {
 /** Runs a task in the turn of its tenant. Throws MosError `busy` where too many wait, `cancelled`, and what the task throws. */
 export type TakeTurn = <T>(task: () => Promise<T>, client: TurnClient) => Promise<T>;
 
-interface Waiting {
-  readonly tenant: string;
-  readonly start: () => void;
-}
-
 /** Semaphore that is fair to tenants: of those that wait, the one whose last task began longest ago comes next. */
 export function createTurns({
   running,
@@ -40,7 +35,7 @@ export function createTurns({
   what,
   retryAfter,
 }: TurnLimits): TakeTurn {
-  const queue: Waiting[] = [];
+  const queue: { readonly tenant: string; readonly start: () => void }[] = [];
   const runs: string[] = [];
   /** Number of the last task of each tenant, in the order in which tasks began. */
   const lastTurn = new Map<string, number>();

@@ -124,8 +124,6 @@ const TYPES: Readonly<Record<string, string>> = {
   tuple: "array",
   any: "string",
 };
-
-type FunctionTool = Extract<RenderTools[number], { readonly type: "function" }>;
 type Schema = Readonly<Record<string, unknown>>;
 
 const isSchema = (value: unknown): value is Schema =>
@@ -150,7 +148,11 @@ function toSchema(given: Schema): Schema {
 }
 
 /** A function of the benchmark as a tool, whose name has no dots. */
-export function bfclTool({ name, description, parameters }: BfclFunction): FunctionTool {
+export function bfclTool({
+  name,
+  description,
+  parameters,
+}: BfclFunction): Extract<RenderTools[number], { readonly type: "function" }> {
   return {
     type: "function",
     name: toolName(name),
@@ -183,15 +185,13 @@ async function makeQuestions(
 
 const FREE = { ...GREEDY, maxTokens: 256, stop: [] } as const;
 
-interface DraftOptions {
-  readonly name: "bfcl" | "bfcl_free";
-  readonly category: Category;
-  readonly text: LoadedText;
-}
-
 function makeDraft(
   { id, question, function: functions, answer }: BfclRow,
-  { name, category, text }: DraftOptions,
+  {
+    name,
+    category,
+    text,
+  }: { readonly name: "bfcl" | "bfcl_free"; readonly category: Category; readonly text: LoadedText },
 ): Draft {
   const tools = functions.map(bfclTool);
   return {
@@ -209,10 +209,8 @@ function makeDraft(
   };
 }
 
-type Parser = ReturnType<ReturnType<typeof answerFormat>["parser"]>;
-
 /** An answer as an assistant's message in JSON. */
-function readCalls(parser: Parser, answer: string): string {
+function readCalls(parser: ReturnType<ReturnType<typeof answerFormat>["parser"]>, answer: string): string {
   const calls: { readonly name: string; arguments: string }[] = [];
   let content = "";
   for (const delta of [...parser.push(answer), ...parser.finish()]) {
