@@ -1,10 +1,9 @@
-import { ConnectionBanner, Navigation, SignIn, useShellCommands, ViewFrame } from "#shell";
-import { Palette, Toasts } from "#ui";
-import "./styles/app.css";
-import { render } from "preact";
-import { loadConfig } from "#api";
 import "./styles/tokens.css";
 import "./styles/base.css";
+import { render } from "preact";
+import { loadConfig } from "#api";
+import { ConnectionBanner, Navigation, SignIn, useShellCommands, ViewFrame } from "#shell";
+import { Palette, Toasts } from "#ui";
 
 /** The frame around every view: navigation, command palette, messages, the way in. */
 function App() {

@@ -26,11 +26,6 @@ export interface Config {
   readonly example: boolean;
 }
 
-interface SessionState {
-  readonly signedIn: boolean;
-  readonly isRefused: boolean;
-}
-
 /** Undefined until it is known. */
 export const config = signal<Config | undefined>(undefined);
 
@@ -39,10 +34,15 @@ export const hasService = (): boolean => config.value?.features.service === true
 
 /** Reads it again, as after signing in. */
 export async function loadConfig(): Promise<void> {
-  const found = (await api.send("GET", "./config.json")) as Config & SessionState;
-  isSignedIn.value = found.signedIn;
-  isRefused.value = found.isRefused;
+  const found = await api.send("GET", "./config.json");
+  const {
+    signedIn,
+    isRefused: isOver,
+    ...known
+  } = found as Config & { signedIn: boolean; isRefused: boolean };
+  isSignedIn.value = signedIn;
+  isRefused.value = isOver;
   // before the first view asks in vain
-  needsKey.value = found.needsKey && !found.signedIn;
-  config.value = found;
+  needsKey.value = known.needsKey && !signedIn;
+  config.value = known;
 }

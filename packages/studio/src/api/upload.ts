@@ -1,15 +1,11 @@
 // Uploads with their progress, which fetch does not tell.
 import { toUrl } from "./client.ts";
 import { ApiProblem, toProblem, UNREACHABLE } from "./problem.ts";
+import type { components } from "./schema.d.ts";
 import { SESSION_HEADER } from "./session.ts";
 
 /** A file of the server. */
-export interface StoredFile {
-  readonly id: string;
-  readonly filename: string;
-  readonly bytes: number;
-  readonly status: "processed" | "error";
-}
+export type StoredFile = components["schemas"]["OpenAIFile"];
 
 interface UploadOptions {
   /** Share of the bytes that were sent; at 1 the server checks the file. */

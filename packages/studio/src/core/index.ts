@@ -16,4 +16,4 @@ export {
 export { type Fields, isFields } from "./json.ts";
 export { href, navigate, type Query, route, type ViewProps } from "./route.ts";
 export { saveFile } from "./save.ts";
-export { stored, storedFlag } from "./stored.ts";
+export { set, stored, storedFlag, toggled } from "./stored.ts";

@@ -8,6 +8,15 @@ const read = (key: string): unknown => {
   }
 };
 
+/** The set with an item that it lacks, or without one that it has. */
+export const toggled = <T>(items: ReadonlySet<T>, item: T): ReadonlySet<T> =>
+  items.has(item) ? new Set([...items].filter((other) => other !== item)) : new Set([...items, item]);
+
+/** Gives a signal a value, where an assignment is no expression. */
+export function set<T>(to: { value: T }, value: T): void {
+  to.value = value;
+}
+
 /**
  * A signal whose value stays in this browser. `isValid` looks at what an older page may have left. Where the browser stores
  * nothing, as in some private windows, the value lasts as long as the page.

@@ -1,13 +1,13 @@
 import { connection } from "#api";
 import { Icon } from "#ui";
-import "./connection-banner.css";
+import "./shell.css";
 
 /** Says that the server is away, until it is back. It lies above the view, and moves nothing. */
 export function ConnectionBanner() {
   return (
     <div class="connection" role="status">
       {connection.value === "away" && (
-        <p>
+        <p class="raised beside">
           <Icon name="alert" />
           The server cannot be reached. Trying again …
         </p>

@@ -1,9 +1,9 @@
 import { useEffect } from "preact/hooks";
 import { config, isSignedIn, signOut } from "#api";
-import { href, navigate, route } from "#core";
+import { href, navigate, route, set } from "#core";
 import { type Command, chosenTheme, Icon, IconButton, isDark, palette, useCommands } from "#ui";
 import { VIEWS } from "#views";
-import "./navigation.css";
+import "./shell.css";
 
 /** Views that this server offers in its navigation, by name. */
 const offeredViews = () =>
@@ -15,9 +15,7 @@ const offeredViews = () =>
 const themes: readonly Command[] = (["auto", "light", "dark"] as const).map((theme) => ({
   id: `theme-${theme}`,
   title: theme === "auto" ? "Theme: system" : `Theme: ${theme}`,
-  run: () => {
-    chosenTheme.value = theme;
-  },
+  run: () => set(chosenTheme, theme),
 }));
 
 /** Registers the commands that every view has, and listens to keys. */
@@ -51,27 +49,32 @@ export function Navigation() {
   const place = placeOf(route.value.view);
   return (
     <nav class="navigation" aria-label="Views">
-      <a class="brand" href={href("runs")}>
+      <a class="beside brand" href={href("runs")}>
         <Mark />
         <span class="brand-text">
           <strong>Studio</strong>
-          <span class="muted" title={config.value?.model}>
+          <span class="muted small cut" title={config.value?.model}>
             {config.value?.model ?? " "}
           </span>
         </span>
       </a>
-      <ul>
+      <ul class="stack">
         {offeredViews().map(([name, { title, icon, isMinor }]) => (
           <li key={name} class={isMinor === true ? "minor" : undefined}>
-            <a href={href(name)} aria-current={name === place ? "page" : undefined} title={title}>
+            <a
+              class="beside"
+              href={href(name)}
+              aria-current={name === place ? "page" : undefined}
+              title={title}
+            >
               {icon && <Icon name={icon} />}
               <span>{title}</span>
             </a>
           </li>
         ))}
       </ul>
-      <div class="navigation-end">
-        <button type="button" class="search" title="Commands (Ctrl K)" onClick={openPalette}>
+      <div class="beside navigation-end">
+        <button type="button" class="beside search" title="Commands (Ctrl K)" onClick={openPalette}>
           <Icon name="search" />
           <span>Commands</span>
           <kbd>{isMac ? "⌘ K" : "Ctrl K"}</kbd>
@@ -85,9 +88,7 @@ export function Navigation() {
 
 const isMac = navigator.platform.startsWith("Mac");
 
-const openPalette = (): void => {
-  palette.isOpen.value = true;
-};
+const openPalette = (): void => set(palette.isOpen, true);
 
 function ThemeButton() {
   const next = isDark.value ? "light" : "dark";
@@ -95,9 +96,7 @@ function ThemeButton() {
     <IconButton
       label={next === "dark" ? "Dark theme" : "Light theme"}
       icon={next}
-      onClick={() => {
-        chosenTheme.value = next;
-      }}
+      onClick={() => set(chosenTheme, next)}
     />
   );
 }
@@ -105,7 +104,7 @@ function ThemeButton() {
 /** The mark: shards of two pools. */
 const Mark = () => (
   <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
-    <path class="first" d="M3 4h8v4H3zM3 10h5v4H3zM3 16h8v4H3zM18 10h3v4h-3z" />
+    <path d="M3 4h8v4H3zM3 10h5v4H3zM3 16h8v4H3zM18 10h3v4h-3z" />
     <path class="second" d="M13 4h8v4h-8zM10 10h6v4h-6zM13 16h8v4h-8z" />
   </svg>
 );

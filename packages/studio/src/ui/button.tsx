@@ -31,12 +31,7 @@ export function Button({ kind = "plain", busy, disabled, icon, children, ...rest
   );
 }
 
-interface LinkProps {
-  readonly href: string;
-  readonly kind?: "primary" | "plain";
-  readonly icon?: IconName;
-  readonly children: ComponentChildren;
-}
+type LinkProps = Pick<ButtonProps, "kind" | "icon" | "children"> & { readonly href: string };
 
 /** A link that looks like a button. */
 export function LinkButton({ href, kind = "plain", icon, children }: LinkProps) {
@@ -48,13 +43,11 @@ export function LinkButton({ href, kind = "plain", icon, children }: LinkProps) 
   );
 }
 
-interface IconButtonProps {
+interface IconButtonProps extends Pick<ButtonProps, "disabled" | "onClick"> {
   /** What it does, for those who do not see the drawing, and as its tooltip. */
   readonly label: string;
   readonly icon: IconName;
-  readonly disabled?: boolean | undefined;
   readonly expanded?: boolean | undefined;
-  readonly onClick?: (event: MouseEvent) => void;
 }
 
 /** A button with a drawing instead of text. */

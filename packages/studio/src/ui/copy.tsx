@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { IconButton } from "./button.tsx";
-import "./copy.css";
+import "./button.css";
 
 /** Copies text. Pages without HTTPS have no clipboard but the old command. */
 async function copy(text: string): Promise<void> {

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { IconButton } from "./button.tsx";
-import "./dialog.css";
+import "./overlay.css";
 
 interface DialogProps {
   readonly title: string;
@@ -22,7 +22,7 @@ export function Dialog({ title, onClose, children }: DialogProps) {
   return (
     <dialog
       ref={dialog}
-      class="dialog"
+      class="raised dialog"
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault();
@@ -33,9 +33,11 @@ export function Dialog({ title, onClose, children }: DialogProps) {
         if (event.target === dialog.current) onClose?.();
       }}
     >
-      <div class="dialog-content">
-        <header>
-          <h2 id={id}>{title}</h2>
+      <div class="stack dialog-content">
+        <header class="beside">
+          <h2 class="fill" id={id}>
+            {title}
+          </h2>
           {onClose && <IconButton label="Close" icon="close" onClick={onClose} />}
         </header>
         {children}
@@ -46,5 +48,5 @@ export function Dialog({ title, onClose, children }: DialogProps) {
 
 /** The buttons at the end of a dialog. */
 export function DialogActions({ children }: { readonly children: ComponentChildren }) {
-  return <footer class="dialog-actions">{children}</footer>;
+  return <footer class="row dialog-actions">{children}</footer>;
 }

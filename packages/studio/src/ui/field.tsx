@@ -1,6 +1,7 @@
 import type { Signal } from "@preact/signals";
 import { type ComponentChildren, createContext } from "preact";
 import { useContext, useId } from "preact/hooks";
+import { set } from "#core";
 import "./field.css";
 import { Icon } from "./icon.tsx";
 
@@ -112,7 +113,7 @@ interface NumberInputProps extends ControlProps {
   /** Undefined where nothing, or no number, is written. */
   readonly value: number | undefined;
   readonly onInput: (value: number | undefined) => void;
-  readonly min?: number;
+  readonly min?: number | undefined;
   readonly max?: number;
   readonly step?: number | "any";
   readonly placeholder?: string | undefined;
@@ -168,22 +169,16 @@ export function Select({ label, value, onInput, options, disabled }: SelectProps
   );
 }
 
+/** A switch of a signal. */
+export const Toggle = ({ label, of }: { readonly label: string; readonly of: Signal<boolean> }) => (
+  <Switch label={label} value={of.value} onInput={(value) => set(of, value)} />
+);
+
 interface SwitchProps {
   readonly label: string;
   readonly value: boolean;
   readonly onInput: (value: boolean) => void;
 }
-
-/** A switch of a signal. */
-export const Toggle = ({ label, of }: { readonly label: string; readonly of: Signal<boolean> }) => (
-  <Switch
-    label={label}
-    value={of.value}
-    onInput={(value) => {
-      of.value = value;
-    }}
-  />
-);
 
 /** On or off, with its label beside it. */
 export function Switch({ label, value, onInput }: SwitchProps) {

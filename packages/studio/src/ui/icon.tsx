@@ -1,4 +1,4 @@
-import "./icon.css";
+import "./button.css";
 
 /** Drawings on a grid of 16, by strokes of 1.5. */
 const DRAWINGS = {

@@ -1,6 +1,6 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Icon, type IconName } from "./icon.tsx";
-import "./menu.css";
+import "./overlay.css";
 
 /** A line of a menu. */
 export interface MenuItem {
@@ -37,6 +37,7 @@ function Items({ items, close }: Pick<MenuProps, "items"> & { readonly close: ()
     <button
       key={title}
       type="button"
+      class="beside"
       role={checked === undefined ? "menuitem" : "menuitemcheckbox"}
       aria-checked={checked}
       tabIndex={-1}
@@ -87,7 +88,7 @@ export function Menu({ label, icon, items }: MenuProps) {
         popover="auto"
         role="menu"
         aria-label={label}
-        class="menu"
+        class="raised menu"
         onToggle={(event) => setOpen(event.newState === "open")}
         onKeyDown={moveFocus}
       >

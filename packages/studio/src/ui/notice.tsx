@@ -5,6 +5,41 @@ import { Button } from "./button.tsx";
 import { Icon } from "./icon.tsx";
 import "./notice.css";
 
+interface PageProps {
+  readonly title: string;
+  /** The view's name in its style sheet. */
+  readonly kind?: string;
+  /** What stands beside the title. */
+  readonly beside?: ComponentChildren;
+  readonly children: ComponentChildren;
+}
+
+/** A view with its title. */
+export const Page = ({ title, kind = "", beside, children }: PageProps) => (
+  <div class={`page ${kind}`}>
+    <div class="page-head">
+      <h1>{title}</h1>
+      {beside}
+    </div>
+    {children}
+  </div>
+);
+
+/** Values by their names. */
+export type FactList = readonly (readonly [name: string, value: ComponentChildren])[];
+
+/** What is known of something. */
+export const Facts = ({ kind = "", facts }: { readonly kind?: string; readonly facts: FactList }) => (
+  <dl class={`facts ${kind}`}>
+    {facts.map(([name, value]) => (
+      <div key={name}>
+        <dt>{name}</dt>
+        <dd>{value}</dd>
+      </div>
+    ))}
+  </dl>
+);
+
 interface EmptyProps {
   readonly title: string;
   /** Where it is the whole page. */
@@ -17,7 +52,7 @@ interface EmptyProps {
 /** Nothing to show, and what to do about it. */
 export function Empty({ title, isPage, children, action }: EmptyProps) {
   return (
-    <div class="empty">
+    <div class="stack empty">
       {isPage === true ? <h1>{title}</h1> : <h2>{title}</h2>}
       {children && <p>{children}</p>}
       {action}
@@ -35,11 +70,11 @@ interface ProblemProps {
 export function Problem({ error, retry }: ProblemProps) {
   const requestId = error instanceof ApiProblem ? error.requestId : undefined;
   return (
-    <div class="problem" role="alert">
+    <div class="beside problem" role="alert">
       <Icon name="alert" />
-      <p>
+      <p class="fill">
         {messageOf(error)}
-        {requestId !== undefined && <span class="request-id"> Request {requestId}</span>}
+        {requestId !== undefined && <span class="muted small"> Request {requestId}</span>}
       </p>
       {retry && <Button onClick={retry}>Try again</Button>}
     </div>
@@ -48,12 +83,8 @@ export function Problem({ error, retry }: ProblemProps) {
 
 const PATIENCE_MS = 300;
 
-interface WaitingProps {
-  readonly label?: string | undefined;
-}
-
 /** Stands where something will be. It shows itself only to who waits for a while. */
-export function Waiting({ label = "Loading" }: WaitingProps) {
+export function Waiting({ label = "Loading" }: { readonly label?: string | undefined }) {
   const [isLong, setLong] = useState(false);
   useEffect(() => {
     const timer = setTimeout(setLong, PATIENCE_MS, true);
@@ -67,5 +98,5 @@ export function Waiting({ label = "Loading" }: WaitingProps) {
 }
 
 /** Stands where something will be, or says why it is not there. */
-export const Pending = ({ label, error, retry }: ProblemProps & WaitingProps) =>
+export const Pending = ({ label, error, retry }: ProblemProps & Parameters<typeof Waiting>[0]) =>
   error === undefined ? <Waiting label={label} /> : <Problem error={error} retry={retry} />;

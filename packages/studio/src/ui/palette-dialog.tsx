@@ -1,5 +1,6 @@
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
-import "./palette.css";
+import { set } from "#core";
+import "./overlay.css";
 import { type Command, findCommands, palette } from "./palette.ts";
 
 const STEPS: Readonly<Record<string, number>> = { ArrowDown: 1, ArrowUp: -1 };
@@ -21,9 +22,7 @@ function PaletteDialog() {
   useLayoutEffect(() => {
     dialog.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
   }, [at]);
-  const close = (): void => {
-    palette.isOpen.value = false;
-  };
+  const close = (): void => set(palette.isOpen, false);
   const run = (command: Command | undefined): void => {
     close();
     command?.run();
@@ -38,7 +37,7 @@ function PaletteDialog() {
   return (
     <dialog
       ref={dialog}
-      class="palette"
+      class="raised palette"
       aria-label="Commands"
       onClose={close}
       onPointerDown={(event) => event.target === dialog.current && close()}
@@ -82,12 +81,13 @@ function Found({ id, found, active, run }: FoundProps) {
         <div
           key={command.id}
           id={`${id}-${command.id}`}
+          class="beside"
           role="option"
           tabIndex={-1}
           aria-selected={command === active}
           onClick={() => run(command)}
         >
-          <span>{command.title}</span>
+          <span class="fill">{command.title}</span>
           {command.keys?.split(" ").map((key) => (
             <kbd key={key}>{key}</kbd>
           ))}

@@ -1,4 +1,4 @@
-import "./sparkline.css";
+import "./notice.css";
 
 const WIDTH = 96;
 const HEIGHT = 24;

@@ -1,4 +1,4 @@
-import "./status.css";
+import "./notice.css";
 
 /** How a state looks: what works, what waits, what went wrong, and what is over. */
 const KINDS: Readonly<Record<string, string>> = {

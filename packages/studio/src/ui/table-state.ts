@@ -21,6 +21,24 @@ export interface Column<Row> {
   readonly isHidden?: boolean;
 }
 
+/** Makes columns of the fields of a row, which they sort by and show as `show` says. */
+export const fieldColumns =
+  <Row>() =>
+  <K extends keyof Row & string>(
+    key: K,
+    title: string,
+    {
+      show,
+      ...rest
+    }: Omit<Partial<Column<Row>>, "key" | "title"> & { show?: (value: Row[K]) => ComponentChildren } = {},
+  ): Column<Row> => ({
+    key,
+    title,
+    value: (row) => row[key] as SortValue,
+    ...(show === undefined ? {} : { render: (row: Row) => show(row[key]) }),
+    ...rest,
+  });
+
 /** What a reader chose; it stays under the table's key. */
 export interface TableChoices {
   /** The column to sort by; without one, rows stay as they come. */

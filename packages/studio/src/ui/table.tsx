@@ -1,7 +1,7 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { countOf, formatCount } from "#core";
+import { countOf, formatCount, set, toggled } from "#core";
 import { TextInput } from "./field.tsx";
 import { Icon } from "./icon.tsx";
 import { Menu } from "./menu.tsx";
@@ -16,7 +16,7 @@ import {
   type TableChoices,
 } from "./table-state.ts";
 
-export type { Column } from "./table-state.ts";
+export { type Column, fieldColumns } from "./table-state.ts";
 
 interface TableProps<Row> {
   /** What it lists. */
@@ -37,15 +37,8 @@ interface TableProps<Row> {
   readonly toolbar?: ComponentChildren;
 }
 
-interface SearchProps {
-  readonly label: string;
-  readonly placeholder: string;
-  readonly value: string;
-  readonly onInput: (text: string) => void;
-}
-
 /** The field of a toolbar by which rows are found. */
-export function TableSearch(props: SearchProps) {
+export function TableSearch(props: Parameters<typeof TextInput>[0] & { readonly label: string }) {
   const { label: title } = props;
   const place = useRef<HTMLSpanElement>(null);
   const run = (): void => place.current?.querySelector("input")?.focus();
@@ -78,9 +71,9 @@ export function Table<Row>(props: TableProps<Row>) {
   const shown = shownColumns(columns, choices.value);
   const sorted = sortRows(rows, columns, choices.value);
   return (
-    <div class="table">
+    <div class="card table">
       {(toolbar !== undefined || storageKey !== undefined) && (
-        <div class="table-tools">
+        <div class="beside table-tools">
           <div class="row table-toolbar">{toolbar}</div>
           {storageKey !== undefined && <ColumnMenu columns={columns} choices={choices} />}
         </div>
@@ -94,12 +87,7 @@ export function Table<Row>(props: TableProps<Row>) {
   );
 }
 
-interface ColumnMenuProps<Row> {
-  readonly columns: readonly Column<Row>[];
-  readonly choices: Signal<TableChoices>;
-}
-
-function ColumnMenu<Row>({ columns, choices }: ColumnMenuProps<Row>) {
+function ColumnMenu<Row>({ columns, choices }: Pick<GridProps<Row>, "columns" | "choices">) {
   const shown = new Set(shownColumns(columns, choices.value));
   return (
     <Menu
@@ -150,14 +138,8 @@ function useRowsInView(count: number) {
   return { scroller, look, first, end: Math.min(count, view.end), height: view.height };
 }
 
-const toggled = (set: ReadonlySet<string>, key: string): ReadonlySet<string> => {
-  const next = new Set(set);
-  if (!next.delete(key)) next.add(key);
-  return next;
-};
-
 function Grid<Row>(props: GridProps<Row>) {
-  const { label, columns, rows, keyOf, nameOf = keyOf, selected, onOpen } = props;
+  const { label, columns, rows, keyOf, selected, onOpen } = props;
   const id = useId();
   const { scroller, look, first, end, height } = useRowsInView(rows.length);
   const [active, setActive] = useState(0);
@@ -205,9 +187,8 @@ function Grid<Row>(props: GridProps<Row>) {
           {rows.slice(first, end).map((row, index) => (
             <Line
               key={keyOf(row)}
-              {...{ row, columns, selected, onOpen }}
-              rowKey={keyOf(row)}
-              name={nameOf(row)}
+              {...props}
+              row={row}
               id={`${id}-${first + index}`}
               index={first + index}
               isActive={first + index === at}
@@ -235,9 +216,7 @@ function Head<Row>({ columns, rows, keyOf, selected, choices }: GridProps<Row>) 
               aria-label="Select all"
               checked={marked > 0 && marked === keys.length}
               indeterminate={marked > 0 && marked < keys.length}
-              onInput={() => {
-                selected.value = new Set(marked === keys.length ? [] : keys);
-              }}
+              onInput={() => set(selected, new Set(marked === keys.length ? [] : keys))}
             />
           </span>
         )}
@@ -245,18 +224,13 @@ function Head<Row>({ columns, rows, keyOf, selected, choices }: GridProps<Row>) 
           <span
             key={key}
             role="columnheader"
-            class={align === "end" ? "end" : undefined}
+            class={align === "end" ? "cut end" : "cut"}
             aria-sort={sort === key ? (isDescending ? "descending" : "ascending") : undefined}
           >
             {value === undefined ? (
               title
             ) : (
-              <button
-                type="button"
-                onClick={() => {
-                  choices.value = nextSort(choices.value, key);
-                }}
-              >
+              <button type="button" onClick={() => set(choices, nextSort(choices.value, key))}>
                 {title}
                 {sort === key && <Icon name={isDescending ? "arrowDown" : "arrowUp"} />}
               </button>
@@ -268,15 +242,12 @@ function Head<Row>({ columns, rows, keyOf, selected, choices }: GridProps<Row>) 
   );
 }
 
-interface LineProps<Row> extends Pick<TableProps<Row>, "columns"> {
+interface LineProps<Row>
+  extends Pick<TableProps<Row>, "columns" | "keyOf" | "nameOf" | "selected" | "onOpen"> {
   readonly row: Row;
-  readonly rowKey: string;
-  readonly name: string;
   readonly id: string;
   readonly index: number;
   readonly isActive: boolean;
-  readonly selected: Signal<ReadonlySet<string>> | undefined;
-  readonly onOpen: ((row: Row) => void) | undefined;
   readonly activate: (index: number) => void;
 }
 
@@ -285,7 +256,8 @@ const isOther = (target: EventTarget | null): boolean =>
   target instanceof Element && target.closest("a, button, input, select, label") !== null;
 
 function Line<Row>(props: LineProps<Row>) {
-  const { row, rowKey, name, id, index, isActive, columns, selected, onOpen, activate } = props;
+  const { row, keyOf, nameOf = keyOf, id, index, isActive, columns, selected, onOpen, activate } = props;
+  const rowKey = keyOf(row);
   const isSelected = selected?.value.has(rowKey);
   return (
     // the grid has the focus, and its keys
@@ -305,16 +277,14 @@ function Line<Row>(props: LineProps<Row>) {
         <span class="mark" role="gridcell">
           <input
             type="checkbox"
-            aria-label={`Select ${name}`}
+            aria-label={`Select ${nameOf(row)}`}
             checked={isSelected ?? false}
-            onInput={() => {
-              selected.value = toggled(selected.value, rowKey);
-            }}
+            onInput={() => set(selected, toggled(selected.value, rowKey))}
           />
         </span>
       )}
       {columns.map(({ key, render, value, align }) => (
-        <span key={key} role="gridcell" class={align === "end" ? "end" : undefined}>
+        <span key={key} role="gridcell" class={align === "end" ? "cut end" : "cut"}>
           {render ? render(row) : (value?.(row) ?? "–")}
         </span>
       ))}

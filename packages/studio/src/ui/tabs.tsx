@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
-import "./tabs.css";
+import "./button.css";
 
 /** One of several panels. */
 export interface Tab {

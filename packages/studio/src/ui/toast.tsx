@@ -2,20 +2,14 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { IconButton } from "./button.tsx";
 import { Icon } from "./icon.tsx";
-import "./toast.css";
+import "./overlay.css";
 
-type Kind = "info" | "good" | "bad";
+const SECONDS = { info: 5, good: 5, bad: 12 };
+type Kind = keyof typeof SECONDS;
 
-interface Toast {
-  readonly id: number;
-  readonly text: string;
-  readonly kind: Kind;
-}
-
-const shown = signal<readonly Toast[]>([]);
+const shown = signal<readonly { readonly id: number; readonly text: string; readonly kind: Kind }[]>([]);
 let nextId = 0;
 
-const SECONDS: Readonly<Record<Kind, number>> = { info: 5, good: 5, bad: 12 };
 /** More of them would hide the page. */
 const MOST = 4;
 
@@ -41,11 +35,11 @@ export function Toasts() {
     if (toasts.length > 0) place.current.showPopover();
   }, [toasts]);
   return (
-    <div ref={place} popover="manual" class="toasts" role="status">
+    <div ref={place} popover="manual" class="stack toasts" role="status">
       {toasts.map(({ id, text, kind }) => (
-        <div key={id} class={`toast ${kind}`}>
+        <div key={id} class={`raised beside toast ${kind}`}>
           {kind !== "info" && <Icon name={kind === "good" ? "check" : "alert"} />}
-          <p>{text}</p>
+          <p class="fill">{text}</p>
           <IconButton label="Dismiss" icon="close" onClick={() => dismiss(id)} />
         </div>
       ))}

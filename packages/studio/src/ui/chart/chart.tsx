@@ -1,5 +1,6 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { set, toggled } from "#core";
 import "uplot/dist/uPlot.min.css";
 import "./chart.css";
 import { SERIES_COLOURS } from "./chart-colours.ts";
@@ -46,7 +47,7 @@ export function Chart(props: ChartProps) {
       <figcaption class="chart-head">
         <span class="chart-title">{yLabel}</span>
         <Legend {...{ series, values, format, plot, hidden }} />
-        <span class="chart-at">
+        <span class="chart-at muted small">
           {xLabel} {tickText(x)}
         </span>
         <button
@@ -105,9 +106,7 @@ function usePlot({ series, log = false, sync, onZoom }: ChartProps, height: numb
       isLog: log,
       hidden: hidden.peek(),
       group: sync,
-      onCursor: (values) => {
-        cursor.value = values;
-      },
+      onCursor: (values) => set(cursor, values),
       onZoom: (shown) => {
         isZoomed.value = shown !== undefined;
         onZoom?.(shown);
@@ -167,13 +166,11 @@ function Legend({ series, values, format, plot, hidden }: LegendProps) {
             data-faint={faint}
             aria-pressed={!hidden.value.has(label)}
             onClick={() => {
-              const next = new Set(hidden.value);
-              if (!next.delete(label)) next.add(label);
-              hidden.value = next;
-              plot.current?.toggle(index, !next.has(label));
+              hidden.value = toggled(hidden.value, label);
+              plot.current?.toggle(index, !hidden.value.has(label));
             }}
           >
-            <span class={isOnly ? "unseen" : "chart-label"}>{label}</span>
+            <span class={isOnly ? "unseen" : "chart-label muted"}>{label}</span>
             <span class="chart-value">{valueText(values[index], format)}</span>
           </button>
         </li>
@@ -186,13 +183,8 @@ const valueText = (value: number | null | undefined, format: (value: number) => 
   value == null ? "–" : format(value);
 
 /** What the chart shows, in words and as a table. */
-function Alternative({
-  series,
-  xLabel,
-  yLabel,
-  format,
-  helpId,
-}: ChartProps & { readonly format: (value: number) => string; readonly helpId: string }) {
+function Alternative(props: ChartProps & Pick<LegendProps, "format"> & { readonly helpId: string }) {
+  const { series, xLabel, yLabel, format, helpId } = props;
   const { sentences, rows } = useMemo(() => summarise(series, { xLabel, format }), [series, xLabel, format]);
   return (
     <div class="unseen">

@@ -2,8 +2,7 @@
 import uPlot from "uplot";
 import { type Aligned, align, nearestRow, type Points, valuesNear } from "./align.ts";
 import { readTheme, type Theme, watchTheme } from "./chart-colours.ts";
-import { attachGestures } from "./gestures.ts";
-import { isWhole, type Range } from "./range.ts";
+import { attachGestures, isWhole, type Range } from "./range.ts";
 import { tickText } from "./ticks.ts";
 
 /** One line, or single points. */
@@ -160,32 +159,29 @@ function drawData(plot: uPlot, data: Aligned, { min, max }: Range): void {
   });
 }
 
-interface Pointed extends Pick<Member, "point"> {
-  /** The x that can be pointed at. */
-  readonly steps: () => readonly number[];
-}
-
-/** Moves the crosshair to the x nearest to the pointer, and away once that has left. The library has seen the event before. */
-function watchPointer(plot: uPlot, { steps, point }: Pointed): () => void {
+/**
+ * Moves the crosshair to the x nearest to the pointer, of those that `steps` gives, and away once that has left. The library has
+ * seen the event before.
+ */
+function watchPointer(
+  plot: uPlot,
+  { steps, point }: Pick<Member, "point"> & { readonly steps: () => readonly number[] },
+): () => void {
   const { over } = plot;
   const look = (): void => {
     const { left = -1 } = plot.cursor;
     point(left < 0 ? undefined : steps()[nearestRow(steps(), plot.posToVal(left, "x"))]);
   };
-  const types = ["mousemove", "mouseleave"];
-  for (const type of types) over.addEventListener(type, look);
-  return () => {
-    for (const type of types) over.removeEventListener(type, look);
-  };
-}
-
-interface Place {
-  readonly x: number | undefined;
-  readonly data: Aligned;
+  const ended = new AbortController();
+  for (const type of ["mousemove", "mouseleave"]) over.addEventListener(type, look, ended);
+  return () => ended.abort();
 }
 
 /** Draws the crosshair at an x, and gives the values there; without one, it is not drawn. */
-function placeCrosshair(plot: uPlot, { x, data }: Place): CursorValues | undefined {
+function placeCrosshair(
+  plot: uPlot,
+  { x, data }: { readonly x: number | undefined; readonly data: Aligned },
+): CursorValues | undefined {
   const { clientWidth, clientHeight } = plot.over;
   if (x === undefined) {
     plot.setCursor({ left: -10, top: -10 }, false);

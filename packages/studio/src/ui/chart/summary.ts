@@ -1,18 +1,10 @@
 import { union } from "./align.ts";
+import type { ChartProps } from "./chart.tsx";
 import type { Series } from "./plot.ts";
 
-/** What a chart shows, for readers who do not see it. */
-export interface Summary {
-  readonly sentences: readonly string[];
-  readonly rows: readonly { readonly x: number; readonly values: readonly (number | null)[] }[];
-}
+type Texts = Required<Pick<ChartProps, "xLabel" | "format">>;
 
 const MAX_ROWS = 12;
-
-interface Texts {
-  readonly xLabel: string;
-  readonly format: (value: number) => string;
-}
 
 /** How a series runs: its ends, its least and its greatest value. */
 function sentence({ label, x, y }: Series, { xLabel, format }: Texts): string {
@@ -30,8 +22,8 @@ function sentence({ label, x, y }: Series, { xLabel, format }: Texts): string {
   return `${label}: from ${at(first)} to ${at(last)}; lowest ${at(least)}, highest ${at(greatest)}.`;
 }
 
-/** Sums up the series that are not drawn pale, in a sentence each and in a table of few rows. */
-export function summarise(series: readonly Series[], texts: Texts): Summary {
+/** Sums up for readers who do not see it the series that are not drawn pale, in a sentence each and in a table of few rows. */
+export function summarise(series: readonly Series[], texts: Texts) {
   const told = series.filter(({ faint }) => faint !== true);
   const x = union(told.map((one) => one.x));
   const every = Math.max(1, (x.length - 1) / (MAX_ROWS - 1));

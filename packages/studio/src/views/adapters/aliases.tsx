@@ -3,19 +3,20 @@ import { useState } from "preact/hooks";
 import { api, type JsonOf, messageOf, usePoll } from "#api";
 import { href } from "#core";
 import { Button, Confirm, Field, FormDialog, IconButton, Problem, TextInput, Time, toast } from "#ui";
-import "./aliases.css";
 
 type Change = JsonOf<"/v1/aliases/{name}/history">["data"][number];
 
-interface AliasesProps {
+interface AliasProps {
   readonly model: string;
-  /** The aliases that stand for it now. */
-  readonly aliases: readonly string[];
+  readonly alias: string;
   /** Called after a change. */
   readonly changed: () => Promise<void>;
+  readonly close: () => void;
 }
 
-/** Aliases of one adapter. */
+type AliasesProps = Pick<AliasProps, "model" | "changed"> & { readonly aliases: readonly string[] };
+
+/** The aliases that stand for one adapter now. */
 export function Aliases({ model, aliases, changed }: AliasesProps) {
   const [isSetting, setSetting] = useState(false);
   return (
@@ -42,11 +43,7 @@ export function Aliases({ model, aliases, changed }: AliasesProps) {
 
 const FIRST_SHOWN = 4;
 
-interface AliasProps extends Pick<AliasesProps, "model" | "changed"> {
-  readonly alias: string;
-}
-
-function Alias({ alias, model, changed }: AliasProps) {
+function Alias({ alias, model, changed }: Omit<AliasProps, "close">) {
   const params = { name: alias };
   const { data, error, refresh } = usePoll(
     (signal) => api.get("/v1/aliases/{name}/history", { params, signal }),
@@ -69,7 +66,7 @@ function Alias({ alias, model, changed }: AliasProps) {
     }
   };
   return (
-    <div class="alias">
+    <div class="stack alias">
       <div class="row spread">
         <h3 class="mono">{alias}</h3>
         <IconButton label={`Remove alias ${alias}`} icon="trash" onClick={() => setRemoving(true)} />
@@ -80,7 +77,9 @@ function Alias({ alias, model, changed }: AliasProps) {
       <ol>
         {changes.slice(0, isWhole ? undefined : FIRST_SHOWN).map((change) => (
           <li key={change.version} class={change === current ? "current" : undefined}>
-            <a href={href("adapters", change.model)}>{change.model}</a>
+            <a class="cut" href={href("adapters", change.model)}>
+              {change.model}
+            </a>
             <span class="muted">
               <Time at={change.changed_at} />
             </span>
@@ -104,11 +103,7 @@ function Alias({ alias, model, changed }: AliasProps) {
   );
 }
 
-interface ClosableProps {
-  readonly close: () => void;
-}
-
-function RemoveAlias({ alias, changed, close }: Omit<AliasProps, "model"> & ClosableProps) {
+function RemoveAlias({ alias, changed, close }: Omit<AliasProps, "model">) {
   const remove = async (): Promise<void> => {
     await api.delete("/v1/aliases/{name}", { params: { name: alias } });
     close();
@@ -127,7 +122,7 @@ function RemoveAlias({ alias, changed, close }: Omit<AliasProps, "model"> & Clos
   );
 }
 
-function SetAlias({ model, changed, close }: Pick<AliasesProps, "model" | "changed"> & ClosableProps) {
+function SetAlias({ model, changed, close }: Omit<AliasProps, "alias">) {
   const [name, setName] = useState("");
   const submit = async (): Promise<void> => {
     await api.put("/v1/aliases/{name}", { params: { name: name.trim() }, body: { model } });

@@ -39,13 +39,9 @@ export function DeleteAdapter({ name, aliases, close, done }: DeleteProps) {
 const CONFIG = "adapter_config.json";
 const TENSORS = "adapter_model.safetensors";
 
-interface UploadProps {
-  readonly close: () => void;
-  readonly done: (name: string) => void;
-}
-
 /** Takes the two files of an adapter's folder, or of a LoRA that PEFT saved. */
-export function UploadAdapter({ close, done }: UploadProps) {
+export function UploadAdapter(props: { readonly close: () => void; readonly done: (name: string) => void }) {
+  const { close, done } = props;
   const [name, setName] = useState("");
   const [files, setFiles] = useState<readonly File[]>([]);
   const [settings, tensors] = [CONFIG, TENSORS].map((wanted) => files.find((file) => file.name === wanted));

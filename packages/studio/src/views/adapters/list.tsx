@@ -1,13 +1,15 @@
 import { signal } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { api, config, hasService, type JsonOf, usePoll } from "#api";
-import { countOf, formatBytes, hasWords, href, navigate } from "#core";
+import { countOf, formatBytes, hasWords, href, navigate, set } from "#core";
 import {
   Button,
   type Column,
   Copy,
   Empty,
+  fieldColumns,
   LinkButton,
+  Page,
   Problem,
   Table,
   TableCount,
@@ -31,49 +33,48 @@ const search = signal("");
 export const ranksOf = ({ rank, equivalent_rank: budget }: Adapter): string =>
   budget === null || budget === rank ? String(rank) : `${rank} (cost of ${budget})`;
 
+/** Its memory, and whether it is taken now. */
+export const AdapterMemory = ({ is_resident: isLoaded, resident_bytes: bytes }: Adapter) => (
+  <span
+    class={isLoaded ? "memory loaded" : "memory"}
+    title={
+      isLoaded ? "Loaded: it takes this memory now" : "Not loaded: it takes this memory once it is asked for"
+    }
+  >
+    {formatBytes(bytes)}
+  </span>
+);
+
 /** A digest in the length by which people tell two apart. */
-export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, "").slice(0, 10);
+export const Digest = ({ digest }: Pick<Adapter, "digest">) => (
+  <span class="beside digest">
+    <code title={digest}>{digest.replace(/^sha256:/, "").slice(0, 10)}</code>
+    <Copy text={digest} label="Copy digest" />
+  </span>
+);
+
+const column = fieldColumns<Adapter>();
 
 const COLUMNS: readonly Column<Adapter>[] = [
-  {
-    key: "name",
-    title: "Name",
+  column("id", "Name", {
     width: "minmax(160px, 4fr)",
-    value: ({ id }) => id,
-    render: ({ id }) => (
+    show: (id) => (
       <a class="cut-front" href={href("adapters", id)} title={id}>
         <bdi>{id}</bdi>
       </a>
     ),
-  },
-  { key: "method", title: "Method", value: ({ method }) => method },
-  {
-    key: "rank",
-    title: "Rank",
-    width: "minmax(116px, 1fr)",
-    align: "end",
-    value: ({ rank }) => rank,
-    render: ranksOf,
-  },
-  {
-    key: "memory",
-    title: "Memory",
+  }),
+  column("method", "Method"),
+  column("rank", "Rank", { width: "minmax(116px, 1fr)", align: "end", render: ranksOf }),
+  column("resident_bytes", "Memory", {
     width: "minmax(128px, 1fr)",
     align: "end",
-    value: ({ resident_bytes: bytes }) => bytes,
-    render: (adapter) => (
-      <span class={adapter.is_resident ? "memory loaded" : "memory"} title={memoryTitle(adapter)}>
-        {formatBytes(adapter.resident_bytes)}
-      </span>
-    ),
-  },
-  {
-    key: "active",
-    title: "Active",
+    render: (adapter) => <AdapterMemory {...adapter} />,
+  }),
+  column("active_bytes", "Active", {
     align: "end",
-    value: ({ active_bytes: bytes }) => bytes,
-    render: ({ active_bytes: bytes }) => (bytes === 0 ? <span class="muted">–</span> : formatBytes(bytes)),
-  },
+    show: (bytes) => (bytes === 0 ? <span class="muted">–</span> : formatBytes(bytes)),
+  }),
   {
     key: "used",
     title: "Last use",
@@ -90,18 +91,9 @@ const COLUMNS: readonly Column<Adapter>[] = [
     key: "digest",
     title: "Digest",
     width: "minmax(132px, 1fr)",
-    render: ({ digest }) => (
-      <span class="digest">
-        <code title={digest}>{shortDigest(digest)}</code>
-        <Copy text={digest} label="Copy digest" />
-      </span>
-    ),
+    render: ({ digest }) => <Digest digest={digest} />,
   },
 ];
-
-/** What its memory is, and whether it is taken now. */
-export const memoryTitle = ({ is_resident: isLoaded }: Adapter): string =>
-  isLoaded ? "Loaded: it takes this memory now" : "Not loaded: it takes this memory once it is asked for";
 
 function AdapterTable({ adapters }: { readonly adapters: readonly Adapter[] }) {
   const shown = adapters.filter(({ id, method, aliases }) =>
@@ -121,9 +113,7 @@ function AdapterTable({ adapters }: { readonly adapters: readonly Adapter[] }) {
             label="Filter adapters"
             placeholder="Filter by name, method or alias"
             value={search.value}
-            onInput={(text) => {
-              search.value = text;
-            }}
+            onInput={(text) => set(search, text)}
           />
           <TableCount shown={shown.length} all={adapters.length} what="adapter" />
         </>
@@ -132,13 +122,7 @@ function AdapterTable({ adapters }: { readonly adapters: readonly Adapter[] }) {
         <Empty
           title="No adapters match"
           action={
-            <Button
-              onClick={() => {
-                search.value = "";
-              }}
-            >
-              Show all {countOf(adapters.length, "adapter")}
-            </Button>
+            <Button onClick={() => set(search, "")}>Show all {countOf(adapters.length, "adapter")}</Button>
           }
         />
       }
@@ -157,11 +141,7 @@ export function AdapterList() {
   );
   const list = data.value;
   return (
-    <div class="page">
-      <div class="page-head">
-        <h1>Adapters</h1>
-        {upload}
-      </div>
+    <Page title="Adapters" beside={upload}>
       {error.value !== undefined && <Problem error={error.value} retry={refresh} />}
       {list === undefined ? (
         error.value === undefined && <Waiting />
@@ -184,7 +164,7 @@ export function AdapterList() {
           }}
         />
       )}
-    </div>
+    </Page>
   );
 }
 

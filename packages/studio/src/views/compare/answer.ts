@@ -1,5 +1,5 @@
 // One model's answer to one turn, as it grows from the chunks of a stream of chats or completions.
-import { type Fields, isFields } from "#core";
+import { isFields } from "#core";
 
 /** An alternative that a token could have been. */
 export interface Alternative {
@@ -77,16 +77,13 @@ export const isOver = ({ status }: Answer): boolean =>
 export const isUsable = ({ status, text, calls }: Answer): boolean =>
   status === "done" || (status === "stopped" && (text !== "" || calls.length > 0));
 
-const fieldsAt = (value: unknown, name: string): Fields => {
-  const found = isFields(value) ? value[name] : undefined;
-  return isFields(found) ? found : {};
-};
+const at = (value: unknown, name: string): unknown => (isFields(value) ? value[name] : undefined);
 const listAt = (value: unknown, name: string): readonly unknown[] => {
-  const found = isFields(value) ? value[name] : undefined;
+  const found = at(value, name);
   return Array.isArray(found) ? found : [];
 };
 const textAt = (value: unknown, name: string): string => {
-  const found = isFields(value) ? value[name] : undefined;
+  const found = at(value, name);
   return typeof found === "string" ? found : "";
 };
 
@@ -101,20 +98,20 @@ export function addArrivals(answer: Answer, arrivals: readonly Arrival[]): Answe
   return growing;
 }
 
-function addArrival(answer: Growing, { data, at }: Arrival): void {
-  for (const choice of listAt(data, "choices")) addChoice(answer, choice, at);
-  const tokens = fieldsAt(data, "usage")["completion_tokens"];
+function addArrival(answer: Growing, { data, at: moment }: Arrival): void {
+  for (const choice of listAt(data, "choices")) addChoice(answer, choice, moment);
+  const tokens = at(at(data, "usage"), "completion_tokens");
   if (typeof tokens === "number") answer.count = tokens;
 }
 
-function addChoice(answer: Growing, choice: unknown, at: number): void {
-  const delta = fieldsAt(choice, "delta");
+function addChoice(answer: Growing, choice: unknown, moment: number): void {
+  const delta = at(choice, "delta");
   const [content, reasoning] = [
     textAt(delta, "content") + textAt(choice, "text"),
     textAt(delta, "reasoning_content"),
   ];
   const calls = listAt(delta, "tool_calls");
-  const tokens = readTokens(isFields(choice) ? choice["logprobs"] : undefined);
+  const tokens = readTokens(at(choice, "logprobs"));
   answer.text += content;
   answer.reasoning += reasoning;
   for (const call of calls) addCall(answer.calls, call);
@@ -124,14 +121,13 @@ function addChoice(answer: Growing, choice: unknown, at: number): void {
   if (content === "" && reasoning === "" && calls.length === 0 && tokens.length === 0) return;
   answer.status = "streaming";
   answer.count += Math.max(1, tokens.length);
-  answer.firstAt ??= at;
-  answer.lastAt = at;
+  answer.firstAt ??= moment;
+  answer.lastAt = moment;
 }
 
 function addCall(calls: ToolCall[], part: unknown): void {
-  const index = isFields(part) && typeof part["index"] === "number" ? part["index"] : calls.length;
-  const custom = fieldsAt(part, "custom");
-  const named = fieldsAt(part, "function");
+  const index = numberOrNull(at(part, "index")) ?? calls.length;
+  const [custom, named] = [at(part, "custom"), at(part, "function")];
   const before = calls[index];
   const kind = before?.kind ?? (textAt(part, "type") === "custom" ? "custom" : "function");
   calls[Math.min(index, calls.length)] = {
@@ -161,9 +157,9 @@ function readChatToken(entry: unknown): Token {
   return {
     text: textAt(entry, "token"),
     bytes,
-    logprob: numberOrNull(isFields(entry) ? entry["logprob"] : null),
+    logprob: numberOrNull(at(entry, "logprob")),
     top: listAt(entry, "top_logprobs").flatMap((other) => {
-      const logprob = numberOrNull(isFields(other) ? other["logprob"] : null);
+      const logprob = numberOrNull(at(other, "logprob"));
       return logprob === null ? [] : [{ text: textAt(other, "token"), logprob }];
     }),
   };

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { letter, shuffle } from "./blind.ts";
+import { letter, shuffle } from "./conversation.ts";
 
 describe("blind order", () => {
   test("is an order of the same models, and the seed's", () => {

@@ -1,10 +1,10 @@
 // Where the next turn is written.
+import { set } from "#core";
 import { Button } from "#ui";
 import { draft, session, settingProblems } from "./current.ts";
-import "./composer.css";
 
 /** Sends what is written; the next text takes the place of the one before where it is to be continued, not answered. */
-export function send(): void {
+function send(): void {
   const text = draft.value;
   if (text.trim() === "" || whyNot() !== undefined) return;
   if (session.settings.value.mode === "chat") {
@@ -40,9 +40,7 @@ export function Composer() {
         aria-label={mode === "chat" ? "Message to all models" : "Text to continue"}
         placeholder={mode === "chat" ? "Message all models" : "Text for all models to continue"}
         value={draft.value}
-        onInput={(event) => {
-          draft.value = event.currentTarget.value;
-        }}
+        onInput={(event) => set(draft, event.currentTarget.value)}
         onKeyDown={onKeyDown}
       />
       {/* one button, which keeps the focus */}
@@ -55,7 +53,7 @@ export function Composer() {
       >
         {isRunning ? "Stop" : "Send"}
       </Button>
-      <p class="reason">{reason}</p>
+      <p class="reason muted small cut">{reason}</p>
     </div>
   );
 }

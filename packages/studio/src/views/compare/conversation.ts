@@ -2,7 +2,6 @@
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { countOf } from "#core";
 import { type Answer, isUsable, NO_ANSWER } from "./answer.ts";
-import { letter, shuffle } from "./blind.ts";
 import { type Message, toMessages } from "./messages.ts";
 import { createRunner, type World } from "./runner.ts";
 import { NO_SETTINGS, readTools, type Settings, toRequest } from "./settings.ts";
@@ -26,12 +25,35 @@ export interface Pane {
   readonly name: string;
 }
 
-interface SessionWorld extends World {
-  /** A new seed. */
-  readonly drawSeed: () => number;
-}
+/** What a comparison needs of the world around it; `drawSeed` gives a new seed. */
+type SessionWorld = World & { readonly drawSeed: () => number };
 
 const PLACE_SEEDS = 2 ** 31;
+
+/** Numbers of [0, 1) that a seed decides (Mulberry32). */
+function randomBySeed(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The items in an order that the seed decides; each order is equally likely. */
+export function shuffle<T>(items: readonly T[], seed: number): readonly T[] {
+  const random = randomBySeed(seed);
+  const shuffled = [...items];
+  for (let left = shuffled.length; left > 1; left--) {
+    const [taken] = shuffled.splice(Math.floor(random() * left), 1);
+    if (taken !== undefined) shuffled.push(taken);
+  }
+  return shuffled;
+}
+
+/** The name of a pane whose model is not to be known: A, B, … */
+export const letter = (index: number): string => String.fromCharCode(65 + index);
 
 /** A comparison as it goes on. */
 export class Conversation {

@@ -1,9 +1,9 @@
 // The comparison of this page: it goes on while other views are shown.
 import { computed, signal } from "@preact/signals";
 import { api } from "#api";
-import { stored } from "#core";
+import { set, stored } from "#core";
 import { Conversation } from "./conversation.ts";
-import { nextFrame } from "./frames.ts";
+import { nextFrame } from "./runner.ts";
 import { checkSettings, type Settings } from "./settings.ts";
 
 export const session = new Conversation({
@@ -20,17 +20,21 @@ export const settingProblems = computed(() => checkSettings(session.settings.val
 export const draft = signal("");
 
 /** What panes show of an answer. */
-export type Reading = "text" | "differences" | "probabilities";
-const READINGS: readonly unknown[] = ["text", "differences", "probabilities"] satisfies readonly Reading[];
+export const READINGS = [
+  { value: "text", title: "Text" },
+  { value: "differences", title: "Differences" },
+  { value: "probabilities", title: "Probabilities" },
+] as const;
+
+export type Reading = (typeof READINGS)[number]["value"];
 
 export const reading = stored<Reading>("compare.reading", "text", (value): value is Reading =>
-  READINGS.includes(value),
+  READINGS.some((known) => known.value === value),
 );
 session.settings.value = { ...session.settings.value, logprobs: reading.value === "probabilities" };
 
-export const change = (settings: Partial<Settings>): void => {
-  session.settings.value = { ...session.settings.value, ...settings };
-};
+export const change = (settings: Partial<Settings>): void =>
+  set(session.settings, { ...session.settings.value, ...settings });
 
 /** Shows answers in another way; probabilities have to be asked for. */
 export function read(value: Reading): void {

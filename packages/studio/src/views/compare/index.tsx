@@ -1,7 +1,7 @@
 // One prompt or conversation, and the answers of several models side by side.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, usePoll } from "#api";
-import { href, navigate, storedFlag, type ViewProps } from "#core";
+import { href, navigate, set, storedFlag, type ViewProps } from "#core";
 import {
   Button,
   type Command,
@@ -16,7 +16,7 @@ import {
 import "./compare.css";
 import { Composer } from "./composer.tsx";
 import type { Turn } from "./conversation.ts";
-import { type Reading, read, reading, session } from "./current.ts";
+import { READINGS, read, reading, session } from "./current.ts";
 import { chooseComparison, openComparison, saveComparison } from "./files.ts";
 import { AnswerPane } from "./pane.tsx";
 import { type ListedModel, Picker } from "./picker.tsx";
@@ -66,23 +66,18 @@ export default function View({ query }: ViewProps) {
   const first = listed?.find(({ id }) => id === session.models.value[0]) ?? listed?.[0];
   return (
     <div class="compare">
-      <header class="compare-head">
+      <header class="row compare-head">
         <h1>Compare</h1>
         <Picker models={listed} choose={choose} />
         <Actions onVotes={() => setShowsVotes(true)} />
       </header>
       <div class="compare-body">
-        <div class="compare-main">
+        <div class="stack compare-main">
           <Turns hasAdapters={listed === undefined || listed.length > 1} />
           <Composer />
         </div>
         {isOpen.value && (
-          <SettingsPanel
-            defaults={first?.default_parameters}
-            onClose={() => {
-              isOpen.value = false;
-            }}
-          />
+          <SettingsPanel defaults={first?.default_parameters} onClose={() => set(isOpen, false)} />
         )}
       </div>
       <div class="unseen" role="status" aria-live="polite" aria-atomic="false">
@@ -102,16 +97,11 @@ const COMMANDS: readonly Command[] = [
   { id: "compare.stop", title: "Stop all answers", run: () => session.stop() },
 ];
 
-const READINGS: readonly { readonly value: Reading; readonly title: string }[] = [
-  { value: "text", title: "Text" },
-  { value: "differences", title: "Differences" },
-  { value: "probabilities", title: "Probabilities" },
-];
-
 function Actions({ onVotes }: { readonly onVotes: () => void }) {
   const count = votes.value?.length ?? 0;
+  const disabled = session.turns.value.length === 0;
   return (
-    <div class="row">
+    <div class="row actions">
       <fieldset class="readings">
         <legend class="unseen">Show answers as</legend>
         {READINGS.map(({ value, title }) => (
@@ -132,26 +122,14 @@ function Actions({ onVotes }: { readonly onVotes: () => void }) {
         label="Settings"
         icon="sliders"
         expanded={isOpen.value}
-        onClick={() => {
-          isOpen.value = !isOpen.value;
-        }}
+        onClick={() => set(isOpen, !isOpen.value)}
       />
       <Menu
         label="More"
         icon="more"
         items={[
-          {
-            title: "New comparison",
-            icon: "plus",
-            disabled: session.turns.value.length === 0,
-            run: () => session.clear(),
-          },
-          {
-            title: "Save as a file",
-            icon: "download",
-            disabled: session.turns.value.length === 0,
-            run: saveComparison,
-          },
+          { title: "New comparison", icon: "plus", disabled, run: () => session.clear() },
+          { title: "Save as a file", icon: "download", disabled, run: saveComparison },
           { title: "Open a file", icon: "upload", run: chooseComparison },
         ]}
       />
@@ -161,9 +139,9 @@ function Actions({ onVotes }: { readonly onVotes: () => void }) {
 
 function Turns({ hasAdapters }: { readonly hasAdapters: boolean }) {
   const turns = session.turns.value;
-  if (turns.length === 0) return <Start hasAdapters={hasAdapters} />;
   return (
     <div class="turns">
+      {turns.length === 0 && <Start hasAdapters={hasAdapters} />}
       {turns.map((turn, i) => (
         <TurnView key={i} turn={turn} index={i} isLast={i === turns.length - 1} />
       ))}
@@ -171,37 +149,30 @@ function Turns({ hasAdapters }: { readonly hasAdapters: boolean }) {
   );
 }
 
-function Start({ hasAdapters }: { readonly hasAdapters: boolean }) {
-  if (!hasAdapters)
-    return (
-      <div class="turns">
-        <Empty title="No adapters yet" action={<LinkButton href={href("new-run")}>Start a run</LinkButton>}>
-          Fine-tune an adapter, or add one to the server's adapter folder, to compare it with the base here.
-        </Empty>
-      </div>
-    );
-  return (
-    <div class="turns">
-      <Empty title="Compare models side by side">
-        They all get the same prompt and seed, and answer in one batch. Vote for the better answer, and your
-        votes become training data. Drop a saved comparison here to open it.
-      </Empty>
-    </div>
+const Start = ({ hasAdapters }: { readonly hasAdapters: boolean }) =>
+  hasAdapters ? (
+    <Empty title="Compare models side by side">
+      They all get the same prompt and seed, and answer in one batch. Vote for the better answer, and your
+      votes become training data. Drop a saved comparison here to open it.
+    </Empty>
+  ) : (
+    <Empty title="No adapters yet" action={<LinkButton href={href("new-run")}>Start a run</LinkButton>}>
+      Fine-tune an adapter, or add one to the server's adapter folder, to compare it with the base here.
+    </Empty>
   );
-}
 
-interface TurnViewProps {
+interface TurnProps {
   readonly turn: Turn;
   readonly index: number;
   readonly isLast: boolean;
 }
 
-function TurnView({ turn, index, isLast }: TurnViewProps) {
+function TurnView({ turn, index, isLast }: TurnProps) {
   const section = useRef<HTMLElement>(null);
   const [edited, setEdited] = useState<string | undefined>(undefined);
   useEffect(() => section.current?.scrollIntoView({ block: "nearest" }), []);
   return (
-    <section ref={section} class="turn" aria-label={`Turn ${index + 1}`}>
+    <section ref={section} class="stack turn" aria-label={`Turn ${index + 1}`}>
       {edited === undefined ? (
         <div class="asked">
           {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard */}
@@ -231,10 +202,8 @@ function TurnView({ turn, index, isLast }: TurnViewProps) {
   );
 }
 
-interface EditTurnProps {
+interface EditTurnProps extends Omit<TurnProps, "turn"> {
   readonly text: string;
-  readonly index: number;
-  readonly isLast: boolean;
   readonly onInput: (text: string | undefined) => void;
 }
 

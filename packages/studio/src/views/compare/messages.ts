@@ -9,17 +9,14 @@ export interface Message {
   readonly tool_call_id?: string;
 }
 
-/** What a person wrote, and what one model answered. */
-export interface Exchange {
-  readonly user: string;
-  /** Undefined where it is still to be answered. */
-  readonly answer?: Answer | undefined;
-}
-
 /**
- * The messages of a conversation. A call that the conversation goes on after has an empty result: nothing is called here.
+ * The messages of a conversation: what a person wrote, and what one model answered, if it has. A call that the conversation goes
+ * on after has an empty result: nothing is called here.
  */
-export function toMessages(system: string, exchanges: readonly Exchange[]): readonly Message[] {
+export function toMessages(
+  system: string,
+  exchanges: readonly { readonly user: string; readonly answer?: Answer | undefined }[],
+): readonly Message[] {
   const head: readonly Message[] = system.trim() === "" ? [] : [{ role: "system", content: system }];
   const turns = exchanges.flatMap(({ user, answer }, i): readonly Message[] => [
     { role: "user", content: user },

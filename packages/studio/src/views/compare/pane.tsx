@@ -9,26 +9,26 @@ import "./pane.css";
 import type { Pane, Turn } from "./conversation.ts";
 import { Tokens } from "./tokens.tsx";
 
-interface AnswerPaneProps {
-  readonly pane: Pane;
-  readonly turn: Turn;
-}
-
 /** A pane of a fixed size, within which the answer scrolls. */
-export function AnswerPane({ pane: { model, name }, turn }: AnswerPaneProps) {
+export function AnswerPane({ pane, turn }: { readonly pane: Pane; readonly turn: Turn }) {
+  const { model, name } = pane;
   const answer = turn.answers.get(model)?.value;
   const isHidden = session.isHidden.value;
   if (answer === undefined) return null;
   return (
-    <article class="pane" aria-label={name}>
+    <article class="card pane" aria-label={name}>
       <header>
-        <h3 title={name}>{name}</h3>
+        <h3 class="cut" title={name}>
+          {name}
+        </h3>
         <Copy text={answer.text} label={`Copy the answer of ${name}`} />
-        <p class="figures">{isHidden ? "Figures are shown after the vote" : <Figures answer={answer} />}</p>
+        <p class="figures muted small">
+          {isHidden ? "Figures are shown after the vote" : <Figures answer={answer} />}
+        </p>
       </header>
       <Body answer={answer} name={name} turn={turn} />
       {(answer.status === "failed" || answer.status === "queued") && (
-        <Unanswered answer={answer} model={model} name={name} />
+        <Unanswered answer={answer} pane={pane} />
       )}
     </article>
   );
@@ -85,7 +85,7 @@ function Body({ answer, name, turn }: BodyProps) {
     >
       {reasoning !== "" && (
         <details>
-          <summary>Reasoning</summary>
+          <summary class="muted">Reasoning</summary>
           <div class="answer-text muted">{reasoning}</div>
         </details>
       )}
@@ -119,7 +119,7 @@ function AnswerText({ answer, name, turn }: BodyProps) {
   if (answer.tokens.length > 0) return <Tokens name={name} tokens={answer.tokens} />;
   return (
     <>
-      <div class="note">
+      <div class="row note muted">
         <p>This answer has no probabilities.</p>
         <Button onClick={() => void session.again(turn)}>Regenerate with the same seed</Button>
       </div>
@@ -175,21 +175,15 @@ function Differences({ answer, turn }: Omit<BodyProps, "name">) {
   );
 }
 
-interface UnansweredProps {
-  readonly answer: Answer;
-  readonly model: string;
-  readonly name: string;
-}
-
 /** An answer that failed, or was never asked for. */
-function Unanswered({ answer: { status, problem }, model, name }: UnansweredProps) {
-  const ask = (): void => void session.catchUp(model);
+function Unanswered({ answer: { status, problem }, pane }: { readonly answer: Answer; readonly pane: Pane }) {
+  const { model, name } = pane;
   if (status === "queued" && session.isRunning.value) return null;
   return (
-    <div class={problem === null ? "unanswered" : "unanswered bad"}>
+    <div class={problem === null ? "beside unanswered" : "beside unanswered bad"}>
       {problem !== null && <Icon name="alert" />}
-      <p>{problem?.message.replaceAll(model, name) ?? "This model has not been asked."}</p>
-      <Button onClick={ask}>{problem === null ? "Ask" : "Try again"}</Button>
+      <p class="fill">{problem?.message.replaceAll(model, name) ?? "This model has not been asked."}</p>
+      <Button onClick={() => void session.catchUp(model)}>{problem === null ? "Ask" : "Try again"}</Button>
     </div>
   );
 }

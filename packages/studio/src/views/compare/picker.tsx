@@ -1,20 +1,12 @@
 // Which models are compared: the chosen ones, and a field that finds others.
 import { useId, useState } from "preact/hooks";
+import type { components } from "#api";
 import { IconButton } from "#ui";
 import { session } from "./current.ts";
-import "./picker.css";
 import { MAX_MODELS } from "./share.ts";
 
-/** A model that the server lists. */
-export interface ListedModel {
-  readonly id: string;
-  /** The base of an adapter. */
-  readonly parent: string | null;
-  /** What an alias stands for. */
-  readonly root: string;
-  /** Seconds since 1970. */
-  readonly created: number;
-}
+/** A model that the server lists; `parent` is the base of an adapter, `root` what an alias stands for. */
+export type ListedModel = components["schemas"]["Model"];
 
 interface PickerProps {
   /** Undefined until they are known. */
@@ -26,11 +18,13 @@ export function Picker({ models, choose }: PickerProps) {
   const chosen = session.models.value;
   const left = (models ?? []).filter(({ id }) => !chosen.includes(id));
   return (
-    <div class="picker">
-      <ul aria-label="Models to compare">
+    <div class="row picker">
+      <ul class="row" aria-label="Models to compare">
         {chosen.map((id) => (
-          <li key={id}>
-            <span title={id}>{id}</span>
+          <li key={id} class="raised beside">
+            <span class="cut" title={id}>
+              {id}
+            </span>
             <IconButton
               label={`Remove ${id}`}
               icon="close"
@@ -52,13 +46,9 @@ const MOST = 50;
 const describe = ({ id, parent, root }: ListedModel): string =>
   parent === null ? "base" : root !== parent && root !== id ? `alias of ${root}` : "adapter";
 
-interface FinderProps {
-  readonly models: readonly ListedModel[];
-  readonly onChoose: (id: string) => void;
-}
-
 /** A field with a list of what fits its text. */
-function Finder({ models, onChoose }: FinderProps) {
+function Finder(props: { readonly models: readonly ListedModel[]; readonly onChoose: (id: string) => void }) {
+  const { models, onChoose } = props;
   const id = useId();
   const [search, setSearch] = useState("");
   const [isOpen, setOpen] = useState(false);
@@ -107,7 +97,7 @@ function Finder({ models, onChoose }: FinderProps) {
           setAt(0);
         }}
       />
-      <div id={`${id}-list`} role="listbox" aria-label="Models" hidden={!isOpen}>
+      <div id={`${id}-list`} class="raised" role="listbox" aria-label="Models" hidden={!isOpen}>
         {found.map((model, i) => (
           <div
             key={model.id}

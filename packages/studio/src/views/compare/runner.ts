@@ -1,7 +1,9 @@
 // Streams of several models at once into signals, drawn once a frame.
 import { batch, type Signal, signal } from "@preact/signals";
+import { messageOf } from "#api";
 import {
   type Answer,
+  type AnswerProblem,
   type Arrival,
   addArrivals,
   endAnswer,
@@ -9,7 +11,6 @@ import {
   NO_ANSWER,
   stopAnswer,
 } from "./answer.ts";
-import { collectFrames, type Schedule } from "./frames.ts";
 import type { toRequest } from "./settings.ts";
 
 /** A request that streams an answer. */
@@ -20,22 +21,37 @@ export interface World {
   readonly stream: (request: StreamRequest, signal: AbortSignal) => AsyncIterable<unknown>;
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
-  readonly schedule: Schedule;
+  /** Calls once, at the next frame: streams make a hundred chunks a second each. */
+  readonly schedule: (run: () => void) => void;
 }
+
+/** Calls at the next frame, or soon where the page is hidden and has no frames. */
+export const nextFrame: World["schedule"] = (run) => {
+  if (document.visibilityState === "hidden") setTimeout(run, 100);
+  else requestAnimationFrame(run);
+};
 
 /** Streams answers, several at once. */
 export function createRunner({ stream, now, schedule }: World) {
   const running = signal(0);
-  const frames = collectFrames<readonly [Signal<Answer>, Arrival]>((items) => {
-    const byAnswer = new Map<Signal<Answer>, Arrival[]>();
-    for (const [answer, arrival] of items) byAnswer.set(answer, [...(byAnswer.get(answer) ?? []), arrival]);
+  let held = new Map<Signal<Answer>, Arrival[]>();
+  /** Shows what waits for a frame. */
+  const flush = (): void => {
+    const arrived = held;
+    held = new Map();
     batch(() => {
-      for (const [answer, arrivals] of byAnswer) answer.value = addArrivals(answer.value, arrivals);
+      for (const [answer, arrivals] of arrived) answer.value = addArrivals(answer.value, arrivals);
     });
-  }, schedule);
+  };
+  const add = (answer: Signal<Answer>, arrival: Arrival): void => {
+    if (held.size === 0) schedule(flush);
+    const arrivals = held.get(answer) ?? [];
+    held.set(answer, arrivals);
+    arrivals.push(arrival);
+  };
 
   const end = (answer: Signal<Answer>, close: (answer: Answer) => Answer): void => {
-    frames.flush();
+    flush();
     answer.value = close(answer.value);
   };
   return {
@@ -46,7 +62,7 @@ export function createRunner({ stream, now, schedule }: World) {
       answer.value = { ...NO_ANSWER, status: "sent", sentAt: now() };
       running.value++;
       try {
-        for await (const data of stream(request, ended)) frames.add([answer, { data, at: now() }]);
+        for await (const data of stream(request, ended)) add(answer, { data, at: now() });
         end(answer, endAnswer);
       } catch (error) {
         end(answer, ended.aborted ? stopAnswer : (one) => failAnswer(one, toProblem(error)));
@@ -57,8 +73,8 @@ export function createRunner({ stream, now, schedule }: World) {
   };
 }
 
-function toProblem(error: unknown): { readonly message: string; readonly code?: string } {
-  const message = error instanceof Error ? error.message : String(error);
+function toProblem(error: unknown): AnswerProblem {
+  const message = messageOf(error);
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   return typeof code === "string" ? { message, code } : { message };
 }

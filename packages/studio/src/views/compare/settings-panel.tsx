@@ -1,18 +1,12 @@
 // What all models are asked alike: system prompt, sampling, tools, form of the answer.
+import type { components } from "#api";
 import { Field, IconButton, NumberInput, Select, TextArea } from "#ui";
 import { change, session, settingProblems } from "./current.ts";
-import { RANGES, type SettingProblems, type Settings, TEXT_TOKENS } from "./settings.ts";
-import "./settings-panel.css";
-
-/** Sampling of requests that leave it out, by the server's names. */
-export interface Defaults {
-  readonly temperature: number;
-  readonly top_p: number;
-  readonly max_tokens?: number | undefined;
-}
+import { RANGES, TEXT_TOKENS } from "./settings.ts";
 
 interface SettingsPanelProps {
-  readonly defaults: Defaults | undefined;
+  /** Sampling of requests that leave it out, by the server's names. */
+  readonly defaults: components["schemas"]["Model"]["default_parameters"] | undefined;
   readonly onClose: () => void;
 }
 
@@ -42,8 +36,8 @@ export function SettingsPanel({ defaults, onClose }: SettingsPanelProps) {
     </Field>
   );
   return (
-    <aside class="compare-settings" aria-label="Settings">
-      <header>
+    <aside class="stack compare-settings" aria-label="Settings">
+      <header class="row">
         <h2>Settings</h2>
         <IconButton label="Close settings" icon="close" onClick={onClose} />
       </header>
@@ -70,46 +64,46 @@ export function SettingsPanel({ defaults, onClose }: SettingsPanelProps) {
         {numeric("maxTokens", "Max tokens", 1)}
         {numeric("seed", "Seed", 1)}
       </div>
-      <Json settings={settings} problems={problems} />
+      {settings.mode === "chat" && (
+        <Json
+          name="tools"
+          title="Tools"
+          label="Tools (JSON)"
+          form={'[{"name": "weather", "parameters": {…}}]'}
+        />
+      )}
+      <Json
+        name="schema"
+        title="Response format"
+        label="JSON schema"
+        form={'{"type": "object", "properties": {…}}'}
+      />
     </aside>
   );
 }
 
 interface JsonProps {
-  readonly settings: Settings;
-  readonly problems: SettingProblems;
+  readonly name: "tools" | "schema";
+  readonly title: string;
+  readonly label: string;
+  readonly form: string;
 }
 
-/** Folded away: few need them. They open where something is wrong. */
-function Json({ settings, problems }: JsonProps) {
+/** Folded away: few need it. It opens where something is wrong. */
+function Json({ name, title, label, form }: JsonProps) {
+  const [value, problem] = [session.settings.value[name], settingProblems.value[name]];
   return (
-    <>
-      {settings.mode === "chat" && (
-        <details open={problems.tools !== undefined || settings.tools !== ""}>
-          <summary>Tools</summary>
-          <Field label="Tools (JSON)" error={problems.tools}>
-            <TextArea
-              mono
-              rows={8}
-              value={settings.tools}
-              placeholder={'[{"name": "weather", "parameters": {…}}]'}
-              onInput={(tools) => change({ tools })}
-            />
-          </Field>
-        </details>
-      )}
-      <details open={problems.schema !== undefined || settings.schema !== ""}>
-        <summary>Response format</summary>
-        <Field label="JSON schema" error={problems.schema}>
-          <TextArea
-            mono
-            rows={8}
-            value={settings.schema}
-            placeholder={'{"type": "object", "properties": {…}}'}
-            onInput={(schema) => change({ schema })}
-          />
-        </Field>
-      </details>
-    </>
+    <details open={problem !== undefined || value !== ""}>
+      <summary>{title}</summary>
+      <Field label={label} error={problem}>
+        <TextArea
+          mono
+          rows={8}
+          value={value}
+          placeholder={form}
+          onInput={(text) => change({ [name]: text })}
+        />
+      </Field>
+    </details>
   );
 }

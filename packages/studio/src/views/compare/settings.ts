@@ -35,9 +35,7 @@ export const RANGES = {
 } as const;
 
 /** What is wrong, by setting. */
-export type SettingProblems = Readonly<Partial<Record<keyof Settings, string>>>;
-
-export function checkSettings(settings: Settings): SettingProblems {
+export function checkSettings(settings: Settings): Readonly<Partial<Record<keyof Settings, string>>> {
   const problems: { -readonly [K in keyof Settings]?: string } = {};
   for (const name of ["temperature", "topP", "maxTokens", "seed"] as const) {
     const problem = checkNumber(name, settings[name]);
@@ -98,15 +96,15 @@ export function readSchema(text: string): Read<object> {
   return { value: isFields(value["schema"]) ? value["schema"] : value };
 }
 
-/** A question to one model. */
-export interface Question {
-  readonly model: string;
-  readonly messages: readonly Message[];
-  readonly seed: number;
-}
-
 /** The request that streams one model's answer. */
-export function toRequest(settings: Settings, { model, messages, seed }: Question) {
+export function toRequest(
+  settings: Settings,
+  {
+    model,
+    messages,
+    seed,
+  }: { readonly model: string; readonly messages: readonly Message[]; readonly seed: number },
+) {
   const { mode, temperature, topP } = settings;
   const maxTokens = settings.maxTokens ?? (mode === "text" ? TEXT_TOKENS : undefined);
   const schema = readSchema(settings.schema).value;

@@ -8,26 +8,17 @@ import {
   type Token,
   type ToolCall,
 } from "./answer.ts";
-import { flag, list, nullable, number, object, oneOf, optional, text } from "./decode.ts";
 import type { Settings } from "./settings.ts";
-
-/** What one of the models answered. */
-export interface SavedAnswer {
-  readonly model: string;
-  readonly answer: Answer;
-}
-
-export interface SavedTurn {
-  readonly user: string;
-  readonly seed: number;
-  readonly answers: readonly SavedAnswer[];
-}
 
 /** A comparison with all its answers. */
 export interface Comparison {
   readonly models: readonly string[];
   readonly settings: Settings;
-  readonly turns: readonly SavedTurn[];
+  readonly turns: readonly {
+    readonly user: string;
+    readonly seed: number;
+    readonly answers: readonly { readonly model: string; readonly answer: Answer }[];
+  }[];
 }
 
 const FORMAT = "mos-comparison";
@@ -72,6 +63,58 @@ function parse(file: string): unknown {
   }
 }
 
+// Readers of values of an unknown shape: a file that anybody may have written. Errors name the place.
+
+/** Reads a value, or throws an error that names its place. */
+type Reader<T> = (value: unknown, place: string) => T;
+
+function wrong(value: unknown, place: string, wanted: string): Error {
+  const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a value of type ${typeof value}`;
+  return new Error(`${place} is ${value === undefined ? "missing" : kind}; it has to be ${wanted}`);
+}
+
+const reader =
+  <T>(is: (value: unknown) => value is T, wanted: string): Reader<T> =>
+  (value, place) => {
+    if (is(value)) return value;
+    throw wrong(value, place, wanted);
+  };
+
+const text = reader((value) => typeof value === "string", "text");
+const number = reader((value) => typeof value === "number", "a number");
+const flag = reader((value) => typeof value === "boolean", "true or false");
+
+const oneOf = <T extends string>(...values: readonly T[]): Reader<T> =>
+  reader((value): value is T => values.some((known) => known === value), `one of ${values.join(", ")}`);
+
+const nullable =
+  <T>(read: Reader<T>): Reader<T | null> =>
+  (value, place) =>
+    value === null ? null : read(value, place);
+
+const optional =
+  <T>(read: Reader<T>): Reader<T | undefined> =>
+  (value, place) =>
+    value === undefined ? undefined : read(value, place);
+
+const list =
+  <T>(read: Reader<T>): Reader<readonly T[]> =>
+  (value, place) => {
+    if (!Array.isArray(value)) throw wrong(value, place, "a list");
+    return value.map((item: unknown, i) => read(item, `${place}[${i}]`));
+  };
+
+/** Members that are not named are left out. */
+const object =
+  <T extends object>(members: { readonly [K in keyof T]-?: Reader<T[K]> }): Reader<T> =>
+  (value, place) => {
+    if (!isFields(value)) throw wrong(value, place, "an object");
+    const readers: readonly [string, Reader<unknown>][] = Object.entries(members);
+    return Object.fromEntries(
+      readers.map(([name, read]) => [name, read(value[name], `${place}.${name}`)]),
+    ) as T;
+  };
+
 const token = object<Token>({
   text,
   bytes: optional(list(number)),
@@ -111,10 +154,10 @@ const comparisonSchema = object<Comparison>({
   models: list(text),
   settings: settingsSchema,
   turns: list(
-    object<SavedTurn>({
+    object<Comparison["turns"][number]>({
       user: text,
       seed: number,
-      answers: list(object<SavedAnswer>({ model: text, answer: answerSchema })),
+      answers: list(object({ model: text, answer: answerSchema })),
     }),
   ),
 });

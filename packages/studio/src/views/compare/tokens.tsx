@@ -2,13 +2,6 @@
 import { useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatShare } from "#core";
 import { type Token, tokenTexts } from "./answer.ts";
-import "./tokens.css";
-
-interface TokensProps {
-  /** Whose answer it is. */
-  readonly name: string;
-  readonly tokens: readonly Token[];
-}
 
 /** Shares from which on a token is shaded less. */
 const STEPS = [0.9, 0.6, 0.3, 0.1];
@@ -24,8 +17,8 @@ const shade = (logprob: number | null): number => {
 /** White space can be seen, and quotation marks keep it apart. */
 const shown = (text: string): string => text.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll(" ", "␣");
 
-/** A list with one stop for the keyboard, in which arrows go from token to token. */
-export function Tokens({ name, tokens }: TokensProps) {
+/** A list with one stop for the keyboard, in which arrows go from token to token; `name` is whose answer it is. */
+export function Tokens({ name, tokens }: { readonly name: string; readonly tokens: readonly Token[] }) {
   const id = useId();
   const list = useRef<HTMLDivElement>(null);
   const [at, setAt] = useState<number | undefined>(undefined);
@@ -92,7 +85,12 @@ export function Tokens({ name, tokens }: TokensProps) {
 /** The token that is looked at, and the likeliest ones in its place. */
 function Alternatives({ token, isLive }: { readonly token: Token | undefined; readonly isLive: boolean }) {
   return (
-    <div class="alternatives" role="group" aria-label="Alternatives" aria-live={isLive ? "polite" : "off"}>
+    <div
+      class="alternatives small"
+      role="group"
+      aria-label="Alternatives"
+      aria-live={isLive ? "polite" : "off"}
+    >
       {token === undefined ? (
         <p class="muted">Hover over a token, or use the arrow keys, to see the alternatives.</p>
       ) : (
@@ -103,7 +101,7 @@ function Alternatives({ token, isLive }: { readonly token: Token | undefined; re
           <ol>
             {token.top.map(({ text, logprob }) => (
               <li key={text} class={text === token.text ? "taken" : undefined}>
-                <code>{shown(text)}</code>
+                <code class="cut">{shown(text)}</code>
                 <span class="bar">
                   <span style={{ width: `${100 * Math.exp(logprob)}%` }} />
                 </span>

@@ -7,7 +7,6 @@ import { session } from "./current.ts";
 import { fileTime } from "./files.ts";
 import { addVote, clearVotes, removeVote, votes } from "./vote-store.ts";
 import { tally, toJsonLines, toPairs, type Vote } from "./votes.ts";
-import "./voting.css";
 
 /** The question after the last turn. It keeps its place while answers come. */
 export function VoteBar({ turn }: { readonly turn: Turn }) {
@@ -18,8 +17,8 @@ export function VoteBar({ turn }: { readonly turn: Turn }) {
   const isReady = canVote(turn);
   const judge = (verdict: Vote["verdict"]): void => void addVote(session.vote(turn, verdict, Date.now()));
   return (
-    <div class="vote-bar" role="group" aria-label="Which answer is better?">
-      <span>Which is better?</span>
+    <div class="beside vote-bar" role="group" aria-label="Which answer is better?">
+      <span class="muted">Which is better?</span>
       {panes.map(({ model, name }, i) => (
         <Button key={model} disabled={!isReady} onClick={() => judge(i)}>
           {name}
@@ -41,8 +40,8 @@ function Voted({ turn, vote }: { readonly turn: Turn; readonly vote: Vote }) {
     void removeVote(vote);
   };
   return (
-    <div class="vote-bar" role="group" aria-label="Your vote">
-      <span>
+    <div class="beside vote-bar" role="group" aria-label="Your vote">
+      <span class="muted">
         {describe(vote)} {countPairs([vote])} kept.
       </span>
       <Button onClick={undo}>Undo</Button>

@@ -39,6 +39,7 @@ export function CreateKey({ fields, onMade, onClose }: CreateProps) {
   const [draft, setDraft] = useState<KeyDraft>(emptyDraft);
   const [made, setMade] = useState<NewKey>();
   if (made !== undefined) return <MadeKey made={made} onClose={onClose} />;
+  const set = (change: Partial<KeyDraft>): void => setDraft({ ...draft, ...change });
   const submit = async (): Promise<void> => {
     setMade(await api.post("/v1/keys", { body: toKeyRequest(draft, fields) }));
     onMade();
@@ -52,12 +53,8 @@ export function CreateKey({ fields, onMade, onClose }: CreateProps) {
       onClose={onClose}
       fields={(error) => (
         <>
-          <KeyFields draft={draft} error={error} set={(change) => setDraft({ ...draft, ...change })} />
-          <Limits
-            fields={fields}
-            numbers={draft.numbers}
-            set={(name, value) => setDraft({ ...draft, numbers: { ...draft.numbers, [name]: value } })}
-          />
+          <KeyFields {...{ draft, error, set }} />
+          <Limits {...{ draft, fields, set }} />
           {error !== undefined && !isOfField(error) && <Problem error={error} />}
         </>
       )}
@@ -70,13 +67,12 @@ const FIELDS: readonly (string | undefined)[] = ["name", "adapters", "expires"];
 const isOfField = (error: unknown): error is ApiProblem =>
   error instanceof ApiProblem && FIELDS.includes(error.param?.split(".")[0]);
 
-interface KeyFieldsProps {
+interface DraftProps {
   readonly draft: KeyDraft;
-  readonly error: unknown;
   readonly set: (change: Partial<KeyDraft>) => void;
 }
 
-function KeyFields({ draft, error, set }: KeyFieldsProps) {
+function KeyFields({ draft, error, set }: DraftProps & { readonly error: unknown }) {
   const wrong = (name: string): string | undefined =>
     isOfField(error) && error.param?.split(".")[0] === name ? error.message : undefined;
   return (
@@ -112,40 +108,30 @@ function KeyFields({ draft, error, set }: KeyFieldsProps) {
   );
 }
 
-interface LimitsProps {
-  readonly fields: readonly LimitField[];
-  readonly numbers: KeyDraft["numbers"];
-  readonly set: (name: string, value: number | undefined) => void;
-}
-
 /** Limits are folded: most keys have none. */
-function Limits({ fields, numbers, set }: LimitsProps) {
+function Limits({ draft: { numbers }, fields, set }: DraftProps & Pick<CreateProps, "fields">) {
+  const control = (name: string, min?: number) => (
+    <NumberInput
+      value={numbers[name]}
+      min={min}
+      onInput={(value) => set({ numbers: { ...numbers, [name]: value } })}
+      placeholder="unlimited"
+    />
+  );
   return (
     <details class="key-limits">
-      <summary>Limits</summary>
+      <summary class="muted">Limits</summary>
       <div class="key-limit-fields">
         {NUMBERS.map(({ name, title }) => (
           <Field key={name} label={title}>
-            <NumberInput
-              value={numbers[name]}
-              min={1}
-              onInput={(value) => set(name, value)}
-              placeholder="unlimited"
-            />
+            {control(name, 1)}
           </Field>
         ))}
-        {fields.map((field) => {
-          const name = fieldName(field);
-          return (
-            <Field key={name} label={labelOf(field.name)} hint={field.help}>
-              <NumberInput
-                value={numbers[name]}
-                onInput={(value) => set(name, value)}
-                placeholder="unlimited"
-              />
-            </Field>
-          );
-        })}
+        {fields.map((field) => (
+          <Field key={fieldName(field)} label={labelOf(field.name)} hint={field.help}>
+            {control(fieldName(field))}
+          </Field>
+        ))}
       </div>
     </details>
   );
@@ -156,7 +142,7 @@ const MadeKey = ({ made, onClose }: { readonly made: NewKey; readonly onClose: (
   <Dialog title={`Key for ${made.name}`}>
     <div class="stack">
       <p>Copy it now. The server stores only a hash, so it can't be shown again.</p>
-      <div class="key-token">
+      <div class="beside key-copy">
         <code>{made.token}</code>
         <Copy text={made.token} label="Copy key" />
       </div>

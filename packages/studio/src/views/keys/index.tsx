@@ -1,5 +1,4 @@
 // The keys of the server: who has one, what it may do, new ones, and those that are over.
-import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, type components, config, isSignedIn, signOut, usePoll } from "#api";
 import { labelOf, storedFlag, type ViewProps } from "#core";
@@ -9,7 +8,9 @@ import {
   Confirm,
   Copy,
   Empty,
+  fieldColumns,
   IconButton,
+  Page,
   Pending,
   Problem,
   Status,
@@ -27,53 +28,44 @@ type Key = components["schemas"]["Key"];
 
 export default function View(_: ViewProps) {
   const known = config.value;
-  if (known === undefined) return <Page>{<Waiting />}</Page>;
+  if (known === undefined)
+    return (
+      <KeysPage>
+        <Waiting />
+      </KeysPage>
+    );
   if (known.needsKey && !known.isAdmin) return <ForAdministrators tenant={known.tenant ?? undefined} />;
   return known.features.keys ? <KeyList /> : <WithoutKeys />;
 }
 
-function Page({
-  action,
-  children,
-}: {
-  readonly action?: ComponentChildren;
-  readonly children: ComponentChildren;
-}) {
-  return (
-    <div class="page keys">
-      <div class="page-head">
-        <h1>Keys</h1>
-        {action}
-      </div>
-      {children}
-    </div>
-  );
-}
+const KeysPage = (props: Pick<Parameters<typeof Page>[0], "beside" | "children">) => (
+  <Page title="Keys" kind="keys" {...props} />
+);
 
 const FIRST_KEY = "mos keys create --name operator --admin --append keys.jsonl";
 
 const WithoutKeys = () => (
-  <Page>
+  <KeysPage>
     <Empty title="API keys are off">
       Anyone who can reach this server can use it. Create an administrator key with{" "}
-      <span class="key-command">
+      <span class="beside key-copy">
         <code>{FIRST_KEY}</code>
         <Copy text={FIRST_KEY} label="Copy command" />
       </span>{" "}
       and start the server with <code>--api-keys keys.jsonl</code>. You can then create more keys here.
     </Empty>
-  </Page>
+  </KeysPage>
 );
 
 const ForAdministrators = ({ tenant }: { readonly tenant: string | undefined }) => (
-  <Page>
+  <KeysPage>
     <Empty
       title="Only administrators can manage keys"
       action={isSignedIn.value && <Button onClick={signOut}>Sign in with another key</Button>}
     >
       You're signed in as {tenant}. Sign in with an admin key instead (<code>mos keys create --admin</code>).
     </Empty>
-  </Page>
+  </KeysPage>
 );
 
 const showsRevoked = storedFlag("keys.revoked", false);
@@ -85,9 +77,9 @@ function KeyList() {
   const list = data.value;
   if (list === undefined)
     return (
-      <Page>
+      <KeysPage>
         <Pending error={error.value} retry={refresh} />
-      </Page>
+      </KeysPage>
     );
   const rows = list.data.filter(({ status }) => showsRevoked.value || status !== "revoked");
   const create = (
@@ -96,7 +88,7 @@ function KeyList() {
     </Button>
   );
   return (
-    <Page action={create}>
+    <KeysPage beside={create}>
       {error.value !== undefined && <Problem error={error.value} retry={refresh} />}
       <Table
         label="Keys"
@@ -116,18 +108,13 @@ function KeyList() {
       {revoking && (
         <Revoke row={revoking} onDone={() => void refresh()} onClose={() => setRevoking(undefined)} />
       )}
-    </Page>
+    </KeysPage>
   );
 }
 
-interface RevokeProps {
-  readonly row: Key;
-  readonly onDone: () => void;
-  readonly onClose: () => void;
-}
-
 /** Asks before a key ends for good. */
-function Revoke({ row, onDone, onClose }: RevokeProps) {
+function Revoke(props: { readonly row: Key; readonly onDone: () => void; readonly onClose: () => void }) {
+  const { row, onDone, onClose } = props;
   const { id, name, is_own: isOwn } = row;
   const revoke = async (): Promise<void> => {
     await api.delete("/v1/keys/{id}", { params: { id } });
@@ -157,6 +144,8 @@ function limitsOf(row: Key): string {
 
 const secondsOf = (time: string | null): number | null => (time === null ? null : Date.parse(time) / 1000);
 
+const column = fieldColumns<Key>();
+
 const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
   {
     key: "name",
@@ -170,12 +159,7 @@ const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
     ),
   },
   { key: "id", title: "Hash", width: "128px", render: ({ id }) => <span class="mono">{id}</span> },
-  {
-    key: "status",
-    title: "Status",
-    value: ({ status }) => status,
-    render: ({ status }) => <Status value={status} />,
-  },
+  column("status", "Status", { show: (status) => <Status value={status} /> }),
   {
     key: "adapters",
     title: "Adapters",

@@ -7,7 +7,6 @@ import { type ChosenFile, describeFile, type FilePart, type Form } from "./form.
 
 /** An upload under way. */
 interface Sending {
-  readonly part: FilePart;
   readonly name: string;
   /** Undefined while the server checks the file. */
   readonly share: number | undefined;
@@ -38,7 +37,7 @@ function useUploads(form: Form) {
     const { signal } = stop.current;
     problem.value = undefined;
     const show = (share: number | undefined): void => {
-      if (!signal.aborted) sending.value = { part, name: file.name, share };
+      if (!signal.aborted) sending.value = { name: file.name, share };
     };
     show(0);
     try {
@@ -74,38 +73,32 @@ export function DataStep({ form }: { readonly form: Form }) {
   const uploads = useUploads(form);
   const { sending, problem } = uploads;
   const isOver = useDrops((file) => void uploads.send("training", file));
-  const training = form.training.value;
   return (
     <section class={isOver.value ? "card stack over" : "card stack"} aria-label="Data">
       <h2>Data</h2>
       {sending.value !== undefined ? (
         <SendingRow sending={sending.value} cancel={uploads.cancel} />
-      ) : training === undefined ? (
+      ) : form.training.value === undefined ? (
         <DropZone uploads={uploads} isOver={isOver.value} />
       ) : (
-        <FileRows form={form} training={training} uploads={uploads} />
+        <FileRows form={form} uploads={uploads} />
       )}
       {problem.value !== undefined && <Problem error={problem.value} />}
     </section>
   );
 }
 
-function SendingRow({
-  sending: { name, share },
-  cancel,
-}: {
-  readonly sending: Sending;
-  readonly cancel: () => void;
-}) {
+function SendingRow(props: { readonly sending: Sending; readonly cancel: () => void }) {
+  const { name, share } = props.sending;
   const what = share === undefined ? "Checking" : "Uploading";
   return (
-    <div class="file-row">
+    <div class="row file-row">
       <span class="file-name">{name}</span>
       <span class="muted" role="status">
         {what}
       </span>
       <progress aria-label={`${what} ${name}`} value={share} max={1} />
-      <Button onClick={cancel}>Cancel</Button>
+      <Button onClick={props.cancel}>Cancel</Button>
     </div>
   );
 }
@@ -134,9 +127,9 @@ function FileInput({ part, uploads }: PickerProps) {
 
 function DropZone({ uploads, isOver }: { readonly uploads: Uploads; readonly isOver: boolean }) {
   return (
-    <div class="drop-row">
+    <div class="stack drop-row">
       {/* biome-ignore lint/a11y/noLabelWithoutControl: its control is the input within FileInput */}
-      <label class={isOver ? "drop over" : "drop"}>
+      <label class={isOver ? "stack drop over" : "stack drop"}>
         <FileInput part="training" uploads={uploads} />
         <Icon name="upload" />
         <span>
@@ -154,35 +147,18 @@ function DropZone({ uploads, isOver }: { readonly uploads: Uploads; readonly isO
   );
 }
 
-interface FileRowsProps {
-  readonly form: Form;
-  readonly training: ChosenFile;
-  readonly uploads: Uploads;
-}
-
-function FileRows({ form, training, uploads }: FileRowsProps) {
-  const validation = form.validation.value;
+function FileRows({ form, uploads }: { readonly form: Form; readonly uploads: Uploads }) {
   return (
     <>
-      <FileRow
-        part="training"
-        file={training}
-        uploads={uploads}
-        remove={() => form.choose("training", undefined)}
-      />
-      {validation === undefined ? (
-        <div class="file-row">
-          <span class="file-kind">Validation</span>
+      <FileRow part="training" {...{ form, uploads }} />
+      {form.validation.value === undefined ? (
+        <div class="row file-row">
+          <span class="file-kind muted small">Validation</span>
           <span class="muted">None. Loss on unseen examples won't be measured.</span>
           <ChooseButton part="validation" uploads={uploads} title="Add" />
         </div>
       ) : (
-        <FileRow
-          part="validation"
-          file={validation}
-          uploads={uploads}
-          remove={() => form.choose("validation", undefined)}
-        />
+        <FileRow part="validation" {...{ form, uploads }} />
       )}
     </>
   );
@@ -198,20 +174,21 @@ function ChooseButton({ part, uploads, title }: PickerProps & { readonly title: 
   );
 }
 
-interface FileRowProps extends PickerProps {
-  readonly file: ChosenFile;
-  readonly remove: () => void;
-}
-
-function FileRow({ part, file, uploads, remove }: FileRowProps) {
+function FileRow({ part, form, uploads }: PickerProps & { readonly form: Form }) {
+  const file = form[part].value;
+  if (file === undefined) return null;
   return (
     <>
-      <div class="file-row">
-        <span class="file-kind">{part === "training" ? "Training" : "Validation"}</span>
+      <div class="row file-row">
+        <span class="file-kind muted small">{part === "training" ? "Training" : "Validation"}</span>
         <span class="file-name">{file.filename}</span>
         <span class="muted">{formatBytes(file.bytes)}</span>
         <ChooseButton part={part} uploads={uploads} title="Replace" />
-        <IconButton label={`Remove the ${part} file`} icon="close" onClick={remove} />
+        <IconButton
+          label={`Remove the ${part} file`}
+          icon="close"
+          onClick={() => form.choose(part, undefined)}
+        />
       </div>
       {file.problems.length > 0 && <WrongLines file={file} />}
     </>
@@ -232,7 +209,7 @@ function WrongLines({ file: { filename, problems, hasMore } }: { readonly file: 
       <ol tabIndex={0} aria-label={`Problems of ${filename}`}>
         {problems.map(({ line, message }, i) => (
           <li key={i}>
-            {line !== null && <span class="line-number">{line}</span>}
+            {line !== null && <span class="line-number muted mono">{line}</span>}
             <span>{message}</span>
           </li>
         ))}

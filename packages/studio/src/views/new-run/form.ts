@@ -1,19 +1,16 @@
 // The state of the form: the draft, the files, and the preview that follows them.
 import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import { ApiProblem, api, config, type JsonOf, messageOf, type StoredFile } from "#api";
+import { set } from "#core";
 import { type Draft, type Drafted, EMPTY_DRAFT, fromJob, toRequest } from "./draft.ts";
 import { readFields, type SettingField } from "./fields.ts";
-import { linesFrom } from "./tokens.ts";
 
 /** What a job would be. */
 export type Preview = JsonOf<"/v1/fine_tuning/preview", "post">;
 
-/** A wrong line of a file. */
-export type LineProblem = JsonOf<"/v1/files/{id}/problems">["data"][number];
-
 /** A file that was chosen, and what is wrong with it. */
 export interface ChosenFile extends Pick<StoredFile, "id" | "filename" | "bytes"> {
-  readonly problems: readonly LineProblem[];
+  readonly problems: JsonOf<"/v1/files/{id}/problems">["data"];
   readonly hasMore: boolean;
 }
 
@@ -70,6 +67,9 @@ export async function describeFile({ id, filename, bytes, status }: StoredFile):
 /** Whether a file can be trained on. */
 export const isUsable = (file: ChosenFile | undefined): file is ChosenFile => file?.problems.length === 0;
 
+const areUsable = ({ training, validation }: Pick<Signals, FilePart>): boolean =>
+  isUsable(training.value) && (validation.value === undefined || isUsable(validation.value));
+
 async function findFile(id: string): Promise<ChosenFile | undefined> {
   return describeFile(await api.get("/v1/files/{id}", { params: { id } })).catch(() => undefined);
 }
@@ -99,8 +99,11 @@ export const toProblem = (error: unknown): ApiProblem =>
   error instanceof ApiProblem ? error : new ApiProblem(messageOf(error), { status: 0 });
 
 /** Lines to show: the first ones until somebody turns the page, as a file may begin with empty lines. */
-const shownLines = (first: number, total: number): { readonly lines?: readonly number[] } =>
-  first === 1 ? {} : { lines: linesFrom(first, Math.max(1, Math.min(LINES_SHOWN, total - first + 1))) };
+function shownLines(first: number, total: number): { readonly lines?: readonly number[] } {
+  if (first === 1) return {};
+  const length = Math.max(1, Math.min(LINES_SHOWN, total - first + 1));
+  return { lines: Array.from({ length }, (_, i) => first + i) };
+}
 
 /** The objectives that learn from files, by the codes that refuse these for another one. */
 const OBJECTIVES: Readonly<Record<string, string>> = {
@@ -120,14 +123,12 @@ function takeProblem(error: unknown, { draft, objective, problem }: Signals): vo
 
 /** Asks for a preview some time after each change. What was asked before is given up, so that one is under way at most. */
 function followDraft(form: Signals & Pick<Form, "drafted">): () => void {
-  const { drafted, training, validation, firstLine, problem, preview, isPreviewing } = form;
+  const { drafted, firstLine, problem, preview, isPreviewing } = form;
   let wanted = "";
   return effect(() => {
     const { body, problems } = drafted.value;
-    const isPossible =
-      isUsable(training.value) && (validation.value === undefined || isUsable(validation.value));
     isPreviewing.value = false;
-    if (!isPossible || body.model === "" || Object.keys(problems).length > 0) return;
+    if (!areUsable(form) || body.model === "" || Object.keys(problems).length > 0) return;
     const total = countLines(preview.peek());
     // a name changes nothing of it
     const { suffix: _, ...asked } = { ...body, ...shownLines(firstLine.value, total) };
@@ -174,14 +175,9 @@ export function openForm(from?: string): Form {
   );
   const isReady = computed(
     () =>
-      isUsable(training.value) &&
-      (validation.value === undefined || isUsable(validation.value)) &&
-      Object.keys(drafted.value.problems).length === 0 &&
-      problem.value?.status !== 400,
+      areUsable(signals) && Object.keys(drafted.value.problems).length === 0 && problem.value?.status !== 400,
   );
-  load(signals, from).catch((error: unknown) => {
-    signals.failure.value = error;
-  });
+  load(signals, from).catch((error: unknown) => set(signals.failure, error));
   return {
     ...signals,
     drafted,
@@ -193,12 +189,8 @@ export function openForm(from?: string): Form {
       }
       signals[part].value = file;
     },
-    change: (part) => {
-      draft.value = { ...draft.value, ...part };
-    },
-    setValue: (name, text) => {
-      draft.value = { ...draft.value, values: { ...draft.value.values, [name]: text } };
-    },
+    change: (part) => set(draft, { ...draft.value, ...part }),
+    setValue: (name, text) => set(draft, { ...draft.value, values: { ...draft.value.values, [name]: text } }),
     dispose: followDraft({ ...signals, drafted }),
   };
 }

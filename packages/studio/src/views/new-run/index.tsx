@@ -1,24 +1,22 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { config } from "#api";
 import type { ViewProps } from "#core";
-import { Empty, Problem, Waiting } from "#ui";
+import { Empty, Page, Problem, Waiting } from "#ui";
+import { Recipes } from "./commands.tsx";
 import { DataStep } from "./data-step.tsx";
 import { openForm } from "./form.ts";
 import "./new-run.css";
 import { PreviewStep } from "./preview-step.tsx";
 import { ModelStep, SettingsStep } from "./settings-step.tsx";
-import { Recipes, Summary } from "./summary.tsx";
+import { Summary } from "./summary.tsx";
 
 /** A job to be made: its data, its model, its settings, and what they cost. */
 export default function View({ query }: ViewProps) {
   if (config.value === undefined) return null;
   return (
-    <div class="page new-run">
-      <div class="page-head">
-        <h1>New run</h1>
-      </div>
+    <Page title="New run" kind="new-run">
       {config.value.features.service ? <Steps key={query["from"]} from={query["from"]} /> : <NoService />}
-    </div>
+    </Page>
   );
 }
 
@@ -37,7 +35,7 @@ function Steps({ from }: { readonly from: string | undefined }) {
   if (form.fields.value.length === 0) return <Waiting />;
   return (
     <div class="columns">
-      <div class="steps">
+      <div class="stack steps">
         <DataStep form={form} />
         <PreviewStep form={form} />
         <ModelStep form={form} />

@@ -1,7 +1,6 @@
-import { countOf, formatCount } from "#core";
+import { countOf, formatCount, set } from "#core";
 import { Button, Icon, IconButton } from "#ui";
 import { countLines, type Form, LINES_SHOWN, type Preview } from "./form.ts";
-import { showToken, toBlocks, toBoxes } from "./tokens.ts";
 
 type Line = Preview["lines"][number];
 
@@ -23,7 +22,7 @@ export function PreviewStep({ form }: { readonly form: Form }) {
       ) : (
         <>
           <Counts preview={preview} />
-          <ol class="lines">
+          <ol class="stack lines">
             {preview.lines.map((line, i) => (
               <LineRow key={`${line.line} ${i}`} line={line} />
             ))}
@@ -36,7 +35,7 @@ export function PreviewStep({ form }: { readonly form: Form }) {
 }
 
 const Legend = () => (
-  <span class="legend muted">
+  <span class="beside legend muted small">
     <span class="token trained">trained</span>
     <span class="token">context</span>
   </span>
@@ -45,22 +44,19 @@ const Legend = () => (
 function Pager({ form: { firstLine, preview } }: { readonly form: Form }) {
   const total = countLines(preview.value);
   const first = firstLine.value;
-  const go = (to: number): void => {
-    firstLine.value = to;
-  };
   return (
     <span class="pager">
       <IconButton
         label="Previous lines"
         icon="arrowLeft"
         disabled={first <= 1}
-        onClick={() => go(Math.max(1, first - LINES_SHOWN))}
+        onClick={() => set(firstLine, Math.max(1, first - LINES_SHOWN))}
       />
       <IconButton
         label="Next lines"
         icon="arrowRight"
         disabled={first + LINES_SHOWN > total}
-        onClick={() => go(first + LINES_SHOWN)}
+        onClick={() => set(firstLine, first + LINES_SHOWN)}
       />
     </span>
   );
@@ -81,7 +77,7 @@ function LineRow({ line }: { readonly line: Line }) {
   return (
     <li>
       <div class="line-head">
-        <span class="line-number">{line.line}</span>
+        <span class="line-number muted mono">{line.line}</span>
         {answer !== undefined && <span class="tag">{answer}</span>}
         <span class="muted">
           {countOf(token_count, "token")}, {formatCount(target_tokens)} trained
@@ -89,7 +85,7 @@ function LineRow({ line }: { readonly line: Line }) {
         {truncated && <span class="tag warn">truncated</span>}
         {dropped && <span class="tag bad">dropped</span>}
       </div>
-      <div class="line-text">
+      <div class="line-text mono">
         {toBlocks(tokens, line.messages).map(({ role, tokens: own }, i) => (
           <span key={i} class={role === undefined ? "block format" : "block"}>
             {role !== undefined && <span class="role">{role}</span>}
@@ -122,23 +118,19 @@ function Remarks({ form, preview }: { readonly form: Form; readonly preview: Pre
   if (problems.length === 0 && general.length === 0) return null;
   return (
     <details class="remarks" open>
-      <summary>
+      <summary class="beside">
         <Icon name="alert" />
         {problems.length === 0 ? "Notes" : `Check ${countOf(problems.length, "line")}`}
       </summary>
       <ul>
         {general.map(({ message }) => (
-          <li key={message}>{message}</li>
+          <li class="beside" key={message}>
+            {message}
+          </li>
         ))}
         {problems.map(({ line, message, code }) => (
-          <li key={`${line} ${code}`}>
-            <Button
-              onClick={() => {
-                form.firstLine.value = line;
-              }}
-            >
-              Line {line}
-            </Button>
+          <li class="beside" key={`${line} ${code}`}>
+            <Button onClick={() => set(form.firstLine, line)}>Line {line}</Button>
             <span>{message}</span>
           </li>
         ))}
@@ -146,3 +138,46 @@ function Remarks({ form, preview }: { readonly form: Form; readonly preview: Pre
     </details>
   );
 }
+
+/**
+ * A line in blocks, which hold each token once; one without a role is what the prompt format adds. A message that begins within
+ * the one before has what is left of it.
+ */
+export function toBlocks(tokens: Line["tokens"], messages: Line["messages"]) {
+  const blocks: { readonly role: string | undefined; readonly tokens: Line["tokens"] }[] = [];
+  let done = 0;
+  const add = (role: string | undefined, end: number): void => {
+    if (end > done) blocks.push({ role, tokens: tokens.slice(done, end) });
+    done = Math.max(done, end);
+  };
+  for (const { role, start, end } of messages) {
+    add(undefined, Math.min(start, tokens.length));
+    add(role, Math.min(end, tokens.length));
+  }
+  add(undefined, tokens.length);
+  return blocks;
+}
+
+/** Tokens as they are seen: those that have the bytes of a character together as one. The last of them has its text. */
+export function toBoxes(tokens: Line["tokens"]) {
+  let ids: number[] = [];
+  return tokens.flatMap(({ id, text, trained }, index) => {
+    ids.push(id);
+    if (text === "" && index + 1 < tokens.length) return [];
+    const box = { ids, text, trained };
+    ids = [];
+    return [box];
+  });
+}
+
+/** Controls, and what has no width or turns the direction of what follows; not the joiners that scripts and emoji need. */
+const UNSEEN = /[\p{Cc}\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+
+const MARKS: Readonly<Record<string, string>> = { "\t": "⇥", "\n": "↵\n" };
+
+/** A token's text with marks for what cannot be seen; the ends of lines stay, behind their mark. */
+export const showToken = (text: string): string =>
+  text.replace(
+    UNSEEN,
+    (one) => MARKS[one] ?? `⟨U+${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`,
+  );

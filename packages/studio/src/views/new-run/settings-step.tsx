@@ -29,7 +29,7 @@ export function ModelStep({ form }: { readonly form: Form }) {
       </Field>
       {isNew && (
         <fieldset class="methods">
-          <legend>Method</legend>
+          <legend class="muted small">Method</legend>
           {methods.map(([name, { help }]) => (
             <label key={name} class={name === method ? "method chosen" : "method"}>
               <input
@@ -94,7 +94,7 @@ export function SettingsStep({ form }: { readonly form: Form }) {
         ))}
       </div>
       <details class="more">
-        <summary>
+        <summary class="beside">
           {rest.length} more settings{filled > 0 && <span class="tag">{filled} set</span>}
         </summary>
         <div class="settings wide">
@@ -118,9 +118,9 @@ function Duration({ form, fields }: { readonly form: Form; readonly fields: read
     unit.value = other;
   };
   return (
-    <div class="duration">
+    <div class="stack duration">
       <Setting form={form} field={field} />
-      <button type="button" class="text-button" onClick={swap}>
+      <button type="button" class="text-button small" onClick={swap}>
         Set {other} instead
       </button>
     </div>

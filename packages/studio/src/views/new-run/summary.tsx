@@ -1,9 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { api, config } from "#api";
+import { api } from "#api";
 import { formatBytes, formatCount, formatDuration, formatShare, href, navigate } from "#core";
-import { Button, Copy, Field, Problem, Tabs, TextInput } from "#ui";
-import { toCurl, toTrainCommand, toTypeScript } from "./commands.ts";
+import { Button, Facts, Field, Problem, TextInput } from "#ui";
 import { type Form, isUsable, type Preview, toProblem } from "./form.ts";
 
 /** What the job costs, and the button that makes it. */
@@ -70,94 +69,36 @@ function Warnings({ preview }: { readonly preview: Preview | undefined }) {
   return limits.map(({ message }) => <Problem key={message} error={new Error(message)} />);
 }
 
-interface EstimatesProps {
-  readonly preview: Preview | undefined;
-  readonly isStale: boolean;
+/** "4.0× smaller". */
+function compareSizes(trained: number | undefined, lora: number | undefined): string {
+  if (trained === undefined || lora === undefined) return "–";
+  return trained < lora ? `${(lora / trained).toFixed(1)}× smaller` : formatShare(trained / lora);
 }
 
-/** "4.0× smaller". */
-const compareSizes = (trained: number, lora: number): string =>
-  trained < lora ? `${(lora / trained).toFixed(1)}× smaller` : formatShare(trained / lora);
-
 /** Rows that are always there, so that nothing moves when they are filled in. */
-function Estimates({ preview, isStale }: EstimatesProps) {
+function Estimates({
+  preview,
+  isStale,
+}: {
+  readonly preview: Preview | undefined;
+  readonly isStale: boolean;
+}) {
   const { trainable_parameters: trained, lora_parameters: lora, memory, estimated_seconds } = preview ?? {};
   const time =
     preview === undefined || typeof estimated_seconds === "number"
       ? formatDuration(estimated_seconds)
       : "After the first run";
-  const rows: readonly (readonly [string, string])[] = [
-    ["Trainable parameters", formatCount(trained)],
-    [
-      "vs. LoRA of the same rank",
-      trained === undefined || lora === undefined ? "–" : compareSizes(trained, lora),
-    ],
-    ["Adapter size", formatBytes(preview?.adapter_bytes)],
-    ["Steps", formatCount(preview?.total_steps)],
-    ["Training time", time],
-    ["Memory", formatBytes(memory?.bytes)],
-  ];
   return (
-    <dl class={isStale ? "estimates stale" : "estimates"}>
-      {rows.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
+    <Facts
+      kind={isStale ? "estimates stale" : "estimates"}
+      facts={[
+        ["Trainable parameters", formatCount(trained)],
+        ["vs. LoRA of the same rank", compareSizes(trained, lora)],
+        ["Adapter size", formatBytes(preview?.adapter_bytes)],
+        ["Steps", formatCount(preview?.total_steps)],
+        ["Training time", time],
+        ["Memory", formatBytes(memory?.bytes)],
+      ]}
+    />
   );
-}
-
-const TABS = [
-  { id: "curl", title: "curl" },
-  { id: "mos", title: "mos train" },
-  { id: "typescript", title: "TypeScript" },
-];
-
-/** The same job from a terminal or a program. */
-export function Recipes({ form }: { readonly form: Form }) {
-  const tab = useSignal("curl");
-  const text = recipe(tab.value, form);
-  return (
-    <section class="card stack" aria-label="Equivalent commands">
-      <header class="row spread">
-        <h2>Equivalent commands</h2>
-        <Copy text={text} label="Copy the command" />
-      </header>
-      <Tabs
-        label="Command format"
-        tabs={TABS}
-        value={tab.value}
-        onChange={(id) => {
-          tab.value = id;
-        }}
-      >
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls */}
-        <pre class="recipe" tabIndex={0}>
-          {text}
-        </pre>
-        {tab.value === "mos" && (
-          <p class="muted">
-            Expects files with these names. Pass the folder of {config.value?.model} to --model; the seed
-            defaults to 0.
-          </p>
-        )}
-      </Tabs>
-    </section>
-  );
-}
-
-function recipe(kind: string, { drafted, training, validation, fields }: Form): string {
-  const { body } = drafted.value;
-  const { model = "", needsKey = false } = config.value ?? {};
-  const target = { api: new URL("../v1", location.href).href, needsKey };
-  if (kind === "curl") return toCurl(body, target);
-  if (kind === "typescript") return toTypeScript(body, target);
-  return toTrainCommand(body, {
-    base: model,
-    trainingName: training.value?.filename ?? "train.jsonl",
-    validationName: validation.value?.filename,
-    fields: fields.value,
-  });
 }

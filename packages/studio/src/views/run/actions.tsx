@@ -1,30 +1,22 @@
 // What can be done with a job.
-import { useSignal } from "@preact/signals";
+import { useState } from "preact/hooks";
 import { api, config, hasEnded, messageOf, type Run } from "#api";
 import { href, navigate } from "#core";
 import { Button, Confirm, toast, useCommands } from "#ui";
 
-interface ActionsProps {
-  readonly run: Run;
-  /** Reads the run again, once something was done to it. */
-  readonly refresh: () => Promise<void>;
-}
-
-type Change = "pause" | "resume" | "cancel";
-
-const DONE: Readonly<Record<Change, string>> = {
+const DONE = {
   pause: "The run will pause at its next checkpoint",
   resume: "Run resumed",
   cancel: "Run cancelled",
-};
+} as const;
 
-/** Pause or resume, cancel, and duplicate; also in the command palette. */
-export function JobActions({ run, refresh }: ActionsProps) {
+/** Pause or resume, cancel, and duplicate; also in the command palette. `refresh` reads the run again. */
+export function JobActions({ run, refresh }: { readonly run: Run; readonly refresh: () => Promise<void> }) {
   const { id, status } = run;
-  const busy = useSignal<Change | undefined>(undefined);
-  const isAsking = useSignal(false);
-  const change = async (what: Change): Promise<void> => {
-    busy.value = what;
+  const [busy, setBusy] = useState<keyof typeof DONE>();
+  const [isAsking, setAsking] = useState(false);
+  const change = async (what: keyof typeof DONE): Promise<void> => {
+    setBusy(what);
     try {
       await api.post(`/v1/fine_tuning/jobs/{id}/${what}`, { params: { id } });
       toast(DONE[what], { kind: "good" });
@@ -32,10 +24,11 @@ export function JobActions({ run, refresh }: ActionsProps) {
       toast(messageOf(error), { kind: "bad" });
     }
     await refresh();
-    busy.value = undefined;
+    setBusy(undefined);
   };
   const isOver = hasEnded(run);
   const turn = status === "paused" ? "resume" : "pause";
+  const title = turn === "pause" ? "Pause" : "Resume";
   const duplicate = (): void => navigate(href("new-run", undefined, { from: id }));
   useCommands(
     () => [
@@ -43,18 +36,8 @@ export function JobActions({ run, refresh }: ActionsProps) {
       ...(isOver
         ? []
         : [
-            {
-              id: "run.turn",
-              title: turn === "pause" ? "Pause this run" : "Resume this run",
-              run: () => void change(turn),
-            },
-            {
-              id: "run.cancel",
-              title: "Cancel this run",
-              run: () => {
-                isAsking.value = true;
-              },
-            },
+            { id: "run.turn", title: `${title} this run`, run: () => void change(turn) },
+            { id: "run.cancel", title: "Cancel this run", run: () => setAsking(true) },
           ]),
     ],
     [id, isOver, turn],
@@ -65,18 +48,12 @@ export function JobActions({ run, refresh }: ActionsProps) {
         <>
           <Button
             icon={turn === "pause" ? "pause" : "play"}
-            busy={busy.value === turn}
+            busy={busy === turn}
             onClick={() => void change(turn)}
           >
-            {turn === "pause" ? "Pause" : "Resume"}
+            {title}
           </Button>
-          <Button
-            icon="stop"
-            busy={busy.value === "cancel"}
-            onClick={() => {
-              isAsking.value = true;
-            }}
-          >
+          <Button icon="stop" busy={busy === "cancel"} onClick={() => setAsking(true)}>
             Cancel
           </Button>
         </>
@@ -86,18 +63,16 @@ export function JobActions({ run, refresh }: ActionsProps) {
           Duplicate
         </Button>
       )}
-      {isAsking.value && (
+      {isAsking && (
         <Confirm
           title="Cancel this run?"
           keep="Keep running"
           action="Cancel run"
           act={() => {
-            isAsking.value = false;
+            setAsking(false);
             return change("cancel");
           }}
-          close={() => {
-            isAsking.value = false;
-          }}
+          close={() => setAsking(false)}
         >
           {run.name} will stop and can't be resumed. Its checkpoints are kept. To continue later, pause it
           instead.

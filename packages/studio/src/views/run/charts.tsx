@@ -1,7 +1,7 @@
 // The curves of a run.
 import { useMemo } from "preact/hooks";
 import { Chart, type Series, smoothed } from "#chart";
-import { countOf, formatLoss, formatRate, stored, storedFlag } from "#core";
+import { countOf, formatLoss, formatRate, set, stored, storedFlag } from "#core";
 import { Toggle } from "#ui";
 import { useZoom } from "./feed.ts";
 import { type Metrics, ownCurves } from "./metrics.ts";
@@ -25,13 +25,12 @@ function lossSeries({ training, validation }: Metrics, percent: number): readonl
   ];
 }
 
-/** The series of an objective's own metrics, by their names. */
-function ownSeries(
-  metrics: Metrics,
-): readonly { readonly label: string; readonly series: readonly Series[] }[] {
+/** Charts of an objective's own metrics. */
+function ownCharts(metrics: Metrics) {
   const { training, validation } = metrics;
   return ownCurves(metrics).map(({ name: label, training: learnt, validation: heldOut }) => ({
     label,
+    format: formatLoss,
     series: [
       ...(learnt ? [{ label: "Training", x: training.step, y: learnt, colour: 0 }] : []),
       ...(heldOut
@@ -41,6 +40,18 @@ function ownSeries(
   }));
 }
 
+/** Charts of one curve of every run. */
+const usualCharts = ({ training }: Metrics) =>
+  [
+    { label: "Learning rate", y: training.learning_rate, format: rate },
+    { label: "Gradient norm", y: training.gradient_norm, format: formatLoss },
+    { label: "Tokens per second", y: training.tokens_per_second, format: formatRate },
+  ].map(({ label, y, format }, index) => ({
+    label,
+    format,
+    series: [{ label, y, x: training.step, colour: index + 2 }],
+  }));
+
 const rate = (value: number): string => value.toExponential(2);
 
 /** Loss, learning rate, gradient norm, speed and the objective's metrics, with crosshair and zoom in common. */
@@ -49,20 +60,7 @@ export function RunCharts({ id, metrics: outline }: { readonly id: string; reado
   const group = `run-${id}`;
   const { training, validation } = metrics;
   const loss = useMemo(() => lossSeries(metrics, smoothing.value), [metrics, smoothing.value]);
-  const others = useMemo(
-    () =>
-      [
-        { label: "Learning rate", y: training.learning_rate, format: rate },
-        { label: "Gradient norm", y: training.gradient_norm, format: formatLoss },
-        { label: "Tokens per second", y: training.tokens_per_second, format: formatRate },
-      ].map(({ format, ...one }, index) => ({
-        format,
-        label: one.label,
-        series: [{ ...one, x: training.step, colour: index + 2 }],
-      })),
-    [training],
-  );
-  const own = useMemo(() => ownSeries(metrics), [metrics]);
+  const others = useMemo(() => [...usualCharts(metrics), ...ownCharts(metrics)], [metrics]);
   const isEmpty = training.step.length + validation.step.length === 0;
   return (
     <>
@@ -84,13 +82,11 @@ export function RunCharts({ id, metrics: outline }: { readonly id: string; reado
         />
       </section>
       <div class="run-more-charts">
-        {[...others, ...own.map((one) => ({ ...one, format: formatLoss }))].map(
-          ({ label, series, format }) => (
-            <section class="card" key={label} aria-label={label}>
-              <Chart xLabel="Step" yLabel={label} series={series} sync={group} height={160} format={format} />
-            </section>
-          ),
-        )}
+        {others.map(({ label, series, format }) => (
+          <section class="card" key={label} aria-label={label}>
+            <Chart xLabel="Step" yLabel={label} series={series} sync={group} height={160} format={format} />
+          </section>
+        ))}
       </div>
     </>
   );
@@ -100,7 +96,7 @@ function Smoothing() {
   const width = widthOf(smoothing.value);
   const says = width === 0 ? "off" : countOf(width, "step");
   return (
-    <label class="run-smoothing">
+    <label class="beside run-smoothing">
       <span>Smoothing</span>
       <input
         type="range"
@@ -108,9 +104,7 @@ function Smoothing() {
         max={100}
         value={smoothing.value}
         aria-valuetext={says}
-        onInput={({ currentTarget }) => {
-          smoothing.value = currentTarget.valueAsNumber;
-        }}
+        onInput={({ currentTarget }) => set(smoothing, currentTarget.valueAsNumber)}
       />
       <output>{says}</output>
     </label>

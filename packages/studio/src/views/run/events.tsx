@@ -104,7 +104,7 @@ export function Events({ id }: { readonly id: string }) {
   const shown = events.value.filter(({ type }) => withSteps.value || type === "message").slice(-MOST);
   return (
     <section class="card run-events" aria-label="Events">
-      <header class="row run-card-head">
+      <header class="row spread">
         <h2>Events</h2>
         <Toggle label="Show metrics" of={withSteps} />
       </header>

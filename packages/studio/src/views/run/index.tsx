@@ -1,7 +1,7 @@
 // One run: how far it is, its curves, what happened, what it was started with and what came of it.
 import { hasEnded, type Run } from "#api";
 import { formatCount, formatDuration, formatLoss, formatValue, href, labelOf, type ViewProps } from "#core";
-import { Empty, LinkButton, Pending, Problem, Status, Time } from "#ui";
+import { Empty, Facts, LinkButton, Page, Pending, Problem, Status, Time } from "#ui";
 import { JobActions } from "./actions.tsx";
 import { RunCharts } from "./charts.tsx";
 import { Events } from "./events.tsx";
@@ -30,11 +30,11 @@ function RunPage({ id }: { readonly id: string }) {
     );
   const { run, metrics } = state;
   return (
-    <div class="page run">
-      <header class="page-head">
-        <h1>{run.name}</h1>
-        {run.kind === "job" && <JobActions run={run} refresh={refresh} />}
-      </header>
+    <Page
+      title={run.name}
+      kind="run"
+      beside={run.kind === "job" && <JobActions run={run} refresh={refresh} />}
+    >
       <Progress {...state} />
       {run.error !== null && <Problem error={run.error} />}
       <RunCharts id={id} metrics={metrics} />
@@ -52,7 +52,7 @@ function RunPage({ id }: { readonly id: string }) {
         </div>
         <Settings run={run} />
       </div>
-    </div>
+    </Page>
   );
 }
 
@@ -61,24 +61,15 @@ function Progress({ run, metrics, speed }: RunState) {
   const { step, total_steps, status, loss, validation_loss, best_validation_loss, best_step } = run;
   const left = secondsLeft({ run, speed });
   const end = run.finished_at;
-  const facts = [
-    { title: "Training loss", value: formatLoss(loss) },
-    { title: "Validation loss", value: formatLoss(validation_loss) },
-    {
-      title: best_step === null ? "Best validation loss" : `Best, at step ${formatCount(best_step)}`,
-      value: formatLoss(best_validation_loss),
-    },
-    { title: "Tokens per second", value: formatCount(metrics.training.tokens_per_second.at(-1)) },
-  ];
+  const best = best_step === null ? "Best validation loss" : `Best, at step ${formatCount(best_step)}`;
   return (
     <section class="card run-progress" aria-label="Progress">
       <div class="run-steps">
         <p class="row">
           <Status value={status} />
           <span>
-            {total_steps === null
-              ? `Step ${formatCount(step)}`
-              : `Step ${formatCount(step)} of ${formatCount(total_steps)}`}
+            Step {formatCount(step)}
+            {total_steps !== null && ` of ${formatCount(total_steps)}`}
           </span>
           <span class="muted">
             {left !== undefined && `about ${formatDuration(left)} left · `}
@@ -88,21 +79,18 @@ function Progress({ run, metrics, speed }: RunState) {
         </p>
         <progress aria-label="Steps" max={Math.max(1, total_steps ?? 1)} value={step} data-status={status} />
       </div>
-      <dl class="run-facts">
-        {facts.map(({ title, value }) => (
-          <div key={title}>
-            <dt>{title}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts
+        kind="run-facts"
+        facts={[
+          ["Training loss", formatLoss(loss)],
+          ["Validation loss", formatLoss(validation_loss)],
+          [best, formatLoss(best_validation_loss)],
+          ["Tokens per second", formatCount(metrics.training.tokens_per_second.at(-1))],
+        ]}
+      />
     </section>
   );
 }
-
-const TITLES: Readonly<Record<string, string>> = {
-  model: "Base",
-};
 
 /** What a run was started with. */
 function Settings({ run }: { readonly run: Run }) {
@@ -118,17 +106,11 @@ function Settings({ run }: { readonly run: Run }) {
   const first = [...Object.keys(head), "learning_rate", "epochs", "batch_size", "max_length", "rank"];
   const place = (name: string): number => (first.indexOf(name) + first.length + 1) % (first.length + 1);
   const sorted = entries.sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b));
+  const titleOf = (name: string): string => (name === "model" ? "Base" : labelOf(name));
   return (
     <section class="card" aria-label="Settings">
       <h2>Settings</h2>
-      <dl class="run-settings">
-        {sorted.map(([name, value]) => (
-          <div key={name}>
-            <dt>{TITLES[name] ?? labelOf(name)}</dt>
-            <dd>{formatValue(value)}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts kind="run-settings" facts={sorted.map(([name, value]) => [titleOf(name), formatValue(value)])} />
     </section>
   );
 }

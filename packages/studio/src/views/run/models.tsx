@@ -22,7 +22,7 @@ function Model(props: {
   const { name, what, metrics = {}, at } = props;
   const loss = metrics["full_valid_loss"] ?? metrics["valid_loss"];
   return (
-    <li class="run-model">
+    <li class="beside run-model">
       <div>
         <p>
           <strong>{what}</strong>
@@ -32,7 +32,7 @@ function Model(props: {
             <Time at={at} />
           </span>
         </p>
-        <p class="mono run-model-name">
+        <p class="mono muted run-model-name">
           {name} <Copy text={name} label={`Copy ${what.toLowerCase()} name`} />
         </p>
       </div>

@@ -1,8 +1,8 @@
 // The columns of the table of runs.
 import type { Run } from "#api";
 import { formatCount, formatDuration, formatLoss } from "#core";
-import { type Column, Sparkline, Status, Time } from "#ui";
-import { durationOf, judgedLoss } from "./run.ts";
+import { type Column, fieldColumns, Sparkline, Status, Time } from "#ui";
+import { durationOf } from "./run.ts";
 
 const text = (value: string | null) => (value === null ? <span class="muted">–</span> : value);
 
@@ -11,8 +11,8 @@ function Name({ run: { name, error } }: { readonly run: Run }) {
   const end = name.lastIndexOf("/") + 1;
   return (
     <span class="run-name" title={error === null ? name : `${name}: ${error}`}>
-      {end > 0 && <span class="run-folder">{name.slice(0, end)}</span>}
-      <span class="run-end">{name.slice(end)}</span>
+      {end > 0 && <span class="run-folder muted cut">{name.slice(0, end)}</span>}
+      <span class="run-end cut">{name.slice(end)}</span>
     </span>
   );
 }
@@ -46,47 +46,19 @@ function Loss({ run }: { readonly run: Run }) {
   );
 }
 
+const HIDDEN = { align: "end", isHidden: true } as const;
+const column = fieldColumns<Run>();
+
 const COLUMNS: readonly Column<Run>[] = [
-  {
-    key: "name",
-    title: "Name",
-    value: ({ name }) => name,
-    render: (run) => <Name run={run} />,
-    width: "minmax(160px, 3fr)",
-  },
-  {
-    key: "status",
-    title: "Status",
-    value: ({ status }) => status,
-    render: ({ status }) => <Status value={status} />,
-    width: "112px",
-  },
-  {
-    key: "model",
-    title: "Base",
-    value: ({ model }) => model,
-    render: ({ model }) => text(model),
-    width: "minmax(104px, 1.5fr)",
-  },
-  {
-    key: "method",
-    title: "Method",
-    value: ({ method }) => method,
-    render: ({ method }) => text(method),
-    width: "76px",
-  },
-  {
-    key: "steps",
-    title: "Steps",
-    value: ({ step }) => step,
-    render: (run) => <Steps run={run} />,
-    align: "end",
-    width: "108px",
-  },
+  column("name", "Name", { render: (run) => <Name run={run} />, width: "minmax(160px, 3fr)" }),
+  column("status", "Status", { show: (status) => <Status value={status} />, width: "112px" }),
+  column("model", "Base", { show: text, width: "minmax(104px, 1.5fr)" }),
+  column("method", "Method", { show: text, width: "76px" }),
+  column("step", "Steps", { render: (run) => <Steps run={run} />, align: "end", width: "108px" }),
   {
     key: "loss",
     title: "Validation loss",
-    value: judgedLoss,
+    value: ({ validation_loss, loss }) => validation_loss ?? loss,
     render: (run) => <Loss run={run} />,
     align: "end",
     width: "120px",
@@ -97,21 +69,8 @@ const COLUMNS: readonly Column<Run>[] = [
     render: ({ name, sparkline }) => <Sparkline values={sparkline} label={`Training loss of ${name}`} />,
     width: "120px",
   },
-  {
-    key: "tenant",
-    title: "Tenant",
-    value: ({ tenant }) => tenant,
-    render: ({ tenant }) => text(tenant),
-    width: "minmax(80px, 1fr)",
-  },
-  {
-    key: "started",
-    title: "Started",
-    value: ({ created_at }) => created_at,
-    render: ({ created_at }) => <Time at={created_at} />,
-    align: "end",
-    width: "96px",
-  },
+  column("tenant", "Tenant", { show: text, width: "minmax(80px, 1fr)" }),
+  column("created_at", "Started", { show: (at) => <Time at={at} />, align: "end", width: "96px" }),
   {
     key: "duration",
     title: "Duration",
@@ -120,32 +79,9 @@ const COLUMNS: readonly Column<Run>[] = [
     align: "end",
     width: "104px",
   },
-  {
-    key: "best",
-    title: "Best loss",
-    value: ({ best_validation_loss }) => best_validation_loss,
-    render: ({ best_validation_loss }) => formatLoss(best_validation_loss),
-    align: "end",
-    width: "104px",
-    isHidden: true,
-  },
-  {
-    key: "parameters",
-    title: "Parameters",
-    value: ({ trainable_parameters }) => trainable_parameters,
-    render: ({ trainable_parameters }) => formatCount(trainable_parameters),
-    align: "end",
-    width: "112px",
-    isHidden: true,
-  },
-  {
-    key: "served",
-    title: "Served as",
-    value: ({ fine_tuned_model }) => fine_tuned_model,
-    render: ({ fine_tuned_model }) => text(fine_tuned_model),
-    width: "minmax(160px, 2fr)",
-    isHidden: true,
-  },
+  column("best_validation_loss", "Best loss", { ...HIDDEN, show: formatLoss, width: "104px" }),
+  column("trainable_parameters", "Parameters", { ...HIDDEN, show: formatCount, width: "112px" }),
+  column("fine_tuned_model", "Served as", { show: text, width: "minmax(160px, 2fr)", isHidden: true }),
 ];
 
 /** The columns. Whose runs they are matters where there are keys. */

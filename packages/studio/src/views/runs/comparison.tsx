@@ -1,13 +1,12 @@
 // Marked runs side by side: their curves in one chart, and where their settings differ.
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
 import { api, hasEnded, type Run, type RunMetrics, usePoll } from "#api";
 import { Chart, type Series } from "#chart";
-import { formatCount, formatDuration, formatLoss, href } from "#core";
+import { formatCount, formatDuration, formatLoss, href, set } from "#core";
 import { Button, Problem, Select, Status, Toggle } from "#ui";
-import { compareSettings, distinctNames } from "./differences.ts";
-import { durationOf } from "./run.ts";
-import "./comparison.css";
+import { compareSettings, distinctNames, durationOf } from "./run.ts";
 
 /** Runs in one chart; beyond, nobody tells curves apart. */
 const MAX_RUNS = 12;
@@ -24,16 +23,12 @@ const CURVES = [
 ] as const;
 type Curve = (typeof CURVES)[number]["value"];
 
-interface ComparisonProps {
-  readonly runs: readonly Run[];
-  readonly onClear: () => void;
-}
-
-export function RunComparison({ runs, onClear }: ComparisonProps) {
+export function RunComparison(props: { readonly runs: readonly Run[]; readonly onClear: () => void }) {
+  const { runs, onClear } = props;
   const compared = runs.slice(0, MAX_RUNS);
   const names = distinctNames(compared);
   return (
-    <section class="card comparison" aria-label="Comparison of runs">
+    <section class="card stack comparison" aria-label="Comparison of runs">
       <div class="page-head">
         <h2>{compared.length === 1 ? names[0] : `${compared.length} runs compared`}</h2>
         {runs.length > MAX_RUNS && (
@@ -56,8 +51,6 @@ interface NamedRuns {
   readonly names: readonly string[];
 }
 
-type Metrics = ReadonlyMap<string, RunMetrics>;
-
 /** What the runs measured. Runs that are over are read once. */
 function useMetrics(runs: readonly Run[]) {
   const known = useMemo(
@@ -65,15 +58,12 @@ function useMetrics(runs: readonly Run[]) {
     [],
   );
   return usePoll(
-    async (signal): Promise<Metrics> => {
+    async (signal): Promise<ReadonlyMap<string, RunMetrics>> => {
       const read = async (run: Run): Promise<readonly [string, RunMetrics]> => {
         const found = known.get(run.id);
         if (found?.isFinal === true) return [run.id, found.metrics];
-        const metrics = await api.get("/v1/runs/{id}/metrics", {
-          params: { id: run.id },
-          query: { points: POINTS },
-          signal,
-        });
+        const options = { params: { id: run.id }, query: { points: POINTS }, signal };
+        const metrics = await api.get("/v1/runs/{id}/metrics", options);
         known.set(run.id, { isFinal: hasEnded(run), metrics });
         return [run.id, metrics];
       };
@@ -97,15 +87,13 @@ function Curves({ runs, names }: NamedRuns) {
   const title = CURVES.find(({ value }) => value === chosen)?.title ?? "";
   const isEmpty = metrics !== undefined && series.every(({ x }) => x.length === 0);
   return (
-    <div class="comparison-chart">
+    <div class="stack">
       <div class="row">
         <Select
           label="Curve"
           value={chosen}
           options={CURVES}
-          onInput={(value) => {
-            curve.value = CURVES.find((one) => one.value === value)?.value ?? "loss";
-          }}
+          onInput={(value) => set(curve, CURVES.find((one) => one.value === value)?.value ?? "loss")}
         />
         <Toggle label="Log scale" of={isLog} />
         {isEmpty && <span class="muted">none of these runs has measured it</span>}
@@ -122,7 +110,8 @@ function toSeries(label: string, metrics: RunMetrics | undefined, curve: Curve):
   return { label, x: metrics.training.step, y: metrics.training[curve] };
 }
 
-const RESULTS: readonly (readonly [name: string, show: (run: Run) => string])[] = [
+const RESULTS: readonly (readonly [name: string, show: (run: Run) => ComponentChildren])[] = [
+  ["Status", ({ status }) => <Status value={status} />],
   ["Steps", ({ step, total_steps }) => `${formatCount(step)} / ${formatCount(total_steps)}`],
   ["Validation loss", ({ validation_loss }) => formatLoss(validation_loss)],
   ["Lowest validation loss", ({ best_validation_loss }) => formatLoss(best_validation_loss)],
@@ -137,7 +126,7 @@ function Settings({ runs, names }: NamedRuns) {
   const isFew = onlyDifferences.value && runs.length > 1;
   const shown = rows.filter(({ isDifferent }) => isDifferent || !isFew);
   return (
-    <div class="comparison-settings">
+    <div class="stack">
       <div class="row">
         <h3>Settings</h3>
         {runs.length > 1 && <Toggle label="Only differences" of={onlyDifferences} />}
@@ -157,28 +146,11 @@ function Settings({ runs, names }: NamedRuns) {
               ))}
             </tr>
           </thead>
+          <tbody>{RESULTS.map(([name, show]) => rowOf(name, runs.map(show)))}</tbody>
           <tbody>
-            <tr>
-              <th scope="row">Status</th>
-              {runs.map(({ id, status }) => (
-                <td key={id}>
-                  <Status value={status} />
-                </td>
-              ))}
-            </tr>
-            {RESULTS.map(([name, show]) => (
-              <Row key={name} name={name} values={runs.map(show)} />
-            ))}
-          </tbody>
-          <tbody>
-            {shown.map(({ name, values, isDifferent }) => (
-              <Row
-                key={name}
-                name={name}
-                values={values}
-                isMarked={isDifferent && !isFew && runs.length > 1}
-              />
-            ))}
+            {shown.map(({ name, values, isDifferent }) =>
+              rowOf(name, values, isDifferent && !isFew && runs.length > 1),
+            )}
           </tbody>
         </table>
       </div>
@@ -186,14 +158,8 @@ function Settings({ runs, names }: NamedRuns) {
   );
 }
 
-interface RowProps {
-  readonly name: string;
-  readonly values: readonly string[];
-  readonly isMarked?: boolean;
-}
-
-const Row = ({ name, values, isMarked = false }: RowProps) => (
-  <tr class={isMarked ? "different" : undefined}>
+const rowOf = (name: string, values: readonly ComponentChildren[], isMarked = false) => (
+  <tr key={name} class={isMarked ? "different" : undefined}>
     <th scope="row">{name}</th>
     {values.map((value, at) => (
       <td key={at}>{value}</td>

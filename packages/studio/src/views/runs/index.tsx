@@ -1,15 +1,15 @@
 // All training runs: a table to search and sort, and below it a comparison of those that are marked.
 
 import { signal, useSignalEffect } from "@preact/signals";
-import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { api, config, hasService, type Run, usePoll } from "#api";
-import { countOf, href, navigate, type Query, type ViewProps } from "#core";
+import { countOf, href, navigate, type Query, set, type ViewProps } from "#core";
 import {
   Button,
   type Command,
   Empty,
   LinkButton,
+  Page,
   Problem,
   Select,
   Table,
@@ -19,14 +19,15 @@ import {
   Waiting,
 } from "#ui";
 import { columnsFor } from "./columns.tsx";
-import { countStatuses, filterRuns, NO_FILTER, type RunFilter } from "./filter.ts";
+import type { RunComparison } from "./comparison.tsx";
+import { countStatuses, filterRuns, NO_FILTER } from "./run.ts";
 import "./runs.css";
 
 /** Milliseconds between looks. */
 const EVERY = 4000;
 
 /** They stay while the reader looks at something else. */
-const filter = signal<RunFilter>(NO_FILTER);
+const filter = signal(NO_FILTER);
 const pages = signal(1);
 const marked = signal<ReadonlySet<string>>(new Set());
 
@@ -36,15 +37,7 @@ export default function View({ query }: ViewProps) {
   const { data, error, refresh } = usePoll((stop) => readRuns(pages.value, stop), { every: EVERY });
   const list = data.value;
   return (
-    <div class="page runs">
-      <div class="page-head">
-        <h1>Runs</h1>
-        {hasService() && (
-          <LinkButton kind="primary" icon="plus" href={href("new-run")}>
-            New run
-          </LinkButton>
-        )}
-      </div>
+    <Page title="Runs" beside={hasService() && <NewRun title="New run" />}>
       {error.value !== undefined && <Problem error={error.value} retry={() => void refresh()} />}
       {list === undefined && error.value === undefined && <Waiting label="Loading runs" />}
       {list !== undefined && (list.runs.length === 0 ? <NoRuns /> : <RunTable runs={list.runs} />)}
@@ -59,9 +52,15 @@ export default function View({ query }: ViewProps) {
         </Button>
       )}
       {list !== undefined && <Marked runs={list.runs} />}
-    </div>
+    </Page>
   );
 }
+
+const NewRun = ({ title }: { readonly title: string }) => (
+  <LinkButton kind="primary" icon="plus" href={href("new-run")}>
+    {title}
+  </LinkButton>
+);
 
 /** The marked runs are a part of the address, so that a comparison can be sent to somebody. */
 function useMarksInAddress({ compare }: Query): void {
@@ -75,9 +74,7 @@ function useMarksInAddress({ compare }: Query): void {
   });
 }
 
-const clearMarks = (): void => {
-  marked.value = new Set();
-};
+const clearMarks = (): void => set(marked, new Set());
 
 const COMMANDS: readonly Command[] = [
   { id: "runs.clear", title: "Clear selection", keys: "Escape", run: clearMarks },
@@ -103,13 +100,7 @@ function RunTable({ runs }: { readonly runs: readonly Run[] }) {
           <Empty
             title="No runs match"
             action={
-              <Button
-                onClick={() => {
-                  filter.value = NO_FILTER;
-                }}
-              >
-                Show all {countOf(runs.length, "run")}
-              </Button>
+              <Button onClick={() => set(filter, NO_FILTER)}>Show all {countOf(runs.length, "run")}</Button>
             }
           />
         }
@@ -129,9 +120,7 @@ function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly show
         label="Filter runs"
         placeholder="Filter by name, base or method"
         value={text}
-        onInput={(text) => {
-          filter.value = { ...filter.value, text };
-        }}
+        onInput={(text) => set(filter, { ...filter.value, text })}
       />
       <Select
         label="Status"
@@ -141,9 +130,7 @@ function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly show
           ...statuses,
           ...(gone ? [{ value: status, title: `${status} (0)` }] : []),
         ]}
-        onInput={(status) => {
-          filter.value = { ...filter.value, status };
-        }}
+        onInput={(status) => set(filter, { ...filter.value, status })}
       />
       <TableCount shown={shown} all={runs.length} what="run" />
     </>
@@ -153,16 +140,7 @@ function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly show
 function NoRuns() {
   return (
     <div class="card">
-      <Empty
-        title="No runs yet"
-        action={
-          hasService() && (
-            <LinkButton kind="primary" icon="plus" href={href("new-run")}>
-              Start a run
-            </LinkButton>
-          )
-        }
-      >
+      <Empty title="No runs yet" action={hasService() && <NewRun title="Start a run" />}>
         {hasService()
           ? "Fine-tune the model on your own examples. Runs of mos train in the server's folder of runs appear here, too."
           : "To fine-tune here, start the server with --state FOLDER. To see runs of mos train, start it with --runs FOLDER."}
@@ -171,15 +149,13 @@ function NoRuns() {
   );
 }
 
-type Comparison = ComponentType<{ readonly runs: readonly Run[]; readonly onClear: () => void }>;
-
 /** The comparison, whose charts are loaded when they are first needed. */
 function Marked({ runs }: { readonly runs: readonly Run[] }) {
   const chosen = marked.value;
-  const [Panel, setPanel] = useState<Comparison>();
+  const [Panel, setPanel] = useState<typeof RunComparison>();
   const isNeeded = chosen.size > 0;
   useEffect(() => {
-    if (isNeeded) void import("./comparison.tsx").then(({ RunComparison }) => setPanel(() => RunComparison));
+    if (isNeeded) void import("./comparison.tsx").then((loaded) => setPanel(() => loaded.RunComparison));
   }, [isNeeded]);
   if (!isNeeded || Panel === undefined) return null;
   // in the order in which they were marked, so that no curve changes its colour
@@ -191,12 +167,7 @@ function Marked({ runs }: { readonly runs: readonly Run[] }) {
 const PAGE = 1000;
 
 /** The newest runs in so many pages, and whether there are older ones. */
-interface RunList {
-  readonly runs: readonly Run[];
-  readonly hasMore: boolean;
-}
-
-async function readRuns(pages: number, signal: AbortSignal): Promise<RunList> {
+async function readRuns(pages: number, signal: AbortSignal) {
   const runs: Run[] = [];
   let after: string | undefined;
   let hasMore = true;

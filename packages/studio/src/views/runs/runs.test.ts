@@ -1,8 +1,6 @@
 import { expect, test } from "vitest";
 import type { Run } from "#api";
-import { compareSettings, distinctNames } from "./differences.ts";
-import { countStatuses, filterRuns } from "./filter.ts";
-import { durationOf } from "./run.ts";
+import { compareSettings, countStatuses, distinctNames, durationOf, filterRuns } from "./run.ts";
 
 const runOf = (more: Partial<Run> = {}): Run => ({
   ...{ id: "run-1", object: "run", kind: "folder", name: "support", status: "succeeded", created_at: 100 },

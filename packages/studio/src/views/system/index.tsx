@@ -2,9 +2,8 @@
 import type { ComponentChildren } from "preact";
 import { api, config, hasService, isSignedIn, signOut, usePoll } from "#api";
 import { formatDuration, type ViewProps } from "#core";
-import { Button, Empty, Pending, Problem, Waiting } from "#ui";
-import { Live } from "./live.tsx";
-import { Memory } from "./memory.tsx";
+import { Button, Empty, Page, Pending, Problem, Waiting } from "#ui";
+import { Live, Memory } from "./live.tsx";
 import "./system.css";
 import { TrainingState } from "./training.tsx";
 import { Usage } from "./usage.tsx";
@@ -14,21 +13,21 @@ const EVERY = 1000;
 
 export default function View(_: ViewProps) {
   const known = config.value;
-  if (known === undefined) return <Page about="">{<Waiting />}</Page>;
+  if (known === undefined) return <SystemPage about="">{<Waiting />}</SystemPage>;
   return known.needsKey && !known.isAdmin ? <OfTenant /> : <OfServer />;
 }
 
-function Page({ about, children }: { readonly about: string; readonly children: ComponentChildren }) {
-  return (
-    <div class="page system">
-      <div class="page-head">
-        <h1>System</h1>
-        <p class="muted">{about}</p>
-      </div>
-      {children}
-    </div>
-  );
-}
+const SystemPage = ({
+  about,
+  children,
+}: {
+  readonly about: string;
+  readonly children: ComponentChildren;
+}) => (
+  <Page title="System" kind="system" beside={<p class="muted">{about}</p>}>
+    {children}
+  </Page>
+);
 
 /** Without training there is no database that would keep it. */
 const UsageIfKept = () =>
@@ -46,13 +45,13 @@ function OfServer() {
   const system = data.value;
   if (system === undefined)
     return (
-      <Page about="">
+      <SystemPage about="">
         <Pending error={error.value} retry={refresh} />
-      </Page>
+      </SystemPage>
     );
   const { model, version, uptime_seconds: uptime, training } = system;
   return (
-    <Page about={`${model} · version ${version} · up for ${formatDuration(uptime)}`}>
+    <SystemPage about={`${model} · version ${version} · up for ${formatDuration(uptime)}`}>
       {error.value !== undefined && <Problem error={error.value} retry={refresh} />}
       <Live system={system} />
       <Memory {...system} />
@@ -61,7 +60,7 @@ function OfServer() {
         <Problem error="The database of jobs does not answer now, so workers and waiting jobs are not known." />
       )}
       <UsageIfKept />
-    </Page>
+    </SystemPage>
   );
 }
 
@@ -69,7 +68,7 @@ function OfServer() {
 function OfTenant() {
   const { version = "", model = "", tenant } = config.value ?? {};
   return (
-    <Page about={`${model} · version ${version}`}>
+    <SystemPage about={`${model} · version ${version}`}>
       {hasService() && <Usage />}
       <Empty
         title="Administrators see more"
@@ -78,6 +77,6 @@ function OfTenant() {
         {tenant} can see only its own usage. To see batches, memory and workers, sign in with an admin key (
         <code>mos keys create --admin</code>).
       </Empty>
-    </Page>
+    </SystemPage>
   );
 }

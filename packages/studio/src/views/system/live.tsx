@@ -1,7 +1,7 @@
-// What the engine does now: its slots, who waits, how fast answers come, what the prefix cache saves.
+// What the engine does now: its slots, who waits, how fast answers come, what the prefix cache saves, what memory it takes.
 import type { ComponentChildren } from "preact";
 import type { components } from "#api";
-import { formatCount, formatRate, formatShare } from "#core";
+import { formatBytes, formatCount, formatRate, formatShare } from "#core";
 
 export type System = components["schemas"]["System"];
 
@@ -15,7 +15,7 @@ interface TileProps {
 /** A number that is looked at from afar, and what belongs to it. */
 function Tile({ title, value, of, children }: TileProps) {
   return (
-    <section class="card tile" aria-label={title}>
+    <section class="card stack tile" aria-label={title}>
       <h2>{title}</h2>
       <p class="tile-value">
         {value}
@@ -45,25 +45,26 @@ function Slots({ slots, active, prefilling }: System["batch"]) {
   );
 }
 
-/** Names with their counts, the largest first. */
-function Counts({
+/** Names with what each has. */
+export const Counts = ({
   counts,
-  none,
 }: {
-  readonly counts: Readonly<Record<string, number>>;
-  readonly none: string;
-}) {
-  const rows = Object.entries(counts).sort(([a, x], [b, y]) => y - x || a.localeCompare(b));
+  readonly counts: readonly (readonly [name: string, has: string])[];
+}) => (
+  <ul class="row counts">
+    {counts.map(([name, has]) => (
+      <li key={name}>
+        <span>{name}</span> {has}
+      </li>
+    ))}
+  </ul>
+);
+
+/** Requests by name, the most first. */
+function Requests({ of, none }: { readonly of: Readonly<Record<string, number>>; readonly none: string }) {
+  const rows = Object.entries(of).sort(([a, x], [b, y]) => y - x || a.localeCompare(b));
   if (rows.length === 0) return <p class="muted">{none}</p>;
-  return (
-    <ul class="counts">
-      {rows.map(([name, count]) => (
-        <li key={name}>
-          <span>{name}</span> {formatCount(count)}
-        </li>
-      ))}
-    </ul>
-  );
+  return <Counts counts={rows.map(([name, count]) => [name, formatCount(count)])} />;
 }
 
 const BAR = 5;
@@ -103,10 +104,10 @@ export function Live({ system }: { readonly system: System }) {
         of={`of ${formatCount(batch.slots)} slots${reading}`}
       >
         <Slots {...batch} />
-        <Counts counts={running} none="No active requests" />
+        <Requests of={running} none="No active requests" />
       </Tile>
       <Tile title="Queue" value={formatCount(queue.waiting)} of="waiting">
-        <Counts counts={queue.tenants} none="No requests waiting" />
+        <Requests of={queue.tenants} none="No requests waiting" />
       </Tile>
       <Tile title="Throughput" value={formatRate(system.tokens_per_second)} of="tokens">
         <Seconds values={system.token_history} />
@@ -122,5 +123,90 @@ export function Live({ system }: { readonly system: System }) {
         </p>
       </Tile>
     </div>
+  );
+}
+
+interface TierProps {
+  readonly title: string;
+  readonly note: string;
+  readonly used: number;
+  /** Of it, what is taken without being used. */
+  readonly allocated?: number;
+  readonly limit?: number | undefined;
+}
+
+const percent = (part: number, whole: number): string =>
+  `${Math.min(100, whole > 0 ? (part / whole) * 100 : 0)}%`;
+
+/** A tier as a bar up to its limit. */
+function Tier({ title, note, used, allocated = used, limit }: TierProps) {
+  const text =
+    limit === undefined
+      ? formatBytes(used)
+      : `${formatBytes(used)} of ${formatBytes(limit)} (${formatShare(limit === 0 ? 0 : used / limit)})`;
+  return (
+    <li class="stack tier">
+      <div class="row spread tier-head">
+        <strong>{title}</strong>
+        <span>{text}</span>
+      </div>
+      {limit !== undefined && (
+        <div
+          class="bar"
+          role="meter"
+          aria-label={title}
+          aria-valuemin={0}
+          aria-valuemax={limit}
+          aria-valuenow={Math.min(used, limit)}
+          aria-valuetext={text}
+        >
+          <span class="allocated" style={{ width: percent(allocated, limit) }} />
+          <span class="used" style={{ width: percent(used, limit) }} />
+        </div>
+      )}
+      <p class="muted">{note}</p>
+    </li>
+  );
+}
+
+const hitShare = (hits: number, others: number): string =>
+  hits + others === 0 ? "" : `; ${formatShare(hits / (hits + others))} hit rate`;
+
+export function Memory({ memory, caches }: Pick<System, "memory" | "caches">) {
+  const { cache, adapters, active_adapters: active, grammars, processes, base_bytes: base } = memory;
+  return (
+    <section class="card" aria-label="Memory">
+      <div class="row spread">
+        <h2>Memory</h2>
+        <Counts counts={processes.map(({ name, bytes }) => [`${name} process`, formatBytes(bytes)])} />
+      </div>
+      <ul class="tiers">
+        {base !== null && <Tier title="Base model" used={base} note="Weights, as planned at startup" />}
+        <Tier
+          title="Keys and values"
+          used={cache.used_bytes}
+          allocated={cache.bytes}
+          limit={cache.limit_bytes}
+          note={`${formatBytes(cache.bytes)} allocated, for running requests and cached prefixes`}
+        />
+        <Tier
+          title="Loaded adapters"
+          used={adapters.bytes}
+          limit={adapters.limit_bytes || undefined}
+          note={`${formatCount(adapters.resident)} of ${formatCount(adapters.registered)} adapters${hitShare(caches.adapters.hits, caches.adapters.misses)}`}
+        />
+        <Tier
+          title="Running adapters"
+          used={active.bytes}
+          limit={active.limit_bytes}
+          note={`Factors of ${formatCount(active.active)} adapters, one slot each`}
+        />
+        <Tier
+          title="Grammars"
+          used={grammars.bytes}
+          note={`${formatCount(grammars.resident)} compiled${hitShare(caches.grammars.hits, caches.grammars.compiled)}`}
+        />
+      </ul>
+    </section>
   );
 }

@@ -1,22 +1,22 @@
 // Who trains, and what waits for it.
 import { formatCount, formatDuration, href } from "#core";
-import { type Column, Empty, Status, Table, Time } from "#ui";
+import { type Column, Empty, fieldColumns, Status, Table, Time } from "#ui";
 import type { System } from "./live.tsx";
 
 type Training = NonNullable<System["training"]>;
 type Worker = Training["workers"][number];
 type Waiting = Training["queue"][number];
 
-const stateOf = ({ is_alive, job }: Worker): string => {
-  if (!is_alive) return "silent";
-  return job === null ? "idle" : "running";
-};
+const stateOf = ({ is_alive, job }: Worker): string =>
+  is_alive ? (job === null ? "idle" : "running") : "silent";
 
 const progress = ({ step, steps }: NonNullable<Worker["job"]>): string =>
   steps === null ? `step ${formatCount(step)}` : `step ${formatCount(step)} of ${formatCount(steps)}`;
 
+const worker = fieldColumns<Worker>();
+
 const WORKERS: readonly Column<Worker>[] = [
-  { key: "name", title: "Worker", value: ({ name }) => name, width: "minmax(140px, 2fr)" },
+  worker("name", "Worker", { width: "minmax(140px, 2fr)" }),
   { key: "state", title: "State", value: stateOf, render: (worker) => <Status value={stateOf(worker)} /> },
   {
     key: "job",
@@ -33,42 +33,24 @@ const WORKERS: readonly Column<Worker>[] = [
       ),
   },
   { key: "models", title: "Bases", value: ({ models }) => models.join(", "), width: "minmax(120px, 2fr)" },
-  {
-    key: "seen",
-    title: "Heartbeat",
-    value: ({ seen_at: at }) => at,
-    render: ({ seen_at: at }) => <Time at={at} />,
-  },
-  {
-    key: "started",
-    title: "Started",
-    value: ({ started_at: at }) => at,
-    render: ({ started_at: at }) => <Time at={at} />,
-  },
-  { key: "version", title: "Version", value: ({ version }) => version },
+  worker("seen_at", "Heartbeat", { show: (at) => <Time at={at} /> }),
+  worker("started_at", "Started", { show: (at) => <Time at={at} /> }),
+  worker("version", "Version"),
 ];
 
-const number = (key: "queued" | "held" | "running" | "paused", title: string): Column<Waiting> => ({
-  key,
-  title,
-  align: "end",
-  value: (row) => row[key],
-  render: (row) => formatCount(row[key]),
-});
+const jobs = fieldColumns<Waiting>();
+const COUNT = { align: "end", show: formatCount } as const;
 
 const QUEUE: readonly Column<Waiting>[] = [
-  { key: "tenant", title: "Tenant", value: ({ tenant }) => tenant, width: "minmax(120px, 2fr)" },
-  number("running", "Running"),
-  number("queued", "Queued"),
-  number("held", "Held"),
-  number("paused", "Paused"),
-  {
-    key: "oldest",
-    title: "Longest wait",
+  jobs("tenant", "Tenant", { width: "minmax(120px, 2fr)" }),
+  jobs("running", "Running", COUNT),
+  jobs("queued", "Queued", COUNT),
+  jobs("held", "Held", COUNT),
+  jobs("paused", "Paused", COUNT),
+  jobs("oldest_seconds", "Longest wait", {
     align: "end",
-    value: ({ oldest_seconds: seconds }) => seconds,
     render: ({ queued, oldest_seconds: seconds }) => (queued === 0 ? "–" : formatDuration(seconds)),
-  },
+  }),
 ];
 
 export function TrainingState({ training }: { readonly training: Training }) {

@@ -2,7 +2,8 @@
 import { useMemo } from "preact/hooks";
 import { api, usePoll } from "#api";
 import { formatCount, formatDuration, stored } from "#core";
-import { type Column, Empty, Problem, Select, Table, Waiting } from "#ui";
+import { type Column, Empty, fieldColumns, Problem, Select, Table, Waiting } from "#ui";
+import { Counts } from "./live.tsx";
 import { axisEnd, type Grouping, type Measure, sumUsage, type UsageSum } from "./usage-sums.ts";
 
 const PERIODS = [
@@ -29,6 +30,13 @@ const oneOf =
   (value: unknown): value is T =>
     options.some((option) => option.value === value);
 
+/** Sets a signal to one of its options. */
+const choose =
+  <T extends string>(to: { value: T }, options: readonly { readonly value: T }[]) =>
+  (value: string): void => {
+    if (oneOf(options)(value)) to.value = value;
+  };
+
 const period = stored<(typeof PERIODS)[number]["value"]>("usage.period", "week", oneOf(PERIODS));
 const grouping = stored<Grouping>("usage.grouping", "key", oneOf(GROUPINGS));
 const measure = stored<Measure>("usage.measure", "tokens", oneOf(MEASURES));
@@ -37,11 +45,7 @@ const measure = stored<Measure>("usage.measure", "tokens", oneOf(MEASURES));
 const COLOURS = 8;
 const colourOf = (at: number): string => `var(--series-${Math.min(at + 1, COLOURS)})`;
 
-interface Bar {
-  readonly start: number;
-  readonly end: number;
-  readonly parts: readonly number[];
-}
+type Bar = ReturnType<typeof sumUsage>["bars"][number];
 
 /** Days are UTC's, as quotas are; hours are shown in the reader's zone. */
 const momentOf = ({ start, end }: Bar): string => {
@@ -78,7 +82,7 @@ function Bars({ bars, what }: { readonly bars: readonly Bar[]; readonly what: st
           );
         })}
       </div>
-      <figcaption class="usage-range muted">
+      <figcaption class="row spread usage-range muted small">
         <span>{first && momentOf(first)}</span>
         <span>{last && momentOf(last)}</span>
       </figcaption>
@@ -86,27 +90,18 @@ function Bars({ bars, what }: { readonly bars: readonly Bar[]; readonly what: st
   );
 }
 
-const count = (
-  key: "requests" | "input" | "cached" | "output" | "trained",
-  title: string,
-): Column<UsageSum> => ({
-  key,
-  title,
+const column = fieldColumns<UsageSum>();
+const COUNT = { align: "end", show: formatCount } as const;
+const SECONDS = {
   align: "end",
-  value: (sum) => sum[key],
-  render: (sum) => formatCount(sum[key]),
-});
-
-const seconds = (key: "servingSeconds" | "trainingSeconds", title: string): Column<UsageSum> => ({
-  key,
-  title,
-  align: "end",
-  value: (sum) => sum[key],
-  render: (sum) => (sum[key] === 0 ? "–" : formatDuration(sum[key])),
-});
+  show: (seconds: number) => (seconds === 0 ? "–" : formatDuration(seconds)),
+} as const;
 
 const columnsFor = (groups: readonly UsageSum[], by: Grouping): readonly Column<UsageSum>[] => {
   const places = new Map(groups.map(({ group }, at) => [group, at]));
+  const markOf = ({ group }: UsageSum) => (
+    <span class="usage-mark" style={{ background: colourOf(places.get(group) ?? 0) }} aria-hidden="true" />
+  );
   const named = (key: "key" | "model", title: string, hasMark: boolean): Column<UsageSum> => ({
     key,
     title,
@@ -114,13 +109,7 @@ const columnsFor = (groups: readonly UsageSum[], by: Grouping): readonly Column<
     value: (sum) => sum[key] ?? "",
     render: (sum) => (
       <>
-        {hasMark && (
-          <span
-            class="usage-mark"
-            style={{ background: colourOf(places.get(sum.group) ?? 0) }}
-            aria-hidden="true"
-          />
-        )}
+        {hasMark && markOf(sum)}
         {sum[key]}
       </>
     ),
@@ -128,13 +117,13 @@ const columnsFor = (groups: readonly UsageSum[], by: Grouping): readonly Column<
   return [
     ...(by === "model" ? [] : [named("key", "Key", true)]),
     ...(by === "key" ? [] : [named("model", "Model", by === "model")]),
-    count("requests", "Requests"),
-    count("input", "Prompts"),
-    count("cached", "Cached"),
-    count("output", "Answers"),
-    seconds("servingSeconds", "Serving"),
-    count("trained", "Trained"),
-    seconds("trainingSeconds", "Training"),
+    column("requests", "Requests", COUNT),
+    column("input", "Prompts", COUNT),
+    column("cached", "Cached", COUNT),
+    column("output", "Answers", COUNT),
+    column("servingSeconds", "Serving", SECONDS),
+    column("trained", "Trained", COUNT),
+    column("trainingSeconds", "Training", SECONDS),
   ];
 };
 
@@ -151,7 +140,7 @@ export function Usage() {
   const title = MEASURES.find(({ value }) => value === what)?.title ?? "";
   return (
     <section class="card stack" aria-label="Usage">
-      <div class="row section-head">
+      <div class="row spread section-head">
         <h2>Usage</h2>
         <div class="row">
           <Select label="Period" options={PERIODS} value={period.value} onInput={choose(period, PERIODS)} />
@@ -183,23 +172,12 @@ export function Usage() {
   );
 }
 
-const choose =
-  <T extends string>(to: { value: T }, options: readonly { readonly value: T }[]) =>
-  (value: string): void => {
-    const found = options.find((option) => option.value === value);
-    if (found !== undefined) to.value = found.value;
-  };
-
-const UsageTotal = ({ total }: { readonly total: UsageSum }) => (
-  <ul class="counts">
-    <li>
-      <span>requests</span> {formatCount(total.requests)}
-    </li>
-    <li>
-      <span>tokens served</span> {formatCount(total.input + total.output)}
-    </li>
-    <li>
-      <span>tokens trained</span> {formatCount(total.trained)}
-    </li>
-  </ul>
+const UsageTotal = ({ total: { requests, input, output, trained } }: { readonly total: UsageSum }) => (
+  <Counts
+    counts={[
+      ["requests", formatCount(requests)],
+      ["tokens served", formatCount(input + output)],
+      ["tokens trained", formatCount(trained)],
+    ]}
+  />
 );

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { showToken, toBlocks, toBoxes } from "./tokens.ts";
+import { showToken, toBlocks, toBoxes } from "./preview-step.tsx";
 
 const tokens = (count: number) =>
   Array.from({ length: count }, (_, id) => ({ id, text: `${id}`, trained: false }));
