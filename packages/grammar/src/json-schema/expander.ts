@@ -1,20 +1,31 @@
 import { GrammarError, memo } from "#grammar";
 import type { Budget, Place } from "./budget.ts";
 import { type ContainerContext, objectsWithNames, readArray, readObject } from "./containers.ts";
+import { decimalOf } from "./decimal.ts";
 import { discriminatorsOf, exclude } from "./discriminators.ts";
-import type { SchemaNode } from "./documents.ts";
+import { isJsonObject, type SchemaNode } from "./documents.ts";
 import { asName, Fields } from "./fields.ts";
 import { Inhabitants } from "./inhabitants.ts";
+import { point } from "./numbers.ts";
 import type { ObjectContext } from "./objects.ts";
 import { type ReaderContext, SchemaReader } from "./reader.ts";
 import { badSchema, CyclicSchemaError, shorten, unsupported } from "./schema-errors.ts";
 import { ShapeAlgebra } from "./shape-algebra.ts";
-import { ANY_OBJECT, ANY_SHAPE, FALSE, NO_SHAPE, type Shape, type Term, TRUE } from "./shapes.ts";
+import {
+  ANY_ARRAY,
+  ANY_OBJECT,
+  ANY_SHAPE,
+  EVERY_NAME,
+  FALSE,
+  NO_SHAPE,
+  type Shape,
+  type Term,
+  TRUE,
+} from "./shapes.ts";
 import { Signatures } from "./signatures.ts";
 import { isAnyString, languageOf } from "./strings.ts";
 import type { Terms } from "./terms.ts";
 import { Unevaluated } from "./unevaluated.ts";
-import { valueShape } from "./values.ts";
 
 /** Finds the shapes that terms stand for: the first level of their values, with terms for what is inside. */
 export class Expander {
@@ -271,3 +282,26 @@ const APPLICATORS: readonly (readonly [keyword: string, Read])[] = [
   ["dependentSchemas", dependencies],
   ["dependencies", dependencies],
 ];
+
+/** The shape of one JSON value. */
+function valueShape(value: unknown, terms: Terms): Shape {
+  if (value === null) return { ...NO_SHAPE, hasNull: true };
+  if (typeof value === "boolean") return { ...NO_SHAPE, booleans: [value] };
+  if (typeof value === "number" && Number.isFinite(value))
+    return { ...NO_SHAPE, numbers: [point(decimalOf(value))] };
+  if (typeof value === "string") return { ...NO_SHAPE, strings: { type: "values", values: [value] } };
+  if (Array.isArray(value)) {
+    const prefix = value.map((item) => terms.value(item));
+    const { length } = value;
+    return { ...NO_SHAPE, arrays: [{ ...ANY_ARRAY, prefix, rest: FALSE, min: length, max: length }] };
+  }
+  if (!isJsonObject(value)) return NO_SHAPE;
+  const entries = Object.entries(value);
+  const object = {
+    ...ANY_OBJECT,
+    properties: new Map(entries.map(([name, member]) => [name, terms.value(member)] as const)),
+    regions: [{ names: EVERY_NAME, value: FALSE }],
+    required: new Set(Object.keys(value)),
+  };
+  return { ...NO_SHAPE, objects: [object] };
+}

@@ -1,7 +1,7 @@
 import { GrammarError, grown } from "#grammar";
 import type { FlatGrammar } from "./flat-grammar.ts";
+import { PairSet } from "./hash-tables.ts";
 import type { Lexer, LexerState, TerminalSet } from "./lexer.ts";
-import { PairSet } from "./pair-set.ts";
 
 /** Limits of a parser, beyond which it throws. */
 export interface EarleyLimits {

@@ -1,6 +1,6 @@
 import { type Automaton, type ByteClasses, type Copier, type Pace, refine } from "#automaton";
 import { type Lexeme, memo } from "#grammar";
-import { Interner } from "./interner.ts";
+import { Interner } from "./hash-tables.ts";
 import type { PlainStep } from "./plain-run.ts";
 import type { Walk, WalkInProgress } from "./walk.ts";
 

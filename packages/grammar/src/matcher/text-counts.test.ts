@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { and, charClass, concat, EMPTY, either, literal, NOTHING, not, type Regex, repeat } from "#grammar";
-import { isPlainlyNothing } from "./text-counts.ts";
+import { isPlainlyNothing } from "./prepared-grammar.ts";
 
 const digit = charClass("09");
 const name = concat(literal('"'), repeat(charClass("az")), literal('"'));
