@@ -4,10 +4,9 @@ import type { ChatRequest, EngineEvent, Prompt } from "#inference";
 import type { FinetuneEvent } from "#training";
 import type { ImportedAdapter, StoredAdapter } from "./adapters.ts";
 import { type Port, portChannel } from "./channel.ts";
-import type { WebDevice } from "./device.ts";
 import type { WebData, WebFinetune, WebGenerate } from "./host.ts";
 import type { LoadEvent, LoadModelOptions, ModelSource, PageFile, StoredModel } from "./models.ts";
-import type { WorkerMethods } from "./worker.ts";
+import type { WebDevice, WorkerMethods } from "./worker.ts";
 
 export type { LoadEvent, PageFile, StoredAdapter, StoredModel, WebData, WebDevice };
 
