@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { shellQuote, toCurl, toTrainCommand, toTypeScript } from "../src/views/new-run/commands.tsx";
+import { shellQuote, toCurl, toTrainCommand, toTypeScript } from "../src/views/new-run/commands.ts";
 import type { JobBody } from "../src/views/new-run/draft.ts";
 import type { SettingField } from "../src/views/new-run/fields.ts";
 

@@ -1,5 +1,4 @@
 // What somebody has chosen in the form, and the request that it stands for.
-import type { components } from "#api";
 import { fieldOf, parseField, type SettingField, showValue } from "./fields.ts";
 
 /** A form as it is filled in. */
@@ -83,16 +82,20 @@ export function toRequest(draft: Draft, context: DraftContext): Drafted {
   };
 }
 
-type Job = components["schemas"]["FineTuningJob"];
+/** What is read of a job that is to be done again. */
+interface KnownJob {
+  readonly model: string;
+  readonly training_file: string;
+  readonly validation_file: string | null;
+  readonly user_provided_suffix: string | null;
+  readonly mos: Readonly<Record<string, unknown>>;
+}
 
 /**
  * The draft that repeats a job, with the settings that its data decided. A job of steps has no epochs, which would be others
  * with other data.
  */
-export function fromJob(
-  job: Pick<Job, "model" | "training_file" | "validation_file" | "user_provided_suffix" | "mos">,
-  fields: readonly SettingField[],
-): Draft {
+export function fromJob(job: KnownJob, fields: readonly SettingField[]): Draft {
   const { mos } = job;
   const hasSteps = typeof mos["steps"] === "number";
   const known = fields.filter(({ name }) => name !== "adapter" && !(name === "epochs" && hasSteps));

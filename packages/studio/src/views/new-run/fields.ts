@@ -1,5 +1,4 @@
 // The settings of a job as fields of a form, made of the schema that the server publishes: none of them is named here.
-import { type Fields, isFields } from "#core";
 
 /** A setting that a form can show. */
 export interface SettingField {
@@ -23,10 +22,15 @@ export interface SettingField {
   readonly methods: Extension["methods"];
 }
 
-const at = (value: unknown, ...path: readonly string[]): unknown =>
-  path.reduce((found: unknown, name) => (isFields(found) ? found[name] : undefined), value);
+type Json = Readonly<Record<string, unknown>>;
 
-const numberAt = (schema: Fields, name: string): number | undefined => {
+const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const at = (value: unknown, ...path: readonly string[]): unknown =>
+  path.reduce((found: unknown, name) => (isObject(found) ? found[name] : undefined), value);
+
+const numberAt = (schema: Json, name: string): number | undefined => {
   const value = schema[name];
   return typeof value === "number" ? value : undefined;
 };
@@ -38,8 +42,8 @@ const textsOf = (value: unknown): readonly string[] =>
 const LARGEST_BOUND = 1e12;
 
 /** The alternatives of a schema: some methods take more of a setting than others. */
-const alternatives = (schema: Fields): readonly Fields[] =>
-  Array.isArray(schema["anyOf"]) ? schema["anyOf"].filter(isFields) : [schema];
+const alternatives = (schema: Json): readonly Json[] =>
+  Array.isArray(schema["anyOf"]) ? schema["anyOf"].filter(isObject) : [schema];
 
 const KINDS: Readonly<Record<string, SettingField["kind"]>> = {
   integer: "integer",
@@ -50,19 +54,22 @@ const KINDS: Readonly<Record<string, SettingField["kind"]>> = {
   object: "object",
 };
 
-/** What the server says of a field beside its schema. */
-interface Extension {
+/** What a method says of a setting that it has. */
+interface MethodTexts {
   readonly help?: string;
   readonly default?: string;
+}
+
+/** What the server says of a field beside its schema. */
+interface Extension extends MethodTexts {
   /** The option of `mos train`: `--steps`; `--no-packing` for a flag that is on by default. */
   readonly option?: string;
   readonly label?: string;
-  /** What a method says of a setting that it has. */
-  readonly methods?: Readonly<Record<string, Pick<Extension, "help" | "default">>>;
+  readonly methods?: Readonly<Record<string, MethodTexts>>;
 }
 
 function bound(
-  shapes: readonly Fields[],
+  shapes: readonly Json[],
   name: string,
   choose: (...all: number[]) => number,
 ): number | undefined {
@@ -72,7 +79,7 @@ function bound(
   return Math.abs(value) < LARGEST_BOUND ? value : undefined;
 }
 
-function toField(name: string, schema: Fields): SettingField | undefined {
+function toField(name: string, schema: Json): SettingField | undefined {
   const shapes = alternatives(schema);
   const [first] = shapes;
   const kind = KINDS[String(first?.["type"])];
@@ -102,9 +109,9 @@ function toField(name: string, schema: Fields): SettingField | undefined {
 /** The fields of a job's `mos`, from the server's OpenAPI document; none where that has no such settings. */
 export function readFields(document: unknown): readonly SettingField[] {
   const settings = at(document, "components", "schemas", "MosSettings", "properties");
-  if (!isFields(settings)) return [];
+  if (!isObject(settings)) return [];
   return Object.entries(settings).flatMap(([name, schema]) => {
-    const field = isFields(schema) ? toField(name, schema) : undefined;
+    const field = isObject(schema) ? toField(name, schema) : undefined;
     return field === undefined ? [] : [field];
   });
 }
@@ -175,7 +182,7 @@ export function parseField(text: string, field: SettingField): Parsed {
       return parseList(text, field);
     case "object": {
       const value = readJson(text);
-      return isFields(value) ? { value } : { problem: 'Enter a JSON object, such as {"name": true}' };
+      return isObject(value) ? { value } : { problem: 'Enter a JSON object, such as {"name": true}' };
     }
     case "text":
       return { value: text };
@@ -185,5 +192,5 @@ export function parseField(text: string, field: SettingField): Parsed {
 /** A value as its field shows it, so that `parseField` gives it again. */
 export function showValue(value: unknown): string {
   if (Array.isArray(value)) return value.map(String).join(", ");
-  return isFields(value) ? JSON.stringify(value) : String(value);
+  return isObject(value) ? JSON.stringify(value) : String(value);
 }

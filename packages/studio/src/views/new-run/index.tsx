@@ -2,13 +2,12 @@ import { useEffect, useMemo } from "preact/hooks";
 import { config } from "#api";
 import type { ViewProps } from "#core";
 import { Empty, Page, Problem, Waiting } from "#ui";
-import { Recipes } from "./commands.tsx";
 import { DataStep } from "./data-step.tsx";
 import { openForm } from "./form.ts";
 import "./new-run.css";
 import { PreviewStep } from "./preview-step.tsx";
 import { ModelStep, SettingsStep } from "./settings-step.tsx";
-import { Summary } from "./summary.tsx";
+import { Recipes, Summary } from "./summary.tsx";
 
 /** A job to be made: its data, its model, its settings, and what they cost. */
 export default function View({ query }: ViewProps) {

@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { api } from "#api";
-import { formatBytes, formatCount, formatDuration, formatShare, href, navigate } from "#core";
-import { Button, Facts, Field, Problem, TextInput } from "#ui";
+import { api, config } from "#api";
+import { formatBytes, formatCount, formatDuration, formatShare, href, navigate, set } from "#core";
+import { Button, Copy, Facts, Field, Problem, Tabs, TextInput } from "#ui";
+import { toCurl, toTrainCommand, toTypeScript } from "./commands.ts";
 import { type Form, isUsable, type Preview, toProblem } from "./form.ts";
 
 /** What the job costs, and the button that makes it. */
@@ -101,4 +102,50 @@ function Estimates({
       ]}
     />
   );
+}
+
+const TABS = [
+  { id: "curl", title: "curl" },
+  { id: "mos", title: "mos train" },
+  { id: "typescript", title: "TypeScript" },
+];
+
+/** The same job from a terminal or a program. */
+export function Recipes({ form }: { readonly form: Form }) {
+  const tab = useSignal("curl");
+  const text = recipe(tab.value, form);
+  return (
+    <section class="card stack" aria-label="Equivalent commands">
+      <header class="row spread">
+        <h2>Equivalent commands</h2>
+        <Copy text={text} label="Copy the command" />
+      </header>
+      <Tabs label="Command format" tabs={TABS} value={tab.value} onChange={(id) => set(tab, id)}>
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls */}
+        <pre class="recipe" tabIndex={0}>
+          {text}
+        </pre>
+        {tab.value === "mos" && (
+          <p class="muted">
+            Expects files with these names. Pass the folder of {config.value?.model} to --model; the seed
+            defaults to 0.
+          </p>
+        )}
+      </Tabs>
+    </section>
+  );
+}
+
+function recipe(kind: string, { drafted, training, validation, fields }: Form): string {
+  const { body } = drafted.value;
+  const { model = "", needsKey = false } = config.value ?? {};
+  const target = { api: new URL("../v1", location.href).href, needsKey };
+  if (kind === "curl") return toCurl(body, target);
+  if (kind === "typescript") return toTypeScript(body, target);
+  return toTrainCommand(body, {
+    base: model,
+    trainingName: training.value?.filename ?? "train.jsonl",
+    validationName: validation.value?.filename,
+    fields: fields.value,
+  });
 }

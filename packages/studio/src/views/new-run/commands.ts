@@ -1,11 +1,6 @@
 // The same job from a terminal and from a program. What is in them comes from the request that Start sends, and nothing else.
-import { useSignal } from "@preact/signals";
-import { config } from "#api";
-import { set } from "#core";
-import { Copy, Tabs } from "#ui";
 import type { JobBody } from "./draft.ts";
 import type { SettingField } from "./fields.ts";
-import type { Form } from "./form.ts";
 
 const PLAIN = /^[\w@%+=:,./-]+$/;
 
@@ -89,50 +84,4 @@ export function toTrainCommand(
     ...options,
     toOption("--out", suffix ?? "adapter"),
   ]);
-}
-
-const TABS = [
-  { id: "curl", title: "curl" },
-  { id: "mos", title: "mos train" },
-  { id: "typescript", title: "TypeScript" },
-];
-
-/** The same job from a terminal or a program. */
-export function Recipes({ form }: { readonly form: Form }) {
-  const tab = useSignal("curl");
-  const text = recipe(tab.value, form);
-  return (
-    <section class="card stack" aria-label="Equivalent commands">
-      <header class="row spread">
-        <h2>Equivalent commands</h2>
-        <Copy text={text} label="Copy the command" />
-      </header>
-      <Tabs label="Command format" tabs={TABS} value={tab.value} onChange={(id) => set(tab, id)}>
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls */}
-        <pre class="recipe" tabIndex={0}>
-          {text}
-        </pre>
-        {tab.value === "mos" && (
-          <p class="muted">
-            Expects files with these names. Pass the folder of {config.value?.model} to --model; the seed
-            defaults to 0.
-          </p>
-        )}
-      </Tabs>
-    </section>
-  );
-}
-
-function recipe(kind: string, { drafted, training, validation, fields }: Form): string {
-  const { body } = drafted.value;
-  const { model = "", needsKey = false } = config.value ?? {};
-  const target = { api: new URL("../v1", location.href).href, needsKey };
-  if (kind === "curl") return toCurl(body, target);
-  if (kind === "typescript") return toTypeScript(body, target);
-  return toTrainCommand(body, {
-    base: model,
-    trainingName: training.value?.filename ?? "train.jsonl",
-    validationName: validation.value?.filename,
-    fields: fields.value,
-  });
 }
