@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createProgram, loadCommands } from "../../packages/mos/src/cli/program.ts";
 
-const COMMANDS = await loadCommands();
+const program = createProgram(await loadCommands());
+for (const command of program.commands) command.action(() => undefined);
 
 export interface ShownCommand {
   /** File and line, for messages. */
@@ -78,8 +79,6 @@ export const unmarkedCommands = (path: string): readonly string[] =>
 
 /** What is wrong with a command of ours, by the parser that it would meet; undefined if nothing is. */
 function flawOfMos(args: readonly string[]): string | undefined {
-  const program = createProgram(COMMANDS);
-  for (const command of program.commands) command.action(() => undefined);
   try {
     program.parse(args, { from: "user" });
     return undefined;

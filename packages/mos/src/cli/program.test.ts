@@ -269,15 +269,15 @@ function outside({ check, kind }: SettingInfo): readonly string[] {
 test.each([...commands])(
   "mos %s refuses numbers beyond the bounds of their settings, and names those",
   async (name, command) => {
+    const program = createProgram(new Map([[name, command]]));
     for (const [option, setting] of Object.entries<Setting>(command.options)) {
       const info = settingInfo(setting);
       if (!["integer", "number", "bytes"].includes(info.kind)) continue;
       for (const value of outside(info)) {
         const args = [name, `${formatFlag(option, setting)}=${value}`];
-        await expect(
-          createProgram(new Map([[name, command]])).parseAsync(args, { from: "user" }),
-          args.join(" "),
-        ).rejects.toThrowError(`argument '${value}' is invalid. Expected ${info.expectedText}.`);
+        await expect(program.parseAsync(args, { from: "user" }), args.join(" ")).rejects.toThrowError(
+          `argument '${value}' is invalid. Expected ${info.expectedText}.`,
+        );
       }
     }
   },
