@@ -40,7 +40,7 @@ async function lossOf(objective: Objective, isPair: boolean): Promise<number> {
   await using program = await compile({ loss: objective.loss(leaf("x", ["labels", 1])) });
   const logprobs = async () => new Float32Array(4);
   const update = { tokens: 4, firstTokens: 2, examples: batch.examples, sequences: 2 };
-  const fed = await objective.feeds(batch, { update, longest: 6, logprobs });
+  const fed = await objective.feeds(batch, { update, longest: 6, logprobs, hidden: logprobs });
   const { loss } = await program.run({ x: { shape: [4, 1], data }, ...fed });
   return loss?.data[0] ?? Number.NaN;
 }
@@ -92,6 +92,8 @@ test.each<[trainer: string, given: object, message: RegExp]>([
   ["kto", { loss_type: "apo_zero_unpaired" }, /apo_zero_unpaired/],
   ["grpo", { num_iterations: 2 }, /num_iterations/],
   ["grpo", { loss_type: "cispo" }, /cispo/],
+  ["sdft", { distillation_mode: "sampled_token", teacher_model_kind: "base" }, /sampled_token/],
+  ["sdft", { distillation_mode: "full_logits", teacher_model_kind: "ema" }, /ema is not known/],
   ["bco", {}, /the trainer bco has no objective here/],
 ])("%s with %o is refused", (trainer, given, message) => {
   expect(() => trl(trainer, given)).toThrow(message);

@@ -87,6 +87,7 @@ const TRAINERS: Readonly<Record<string, ObjectiveName>> = {
   orpo: "orpo",
   cpo: "simpo",
   grpo: "grpo",
+  sdft: "sdft",
 };
 
 /** Arguments of these trainers, and what our settings are called. */
@@ -100,6 +101,9 @@ const ARGUMENTS: Readonly<Record<string, keyof typeof objectiveSettings>> = {
   epsilon: "epsilon",
   epsilon_high: "epsilonHigh",
   importance_sampling_level: "importanceLevel",
+  distillation_alpha: "distillationAlpha",
+  distillation_topk: "distillationTopk",
+  distillation_add_tail: "distillationAddTail",
 };
 
 type Arguments = Readonly<Record<string, unknown>>;
@@ -136,6 +140,13 @@ function chooseLoss(trainer: string, given: Arguments, maxCompletionLength: numb
   // TRL's upper bound is its lower one where it is left out
   if (trainer === "grpo")
     return { settings: { grpoLoss: loss, maxCompletionLength, epsilonHigh: epsilon }, scale: 1 };
+  if (trainer === "sdft") {
+    const { distillation_mode: mode, teacher_model_kind: teacher } = given;
+    const teacherKind = { base: "frozen", live: "live" }[String(teacher)];
+    if (mode === "sampled_token" || teacherKind === undefined)
+      throw new Error(`distillation_mode ${mode} with teacher_model_kind ${teacher} is not known`);
+    return { settings: { teacherKind }, scale: 1 };
+  }
   const only = { cpo: "simpo", kto: "kto" }[trainer];
   if (loss !== undefined && loss !== only) throw new Error(`loss_type ${JSON.stringify(loss)} is not known`);
   return { settings: {}, scale: 1 };
@@ -147,6 +158,7 @@ const READ: Readonly<Record<string, readonly string[]>> = {
   cpo: ["loss_type"],
   kto: ["loss_type"],
   grpo: ["loss_type", "scale_rewards"],
+  sdft: ["distillation_mode", "teacher_model_kind"],
 };
 
 /**
@@ -181,5 +193,5 @@ export function toObjective(
 /** An objective with its loss multiplied by a number. */
 const scaled = (objective: Objective, scale: number): Objective => ({
   ...objective,
-  loss: (logprobs) => mul(objective.loss(logprobs), scalar(scale)),
+  loss: (targets) => mul(objective.loss(targets), scalar(scale)),
 });

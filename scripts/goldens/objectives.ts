@@ -42,16 +42,16 @@ interface Sequence {
 const unpadded = (rows: readonly (readonly number[])[], masks: readonly (readonly number[])[]) =>
   rows.map((row, i) => row.filter((_, s) => masks[i]?.[s] === 1));
 
-async function readSequences(file: SafetensorsFile): Promise<readonly Sequence[]> {
+async function readSequences(file: SafetensorsFile, prompt = "prompt"): Promise<readonly Sequence[]> {
   const read = (name: string) => readRows(file, name);
-  if (file.tensors.has("prompt_ids")) {
-    const prompts = unpadded(await read("prompt_ids"), await read("prompt_mask"));
+  if (file.tensors.has(`${prompt}_ids`)) {
+    const prompts = unpadded(await read(`${prompt}_ids`), await read(`${prompt}_mask`));
     const answers = unpadded(await read("completion_ids"), await read("completion_mask"));
-    return prompts.map((prompt, i) => {
+    return prompts.map((asked, i) => {
       const answer = answers[i] ?? [];
       return {
-        ids: [...prompt, ...answer],
-        isTarget: [...prompt.map(() => false), ...answer.map(() => true)],
+        ids: [...asked, ...answer],
+        isTarget: [...asked.map(() => false), ...answer.map(() => true)],
       };
     });
   }
@@ -102,6 +102,13 @@ async function readExamples(inputs: SafetensorsFile): Promise<readonly EncodedEx
       const targets = sequence.isTarget.filter(Boolean).length;
       return toExample([sequence], { desirable: new Float32Array(targets).fill(labels[i] ?? 0) });
     });
+  }
+  if (tensors.has("hinted_prompt_ids")) {
+    const hinted = await readSequences(inputs, "hinted_prompt");
+    return sequences.map((sequence, i) => ({
+      ...toExample([sequence], {}),
+      hinted: toExample(hinted.slice(i, i + 1), {}),
+    }));
   }
   const pairs = sequences.length / 2;
   return sequences

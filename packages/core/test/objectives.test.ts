@@ -15,17 +15,18 @@ import {
   objectiveSettings,
 } from "#training";
 import { randomAdapter } from "./random-adapter.ts";
-import { randomExamples, tinyLoaded } from "./tiny-training.ts";
+import { randomExamples, tinyLoaded, withHint } from "./tiny-training.ts";
 
 const loaded = tinyLoaded();
 const shapes = toLayerShapes(loaded.config);
 
-/** Pairs, or single answers. */
+/** Pairs, or single answers, perhaps with hints. */
 function encode(data: (typeof OBJECTIVES)[ObjectiveName]["data"]): readonly EncodedExample[] {
   const single = randomExamples([9, 6, 12, 7, 11, 8]).map((one, i) => {
     const filled = (value: number) => new Float32Array(one.targetTokens).fill(value);
     return { ...one, columns: { desirable: filled(i % 2), advantage: filled(i % 2 === 0 ? 1.2 : -0.8) } };
   });
+  if (data === "hinted") return single.map((one, i) => withHint(one, i + 1));
   if (data !== "pairs") return single;
   return [0, 2, 4].map((k) => {
     const [chosen, rejected] = [single[k], single[k + 1]] as [EncodedExample, EncodedExample];

@@ -41,7 +41,8 @@ type Differentiable =
   | "max"
   | "softmax"
   | "attention"
-  | "crossEntropy";
+  | "crossEntropy"
+  | "divergence";
 
 /** Functions of the entry point that have no gradient of their own. */
 type Plain =
@@ -90,6 +91,12 @@ const shared = {
   positions: constant(Int32Array.of(0, 1, 2, 0, 1, 2, 0, 0, 1, 2, 3, 4, 2, 3), [2, 7], "int64"),
   reach: 7,
 };
+/** Different numbers in [−1, 1]. */
+const floats = (rows: number, width: number) =>
+  constant(
+    Float32Array.from({ length: rows * width }, (_, i) => Math.cos(3 * i)),
+    [rows, width],
+  );
 const mask2 = constant(Float32Array.of(2, 0, 2, 2, 0, 2), [2, 3]);
 
 /** A stored weight [5, 64] as constants. */
@@ -365,5 +372,26 @@ export const cases: Cases = {
           }).logprobs,
       })),
     ),
+  ],
+  divergence: [
+    ...[0, 0.3, 1].flatMap((alpha) =>
+      [{}, { topK: 2 }, { topK: 2, addTail: true }, { topK: 9 }].map((compared) => ({
+        shapes: [[3, 2]],
+        signed: true,
+        build: (x?: Value) =>
+          ops.divergence(x!, floats(5, 2), {
+            ...{ teacher: floats(3, 2), alpha, ...compared },
+            ...{ chunk: 2, maxRows: 3, softCap: alpha === 0.3 ? 1.5 : undefined },
+          }),
+      })),
+    ),
+    ...Object.values(FORMS).map((format) => ({
+      shapes: [[3, 64]],
+      signed: true,
+      build: (x?: Value) =>
+        ops.divergence(x!, storedConstant(format), {
+          ...{ teacher: floats(3, 64), alpha: 0.5, chunk: 1, maxRows: 3, partSize: 150 },
+        }),
+    })),
   ],
 };

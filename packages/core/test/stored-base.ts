@@ -46,6 +46,7 @@ function makeBatch(tokens: readonly number[]): Batch {
     columns: {},
     examples: 1,
     exampleIndices: [0],
+    hinted: [],
     rests: [],
     sequences: 1,
     tokens: length,

@@ -47,6 +47,19 @@ export function randomExamples(lengths: readonly number[], seed = 0): EncodedExa
   });
 }
 
+/** An example with a hint of so many tokens at the beginning of what its teacher reads. */
+export function withHint(example: EncodedExample, length: number): EncodedExample {
+  const hint = Int32Array.from({ length }, (_, i) => 47 - 3 * i);
+  return {
+    ...example,
+    hinted: {
+      ...example,
+      ids: Int32Array.of(...hint, ...example.ids),
+      labels: Int32Array.of(...hint.map(() => -100), ...example.labels),
+    },
+  };
+}
+
 export const tinySettings: TrainSettings = {
   steps: 6,
   learningRate: 1e-2,

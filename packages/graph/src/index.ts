@@ -22,6 +22,7 @@ export {
   windowMask,
 } from "./ops/decoding.ts";
 export { NF4_LEVELS } from "./ops/dequantise.ts";
+export { type DivergenceMeasure, divergence } from "./ops/divergence.ts";
 export {
   add,
   broadcast,

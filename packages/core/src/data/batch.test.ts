@@ -39,6 +39,7 @@ test("lays two rows out", () => {
     columns: {},
     examples: 3,
     exampleIndices: [0, 1, 2],
+    hinted: [],
     rests: [undefined, undefined, undefined],
     sequences: 3,
     tokens: 9,

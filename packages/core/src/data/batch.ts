@@ -37,6 +37,8 @@ export interface Batch {
   readonly exampleIndices: readonly number[];
   /** Sequences of these examples; those of pair k are 2k, chosen, and 2k + 1, rejected. */
   readonly sequences: number;
+  /** Of each example, what the teacher reads, where it has a hint: as many targets, behind another prompt. */
+  readonly hinted: readonly EncodedExample[];
   /** What each example lost to truncation, where that is kept. */
   readonly rests: readonly (LabelledIds | undefined)[];
   /** Tokens, without padding. */
@@ -99,6 +101,7 @@ export function makeBatch(
     columns: joinColumns(examples),
     examples: examples.length,
     exampleIndices: examples.map((_, i) => i),
+    hinted: examples.flatMap(({ hinted }) => hinted ?? []),
     rests: examples.map(({ rest }) => rest),
     tokens: rowTokens(examples),
   };

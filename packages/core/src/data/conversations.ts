@@ -145,6 +145,27 @@ export const messagesForm = lineForm({
     toChat({ turns: messages, ...lineTools(line) }, place, MESSAGE_NAMES),
 });
 
+/** The same with a hint for the teacher of its last message, which alone is learnt. */
+export const hintedForm = lineForm({
+  kind: "hinted",
+  fields: ["messages", "hint"],
+  isLikely: ({ messages, hint }) =>
+    typeof hint === "string" && Array.isArray(messages) && Object(messages.at(-1)).role === "assistant",
+  sample:
+    '{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}], "hint": "Greet people by the time of day."}',
+  prepare: withToolList,
+  schema: z.object({ messages: messageList(message), hint: text, ...toolFields }),
+  toExample({ messages, hint, ...line }, place) {
+    const answerFrom = messages.length - 1;
+    const { role } = messages[answerFrom] as LineTurn;
+    if (role !== "assistant")
+      return `${MESSAGE_NAMES.turn(answerFrom)} is a ${role} message; the last one is the answer that is learnt`;
+    if (isBlank(hint)) return "hint is empty, so there is nothing to learn";
+    const chat = toChat({ turns: messages, answerFrom, ...lineTools(line) }, place, MESSAGE_NAMES);
+    return typeof chat === "string" ? chat : { ...chat, hint };
+  },
+});
+
 const SPEAKER_NAMES = Object.keys(SPEAKERS) as Speaker[];
 
 /** A message of ShareGPT's format. */

@@ -127,8 +127,9 @@ function toMessages(example: Learnt): ExampleInput {
 }
 
 function toolInputs(example: AnsweredExample) {
-  const { tools, parallel, variables } = example.kind === "chat" ? example : {};
+  const { tools, parallel, variables, hint } = example.kind === "chat" ? example : {};
   return omitUndefined({
+    hint,
     tools: tools?.map(toToolInput),
     parallel_tool_calls: parallel,
     chat_template_kwargs: variables,

@@ -298,12 +298,14 @@ const KINDS: Readonly<Record<DataKind, string>> = {
   pairs: "a pair of answers",
   rated: "a rated answer",
   prompts: "a prompt without an answer",
+  hinted: "an answer with a hint",
 };
 const PLURALS: Readonly<Record<DataKind, string>> = {
   examples: "examples",
   pairs: "pairs of a preferred and another answer",
   rated: "rated answers, or pairs of them",
   prompts: "prompts",
+  hinted: "answers with hints",
 };
 
 function checkObject(value: unknown, refuse: Refuse): void {
@@ -342,6 +344,7 @@ export const FIELDS: readonly string[] = [
   ...["messages", "tools", "parallel_tool_calls", "conversations", "system", "prompt", "completion"],
   ...["instruction", "input", "output", "question", "answer", "text", "chosen", "rejected", "label"],
   ...["preferred_output", "non_preferred_output", "rejected_response", "chat_template_kwargs"],
+  "hint",
 ];
 const PAIR = new RegExp(`^(?:${FIELDS.join("|")})=[^=]+$`);
 

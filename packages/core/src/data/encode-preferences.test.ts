@@ -43,6 +43,35 @@ function bySequence(example: EncodedExample, field: "ids" | "labels"): readonly 
   });
 }
 
+describe("hints", () => {
+  const hinted: ChatExample = { ...answered("I am well."), hint: "Say how you feel." };
+  const prompts = ({ ids, labels, hinted: other }: EncodedExample) =>
+    [{ ids, labels }, other].map((one) => decode(one?.ids.filter((_, i) => one.labels[i] === IGNORED) ?? []));
+
+  test("the hint stands in the teacher's prompt alone, after the last user message", () => {
+    const encoded = encodeExample(hinted, options);
+    const [own, taught] = prompts(encoded);
+    expect(taught).toBe(own?.replace("How are you?", "How are you?\n\nSay how you feel."));
+    expect(taught).not.toBe(own);
+    expect([encoded, encoded.hinted ?? encoded].map(targetsOf)).toEqual(
+      Array(2).fill("I am well.<|im_end|>"),
+    );
+  });
+
+  test("an answer is cut off behind both prompts, or is left out", async () => {
+    const whole = encodeExample(hinted, options);
+    const longest = whole.hinted?.ids.length ?? 0;
+    const cut = encodeExample(hinted, { ...options, maxLength: longest - 3 });
+    expect(cut.hinted?.ids).toHaveLength(longest - 3); // its last token, a line feed, is no target
+    expect([cut.targetTokens, cut.hinted?.targetTokens]).toEqual(Array(2).fill(whole.targetTokens - 2));
+    const { report } = await encodeExamples([hinted, answered("No.")], {
+      ...options,
+      maxLength: longest - 7,
+    });
+    expect(report).toMatchObject({ examples: 1, dropped: 1 });
+  });
+});
+
 describe("pairs", () => {
   test("both sequences are what each answer is alone, one behind the other, and share their prompt", () => {
     const apart = [pair.chosen, pair.rejected].map((one) => encodeExample(one, options));

@@ -4,6 +4,7 @@ import { MosError, monotonicNow, omitUndefined } from "#common";
 import { nextTurn } from "#platform";
 import type {
   AnsweredExample,
+  ChatExample,
   Example,
   Message,
   PairExample,
@@ -40,6 +41,8 @@ export interface EncodedExample extends Place, LabelledIds {
   readonly truncated: boolean;
   /** Targets that truncation cut off. */
   readonly truncatedTargets: number;
+  /** The same answer behind its prompt with the hint, which the teacher reads. */
+  readonly hinted?: EncodedExample;
   /** What truncation cut off a rated answer, at most `maxLength` tokens: behind a shorter prompt, they fit. */
   readonly rest?: LabelledIds;
   /** Tokens of each of its sequences, where it has several: prompt and chosen answer, prompt and rejected answer. */
@@ -77,6 +80,10 @@ export function encodeExample(example: Example, options: EncodeOptions): Encoded
       return joinPair(encodePair(example, options));
     case "rated":
       return encodeRated(example, options);
+    case "chat":
+      return example.hint === undefined
+        ? encodeSequence(example, options)
+        : encodeHinted(example, example.hint, options);
     default:
       return encodeSequence(example, options);
   }
@@ -100,6 +107,10 @@ const labelSequence = (example: OneSequence, options: EncodeOptions): Labelled =
     example.kind === "chat" && options.lastAnswerOnly === true ? lastAnswer(example) : example,
     options,
   );
+
+/** Tokens of the longer of its prompts with its answer. */
+export const longestSequence = ({ ids, hinted }: EncodedExample): number =>
+  Math.max(ids.length, hinted?.ids.length ?? 0);
 
 /** Some of the tokens. */
 function labelledIds({ ids, weights }: Labelled, from: number, to: number): LabelledIds {
@@ -135,6 +146,28 @@ function encodeRated({ answer, isDesirable }: RatedExample, options: EncodeOptio
     ...(encoded.truncated ? { rest: labelledIds(labelled, maxLength, 2 * maxLength) } : {}),
     columns: { ...encoded.columns, desirable },
   };
+}
+
+/**
+ * An answer behind its prompt, and behind the prompt whose last user message has the hint, after a blank line as in TRL. What
+ * does not fit behind both is cut off.
+ */
+function encodeHinted(example: ChatExample, hint: string, options: EncodeOptions): EncodedExample {
+  const asked = example.turns.findLastIndex(({ role }) => role === "user");
+  const turns = example.turns.map((turn, i) =>
+    i === asked ? { ...turn, content: `${turn.content}\n\n${hint}` } : turn,
+  );
+  const student = labelSequence(example, options);
+  const answerFrom = ({ weights }: Labelled): number => weights.findIndex((weight) => weight > 0);
+  const teacher = labelSequence({ ...example, turns }, options);
+  const [from, hintedFrom] = [answerFrom(student), answerFrom(teacher)];
+  const hinted: Labelled = {
+    ids: [...teacher.ids.slice(0, hintedFrom), ...student.ids.slice(from)],
+    weights: [...teacher.weights.slice(0, hintedFrom), ...student.weights.slice(from)],
+  };
+  const room = Math.max(0, options.maxLength - Math.max(from, hintedFrom));
+  const encode = (labelled: Labelled, prompt: number) => toEncoded(example, labelled, prompt + room);
+  return { ...encode(student, from), hinted: encode(hinted, hintedFrom) };
 }
 
 /**
@@ -329,7 +362,7 @@ export async function encodeExamples(
     truncated: sum(({ truncated }) => Number(truncated)),
     truncatedTargets: sum(({ truncatedTargets }) => truncatedTargets),
     dropped,
-    longest: encoded.reduce((max, { ids }) => Math.max(max, ids.length), 0),
+    longest: encoded.reduce((max, one) => Math.max(max, longestSequence(one)), 0),
   };
   return { encoded, report };
 }

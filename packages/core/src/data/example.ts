@@ -52,6 +52,8 @@ export interface ChatExample extends Place {
   readonly parallel?: boolean;
   /** Further variables of the chat template. */
   readonly variables?: TemplateVariables;
+  /** What its teacher is told besides: a demonstration, or a remark. */
+  readonly hint?: string;
 }
 
 /** A text and its continuation, of a `prompt`/`completion` line. */
@@ -98,8 +100,11 @@ export type Example = (AnsweredExample | TextExample | PairExample | RatedExampl
   readonly fields?: Readonly<Record<string, unknown>>;
 };
 
-/** What a run needs its data for: to learn examples, preferences in pairs, ratings, or the answers that it gives to prompts. */
-export type DataKind = "examples" | "pairs" | "rated" | "prompts";
+/**
+ * What a run needs its data for: to learn examples, preferences in pairs, ratings, the answers that it gives to prompts, or what
+ * hints make of answers.
+ */
+export type DataKind = "examples" | "pairs" | "rated" | "prompts" | "hinted";
 
 /** The answer to be learnt of an example, where it has one; of a pair the chosen one. */
 export function wantedAnswer(example: Example): AnsweredExample | undefined {
@@ -140,8 +145,10 @@ export function textsOf(example: Example): readonly string[] {
     case "chat":
     case "prompt": {
       const { turns, tools = [] } = example;
-      return [...tools, ...turns.flatMap(({ content, toolCalls = [] }) => [content, ...toolCalls])].map(
-        (one) => (typeof one === "string" ? one : JSON.stringify(one)),
+      const hints = example.kind === "chat" ? [example.hint ?? []].flat() : [];
+      const said = turns.flatMap(({ content, toolCalls = [] }) => [content, ...toolCalls]);
+      return [...tools, ...said, ...hints].map((one) =>
+        typeof one === "string" ? one : JSON.stringify(one),
       );
     }
     case "completion":
@@ -231,7 +238,7 @@ type TextInput = string | readonly MessageInput[];
 
 /** An example as a line of a data file has it. */
 export type ExampleInput =
-  | ({ readonly messages: readonly MessageInput[] } & ToolFields)
+  | ({ readonly messages: readonly MessageInput[]; readonly hint?: string } & ToolFields)
   | ({ readonly conversations: readonly SpokenInput[] } & SpokenFields)
   | { readonly prompt: string; readonly completion: string }
   | { readonly instruction: string; readonly input?: string | null; readonly output: string }

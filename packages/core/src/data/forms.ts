@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { isRecord } from "#common";
-import { messagesForm, sharegptForm } from "./conversations.ts";
+import { hintedForm, messagesForm, sharegptForm } from "./conversations.ts";
 import { asTurns, type DataKind, type Example, type Place } from "./example.ts";
 import { isBlank, joinInput, lineForm } from "./line-form.ts";
 import { PREFERENCE_FORMS } from "./preference-forms.ts";
@@ -69,6 +69,7 @@ export const FORMS = {
   question: questionForm,
   text: textForm, // last, since tables of other formats may also have a column of the whole text
   ...PREFERENCE_FORMS,
+  "messages-hint": hintedForm,
 } as const;
 
 export type FormName = keyof typeof FORMS;

@@ -316,3 +316,25 @@ describe("kinds of data", () => {
     await expect(checkDataset(path)).rejects.toThrowError(/:2: chosen and rejected are the same/);
   });
 });
+
+describe("hints", () => {
+  const line = { messages: [user("Oh"), said("Ah"), hi, yo], hint: "Say yo." };
+
+  test("the last answer is learnt, with the hint; a run without hints learns all of them", async () => {
+    const [hinted] = await read("hinted", line);
+    expect(hinted).toMatchObject({ kind: "chat", hint: "Say yo." });
+    expect(show(hinted as AnsweredExample)).toBe("user: Oh / assistant: Ah / user: Hi / assistant: Yo*");
+    const [plain] = await read("examples", line);
+    expect(plain).not.toHaveProperty("hint");
+    expect(show(plain as AnsweredExample)).toBe("user: Oh / assistant: Ah* / user: Hi / assistant: Yo*");
+  });
+
+  test("a line needs an answer and a hint", async () => {
+    expect(await refusal("hinted", { ...line, messages: [hi] })).toMatch(/messages\[0\] is a user message/);
+    expect(await refusal("hinted", { ...line, hint: " " })).toMatch(/hint is empty/);
+    expect(await refusal("hinted", { messages: [hi, yo] })).toMatch(
+      /this is an example .*, but this run learns from answers with hints/,
+    );
+    expect(await refusal("hinted", line, { messages: [hi, yo] })).toMatch(/there is no field "hint"/);
+  });
+});

@@ -71,6 +71,8 @@ export interface GradientSource extends AsyncDisposable {
   loss(batch: Batch, update?: Totals): Promise<BatchLoss>;
   /** The log-probability of each target, without dropout, by other parameters where they are given. */
   logprobs(batch: Batch, parameters?: Parameters): Promise<Float32Array>;
+  /** What the head reads at each target [labels, hidden width], likewise. */
+  hidden(batch: Batch, parameters?: Parameters): Promise<Float32Array>;
 }
 
 const vector = (data: Int32Array): HostTensor => ({ shape: [data.length], data });
@@ -84,7 +86,7 @@ function feedBatch(batch: Batch, { inputs }: Pick<Program, "inputs">): Record<st
     segments: { shape, data: segments },
     ...(inputs.has("prompts") ? { prompts: { shape, data: prompts } } : {}),
     label_indices: vector(batch.labelIndices),
-    label_ids: vector(batch.labelIds),
+    ...(inputs.has("label_ids") ? { label_ids: vector(batch.labelIds) } : {}),
   };
 }
 
@@ -109,16 +111,21 @@ export interface GradientSourceOptions extends SessionOptions {
 export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
   const { reference, objective = plainTraining, maxSegment } = options;
   const programs = programCache(model, options);
-  const logprobs: GradientSource["logprobs"] = async (batch, parameters) => {
-    const program = await programs.get(batch, "logprobs");
-    const given = Object.fromEntries([...(parameters ?? [])].filter(([name]) => program.inputs.has(name)));
-    return floats(await program.run({ ...feedBatch(batch, program), ...given }), "logprobs");
-  };
+  const measured =
+    (name: "logprobs" | "hidden"): GradientSource["logprobs"] =>
+    async (batch, parameters) => {
+      const program = await programs.get(batch, name);
+      const given = Object.fromEntries([...(parameters ?? [])].filter(([one]) => program.inputs.has(one)));
+      return floats(await program.run({ ...feedBatch(batch, program), ...given }), name);
+    };
+  const [logprobs, hidden] = [measured("logprobs"), measured("hidden")];
+  const parametersOf = (of: "policy" | "reference") => (of === "policy" ? undefined : reference);
   const feeds = async (batch: Batch, update: Totals): Promise<Feeds> =>
     objective.feeds(batch, {
       update,
       longest: maxSegment ?? model.config.maxPositions,
-      logprobs: (other, of) => logprobs(other, of === "policy" ? undefined : reference),
+      logprobs: (other, of) => logprobs(other, parametersOf(of)),
+      hidden: (other, of) => hidden(other, parametersOf(of)),
     });
   const readLoss = (outputs: Feeds, batch: Batch, fed: Feeds): BatchLoss => {
     const [loss = Number.NaN] = floats(outputs, "loss");
@@ -157,6 +164,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       return readLoss(await program.run({ ...feedBatch(batch, program), ...fed }), batch, fed);
     },
     logprobs,
+    hidden,
     [Symbol.asyncDispose]: () => programs[Symbol.asyncDispose](),
   };
 }
@@ -186,6 +194,7 @@ function programCache(
       weights,
       linear: model.linear(shape, length === 0 ? undefined : leaf("dropout_masks", [length])),
       training,
+      measure: objective.divergence,
       rematerialise: training ? rematerialise : "none",
     });
     const fixed = Object.fromEntries(model.weightData);

@@ -4,6 +4,8 @@ import type { FreeMemory } from "#common";
 import { bytesPerPosition } from "#inference";
 import { baseFromConfig, type PresetName, parameterCount, presetConfig } from "#models";
 import { planMemory, type RunSize, requireRunMemory } from "./memory-plan.ts";
+import { OBJECTIVES } from "./objectives/index.ts";
+import type { FinetuneSettings } from "./settings.ts";
 
 const GB = 1e9;
 const adapter = parseAdapterConfig({ method: "lora", rank: 4 });
@@ -31,6 +33,17 @@ test("more rows, longer rows and a validation split take more; a base in fewer b
       ({ name }) => name === "base",
     )?.bytes;
   expect(plannedBaseBytes("int4")).toBeLessThan((plannedBaseBytes("float32") ?? 0) / 3);
+});
+
+test("a run that learns from hints has room for its teacher's forward pass, by the longest row that it reads", () => {
+  const shapes = (maxSegment: number) => () => ({
+    shape: { rows: 1, length: 256, maxSegment },
+    validationShape: undefined,
+  });
+  const objective = OBJECTIVES.sdft.create({ teacherKind: "live" } as FinetuneSettings);
+  const plan = (maxSegment: number) => plannedBytes({ objective, batchShapes: shapes(maxSegment) });
+  expect(plan(256)).toBeGreaterThan(plannedBytes({ batchShapes: shapes(256) }));
+  expect(plan(1024)).toBeGreaterThan(plan(256));
 });
 
 test("a run that samples has room for keys and values, and for a base in blocks as the runtime packs it", () => {

@@ -253,25 +253,34 @@ function trainingMemory(model: PlannedModel, run: PlannedRun): MemoryPlan {
   const masks = 4 * model.maskBufferLength(shape);
   const step = stepPeak(model, { shape, pass: "training", rematerialise, objective });
   const { validationShape = shape } = run;
+  const forward = { rematerialise: "none", objective } as const;
   const evaluation =
     run.evaluates || objective.usesReference // which is measured as an evaluation is
-      ? stepPeak(model, { shape: validationShape, pass: "loss", rematerialise: "none", objective })
-      : { workspace: 0, constants: 0, nodes: 0 };
+      ? stepPeak(model, { shape: validationShape, pass: "loss", ...forward })
+      : NO_PROGRAM;
+  // a teacher reads a row at a time, of which two copies of its results are kept
+  const { maxSegment: length = shape.length } = shape;
+  const teacher =
+    objective.divergence === undefined
+      ? NO_PROGRAM
+      : stepPeak(model, { shape: { ...shape, rows: 1, length }, pass: "hidden", ...forward });
   return memoryPlan({
     base: baseBytes(config, formats),
     adapter: trained,
     // two moments; gradients of a batch, their sum, and those of the batch before until they are collected
     optimiser: 2 * trained + (run.gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
     activations: step.workspace + 2 * masks,
-    evaluation: evaluation.workspace,
+    evaluation: evaluation.workspace + teacher.workspace + 2 * teacher.results,
     ...(sampler === undefined ? {} : liveEngineBytes(config, { ...sampler, formats })),
     runtime:
       PROCESS +
       TOKENIZER_BYTES * config.vocabularySize +
-      NODE * (step.nodes + evaluation.nodes) +
-      2 * (step.constants + evaluation.constants),
+      NODE * (step.nodes + evaluation.nodes + teacher.nodes) +
+      2 * (step.constants + evaluation.constants + teacher.constants),
   });
 }
+
+const NO_PROGRAM = { workspace: 0, constants: 0, nodes: 0, results: 0 } as const;
 
 function stepPeak(
   model: PlannedModel,
@@ -280,7 +289,9 @@ function stepPeak(
     pass,
     rematerialise,
     objective,
-  }: Pick<RunShapes, "shape"> & Pick<RunMemory, "rematerialise"> & Omit<PassOptions, "trainable">,
+  }: Pick<RunShapes, "shape"> &
+    Pick<RunMemory, "rematerialise"> &
+    Omit<PassOptions, "trainable" | "objective"> & { readonly objective: Objective },
 ): ProgramPeak {
   const training = pass === "training";
   const masks = training ? model.maskBufferLength(shape) : 0;
@@ -288,6 +299,7 @@ function stepPeak(
     shape,
     training,
     rematerialise,
+    measure: objective.divergence,
     weights: model.weights,
     linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
   });

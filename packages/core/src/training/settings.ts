@@ -50,7 +50,7 @@ export const objectiveChoice = {
   objective: setting(z.enum(OBJECTIVE_NAMES), {
     default: "sft",
     common: true,
-    help: "training objective: sft; dpo, orpo or simpo for preference pairs; kto for rated answers; grpo for sampled answers with a grader; distill for sampled answers with a teacher",
+    help: "training objective: sft; dpo, orpo or simpo for preference pairs; kto for rated answers; grpo for sampled answers with a grader; distill for sampled answers with a teacher; sdft for answers with hints",
   }),
 };
 

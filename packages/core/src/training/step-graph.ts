@@ -6,6 +6,8 @@ import {
   attention,
   checkpoint,
   crossEntropy,
+  type DivergenceMeasure,
+  divergence,
   grad,
   type HostTensor,
   leaf,
@@ -127,30 +129,44 @@ export interface TargetLogprobsOptions extends Omit<BatchGraphOptions, "logitsIn
   readonly headChunk?: number;
   /** Computes gradients, not the loss alone; true. */
   readonly training?: boolean;
+  /** How far the student is from a teacher, where it learns that. */
+  readonly measure?: DivergenceMeasure | undefined;
+}
+
+/** What a batch comes to at its targets. */
+export interface Targets extends TokenLogprobs {
+  /** What the head reads [labels, C]. */
+  readonly hidden: Value;
+  /** The divergence from the teacher whose hidden states are fed as `teacher` [labels, C], in nats [labels, 1]. */
+  readonly divergence?: Value;
 }
 
 /**
  * The log-probability of each target token of a batch [labels, 1], and which targets are not the likeliest: `hiddenStates`
  * with the further inputs `label_indices` and `label_ids` [labels]. The last norm and the head run only where a target is
- * predicted.
+ * predicted. With a `measure`, gradients come through the divergence alone.
  */
 export function targetLogprobs(
   config: ModelConfig,
-  { headChunk = 256, training = true, ...options }: TargetLogprobsOptions,
-): TokenLogprobs {
+  { headChunk: chunk = 256, training = true, measure, ...options }: TargetLogprobsOptions,
+): Targets {
   const logitsIndices = leaf("label_indices", ["labels"], "int32");
   const hidden = hiddenStates(config, { ...options, logitsIndices }); // [labels, C]
-  return crossEntropy(hidden, headWeight(config, options.weights), {
-    labels: leaf("label_ids", ["labels"], "int32"),
-    chunk: headChunk,
-    training,
-    maxRows: options.shape.rows * options.shape.length,
-    softCap: config.logitSoftCap,
-  });
+  const head = headWeight(config, options.weights);
+  const maxRows = options.shape.rows * options.shape.length;
+  const how = { chunk, maxRows, softCap: config.logitSoftCap };
+  const labels = leaf("label_ids", ["labels"], "int32");
+  if (measure === undefined) return { hidden, ...crossEntropy(hidden, head, { ...how, labels, training }) };
+  const teacher = leaf("teacher", hidden.shape);
+  return {
+    hidden,
+    ...crossEntropy(hidden, head, { ...how, labels }),
+    divergence: divergence(hidden, head, { ...how, ...measure, teacher, training }),
+  };
 }
 
-/** Programs over a batch: a training step, the loss alone, and the log-probabilities alone. */
-export type Pass = "training" | "loss" | "logprobs";
+/** Programs over a batch: a training step, the loss alone, the log-probabilities alone, and the hidden states alone. */
+export type Pass = "training" | "loss" | "logprobs" | "hidden";
 
 /** Options of what a program computes. */
 export interface PassOptions {
@@ -161,11 +177,12 @@ export interface PassOptions {
 
 /** Outputs of a program: `logprobs`, `misses`, `loss`, and in training the gradient of each trainable leaf as `grad.<name>`. */
 export function passOutputs(
-  { logprobs, misses }: TokenLogprobs,
+  { hidden, logprobs, misses, divergence: distance = logprobs }: Targets,
   { pass, objective, trainable }: PassOptions,
 ): Readonly<Record<string, Value>> {
   if (pass === "logprobs") return { logprobs };
-  const loss = objective.loss(logprobs);
+  if (pass === "hidden") return { hidden };
+  const loss = objective.loss(distance);
   if (pass === "loss") return { loss, misses, logprobs };
   const gradients = grad(loss, [...trainable.values()]);
   const named = [...trainable.keys()].map((name, i) => [`grad.${name}`, gradients[i] as Value]);

@@ -184,7 +184,8 @@ function* checkpointAfter({ state, saved }: Reached, options: TrainOptions): Gen
 function measureLongest({ train: examples, validation }: TrainOptions): number {
   if (examples.length === 0) throw new MosError("bad_data", "there are no examples to train on");
   return [...examples, ...validation].reduce(
-    (max, one) => Math.max(max, (one.shared ?? 0) + Math.max(...sequenceLengths(one))),
+    (max, { hinted, ...one }) =>
+      Math.max(max, (one.shared ?? 0) + Math.max(...sequenceLengths(one)), hinted?.ids.length ?? 0),
     1,
   );
 }

@@ -1,10 +1,11 @@
 export * from "./attention.ts";
 export * from "./decoding.ts";
+export { divergence } from "./divergence.ts";
 export * from "./elementwise.ts";
 export * from "./gather.ts";
 export { hadamard } from "./hadamard.ts";
 export * from "./linear.ts";
-export * from "./loss.ts";
+export { crossEntropy } from "./loss.ts";
 export * from "./norm.ts";
 export * from "./packed.ts";
 export * from "./reduce.ts";

@@ -54,7 +54,7 @@ export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions
 }
 
 /** Targets, and how many logits exist at a time. */
-interface CrossEntropyOptions {
+export interface CrossEntropyOptions {
   /** The token that each row must predict, [N] int32. */
   readonly labels: Value;
   /** Rows whose logits exist at the same time; of a head that is taken in parts, as many logits as these rows have. */
@@ -73,7 +73,7 @@ interface CrossEntropyOptions {
 }
 
 /** dy times the derivative of the soft cap where its value is y, 1 − (y / cap)². Without a cap, dy. */
-const uncap = (dy: Value, y: Value, cap: number | undefined): Value =>
+export const uncap = (dy: Value, y: Value, cap: number | undefined): Value =>
   cap === undefined ? dy : mul(dy, add(mul(mul(y, y), scalar(-1 / cap ** 2)), scalar(1)));
 
 /** Rows from … to − 1 of x, as many as the run has. */
@@ -84,7 +84,7 @@ const sliceRows = (x: Value, { from, to }: { readonly from: number; readonly to:
   });
 
 /** The rows of one of `count` chunks of `size`. */
-const chunkRows = (
+export const chunkRows = (
   x: Value,
   { i, count, size }: { readonly i: number; readonly count: number; readonly size: number },
 ): Value => (count === 1 ? x : sliceRows(x, { from: i * size, to: (i + 1) * size }));
@@ -192,9 +192,9 @@ function joined(chunks: readonly Chunk[], x: Value): Joined {
 const LARGE = 2 ** 17;
 
 /** Upper limit of what exists at once: 128 MiB of the head, or 32 and 64 MiB of logits for large vocabularies. */
-const PART_SIZE = 2 ** 25;
+export const PART_SIZE = 2 ** 25;
 const LARGE_PART_SIZE = 2 ** 23;
-const LARGE_LOGITS = 2 ** 24;
+export const LARGE_LOGITS = 2 ** 24;
 
 /** The head as parts are taken from it; undefined where it is taken whole. */
 function inParts(head: Value, { partSize }: CrossEntropyOptions): StoredWeight | undefined {

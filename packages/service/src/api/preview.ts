@@ -223,7 +223,13 @@ function limitWarnings(
 }
 
 /** What files hold, in messages and codes. */
-const HELD = { examples: "examples", pairs: "pairs", rated: "ratings", prompts: "prompts" } as const;
+const HELD = {
+  examples: "examples",
+  pairs: "pairs",
+  rated: "ratings",
+  prompts: "prompts",
+  hinted: "hints",
+} as const;
 
 /** The error of a file that the objective does not learn from. Its code says what the file holds. */
 function otherData(

@@ -7,6 +7,7 @@ import { grpo } from "./grpo.ts";
 import { kto } from "./kto.ts";
 import { type Objective, type ObjectiveKind, sft } from "./objective.ts";
 import { orpo } from "./orpo.ts";
+import { sdft } from "./sdft.ts";
 import {
   ANSWER_SETTINGS,
   type OBJECTIVE_NAMES,
@@ -16,7 +17,7 @@ import {
 import { simpo } from "./simpo.ts";
 
 /** The objectives, by name. */
-export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo, distill } satisfies Record<
+export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo, distill, sdft } satisfies Record<
   ObjectiveName,
   ObjectiveKind
 >;

@@ -1,9 +1,19 @@
 // What a run minimises, as a value: a loss of the log-probabilities of target tokens, computed in the graph, and what is
 // reported of it.
 
-import { add, type HostTensor, mul, neg, scalar, sub, sum, type Value } from "mixture-of-shards-graph";
+import {
+  add,
+  type DivergenceMeasure,
+  type HostTensor,
+  mul,
+  neg,
+  scalar,
+  sub,
+  sum,
+  type Value,
+} from "mixture-of-shards-graph";
 import { omitUndefined } from "#common";
-import type { Batch, EncodedExample } from "#data";
+import type { Batch, DataKind, EncodedExample } from "#data";
 import type { GraderInputs, GraderPlan } from "../rollouts/grader.ts";
 import type { FinetuneSettings } from "../settings.ts";
 import { column, fedColumn, labelColumn } from "./answers.ts";
@@ -17,17 +27,19 @@ export type Feeds = Readonly<Record<string, HostTensor>>;
 
 /** What a run minimises. Sums are added over the micro-batches of an update and divided at its end. */
 export interface Objective {
-  /** True if its batches need the column `reference`. */
+  /** True if it compares with the parameters before the first step; without `divergence`, by the column `reference`. */
   readonly usesReference: boolean;
+  /** It learns a teacher's distributions, from which this is how far the student is, and its feeds have `teacher`. */
+  readonly divergence?: DivergenceMeasure;
   /** True if its feeds need log-probabilities of sequences up to `maxLength`, however short those of the data are. */
   readonly joinsSequences?: boolean;
   /** Metrics that the view of a run shows. */
   readonly shown: readonly string[];
   /**
-   * The summed loss of a batch, a scalar, by the log-probability of each target [labels, 1]. What else it needs are leaves,
-   * of the dimensions "labels", "sequences", "pairs", or fixed ones.
+   * The summed loss of a batch, a scalar, by the log-probability of each target [labels, 1], or with `divergence` by that from
+   * the teacher. What else it needs are leaves, of the dimensions "labels", "sequences", "pairs", or fixed ones.
    */
-  loss(logprobs: Value): Value;
+  loss(targets: Value): Value;
   /** Contents of these leaves. */
   feeds(batch: Batch, context: FeedContext): Feeds | Promise<Feeds>;
   /** What sums over an update are divided by: target tokens, their weights, pairs, or sequences. */
@@ -58,13 +70,15 @@ export interface FeedContext {
   readonly longest: number;
   /** The log-probability of each target, by a forward pass without gradient and dropout. */
   logprobs(batch: Batch, of: "policy" | "reference"): Promise<Float32Array>;
+  /** What the head reads at each target [labels, hidden width], likewise. */
+  hidden(batch: Batch, of: "policy" | "reference"): Promise<Float32Array>;
 }
 
 /** Row of the table of objectives. */
 export interface ObjectiveKind {
   readonly help: string;
   /** Kind of the examples that it learns from. */
-  readonly data: "examples" | "pairs" | "rated" | "prompts";
+  readonly data: DataKind;
   /** The settings that it has, with its defaults; undefined where there is none. */
   readonly defaults: Partial<ObjectiveSettings>;
   /** Its usual learning rate, as a factor on that of plain training. */

@@ -167,6 +167,7 @@ test.each(cases)("$name $settings: loss and gradient are those of the formula", 
     // the shift of the formula, for all answers together
     logprobs: async ({ labelIds }, of) =>
       new Float32Array(labelIds.length).fill(of === "policy" ? 0.25 * batch.sequences : 0, 0, 1),
+    hidden: async () => new Float32Array(),
   };
   const x = leaf("x", ["labels", 1]);
   const loss = objective.loss(x);
@@ -237,6 +238,7 @@ test.each(additive)("$name $settings: three batches of an update add up to the s
     update: totalsOf(examples),
     longest: 16,
     logprobs: async () => new Float32Array(),
+    hidden: async () => new Float32Array(),
   };
   const evaluate = async (indices: readonly number[]) => {
     const batch = inRows(indices.flatMap((i) => examples[i] ?? []));

@@ -113,8 +113,34 @@ export const teacherSettings = {
   }),
 };
 
+/** Settings of learning a teacher's distributions, with TRL's names and meaning but for the teacher's. */
+export const distillationSettings = {
+  teacherKind: setting(z.enum(["frozen", "live"]), {
+    defaultText: "frozen",
+    help: "adapter of the teacher that reads the hints: as the run starts (frozen), or as it is now (live)",
+  }),
+  distillationAlpha: setting(z.number().min(0).max(1), {
+    defaultText: "0.5",
+    help: "divergence from the teacher: forward KL (0), reverse KL (1), or Jensen-Shannon between them",
+  }),
+  distillationTopk: setting(z.int().min(1), {
+    defaultText: "all",
+    placeholder: "tokens",
+    help: "number of the student's likeliest tokens whose probabilities are compared",
+  }),
+  distillationAddTail: setting(z.boolean(), {
+    defaultText: "false",
+    help: "compare the probability of all other tokens, too, as that of one",
+  }),
+};
+
 /** Settings of all objectives; `objective` chooses which of them there are. */
-export const objectiveSettings = { ...preferenceSettings, ...rolloutSettings, ...teacherSettings };
+export const objectiveSettings = {
+  ...preferenceSettings,
+  ...rolloutSettings,
+  ...teacherSettings,
+  ...distillationSettings,
+};
 /** Their values; undefined where they are left out. */
 export type ObjectiveSettings = SettingValues<typeof objectiveSettings>;
 
@@ -142,4 +168,4 @@ export const sampling = (settings: Partial<ObjectiveSettings>) => ({
 });
 
 /** Names of the objectives that a run may have. */
-export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo", "grpo", "distill"] as const;
+export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo", "grpo", "distill", "sdft"] as const;

@@ -318,9 +318,9 @@ async function* withReference(
   const sets = usesReference
     ? { train, validation }
     : { train: [...new Set(train.filter(isAnchored))], validation: [] };
-  // answers that are sampled have theirs computed with their gradients
-  if (reference === undefined || learnsFromAnswers(plan.settings) || sets.train.length === 0)
-    return { train, validation };
+  // answers that are sampled have theirs computed with their gradients, and so has what hints make of answers
+  const isOwn = learnsFromAnswers(plan.settings) || plan.objective.divergence !== undefined;
+  if (reference === undefined || isOwn || sets.train.length === 0) return { train, validation };
   const digest = referenceDigest(record);
   // a run that extends another one takes its files over with the first result
   const stored = await readReference(extended === undefined ? folder : out, { sets, digest });

@@ -69,9 +69,10 @@ async function refuseMount(out: string): Promise<void> {
 /** sha256 over ids and labels, and what else there is of them: the data as the run sees it. */
 export function dataDigest(examples: readonly EncodedExample[]): string {
   const hash = createHash("sha256");
-  for (const { ids, labels, sequences = [], columns = {} } of examples) {
+  for (const { ids, labels, sequences = [], columns = {}, hinted } of examples) {
     hash.update(Int32Array.of(ids.length)).update(ids).update(labels).update(Int32Array.from(sequences));
     for (const [name, numbers] of Object.entries(columns)) hash.update(name).update(numbers);
+    if (hinted !== undefined) hash.update(dataDigest([hinted]));
   }
   return `sha256:${hash.digest("hex")}`;
 }

@@ -346,8 +346,8 @@ export function encodingOptions({
 /** A tokenizer may know tokens that its model has no embedding for. */
 function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
   const { vocabularySize } = config;
-  for (const { ids, ...place } of examples) {
-    const odd = ids.find((id) => id >= vocabularySize);
+  for (const { ids, hinted, ...place } of examples) {
+    const odd = [...ids, ...(hinted?.ids ?? [])].find((id) => id >= vocabularySize);
     if (odd !== undefined)
       throw new MosError(
         "bad_data",

@@ -111,6 +111,7 @@ const OBJECTIVES: Readonly<Record<string, string>> = {
   file_of_pairs: "dpo",
   file_of_ratings: "kto",
   file_of_prompts: "grpo",
+  file_of_hints: "sdft",
 };
 
 /** Takes the objective that a refused file is for, unless another one was chosen; then it says what is wrong. */
