@@ -29,9 +29,9 @@ export const dataSettings = {
   }),
   keep: setting(z.number().min(0).max(10), {
     common: true,
-    defaultText: "0.2 for several passes over conversations, with a base of 50 million parameters or more",
+    defaultText: "0.3 for several passes over conversations, with a base of 50 million parameters or more",
     placeholder: "share",
-    help: "answers of the base to general prompts that are learnt besides, for each example, so that less is forgotten; 0 for none",
+    help: "answers of the base to general prompts that are kept as likely as they were, for each example; 0 for none",
   }),
   packing: flag({
     default: true,

@@ -303,7 +303,7 @@ export function namedRows(
 }
 
 /** Steps, and rows of them at most. */
-interface ShownPart {
+export interface ShownPart {
   readonly fromStep: number;
   readonly toStep?: number;
   readonly points: number;

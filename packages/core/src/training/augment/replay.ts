@@ -82,6 +82,17 @@ export function replayExample(
   return { ...encoded, labels, targetTokens: labels.subarray(1).filter((label) => label !== IGNORED).length };
 }
 
+/** The same as plain text, which no template lays out: a base is to keep that, too. */
+export const replayText = (
+  { prompt, answer }: Replayed,
+  line: number,
+  options: EncodeOptions,
+): EncodedExample =>
+  encodeExample(
+    { kind: "text", line, source: { unit: "line", file: "replay" }, text: `${prompt}\n\n${answer}` },
+    options,
+  );
+
 /** An example whose tokens, those of its prompt included, are all to stay as likely as they were, and none likelier. */
 export function anchoredExample(example: EncodedExample): EncodedExample {
   const cut = example.labels.findLastIndex((label) => label !== IGNORED) + 1;

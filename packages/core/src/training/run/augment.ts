@@ -11,7 +11,13 @@ import {
 } from "#data";
 import { parameterCount } from "#models";
 import { GENERAL_PROMPTS } from "../augment/general-prompts.ts";
-import { anchoredExample, answerPrompts, type Replayed, replayExample } from "../augment/replay.ts";
+import {
+  anchoredExample,
+  answerPrompts,
+  type Replayed,
+  replayExample,
+  replayText,
+} from "../augment/replay.ts";
 import { otherWordings } from "../augment/wordings.ts";
 import type { AugmentedRecord, RunRecord } from "../run-record.ts";
 import type { RunOptions } from "./interface.ts";
@@ -55,7 +61,7 @@ const REWORD = 20;
 /** Parameters of a base that has something to keep. */
 const LEAST_PARAMETERS = 50_000_000;
 /** Answers that are replayed for each example that a run sees, where a run has several passes. */
-const KEEP = 0.2;
+const KEEP = 0.3;
 /** How often an answer is replayed at most, lest it be learnt by heart. */
 const MAX_REPEATS = 10;
 
@@ -189,11 +195,15 @@ export function withReplay(
   { record: { answers }, counts: { replayed }, report }: Augmented,
   encoding: EncodeOptions,
 ): EncodedDataset {
-  const examples = answers
+  const kept = answers
     .slice(0, replayedAnswers(answers))
-    .map((one, i) => anchoredExample(replayExample(one, i + 1, encoding)));
-  const learnt = examples.filter(({ targetTokens }) => targetTokens > 0);
-  const replay = Array.from({ length: replayed }, (_, i) => learnt[i % learnt.length]);
+    .flatMap((one, i) => [
+      replayExample(one, i + 1, encoding),
+      ...(i % 2 === 0 ? [replayText(one, i + 1, encoding)] : []),
+    ])
+    .map(anchoredExample)
+    .filter(({ targetTokens }) => targetTokens > 0);
+  const replay = Array.from({ length: replayed }, (_, i) => kept[i % kept.length]);
   const all = [...encoded, ...replay.filter((one) => one !== undefined)]; // there may be none
   const longest = all.reduce((most, { ids }) => Math.max(most, ids.length), 0);
   return { encoded: all, report: { ...report, longest } };
