@@ -13,7 +13,7 @@ export {
   labelOf,
   nowInSeconds,
 } from "./format.ts";
-export { type Fields, isFields } from "./json.ts";
+export { isFields } from "./json.ts";
 export { href, navigate, type Query, route, type ViewProps } from "./route.ts";
 export { saveFile } from "./save.ts";
 export { set, stored, storedFlag, toggled } from "./stored.ts";
