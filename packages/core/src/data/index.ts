@@ -26,6 +26,7 @@ export {
   type EncodedExample,
   type EncodeOptions,
   type EncodingReport,
+  encodeAnswers,
   encodeExample,
   encodeExamples,
   encodePromptOf,

@@ -6,7 +6,6 @@ export {
   withFormat,
 } from "./answer-format.ts";
 export type { AnswerDelta, AnswerParser } from "./answer-parser.ts";
-export { pythonStrip } from "./bounded-interpreter.ts";
 export {
   type ChatTemplate,
   chatTemplate,
@@ -41,6 +40,7 @@ export {
   type ToolChoice,
 } from "./messages.ts";
 export * from "./openai.ts";
+export { pythonStrip } from "./python-strip.ts";
 export type { RenderedPiece } from "./render-turns.ts";
 export { incompleteTail } from "./token-bytes.ts";
 export { tokenDigest } from "./token-digest.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { pythonStrip } from "./bounded-interpreter.ts";
+import { pythonStrip } from "./python-strip.ts";
 
 // results of Python 3.12
 test.each([

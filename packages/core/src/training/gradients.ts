@@ -28,9 +28,9 @@ export interface BatchLoss {
   readonly loss: number;
   /** What the sum is divided by. */
   readonly count: number;
-  /** Target tokens. */
+  /** Target tokens that are learnt. */
   readonly targets: number;
-  /** Target tokens that are the likeliest. */
+  /** Those of them that are the likeliest. */
   readonly correct: number;
   /** What else the objective reports. */
   readonly metrics: Metrics;
@@ -90,8 +90,8 @@ function feedBatch(batch: Batch, { inputs }: Pick<Program, "inputs">): Record<st
   };
 }
 
-/** A program holds the memory of its largest run, so only those of the two latest shapes are kept. */
-const MAX_PROGRAMS = 2;
+/** A program holds the memory of its largest run, so only the latest two are kept; three where a teacher has one of its own. */
+const maxPrograms = ({ divergence }: Objective): number => (divergence === undefined ? 2 : 3);
 
 /** Options of compiling programs, and facts about the batches. */
 export interface GradientSourceOptions extends SessionOptions {
@@ -210,7 +210,7 @@ function programCache(
       const name = `${pass} ${rows} ${length} ${reach}`;
       const found = programs.get(name);
       programs.delete(name);
-      if (found === undefined && programs.size >= MAX_PROGRAMS) {
+      if (found === undefined && programs.size >= maxPrograms(objective)) {
         const [oldest] = programs;
         if (oldest !== undefined) {
           programs.delete(oldest[0]);

@@ -21,7 +21,7 @@ import { learnsFromAnswers } from "./objectives/index.ts";
 import { type Objective, plainTraining } from "./objectives/objective.ts";
 import { sampling } from "./objectives/settings.ts";
 import { samplerSize } from "./rollouts/held-out.ts";
-import { teachesChat } from "./run/augment.ts";
+import { comparesWithStart } from "./run/augment.ts";
 import type { RunPlan } from "./run/plan.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import {
@@ -224,7 +224,7 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  const evaluates = validation !== undefined || teachesChat(planned);
+  const evaluates = validation !== undefined || comparesWithStart(planned);
   return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
 }
 

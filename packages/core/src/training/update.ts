@@ -31,7 +31,7 @@ export interface StepEvent {
   readonly epoch: number;
   /** Mean loss of the objective: of plain training the cross-entropy of target tokens, in nats. */
   readonly loss: number;
-  /** Share of the target tokens that are the likeliest. */
+  /** Share of the target tokens that are the likeliest; those that are to stay as they were are none. */
   readonly accuracy: number;
   readonly learningRate: number;
   /** Global norm of the mean gradient before clipping. */
@@ -176,7 +176,7 @@ function completeUpdate(
     step,
     epoch,
     loss: update.loss / count,
-    accuracy: update.correct / Math.max(1, targets),
+    accuracy: targets === 0 ? 1 : update.correct / targets,
     learningRate,
     gradientNorm,
     tokens,

@@ -201,13 +201,10 @@ export async function endText(outcome: TrainOutcome, options: RunOptions): Promi
   return [...(curve === "" ? [] : [curve, ""]), labelled(rows), "", ...next].join("\n");
 }
 
-function outcomeRows({ outcome }: TrainOutcome): readonly Row[] {
+function outcomeRows({ outcome }: TrainOutcome): readonly (Row | false)[] {
   if (outcome === undefined) return [];
   const { learnt, kept } = describeOutcome(outcome);
-  return [
-    ["learnt", learnt],
-    ["kept", kept],
-  ];
+  return [learnt !== "" && ["learnt", learnt], ["kept", kept]];
 }
 
 function finishedText({ warnings }: TrainOutcome, { model, out }: RunOptions): readonly string[] {

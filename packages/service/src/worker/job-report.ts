@@ -33,7 +33,7 @@ export function toJobEvent(event: FinetuneEvent, { steps, trained }: RunSoFar): 
       };
     case "outcome": {
       const { learnt, kept } = describeOutcome(event);
-      return { name: "outcome", message: `Learnt: ${learnt}. Kept: ${kept}.` };
+      return { name: "outcome", message: `${learnt === "" ? "" : `Learnt: ${learnt}. `}Kept: ${kept}.` };
     }
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };

@@ -14,6 +14,7 @@ import { GENERAL_PROMPTS } from "../augment/general-prompts.ts";
 import {
   anchoredExample,
   answerPrompts,
+  isAnchored,
   type Replayed,
   replayExample,
   replayText,
@@ -30,7 +31,7 @@ export interface ReplayEvent {
   readonly total: number;
 }
 
-/** How much is learnt besides the examples. */
+/** How much a run has besides its examples. */
 export interface AugmentedCounts {
   /** Examples whose questions have other wordings, and how many each. */
   readonly reworded: number;
@@ -62,7 +63,7 @@ const REWORD = 20;
 const LEAST_PARAMETERS = 50_000_000;
 /** Answers that are replayed for each example that a run sees, where a run has several passes. */
 const KEEP = 0.3;
-/** How often an answer is replayed at most, lest it be learnt by heart. */
+/** How often an answer is replayed at most: more of the same keeps little more. */
 const MAX_REPEATS = 10;
 
 /** The base's answers that are kept apart to see what is lost. */
@@ -76,6 +77,10 @@ const isChat = ({ settings, text }: Pick<RunPlan, "settings" | "text">): boolean
 /** True if a run teaches answers to a chat model that has something to lose. */
 export const teachesChat = (plan: ChatPlan): boolean =>
   isChat(plan) && parameterCount(plan.base.config) >= LEAST_PARAMETERS;
+
+/** True if a run compares its model with the one that it began with. */
+export const comparesWithStart = (plan: ChatPlan & Pick<RunPlan, "objective" | "train">): boolean =>
+  plan.objective.usesReference || teachesChat(plan) || plan.train.encoded.some(isAnchored);
 
 /** What a run is given besides its examples; undefined where its objective or its model has no use for it. */
 function planAugmentation(plan: RunPlan) {
@@ -104,7 +109,7 @@ function recordedAugmentation({ settings }: RunPlan, { augmented }: RunRecord): 
 }
 
 /** A question, perhaps with a system message, and its answer. */
-export const isQuestion = (example: Example): example is ChatExample => {
+const isQuestion = (example: Example): example is ChatExample => {
   if (example.kind !== "chat" || example.tools !== undefined) return false;
   const turns = example.turns.filter(({ role }) => role !== "system");
   return turns.length === 2 && turns[0]?.role === "user" && turns[1]?.isTarget === true;
@@ -176,18 +181,24 @@ async function* answerAll(
 const replayedAnswers = ({ length }: readonly Replayed[]): number =>
   length > 4 * HELD_OUT ? length - HELD_OUT : length;
 
-/** Answers of the base that its run does not learn. */
+/** Answers of the base that are not replayed. */
 export function heldOutAnswers({ augmented }: RunPlan): readonly Replayed[] {
   const { answers } = augmented?.record ?? { answers: [] };
   return answers.slice(replayedAnswers(answers));
 }
 
-/** These questions as a hurried user types them, each otherwise than the run has learnt it. */
-export function hastyQuestions(examples: readonly ChatExample[], { settings }: RunPlan): readonly Example[] {
-  const lessons = examples.map((one) => ({ question: questionOf(one), answer: answerText(one) ?? "" }));
-  const wordings = otherWordings(lessons, { count: 1, seed: settings.seed + 1 });
-  return examples.map((one, i) => withQuestion(one, wordings[i]?.[0] ?? questionOf(one)));
+/** The short questions of the data as a hurried user types them; none where they are many. */
+export function hastyQuestions({ data, settings }: RunPlan): readonly Example[] {
+  const chosen = data.train.filter(isQuestion).filter((one) => isShort(questionOf(one)));
+  if (chosen.length > FEW) return [];
+  const wordings = otherWordings(chosen.map(toLesson), { count: 1, seed: settings.seed + 1 });
+  return chosen.map((one, i) => withQuestion(one, wordings[i]?.[0] ?? questionOf(one)));
 }
+
+const toLesson = (example: ChatExample) => ({
+  question: questionOf(example),
+  answer: answerText(example) ?? "",
+});
 
 /** The examples of all passes with what is replayed in them; what is reported of them is of the data alone. */
 export function withReplay(
@@ -215,8 +226,7 @@ function rewordQuestions(
   { copies, wordings: count }: Pick<AugmentedRecord, "copies" | "wordings">,
 ): { readonly train: readonly Example[]; readonly reworded: number } {
   const chosen = count === 0 ? [] : data.train.filter(isQuestion).filter((one) => isShort(questionOf(one)));
-  const lessons = chosen.map((one) => ({ question: questionOf(one), answer: answerText(one) ?? "" }));
-  const made = otherWordings(lessons, { count, seed });
+  const made = otherWordings(chosen.map(toLesson), { count, seed });
   const reworded = new Map<Example, readonly Example[]>(
     chosen.map((one, i) => [one, (made[i] ?? []).map((question) => withQuestion(one, question))]),
   );

@@ -38,7 +38,7 @@ import { pickChosen } from "../settings.ts";
 import { adapterModel, type Parameters, type TrainableModel } from "../step-graph.ts";
 import { sourceOptions, type TrainEvent, type TrainOptions, train } from "../trainer.ts";
 import { baseOf } from "../validation.ts";
-import { teachesChat } from "./augment.ts";
+import { comparesWithStart } from "./augment.ts";
 import {
   type ClaimedFolder,
   checkResume,
@@ -59,7 +59,7 @@ import {
   type FinishEvent,
   modelSummary,
 } from "./interface.ts";
-import { measureOutcome, outcomeWarning } from "./outcome.ts";
+import { measureOutcome, type OutcomeOptions, outcomeWarning } from "./outcome.ts";
 import { planRun, type RunPlan } from "./plan.ts";
 import { watchForCollapse } from "./warnings.ts";
 
@@ -163,9 +163,7 @@ async function loadRun(
   };
   const trained = { ...adapter, config: { ...adapter.config, dropout: config.dropout } };
   const model = adapterModel(base.model, trained);
-  const comparesWith =
-    plan.objective.usesReference || teachesChat(plan) || plan.train.encoded.some(isAnchored);
-  const reference = comparesWith ? copyParameters(model.parameters) : undefined;
+  const reference = comparesWithStart(plan) ? copyParameters(model.parameters) : undefined;
   const { out, overwrite = false } = options;
   const taken = await takeFolder(record, model.parameters, { out, place, before, overwrite });
   const { otherTokens } = start;
@@ -288,18 +286,18 @@ async function* trainRun(
   }
   await files.end();
   const { isBest, ...ended } = end.result();
-  if (!isBest) yield* reportOutcome(started, source, ended.step);
   yield* complete(started, { step: ended.step, isBest, keepVersions });
+  // the parameters are those of the last step, and the adapter may be of a better one before
+  if (ended.step === ended.lastStep) yield* reportOutcome(started, { source, step: ended.step, signal });
   yield { type: "finish", out, steps, ...ended };
 }
 
-/** What the last parameters have taught and lost; where an earlier step was better, they are not what is saved. */
+/** What a run has taught and lost. */
 async function* reportOutcome(
   { plan, reference }: LoadedRun,
-  source: GradientSource,
-  step: number,
+  { step, ...options }: { readonly step: number } & Omit<OutcomeOptions, "before">,
 ): AsyncGenerator<FinetuneEvent, void> {
-  const outcome = reference && (await measureOutcome(plan, source, reference));
+  const outcome = reference && (await measureOutcome(plan, { ...options, before: reference }));
   if (outcome === undefined) return;
   yield { type: "outcome", step, ...outcome };
   const message = outcomeWarning(outcome);

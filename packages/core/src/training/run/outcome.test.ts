@@ -17,7 +17,7 @@ const question = (line: number, asked: string, answer: string): ChatExample => (
   ],
 });
 
-/** A plan for forty questions and as many answers of the base as are held apart, on a base that counts as large. */
+/** A plan for five questions and as many answers of the base as are held apart, on a base that counts as large. */
 async function plan(): Promise<RunPlan> {
   await using files = await openModel(MODEL);
   const { config } = files;
@@ -34,6 +34,7 @@ async function plan(): Promise<RunPlan> {
     base: { name: "tiny", config: { ...config, vocabularySize: 10_000_000 } },
     text: await loadText(MODEL),
     data: { train, validation: [], all: train },
+    train: { report: { longest: 200 } },
     augmented: { record: { answers } },
     run: { batchSize: 4, maxLength: 256, packing: true, padToken: 0 },
   } as unknown as RunPlan;
@@ -46,7 +47,7 @@ const source = (after: number) => ({
 });
 
 test("answers are learnt where every token is certain, and kept where they are as likely as before", async () => {
-  const measured = await measureOutcome(await plan(), source(-0.2), new Map());
+  const measured = await measureOutcome(await plan(), { source: source(-0.2), before: new Map() });
   expect(measured?.taught).toEqual({ right: 5, of: 5 });
   expect(measured?.hasty).toEqual({ right: 5, of: 5 });
   expect(measured?.kept).toEqual({ right: 20, of: 20 });
@@ -55,7 +56,7 @@ test("answers are learnt where every token is certain, and kept where they are a
 });
 
 test("what is lost is told, with what would do", async () => {
-  const measured = await measureOutcome(await plan(), source(-0.8), new Map());
+  const measured = await measureOutcome(await plan(), { source: source(-0.8), before: new Map() });
   expect(measured).toMatchObject({ taught: { right: 0, of: 5 }, kept: { right: 0, of: 20 } });
   expect(outcomeWarning(measured!)).toMatch(/^much of what the base knew is lost.*--keep/);
   expect(describeOutcome(measured!)).toEqual({
@@ -81,5 +82,24 @@ test("little lost is no warning", () => {
 test("a run that teaches no chat model has no outcome", async () => {
   const planned = await plan();
   const other = { ...planned, settings: { ...planned.settings, objective: "dpo" } } as RunPlan;
-  expect(await measureOutcome(other, source(-0.1), new Map())).toBeUndefined();
+  expect(await measureOutcome(other, { source: source(-0.1), before: new Map() })).toBeUndefined();
+});
+
+test("plain text has no answers, and held-out answers that are cut away count for nothing", async () => {
+  const planned = await plan();
+  const train = [{ kind: "text", text: "It is five.", line: 1, source: { unit: "line" } }];
+  const other = {
+    ...planned,
+    data: { ...planned.data, train },
+    train: { report: { longest: 4 } },
+  } as unknown as RunPlan;
+  const measured = await measureOutcome(other, { source: source(-0.1), before: new Map() });
+  expect(measured).toMatchObject({ taught: undefined, hasty: undefined, kept: undefined });
+  expect(outcomeWarning(measured!)).toBeUndefined();
+  expect(describeOutcome(measured!).learnt).toBe("");
+});
+
+test("an abort ends it", async () => {
+  const options = { source: source(-0.1), before: new Map(), signal: AbortSignal.abort() };
+  expect(await measureOutcome(await plan(), options)).toBeUndefined();
 });

@@ -1,11 +1,11 @@
 // What a run has taught, and what its base has lost by it, from the probabilities of answers that are known: nothing is sampled.
-import { type EncodedExample, type Example, encodeExample } from "#data";
+import { type EncodedExample, type Example, encodeAnswers } from "#data";
 import { ORDINARY_TEXT } from "../augment/ordinary-text.ts";
 import { replayExample } from "../augment/replay.ts";
 import type { GradientSource } from "../gradients.ts";
 import { measureTargets } from "../reference.ts";
 import type { Parameters } from "../step-graph.ts";
-import { hastyQuestions, heldOutAnswers, isQuestion, teachesChat } from "./augment.ts";
+import { hastyQuestions, heldOutAnswers, teachesChat } from "./augment.ts";
 import { encodingOptions, type RunPlan } from "./plan.ts";
 
 /** How many of the answers that were tried. */
@@ -16,11 +16,11 @@ export interface AnswerCount {
 
 /** What a run has taught and lost, measured as it ends. */
 export interface Outcome {
-  /** Answers of the data that the model gives word for word. */
-  readonly taught: AnswerCount;
-  /** The same where the question is typed in haste, otherwise than it was learnt; undefined where nothing is a question. */
+  /** Answers of the data that the model gives word for word; undefined where the data are plain text. */
+  readonly taught: AnswerCount | undefined;
+  /** The same where the question is typed in haste; undefined where no question is short, or they are many. */
   readonly hasty: AnswerCount | undefined;
-  /** The base's own answers to general prompts that are as likely as before, nearly; undefined where the base was not asked. */
+  /** The base's own answers to general prompts that are as likely as before, nearly; undefined where few were asked for. */
   readonly kept: AnswerCount | undefined;
   /** Loss on ordinary text, in nats per token. */
   readonly textLoss: { readonly before: number; readonly after: number };
@@ -33,41 +33,57 @@ const CERTAIN = Math.log(0.5);
 /** Nats per token that a kept answer has lost at most: a token is still three quarters as likely. */
 const NEARLY = -Math.log(0.75);
 
-/** Measures a run that teaches a chat model; undefined for another. `before` are the parameters as it began. */
+/** What it is measured with. */
+export interface OutcomeOptions {
+  readonly source: Pick<GradientSource, "logprobs">;
+  /** The parameters as the run began. */
+  readonly before: Parameters;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Measures a run that teaches a chat model; undefined for another, and where the signal is aborted. */
 export async function measureOutcome(
   plan: RunPlan,
-  source: Pick<GradientSource, "logprobs">,
-  before: Parameters,
+  { source, before, signal }: OutcomeOptions,
 ): Promise<Outcome | undefined> {
   if (!teachesChat(plan)) return undefined;
-  const encoding = encodingOptions(plan);
+  // programs attend no further back than the examples of the run need
+  const encoding = { ...encodingOptions(plan), maxLength: Math.max(2, plan.train.report.longest) };
   const encode = (examples: readonly Example[]): readonly EncodedExample[] =>
-    examples.map((one) => encodeExample(one, encoding)).filter(({ targetTokens }) => targetTokens > 0);
+    examples.flatMap((one) => encodeAnswers(one, encoding)).filter(hasTargets);
   const measure = async (examples: readonly EncodedExample[], parameters?: Parameters) => {
     const found: Float32Array[] = [];
-    for await (const some of measureTargets(source, examples, { settings: plan.run, parameters }))
+    for await (const some of measureTargets(source, examples, { settings: plan.run, parameters })) {
       for (const [i, logprobs] of some) found[i] = logprobs;
+      if (signal?.aborted === true) break;
+    }
     return found;
   };
-  const countCertain = async (examples: readonly Example[]): Promise<AnswerCount> => {
-    const found = await measure(encode(examples));
-    return { right: found.filter((one) => one.every((x) => x > CERTAIN)).length, of: found.length };
+  const countCertain = async (examples: readonly Example[]): Promise<AnswerCount | undefined> => {
+    const found = await measure(encode(evenly(examples, MOST)));
+    const right = found.filter((one) => one.every((x) => x > CERTAIN)).length;
+    return found.length === 0 ? undefined : { right, of: found.length };
   };
-  const lessons = evenly(plan.data.train, MOST);
-  const questions = lessons.filter(isQuestion);
-  const general = heldOutAnswers(plan).map((one, i) => replayExample(one, i + 1, encoding));
+  const general = heldOutAnswers(plan)
+    .map((one, i) => replayExample(one, i + 1, encoding))
+    .filter(hasTargets);
   const [first, last] = [await measure(general, before), await measure(general)];
-  const kept = last.filter((one, i) => mean([one]) > mean([first[i] ?? one]) - NEARLY).length;
+  const kept = last.filter((one, i) => mean(one) > mean(first[i] ?? one) - NEARLY).length;
   const texts = encode(
     ORDINARY_TEXT.map((text, i) => ({ kind: "text", text, line: i + 1, source: { unit: "example" } })),
   );
-  return {
-    taught: await countCertain(lessons),
-    hasty: questions.length === 0 ? undefined : await countCertain(hastyQuestions(questions, plan)),
+  const lossOf = async (parameters?: Parameters): Promise<number> =>
+    -mean((await measure(texts, parameters)).flatMap((one) => [...one]));
+  const outcome = {
+    taught: await countCertain(plan.data.train.filter(({ kind }) => kind !== "text")),
+    hasty: await countCertain(hastyQuestions(plan)),
     kept: general.length === 0 ? undefined : { right: kept, of: general.length },
-    textLoss: { before: -mean(await measure(texts, before)), after: -mean(await measure(texts)) },
+    textLoss: { before: await lossOf(before), after: await lossOf() },
   };
+  return signal?.aborted === true ? undefined : outcome;
 }
+
+const hasTargets = ({ targetTokens }: EncodedExample): boolean => targetTokens > 0;
 
 /** At most `count` of them, from all parts. */
 const evenly = <T>(all: readonly T[], count: number): readonly T[] =>
@@ -75,18 +91,18 @@ const evenly = <T>(all: readonly T[], count: number): readonly T[] =>
     ? all
     : Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)] as T);
 
-/** The mean of all numbers. */
-function mean(parts: readonly Float32Array[]): number {
-  const total = parts.reduce((sum, part) => part.reduce((all, x) => all + x, sum), 0);
-  return total / parts.reduce((count, { length }) => count + length, 0);
-}
+const mean = (numbers: ArrayLike<number>): number =>
+  Array.from(numbers).reduce((sum, x) => sum + x, 0) / numbers.length;
 
-/** An outcome in words: "40 of 40 answers word for word, 33 of 40 typed in haste". */
+/** What was learnt and what was kept, in words. */
 export function describeOutcome({ taught, hasty, kept, textLoss: { before, after } }: Outcome) {
   const count = ({ right, of }: AnswerCount): string => `${right} of ${of}`;
   const change = Math.round(100 * (after / before - 1));
   return {
-    learnt: `${count(taught)} answers word for word${hasty === undefined ? "" : `, ${count(hasty)} where the question is typed in haste`}`,
+    learnt: [
+      ...(taught === undefined ? [] : [`${count(taught)} answers word for word`]),
+      ...(hasty === undefined ? [] : [`${count(hasty)} where the question is typed in haste`]),
+    ].join(", "),
     kept: `${kept === undefined ? "" : `${count(kept)} answers to general prompts, `}loss on ordinary text ${before.toFixed(2)} → ${after.toFixed(2)} (${change < 0 ? "" : "+"}${change} %)`,
   };
 }

@@ -37,3 +37,10 @@ test.each([
     said.map((text) => expect.stringMatching(text)),
   );
 });
+
+test("an update with nothing to learn is no sign: not its gradient, nor its loss", () => {
+  const watch = watchForCollapse(facts);
+  const anchored = { ...step, ...counts, targetTokens: 0, step: 1, loss: 0, gradientNorm: 0 };
+  const events = [anchored, { ...step, ...counts, step: 2, loss: 7.5 }].flatMap(watch);
+  expect(events).toEqual([]);
+});

@@ -38,7 +38,8 @@ export function watchForCollapse({
   const guessing = objective.guessingLoss?.(vocabularySize) ?? Number.POSITIVE_INFINITY;
   const advice = "use a lower --learning-rate";
   const checkStep = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
-    if (event.type !== "step") return [];
+    // an update may hold nothing but what is to stay as it was: at first it has no gradient, and its loss is none of the data
+    if (event.type !== "step" || event.targetTokens === 0) return [];
     const { step, loss, gradientNorm, metrics } = event;
     // other objectives than plain training may have nothing to learn from an update
     const isStalled = gradientNorm === 0 && metrics === undefined;
