@@ -29,7 +29,7 @@ export const dataSettings = {
   }),
   keep: setting(z.number().min(0).max(10), {
     common: true,
-    defaultText: "0.3 for several passes over conversations, with a base of 50 million parameters or more",
+    defaultText: "0.5 for several passes over conversations, with a base of 50 million parameters or more",
     placeholder: "share",
     help: "answers of the base to general prompts that are kept as likely as they were, for each example; 0 for none",
   }),

@@ -62,7 +62,7 @@ const REWORD = 20;
 /** Parameters of a base that has something to keep. */
 const LEAST_PARAMETERS = 50_000_000;
 /** Answers that are replayed for each example that a run sees, where a run has several passes. */
-const KEEP = 0.3;
+const KEEP = 0.5;
 /** How often an answer is replayed at most: more of the same keeps little more. */
 const MAX_REPEATS = 10;
 
