@@ -78,7 +78,7 @@ export interface RunPreview extends ChosenSettings {
   readonly budget: Budget;
   readonly train: EncodingReport;
   readonly validation: EncodingReport | undefined;
-  /** What is learnt besides the examples; as the base has not answered yet, `steps` may be a few more or less. */
+  /** What there is besides the examples; as the base has not answered yet, `steps` may be a few more or less. */
   readonly augmented: AugmentedCounts | undefined;
   /** Updates. */
   readonly steps: number;

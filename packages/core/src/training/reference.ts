@@ -74,9 +74,14 @@ function attach(examples: readonly EncodedExample[], numbers: Float32Array): rea
   return examples.map((one) => {
     const reference = numbers.subarray(from, from + one.targetTokens);
     from += one.targetTokens;
-    return { ...one, columns: { ...one.columns, reference } };
+    return withReference(one, reference);
   });
 }
+
+const withReference = (one: EncodedExample, reference: Float32Array): EncodedExample => ({
+  ...one,
+  columns: { ...one.columns, reference },
+});
 
 /**
  * The log-probabilities of the targets of some examples by these parameters, or by the trained ones as they are: batch by batch,
@@ -123,10 +128,8 @@ export async function* computeReference(
   for (const name of ["train", "validation"] as const)
     for await (const measured of measureTargets(source, sets[name], { settings, parameters: reference })) {
       if (signal?.aborted === true) return undefined;
-      for (const [i, numbers] of measured) {
-        const one = sets[name][i] as EncodedExample;
-        found[name][i] = { ...one, columns: { ...one.columns, reference: numbers } };
-      }
+      for (const [i, numbers] of measured)
+        found[name][i] = withReference(sets[name][i] as EncodedExample, numbers);
       done += measured.length;
       if (now() - told < 1000) continue;
       told = now();

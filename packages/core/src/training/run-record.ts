@@ -7,7 +7,7 @@ import { COMPUTE_DTYPES } from "#models";
 import { join } from "#platform";
 import { replayedSchema } from "./augment/replay.ts";
 
-/** What a run learns besides its examples. */
+/** What a run has besides its examples. */
 const augmentedSchema = z.object({
   /** Passes over the data, each of which has questions in other wordings. */
   copies: z.int().min(1),

@@ -65,7 +65,7 @@ async function answer(
   return { prompt, answer: content ?? "", isCut: finishReason === "length" };
 }
 
-/** An answer as an example: where it was cut, its end is not learnt. Its line is that of the prompt, from 1. */
+/** An answer as an example: where it was cut, its end is no target. Its line is that of the prompt, from 1. */
 export function replayExample(
   { prompt, answer: text, isCut }: Replayed,
   line: number,

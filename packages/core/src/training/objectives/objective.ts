@@ -175,7 +175,10 @@ export const plainTraining: Objective = {
     anchors: fedColumn(batch, "anchor"),
     reference: fedColumn(batch, "reference"),
   }),
-  count: (batch) => [...weightsOf(batch), ...(batch.columns.anchor ?? [])].reduce((sum, one) => sum + one, 0),
+  count(batch) {
+    const total = (numbers: Float32Array): number => numbers.reduce((sum, x) => sum + x, 0);
+    return total(weightsOf(batch)) + total(batch.columns.anchor ?? new Float32Array());
+  },
   metrics: () => ({}),
   guessingLoss: Math.log,
 };

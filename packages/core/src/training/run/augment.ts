@@ -1,10 +1,11 @@
-// What a run learns besides its examples, so that it is understood when asked otherwise and forgets nothing: other wordings of
-// its questions, and the base's own answers to general prompts.
+// What a run has besides its examples, so that it is understood when asked otherwise and forgets little: other wordings of its
+// questions, which it learns, and the base's own answers to general prompts, which stay as likely as they were.
 import { MosError } from "#common";
 import {
   answerText,
   type ChatExample,
   type EncodedDataset,
+  type EncodedExample,
   type EncodeOptions,
   type EncodingReport,
   type Example,
@@ -177,6 +178,8 @@ async function* answerAll(
   return answers.filter(({ answer }) => answer !== "");
 }
 
+export const hasTargets = ({ targetTokens }: EncodedExample): boolean => targetTokens > 0;
+
 /** How many answers are replayed: of enough, the last ones are not. */
 const replayedAnswers = ({ length }: readonly Replayed[]): number =>
   length > 4 * HELD_OUT ? length - HELD_OUT : length;
@@ -213,7 +216,7 @@ export function withReplay(
       ...(i % 2 === 0 ? [replayText(one, i + 1, encoding)] : []),
     ])
     .map(anchoredExample)
-    .filter(({ targetTokens }) => targetTokens > 0);
+    .filter(hasTargets);
   const replay = Array.from({ length: replayed }, (_, i) => kept[i % kept.length]);
   const all = [...encoded, ...replay.filter((one) => one !== undefined)]; // there may be none
   const longest = all.reduce((most, { ids }) => Math.max(most, ids.length), 0);

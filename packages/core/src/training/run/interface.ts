@@ -149,7 +149,7 @@ export type FinetuneEvent =
       readonly folder: string;
       /** Steps of the finished run that is extended. */
       readonly extended: number | undefined;
-      /** What is learnt besides the examples, where there is anything. */
+      /** What there is besides the examples, where there is anything. */
       readonly augmented: AugmentedCounts | undefined;
       /** Metrics of the objective that tell most. */
       readonly shown: readonly string[];

@@ -4,8 +4,9 @@ import { ORDINARY_TEXT } from "../augment/ordinary-text.ts";
 import { replayExample } from "../augment/replay.ts";
 import type { GradientSource } from "../gradients.ts";
 import { measureTargets } from "../reference.ts";
+import { mean } from "../rollouts/advantages.ts";
 import type { Parameters } from "../step-graph.ts";
-import { hastyQuestions, heldOutAnswers, teachesChat } from "./augment.ts";
+import { hasTargets, hastyQuestions, heldOutAnswers, teachesChat } from "./augment.ts";
 import { encodingOptions, type RunPlan } from "./plan.ts";
 
 /** How many of the answers that were tried. */
@@ -52,9 +53,9 @@ export async function measureOutcome(
   const encode = (examples: readonly Example[]): readonly EncodedExample[] =>
     examples.flatMap((one) => encodeAnswers(one, encoding)).filter(hasTargets);
   const measure = async (examples: readonly EncodedExample[], parameters?: Parameters) => {
-    const found: Float32Array[] = [];
+    const found: (readonly number[])[] = [];
     for await (const some of measureTargets(source, examples, { settings: plan.run, parameters })) {
-      for (const [i, logprobs] of some) found[i] = logprobs;
+      for (const [i, logprobs] of some) found[i] = [...logprobs];
       if (signal?.aborted === true) break;
     }
     return found;
@@ -73,7 +74,7 @@ export async function measureOutcome(
     ORDINARY_TEXT.map((text, i) => ({ kind: "text", text, line: i + 1, source: { unit: "example" } })),
   );
   const lossOf = async (parameters?: Parameters): Promise<number> =>
-    -mean((await measure(texts, parameters)).flatMap((one) => [...one]));
+    -mean((await measure(texts, parameters)).flat());
   const outcome = {
     taught: await countCertain(plan.data.train.filter(({ kind }) => kind !== "text")),
     hasty: await countCertain(hastyQuestions(plan)),
@@ -83,16 +84,11 @@ export async function measureOutcome(
   return signal?.aborted === true ? undefined : outcome;
 }
 
-const hasTargets = ({ targetTokens }: EncodedExample): boolean => targetTokens > 0;
-
 /** At most `count` of them, from all parts. */
 const evenly = <T>(all: readonly T[], count: number): readonly T[] =>
   all.length <= count
     ? all
     : Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)] as T);
-
-const mean = (numbers: ArrayLike<number>): number =>
-  Array.from(numbers).reduce((sum, x) => sum + x, 0) / numbers.length;
 
 /** What was learnt and what was kept, in words. */
 export function describeOutcome({ taught, hasty, kept, textLoss: { before, after } }: Outcome) {
@@ -111,6 +107,6 @@ export function describeOutcome({ taught, hasty, kept, textLoss: { before, after
 export function outcomeWarning({ kept, textLoss: { before, after } }: Outcome): string | undefined {
   const isLost = (kept !== undefined && kept.right < 0.7 * kept.of) || after > 1.1 * before;
   return isLost
-    ? "much of what the base knew is lost: teach fewer passes (--epochs), keep more (--keep 0.5), or lower the --learning-rate"
+    ? "much of what the base knew is lost: teach fewer passes (--epochs), keep more (--keep 1), or lower the --learning-rate"
     : undefined;
 }
