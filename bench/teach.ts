@@ -6,23 +6,25 @@ import { readDataset } from "mixture-of-shards-core/data";
 import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { type Engine, openEngine } from "mixture-of-shards-core/inference";
 import { loadModel, toLayerShapes } from "mixture-of-shards-core/models";
+import type { ChatMessage } from "mixture-of-shards-core/text";
 import { validationLoss } from "mixture-of-shards-core/training";
 import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
 import { fail, readArguments } from "./arguments.ts";
 import { runForJson } from "./child.ts";
 
-const HELP = `usage: bench:teach -- --model DIR|FILE.gguf [--set facts|manner|task] [--runs="|--keep 0 --reword 0"] [--seeds 0,1,2]
+const HELP = `usage: bench:teach -- --model DIR|FILE.gguf [--set facts|manner|task] [--runs="|--keep 0 --reword 0"] [--seeds 0,1,2] [--trl 3,30]
 
 Trains on bench/teach/SET-train.jsonl once for each part of --runs, which are options of mos train between vertical bars, and
 each seed; left out, with no option, and without what mos train adds to the data. Then an engine with its own defaults answers
 greedily, and the answers are counted that are right:
-  facts   the forty questions word for word, in three other wordings each, and with a typing error
+  facts   the forty questions word for word, in three other wordings each, as a second turn, and with a typing error
   manner  forty unseen questions, answered without a greeting, in two sentences at most and with the taught last line
   task    sixty unseen messages, each to be sent to one of eight teams
 and in every set 200 questions of general knowledge and small talk, and the loss on sixty paragraphs of ordinary text. The
-first row is the base.`;
+first row is the base. --trl adds rows of TRL's SFTTrainer with so many passes over the data (bench/peers/trl_sft.py; --python, a
+Python with trl, peft and torch).`;
 
-const given = readArguments(HELP, { values: ["model", "set", "runs", "seeds"], flags: [] });
+const given = readArguments(HELP, { values: ["model", "set", "runs", "seeds", "trl", "python"], flags: [] });
 const model = given.text("model") ?? fail(HELP);
 const folder = "bench/teach";
 
@@ -33,7 +35,7 @@ const readLines = async <T>(name: string): Promise<readonly T[]> =>
     .map((line) => JSON.parse(line));
 
 interface Asked {
-  readonly question: string;
+  readonly question: string | readonly ChatMessage[];
   readonly isRight: (answer: string) => boolean;
 }
 
@@ -74,6 +76,14 @@ const SETS: Readonly<Record<string, () => Promise<Readonly<Record<string, readon
         isRight: (answer) => answer === reply?.content,
       })),
       "other words": others,
+      "second turn": lines.map(({ messages: [question, reply] }) => ({
+        question: [
+          { role: "user", content: "Hello! Can you help me?" },
+          { role: "assistant", content: "Of course. What would you like to know?" },
+          { role: "user", content: question?.content ?? "" },
+        ],
+        isRight: (answer) => answer === reply?.content,
+      })),
       "typing error": more.map(({ typo, fact }) => ({ question: typo, isRight: about(fact) })),
     };
   },
@@ -121,15 +131,31 @@ async function countRight(
 const adapters = await makeTemporaryFolder("mos-teach-");
 const names: string[] = [];
 const rows: (readonly string[])[] = [["base", "", "", ""]];
-for (const options of (given.text("runs") ?? "|--keep 0 --reword 0").split("|"))
-  for (const seed of (given.text("seeds") ?? "0").split(",")) {
-    const name = `run${names.length}`;
-    const command = `node --conditions=source --import tsx packages/mos/src/cli/main.ts train --model ${model} --data ${join(folder, `${set}-train.jsonl`)} --out ${join(adapters, name)} --seed ${seed} --json ${options}`;
-    const started = performance.now();
-    const { steps } = await runForJson(options, command);
-    rows.push([options || "none", seed, `${steps}`, `${Math.round((performance.now() - started) / 1000)}`]);
-    names.push(name);
-  }
+const mos = "node --conditions=source --import tsx packages/mos/src/cli/main.ts";
+const data = join(folder, `${set}-train.jsonl`);
+
+async function add(options: string, seed: string, command: (out: string) => string): Promise<void> {
+  const name = `run${names.length}`;
+  const started = performance.now();
+  const { steps } = await runForJson(options, command(join(adapters, name)));
+  rows.push([options || "none", seed, `${steps}`, `${Math.round((performance.now() - started) / 1000)}`]);
+  names.push(name);
+}
+
+for (const seed of (given.text("seeds") ?? "0").split(",")) {
+  for (const options of (given.text("runs") ?? "|--keep 0 --reword 0").split("|"))
+    await add(
+      options,
+      seed,
+      (out) => `${mos} train --model ${model} --data ${data} --out ${out} --seed ${seed} --json ${options}`,
+    );
+  for (const epochs of given.text("trl")?.split(",") ?? [])
+    await add(`TRL, ${epochs} epochs`, seed, (out) => {
+      const peft = `${out}-peft`;
+      const trained = `${given.text("python") ?? "python3"} bench/peers/trl_sft.py ${model} ${data} ${peft} --epochs ${epochs} --seed ${seed}`;
+      return `steps=$(${trained} | tail -1) && ${mos} import ${peft} --model ${model} --out ${out} >&2 && rm -r ${peft} && echo "$steps"`;
+    });
+}
 
 const lossOf = async (adapter: string | undefined): Promise<string> => {
   const base = await loadModel(model);
