@@ -1,7 +1,8 @@
 // Whether the fast tests notice what breaks: seeded mutants of production files, each against `npm test`.
 // usage: npm run mutants -- [--seed N] [--count N] [--under FOLDER] [--json]
-// The tests of the mutant's own folder come first, for all mutants, as they kill most of them in seconds; what survives them meets
-// all of them then. Results are kept in .mos/mutants-SEED.jsonl: the same command goes on where it was stopped.
+// The tests of a mutant's own folder come first, for all mutants, as they kill most of them in seconds; what survives them meets
+// those of its package, and what survives these, all. Results are kept in .mos/mutants-SEED.jsonl: the same command goes on
+// where it was stopped.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -37,8 +38,13 @@ interface Edit {
   readonly text: string;
 }
 
-/** Which tests a mutant has met. */
-const STAGES = ["its folder's", "all"] as const;
+/** Which tests a mutant has met, and what of its path they have in theirs. */
+const STAGES = {
+  "its folder's": (path: string) => [`${dirname(path)}/`],
+  "its package's": (path: string) => [path.split("/").slice(0, 2).join("/")],
+  all: () => [],
+} as const;
+type Stage = keyof typeof STAGES;
 
 type Outcome = "killed" | "survived" | "does not compile";
 
@@ -50,7 +56,7 @@ interface Result {
   readonly before: string;
   readonly after: string;
   readonly outcome: Outcome;
-  readonly tests: (typeof STAGES)[number];
+  readonly tests: Stage;
   /** The test that failed. */
   readonly by?: string | undefined;
 }
@@ -217,13 +223,14 @@ try {
     { length: Number(values.count) },
     () => candidates[random.below(candidates.length)],
   );
-  for (const tests of STAGES)
+  const stages = Object.keys(STAGES) as readonly Stage[];
+  for (const [stage, tests] of stages.entries())
     for (const [index, candidate] of chosen.entries()) {
       if (candidate === undefined) throw new Error(`${values.under} has no code to change`);
       const { path, edit } = candidate;
       const earlier = results[index];
-      if (earlier !== undefined && (earlier.outcome !== "survived" || earlier.tests === "all")) continue;
-      if (earlier !== undefined && tests !== "all") continue;
+      if (earlier !== undefined && (earlier.outcome !== "survived" || stages.indexOf(earlier.tests) >= stage))
+        continue;
       const source = readFileSync(path, "utf8");
       const line = source.slice(0, edit.start).split("\n").length;
       const mutated = source.slice(0, edit.start) + edit.text + source.slice(edit.end);
@@ -232,7 +239,7 @@ try {
       let by: string | undefined;
       if (earlier !== undefined || compiles(path, mutated)) {
         overwrite(join(copy, path), mutated);
-        by = await failureOf(copy, tests === "all" ? ["run"] : ["run", `${dirname(path)}/`]);
+        by = await failureOf(copy, ["run", ...STAGES[tests](path)]);
         overwrite(join(copy, path), source);
         outcome = by === undefined ? "survived" : "killed";
       }
