@@ -1,26 +1,9 @@
 import { MosError } from "./error.ts";
 import { add } from "./ops/elementwise.ts";
 import { after } from "./ops/shape.ts";
-import { type Node, type Rule, scalar, showShape, sortNodes, type Value } from "./value.ts";
+import { type Node, type Rule, scalar, showShape, sortByInputs, sortNodes, type Value } from "./value.ts";
 
-/** The gradient rules between `y` and its leaves in topological order: each after all that it depends on. */
-function rulesBefore(y: Value): readonly Rule[] {
-  const order: Rule[] = [];
-  const seen = new Set<Rule>();
-  const stack: { readonly rule: Rule; next: number }[] = [];
-  const enter = (rule: Rule | undefined): void => {
-    if (rule === undefined || seen.has(rule)) return;
-    seen.add(rule);
-    stack.push({ rule, next: 0 });
-  };
-  enter(y.rule);
-  for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-    const input = top.rule.inputs[top.next++];
-    if (input !== undefined) enter(input.rule);
-    else order.push((stack.pop() as { rule: Rule }).rule);
-  }
-  return order;
-}
+const rulesOf = (values: readonly Value[]): readonly Rule[] => values.flatMap(({ rule }) => rule ?? []);
 
 /**
  * Reverse-mode gradients of a scalar with respect to `inputs`: leaves, or any values that it was computed from. Each
@@ -34,7 +17,7 @@ export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
   if (y.shape.length !== 0)
     throw new MosError("bad_config", `grad needs a scalar, not ${showShape(y.shape)}`);
   const targets = new Set(inputs);
-  const order = rulesBefore(y);
+  const order = sortByInputs(rulesOf([y]), ({ inputs }) => rulesOf(inputs));
   // only rules on a path to one of the inputs are followed, so that frozen weights cost nothing
   const useful = new Set<Rule>();
   const leads = (value: Value): boolean =>
@@ -63,7 +46,7 @@ export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
       throw new MosError("bad_config", "grad: the result does not depend on one of the inputs");
     return gradient;
   });
-  return checkpoints.length === 0 ? found : recomputed(y, { gradients: found, checkpoints });
+  return checkpoints.length === 0 ? found : recomputed(y, found, checkpoints);
 }
 
 // Layer checkpointing. Between two checkpoints the backward pass reads values of the forward pass; here they are computed
@@ -86,16 +69,14 @@ const isOutput = (value: Value): value is Output => value.source.kind === "outpu
  */
 function recomputed(
   loss: Value,
-  {
-    gradients,
-    checkpoints,
-  }: { readonly gradients: readonly Value[]; readonly checkpoints: readonly Passed[] },
+  gradients: readonly Value[],
+  checkpoints: readonly Passed[],
 ): readonly Value[] {
   const order = [...checkpoints].reverse();
-  const levels = countCheckpoints(loss, order);
   const kept = new Map<Node, number>(
     order.flatMap(({ value }, i) => (isOutput(value) ? [[value.source.node, i + 1] as const] : [])),
   );
+  const levels = countCheckpoints(loss, kept);
   const changed = new Map<Node, Node>(); // nodes of the backward pass, and copies of the forward pass
   const resumed = new Map<number, Value>(); // checkpoints as the backward pass reads them, by the level after them
 
@@ -138,16 +119,12 @@ const reproduced = (value: Value, node: Node, index: number): Value => ({
 });
 
 /** For every node of the forward pass, how many of the checkpoints it depends on; a checkpoint's own node not counting it. */
-function countCheckpoints(loss: Value, order: readonly Passed[]): ReadonlyMap<Node, number> {
-  const behind = new Map<Node, number>();
-  order.forEach(({ value }, i) => {
-    if (isOutput(value)) behind.set(value.source.node, i + 1);
-  });
+function countCheckpoints(loss: Value, kept: ReadonlyMap<Node, number>): ReadonlyMap<Node, number> {
   const levels = new Map<Node, number>();
   for (const node of sortNodes([loss])) {
     const inputs = node.inputs.map((input) => {
       if (input === undefined || !isOutput(input)) return 0;
-      return behind.get(input.source.node) ?? levels.get(input.source.node) ?? 0;
+      return kept.get(input.source.node) ?? levels.get(input.source.node) ?? 0;
     });
     levels.set(node, Math.max(0, ...inputs));
   }

@@ -3,33 +3,27 @@
 
 import { MosError } from "./error.ts";
 import { countElements, type Shape } from "./tensor-type.ts";
-import { type Node, showShape, sortNodes, type TensorData, type Value } from "./value.ts";
-
-/** A tensor of known shape in memory, in row-major order. */
-export interface HostArray {
-  readonly shape: readonly number[];
-  readonly data: TensorData;
-}
+import { type HostTensor, type Node, showShape, sortNodes, type TensorData, type Value } from "./value.ts";
 
 /** The outputs of a node, computed from its inputs. */
-type HostOp = (inputs: readonly HostArray[], node: Node) => readonly TensorData[];
+type HostOp = (inputs: readonly HostTensor[], node: Node) => readonly TensorData[];
 
 const knownShape = (shape: Shape): readonly number[] => shape.map((dim) => countElements([dim]));
 const unsupported = (what: string): MosError =>
   new MosError("unsupported", `${what} cannot be computed on the host; compile a program for it`);
 
-function operand(inputs: readonly HostArray[], index: number, op: string): HostArray {
+function operand(inputs: readonly HostTensor[], index: number, op: string): HostTensor {
   const found = inputs[index];
   if (found === undefined) throw unsupported(`${op} without its operand ${index}`);
   return found;
 }
 
-function requireFloats({ data }: HostArray, op: string): Float32Array {
+function requireFloats({ data }: HostTensor, op: string): Float32Array {
   if (data instanceof Float32Array) return data;
   throw unsupported(`${op} of whole numbers`);
 }
 
-const wholeNumber = (inputs: readonly HostArray[], index: number): number =>
+const wholeNumber = (inputs: readonly HostTensor[], index: number): number =>
   operand(inputs, index, "Slice").data[0] ?? 0;
 
 const readAxis = ({ attributes }: Node): number =>
@@ -49,7 +43,7 @@ function splitAxis(
 
 /** `length` steps of an axis beginning at `from`: a view where they are contiguous, a copy elsewhere. */
 function sliceAxis(
-  x: HostArray,
+  x: HostTensor,
   op: string,
   { axis, from, length }: { readonly axis: number; readonly from: number; readonly length: number },
 ): Float32Array {
@@ -65,7 +59,7 @@ function sliceAxis(
   return result;
 }
 
-function gather(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
+function gather(inputs: readonly HostTensor[], node: Node): readonly TensorData[] {
   const table = operand(inputs, 0, "Gather");
   const { data: indices } = operand(inputs, 1, "Gather");
   if (readAxis(node) !== 0) throw unsupported("Gather along an axis other than the first");
@@ -79,7 +73,7 @@ function gather(inputs: readonly HostArray[], node: Node): readonly TensorData[]
   return [result];
 }
 
-function split(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
+function split(inputs: readonly HostTensor[], node: Node): readonly TensorData[] {
   const x = operand(inputs, 0, "Split");
   const axis = readAxis(node);
   let from = 0;
@@ -90,13 +84,13 @@ function split(inputs: readonly HostArray[], node: Node): readonly TensorData[] 
   });
 }
 
-function slice(inputs: readonly HostArray[]): readonly TensorData[] {
+function slice(inputs: readonly HostTensor[]): readonly TensorData[] {
   if (operand(inputs, 1, "Slice").data.length !== 1) throw unsupported("Slice of several axes");
   const [from, to, axis] = [wholeNumber(inputs, 1), wholeNumber(inputs, 2), wholeNumber(inputs, 3)];
   return [sliceAxis(operand(inputs, 0, "Slice"), "Slice", { axis, from, length: to - from })];
 }
 
-function concat(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
+function concat(inputs: readonly HostTensor[], node: Node): readonly TensorData[] {
   const axis = readAxis(node);
   const parts = inputs.map((input) => {
     const { outer, size, inner } = splitAxis(input.shape, axis);
@@ -114,7 +108,7 @@ function concat(inputs: readonly HostArray[], node: Node): readonly TensorData[]
   return [result];
 }
 
-function transpose(inputs: readonly HostArray[], { attributes }: Node): readonly TensorData[] {
+function transpose(inputs: readonly HostTensor[], { attributes }: Node): readonly TensorData[] {
   const x = operand(inputs, 0, "Transpose");
   const order = attributes["perm"];
   if (x.shape.length !== 2 || !Array.isArray(order) || order.join() !== "1,0")
@@ -128,7 +122,7 @@ function transpose(inputs: readonly HostArray[], { attributes }: Node): readonly
 }
 
 /** Strides of an operand taken as a matrix: 0 along an axis that is broadcast. */
-function matrixStrides(x: HostArray): {
+function matrixStrides(x: HostTensor): {
   readonly data: Float32Array;
   readonly row: number;
   readonly column: number;
@@ -137,7 +131,7 @@ function matrixStrides(x: HostArray): {
   return { data: requireFloats(x, "Mul"), row: rows === 1 ? 0 : columns, column: columns === 1 ? 0 : 1 };
 }
 
-function mul(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
+function mul(inputs: readonly HostTensor[], node: Node): readonly TensorData[] {
   const shape = knownShape(node.outputs[0]?.shape ?? []);
   if (shape.length > 2) throw unsupported(`Mul of shape ${showShape(shape)}`);
   const [rows = 1, columns = 1] = shape.length === 2 ? shape : [1, ...shape];
@@ -161,50 +155,6 @@ const OPS: ReadonlyMap<string, HostOp> = new Map<string, HostOp>([
   ["Mul", mul],
 ]);
 
-/** The results so far. An op that appears several times with the same inputs is computed once. */
-class HostEvaluation {
-  readonly #feeds: ReadonlyMap<string, HostArray>;
-  readonly #results = new Map<Node, readonly HostArray[]>();
-  readonly #known = new Map<string, readonly HostArray[]>();
-  readonly #identities = new Map<TensorData, number>();
-
-  constructor(feeds: ReadonlyMap<string, HostArray>) {
-    this.#feeds = feeds;
-  }
-
-  evaluate({ source, shape }: Value): HostArray {
-    if (source.kind === "constant") return { shape: knownShape(shape), data: source.data };
-    if (source.kind === "file") throw unsupported("a constant in a file");
-    const found =
-      source.kind === "leaf" ? this.#feeds.get(source.name) : this.#results.get(source.node)?.[source.index];
-    if (found !== undefined && found.shape.join() === shape.join()) return found;
-    const name = source.kind === "leaf" ? `leaf ${source.name}` : source.node.op;
-    throw new MosError(
-      "bad_config",
-      `${name} of shape ${showShape(shape)} is fed ${found === undefined ? "nothing" : showShape(found.shape)}`,
-    );
-  }
-
-  compute(node: Node): void {
-    const { op, domain, attributes, outputs } = node;
-    const run = domain === "" ? OPS.get(op) : undefined;
-    if (run === undefined) throw unsupported(`the op ${op}`);
-    const inputs = node.inputs.flatMap((input) => (input === undefined ? [] : [this.evaluate(input)]));
-    const key = `${op} ${JSON.stringify([attributes, outputs, inputs.map((input) => this.#identify(input))])}`;
-    const found =
-      this.#known.get(key) ??
-      run(inputs, node).map((data, i) => ({ shape: knownShape(outputs[i]?.shape ?? []), data }));
-    this.#known.set(key, found);
-    this.#results.set(node, found);
-  }
-
-  #identify({ data, shape }: HostArray): readonly number[] {
-    const identity = this.#identities.get(data) ?? this.#identities.size;
-    this.#identities.set(data, identity);
-    return [identity, ...shape];
-  }
-}
-
 /**
  * Computes `outputs` on this thread, without compiling a program. `feeds` are the leaves by name; all dimensions must be
  * numbers. An output may share its memory with a feed, a constant or another output.
@@ -215,10 +165,39 @@ class HostEvaluation {
  */
 export function evaluateOnHost(
   outputs: Readonly<Record<string, Value>>,
-  feeds: ReadonlyMap<string, HostArray>,
-): ReadonlyMap<string, HostArray> {
-  const evaluation = new HostEvaluation(feeds);
+  feeds: ReadonlyMap<string, HostTensor>,
+): ReadonlyMap<string, HostTensor> {
+  const results = new Map<Node, readonly HostTensor[]>();
+  const evaluate = ({ source, shape }: Value): HostTensor => {
+    if (source.kind === "constant") return { shape: knownShape(shape), data: source.data };
+    if (source.kind === "file") throw unsupported("a constant in a file");
+    const found = source.kind === "leaf" ? feeds.get(source.name) : results.get(source.node)?.[source.index];
+    if (found !== undefined && found.shape.join() === shape.join()) return found;
+    const name = source.kind === "leaf" ? `leaf ${source.name}` : source.node.op;
+    throw new MosError(
+      "bad_config",
+      `${name} of shape ${showShape(shape)} is fed ${found === undefined ? "nothing" : showShape(found.shape)}`,
+    );
+  };
+  // an op that appears several times with the same inputs is computed once
+  const known = new Map<string, readonly HostTensor[]>();
+  const identities = new Map<TensorData, number>();
+  const identify = ({ data, shape }: HostTensor): readonly number[] => {
+    const identity = identities.get(data) ?? identities.size;
+    identities.set(data, identity);
+    return [identity, ...shape];
+  };
   const named = Object.entries(outputs);
-  for (const node of sortNodes(named.map(([, value]) => value))) evaluation.compute(node);
-  return new Map(named.map(([name, value]) => [name, evaluation.evaluate(value)]));
+  for (const node of sortNodes(named.map(([, value]) => value))) {
+    const run = node.domain === "" ? OPS.get(node.op) : undefined;
+    if (run === undefined) throw unsupported(`the op ${node.op}`);
+    const inputs = node.inputs.flatMap((input) => (input === undefined ? [] : [evaluate(input)]));
+    const key = `${node.op} ${JSON.stringify([node.attributes, node.outputs, inputs.map(identify)])}`;
+    const found =
+      known.get(key) ??
+      run(inputs, node).map((data, i) => ({ shape: knownShape(node.outputs[i]?.shape ?? []), data }));
+    known.set(key, found);
+    results.set(node, found);
+  }
+  return new Map(named.map(([name, value]) => [name, evaluate(value)]));
 }

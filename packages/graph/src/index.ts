@@ -1,70 +1,12 @@
 export { grad } from "./grad.ts";
-export { evaluateOnHost, type HostArray } from "./host.ts";
-
+export { evaluateOnHost } from "./host.ts";
 export { serialize } from "./onnx.ts";
-export {
-  type AttentionBlock,
-  attention,
-  type PackedBlocksOptions,
-  packedBlocks,
-  softmax,
-} from "./ops/attention.ts";
-export {
-  type AddedNorm,
-  addRmsNorm,
-  fromCache,
-  groupedAttention,
-  type JoinedHeads,
-  reshapeAs,
-  rowProducts,
-  rowsAt,
-  toCache,
-  windowMask,
-} from "./ops/decoding.ts";
 export { NF4_LEVELS } from "./ops/dequantise.ts";
-export { type DivergenceMeasure, divergence } from "./ops/divergence.ts";
-export {
-  add,
-  broadcast,
-  clip,
-  div,
-  exp,
-  type GateActivation,
-  gatedUnit,
-  gelu,
-  log,
-  log1mexp,
-  logSigmoid,
-  minimum,
-  mul,
-  neg,
-  relu,
-  sigmoid,
-  silu,
-  softCap,
-  sub,
-  tanh,
-} from "./ops/elementwise.ts";
-export { embed, gatherRows, inverseIndex } from "./ops/gather.ts";
-export { hadamard, hadamardRows } from "./ops/hadamard.ts";
-export { linear, lowRankLinear, matmul } from "./ops/linear.ts";
-export { crossEntropy, type TokenLogprobs } from "./ops/loss.ts";
-export { type NormOptions, rmsNorm } from "./ops/norm.ts";
-export { type BlockMatrix, type PackedMatrix, packedLinear } from "./ops/packed.ts";
+export type { DivergenceMeasure } from "./ops/divergence.ts";
+export { hadamardRows } from "./ops/hadamard.ts";
+export * from "./ops/index.ts";
+export type { TokenLogprobs } from "./ops/loss.ts";
 export type { Nf4Matrix } from "./ops/quantised.ts";
-export { max, mean, sum } from "./ops/reduce.ts";
-export { type RotationTables, rotate, rotateJoined } from "./ops/rotary.ts";
-export {
-  after,
-  concat,
-  padAxis,
-  reshape,
-  slice,
-  split,
-  splitDynamic,
-  splitEqual,
-  transpose,
-} from "./ops/shape.ts";
 export {
   checkDevice,
   DEFAULT_DEVICE,
@@ -74,7 +16,6 @@ export {
   supports,
 } from "./runtime/device.ts";
 export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
-export type { HostTensor } from "./runtime/program.ts";
 export { compile, type Program, type SessionOptions } from "./runtime/program.ts";
 export { unwritten, writeAll } from "./runtime/write-constants.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
@@ -83,6 +24,7 @@ export {
   constant,
   type DType,
   fileConstant,
+  type HostTensor,
   leaf,
   scalar,
   type TensorData,

@@ -1,10 +1,9 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MosError } from "./error.ts";
 import { float16Value } from "./float16.ts";
-import type { Shape } from "./tensor-type.ts";
+import type { DType, TensorType } from "./tensor-type.ts";
 import {
   type Attribute,
-  type DType,
   type FileRange,
   type Node,
   type Source,
@@ -30,18 +29,14 @@ const integer = (writer: BinaryWriter, field: number, value: number): BinaryWrit
   writer.tag(field, WireType.Varint).int64(value);
 
 /** A constant outside of the model's own bytes, which belongs into a file beside it at `offset` (bytes). */
-interface ExternalData {
-  readonly file: string;
-  readonly offset: number;
-  readonly bytes: Uint8Array;
-}
+type ExternalData = Pick<FileRange, "file" | "offset"> & { readonly bytes: Uint8Array };
 
 /** A program as ONNX. */
 export interface SerializedProgram {
   /** The bytes of an .onnx file. */
   readonly model: Uint8Array;
   /** Names, shapes and types of the leaves that a run must be fed. */
-  readonly inputs: ReadonlyMap<string, { readonly shape: Shape; readonly dtype: DType }>;
+  readonly inputs: ReadonlyMap<string, TensorType>;
   /** Constants that are not in `model`; empty unless all together exceed `inlineLimit`. */
   readonly external: readonly ExternalData[];
   /** The folder of the files that constants refer to: the model must lie there too. Undefined where none does. */
@@ -93,11 +88,7 @@ function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): v
   }
 }
 
-function writeValueInfo(
-  writer: BinaryWriter,
-  name: string,
-  { shape, dtype }: { shape: Shape; dtype: DType },
-): void {
+function writeValueInfo(writer: BinaryWriter, name: string, { shape, dtype }: TensorType): void {
   text(writer, 1, name);
   message(writer, 2, (type) =>
     message(type, 1, (tensor) => {
@@ -112,7 +103,7 @@ function writeValueInfo(
 
 interface NamedConstant {
   readonly name: string;
-  readonly value: Pick<Value, "shape" | "dtype">;
+  readonly value: TensorType;
   readonly data: TensorData;
 }
 
@@ -122,9 +113,9 @@ class NamedGraph {
   readonly names = new Map<Node | Source, string>();
   readonly constants: NamedConstant[] = [];
   readonly fileConstants: { readonly name: string; readonly value: Value; readonly range: FileRange }[] = [];
-  readonly inputs = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
+  readonly inputs = new Map<string, TensorType>();
 
-  readonly #leaves = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
+  readonly #leaves = new Map<string, TensorType>();
   readonly #fixed: NonNullable<SerializeOptions["fixed"]>;
   readonly #widensHalves: boolean;
 
@@ -334,11 +325,7 @@ function writeConstant(
   writeLocation(writer, { file, offset, length: bytes.byteLength });
 }
 
-function writeTensorType(
-  writer: BinaryWriter,
-  name: string,
-  { shape, dtype }: Pick<Value, "shape" | "dtype">,
-): void {
+function writeTensorType(writer: BinaryWriter, name: string, { shape, dtype }: TensorType): void {
   for (const dim of shape) integer(writer, 1, dim as number);
   integer(writer, 2, TYPE_NUMBERS[dtype]);
   text(writer, 8, name);

@@ -30,6 +30,12 @@ export type Dim = number | string;
 /** The sizes of all axes, the outermost first; `[]` is a scalar. */
 export type Shape = readonly Dim[];
 
+/** What is known of a tensor before there is one. */
+export interface TensorType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
 /**
  * The number of elements of a tensor of this shape.
  *

@@ -1,5 +1,5 @@
 import { MosError } from "./error.ts";
-import { countElements, DTYPE_BYTES, type DType, type Shape } from "./tensor-type.ts";
+import { countElements, DTYPE_BYTES, type DType, type Shape, type TensorType } from "./tensor-type.ts";
 import type { WeightFormat, WeightPart } from "./weight-form.ts";
 
 export type { DType } from "./tensor-type.ts";
@@ -12,13 +12,19 @@ export type TensorData = Float32Array | Int32Array | Uint8Array | Int8Array | Ui
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };
 
+/** A tensor in the memory of this process, row-major. Whole numbers are Int32Array, whatever the program's own type. @inline */
+export interface HostTensor {
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
 /** One ONNX node. A plain number is an int attribute, `{ float }` a float one. */
 export interface Node {
   readonly op: string;
   readonly domain: string;
   readonly inputs: readonly (Value | undefined)[];
   readonly attributes: Readonly<Record<string, Attribute>>;
-  readonly outputs: readonly { readonly shape: Shape; readonly dtype: DType }[];
+  readonly outputs: readonly TensorType[];
 }
 
 /** Bytes of a file that are the content of a constant, in row-major order and little-endian. */
@@ -48,9 +54,7 @@ export interface Rule {
 }
 
 /** A tensor that does not exist yet: a leaf to be fed, a constant, or what a node will compute. */
-export interface Value {
-  readonly shape: Shape;
-  readonly dtype: DType;
+export interface Value extends TensorType {
   readonly source: Source;
   readonly rule?: Rule;
   /** Rematerialises it for the backward pass, where that is cheaper than keeping it in memory. */
@@ -228,28 +232,40 @@ export function withGradient(
 export const checkpoint = (x: Value): Value =>
   withGradients([x], [x], { vjp: (gradients) => gradients, isCheckpoint: true })[0] as Value;
 
-/** The nodes that compute these values, each once, in topological order; without those in `seen`, which they are added to. */
-export function sortNodes(roots: Iterable<Value>, seen = new Set<Node>()): readonly Node[] {
-  const nodes: Node[] = [];
+/** `roots` and all that they depend on, each once and after its own inputs; without those in `seen`, which they are added to. */
+export function sortByInputs<T>(
+  roots: readonly T[],
+  inputsOf: (one: T) => readonly T[],
+  seen = new Set<T>(),
+): T[] {
+  const order: T[] = [];
   // without recursion, since graphs are thousands of nodes deep
-  const stack: { readonly node: Node; next: number }[] = [];
-  const enter = (value: Value | undefined): void => {
-    if (value?.source.kind !== "output" || seen.has(value.source.node)) return;
-    seen.add(value.source.node);
-    stack.push({ node: value.source.node, next: 0 });
+  const stack: { readonly one: T; readonly inputs: Iterator<T> }[] = [];
+  const enter = (one: T): void => {
+    if (seen.has(one)) return;
+    seen.add(one);
+    stack.push({ one, inputs: inputsOf(one).values() });
   };
   for (const root of roots) {
     enter(root);
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-      if (top.next < top.node.inputs.length) enter(top.node.inputs[top.next++]);
+      const input = top.inputs.next();
+      if (input.done !== true) enter(input.value);
       else {
-        nodes.push(top.node);
+        order.push(top.one);
         stack.pop();
       }
     }
   }
-  return nodes;
+  return order;
 }
+
+const nodesOf = (values: readonly (Value | undefined)[]): readonly Node[] =>
+  values.flatMap((value) => (value?.source.kind === "output" ? [value.source.node] : []));
+
+/** The nodes that compute these values, each once, in topological order; without those in `seen`, which they are added to. */
+export const sortNodes = (roots: Iterable<Value>, seen?: Set<Node>): readonly Node[] =>
+  sortByInputs(nodesOf([...roots]), ({ inputs }) => nodesOf(inputs), seen);
 
 /** A shape as messages show it: `[tokens, 64]`. */
 export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;

@@ -1,7 +1,6 @@
 import {
   compile,
   evaluateOnHost,
-  type HostArray,
   type HostTensor,
   matmul,
   type Value,
@@ -26,7 +25,7 @@ export interface ExpandedFactors {
 /** A whole adapter as factors, by `moduleKey`; modules that it does not touch are missing. */
 export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
 
-const floats = (array: HostArray | undefined): Float32Array =>
+const floats = (array: HostTensor | undefined): Float32Array =>
   array?.data instanceof Float32Array ? array.data : new Float32Array(0);
 
 /**

@@ -47,20 +47,12 @@ export function transpose(x: Value, order: readonly number[]): Value {
   return withGradient(y, [x], (dy) => [transpose(dy, inverse)]);
 }
 
-/** A range of one axis. */
-interface SliceOptions {
-  /** 0 for the outermost. */
-  readonly axis: number;
-  readonly from: number;
-  readonly to: number;
-}
-
 /**
- * Indices `from` … `to` − 1 of one axis of known size.
+ * Indices `from` … `to` − 1 of one axis of known size; the outermost is 0.
  *
  * @throws MosError `bad_config` where the range is empty or outside the axis, or the axis' size is not known.
  */
-export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
+export function slice(x: Value, { axis, from, to }: Readonly<Record<"axis" | "from" | "to", number>>): Value {
   const size = x.shape[axis];
   if (typeof size !== "number" || from < 0 || to > size || from >= to)
     throw new MosError("bad_config", `cannot take ${from}…${to} of axis ${axis} of ${showShape(x.shape)}`);
@@ -71,20 +63,15 @@ export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
   return withGradient(y, [x], (dy) => [padAxis(dy, { axis, before: from, after: size - to })]);
 }
 
-/** Zeros added to one axis. */
-interface PadOptions {
-  /** 0 for the outermost. */
-  readonly axis: number;
-  readonly before: number;
-  readonly after: number;
-}
-
 /**
  * x with zeros before and after, along one axis of known size.
  *
  * @throws MosError `bad_config` where the axis' size is not known.
  */
-export function padAxis(x: Value, { axis, before, after }: PadOptions): Value {
+export function padAxis(
+  x: Value,
+  { axis, before, after }: Readonly<Record<"axis" | "before" | "after", number>>,
+): Value {
   if (before === 0 && after === 0) return x;
   const size = x.shape[axis];
   if (typeof size !== "number")
@@ -128,20 +115,15 @@ function findWhole([first, ...others]: readonly Value[], axis: number): Value | 
   return isWhole && areParts && node.outputs.length === 1 + others.length ? node.inputs[0] : undefined;
 }
 
-/** Division of an axis. */
-interface SplitOptions {
-  /** 0 for the outermost. */
-  readonly axis: number;
-  /** Sizes of the parts, whose sum is the size of the axis. */
-  readonly sizes: readonly number[];
-}
-
 /**
  * x divided along one axis into parts of the given sizes.
  *
  * @throws MosError `bad_config` where the sizes do not add up to that of the axis.
  */
-export function split(x: Value, { axis, sizes }: SplitOptions): readonly Value[] {
+export function split(
+  x: Value,
+  { axis, sizes }: { readonly axis: number; readonly sizes: readonly number[] },
+): readonly Value[] {
   if (sizes.length === 1) return [x];
   if (sizes.reduce((a, b) => a + b, 0) !== x.shape[axis])
     throw new MosError(

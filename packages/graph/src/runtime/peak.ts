@@ -1,6 +1,6 @@
 // Peak memory of a program, known before it is compiled: the runtime's own rules for the
 // order of nodes and the reuse of buffers, applied to the shapes of the graph.
-import { type Dim, DTYPE_BYTES } from "../tensor-type.ts";
+import { type Dim, DTYPE_BYTES, type TensorType } from "../tensor-type.ts";
 import { type Node, sortNodes, type Value } from "../value.ts";
 
 /** Operators whose output is their first input in another shape. */
@@ -45,7 +45,7 @@ export function programPeak(
 ): ProgramPeak {
   const results = Object.values(outputs);
   const program = orderedProgram(results);
-  const countBytes = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): number =>
+  const countBytes = ({ shape, dtype }: TensorType): number =>
     shape.reduce<number>(
       (size, dim) => size * (typeof dim === "number" ? dim : dimensionSize(dim)),
       DTYPE_BYTES[dtype],
@@ -186,13 +186,13 @@ function inputBuffer({ inputs, sources }: Step, i: number): Buffer | undefined {
   return source?.kind === "output" ? sources[i]?.buffers[source.index] : undefined;
 }
 
-type ByteCounter = (value: Pick<Value, "shape" | "dtype">) => number;
+type ByteCounter = (value: TensorType) => number;
 
 /** A dimension that the runtime cannot compare is written as a sum or a part of another. */
 const isComparable = (dim: Dim): boolean => typeof dim === "number" || /^\w+$/.test(dim);
 
 /** The runtime reuses a buffer for tensors of the same shape and width of numbers; "" is like none. */
-const reuseKey = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): string =>
+const reuseKey = ({ shape, dtype }: TensorType): string =>
   shape.every(isComparable) ? `${DTYPE_BYTES[dtype]} ${shape.join()}` : "";
 
 function listIn<K, V>(lists: Map<K, V[]>, key: K): V[] {

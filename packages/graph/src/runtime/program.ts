@@ -1,8 +1,8 @@
 import { openSession, serialization } from "#session";
 import { MosError } from "../error.ts";
 import { serialize } from "../onnx.ts";
-import { countElements, type Shape } from "../tensor-type.ts";
-import { type DType, showShape, type TensorData, type Value } from "../value.ts";
+import { countElements, type DType, type TensorType } from "../tensor-type.ts";
+import { type HostTensor, showShape, type TensorData, type Value } from "../value.ts";
 import { DEFAULT_DEVICE, type Device, deviceError, prefersConstants, supports } from "./device.ts";
 import type { RuntimeTensor } from "./session.ts";
 
@@ -26,7 +26,7 @@ interface CompileOptions extends SessionOptions {
 
 /** A compiled program. It holds native memory and must be disposed. @inline */
 export interface Program extends AsyncDisposable {
-  readonly inputs: ReadonlyMap<string, LeafType>;
+  readonly inputs: ReadonlyMap<string, TensorType>;
   /** Sets inputs for all later runs. Arrays are shared, so the program reads what is written into them later. */
   bind(tensors: Readonly<Record<string, HostTensor>>): void;
   /** Runs with the bound inputs and `feeds`; `fetch` names the outputs that are computed and returned, all by default. */
@@ -70,26 +70,26 @@ export async function compile(
         : deviceError(device, cause);
     },
   );
-  const leafType = (name: string): LeafType => {
-    const type = inputs.get(name);
-    if (type === undefined) throw new MosError("bad_config", `the program has no input ${name}`);
-    return type;
+  const feed = (
+    given: Record<string, RuntimeTensor>,
+    tensors: Readonly<Record<string, HostTensor>>,
+  ): void => {
+    for (const [name, tensor] of Object.entries(tensors)) {
+      const type = inputs.get(name);
+      if (type === undefined) throw new MosError("bad_config", `the program has no input ${name}`);
+      given[name] = toRuntime(name, tensor, type);
+    }
   };
   const bound: Record<string, RuntimeTensor> = {};
-  const bind = (tensors: Readonly<Record<string, HostTensor>>): void => {
-    for (const [name, tensor] of Object.entries(tensors))
-      bound[name] = toRuntime(name, tensor, leafType(name));
-  };
-  bind(Object.fromEntries(Object.entries(fixed).filter(([name]) => inputs.has(name))));
+  feed(bound, Object.fromEntries(Object.entries(fixed).filter(([name]) => inputs.has(name))));
   let isOpen = true;
   return {
     inputs,
-    bind,
+    bind: (tensors) => feed(bound, tensors),
     async run(feeds, fetch = names) {
       // bound inputs are the prototype of the feeds, since copying hundreds of entries takes a share of a short run
       const given: Record<string, RuntimeTensor> = Object.create(bound);
-      for (const [name, tensor] of Object.entries(feeds))
-        given[name] = toRuntime(name, tensor, leafType(name));
+      feed(given, feeds);
       for (const name of inputs.keys())
         if (given[name] === undefined) throw new MosError("bad_config", `input ${name} was not given`);
       const results = await session.run(given, fetch).catch((cause: unknown) => {
@@ -105,18 +105,6 @@ export async function compile(
   };
 }
 
-/** A tensor in the memory of this process, row-major. Whole numbers are Int32Array, whatever the program's own type. @inline */
-export interface HostTensor {
-  readonly shape: readonly number[];
-  readonly data: TensorData;
-}
-
-/** Types that a leaf of a program accepts. */
-export interface LeafType {
-  readonly shape: Shape;
-  readonly dtype: DType;
-}
-
 const NATURAL: Readonly<Partial<Record<DType, (data: TensorData) => boolean>>> = {
   float32: (data) => data instanceof Float32Array,
   int32: (data) => data instanceof Int32Array,
@@ -127,7 +115,7 @@ const NATURAL: Readonly<Partial<Record<DType, (data: TensorData) => boolean>>> =
   float16: (data) => data instanceof Uint16Array,
 };
 
-function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void {
+function check(name: string, { shape, data }: HostTensor, leaf: TensorType): void {
   const fits =
     shape.length === leaf.shape.length &&
     shape.every((dim, i) => typeof leaf.shape[i] === "string" || leaf.shape[i] === dim);
@@ -146,7 +134,7 @@ function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void 
 }
 
 /** A host tensor as the runtime's. Its memory is shared, except that int64 is a copy. */
-function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): RuntimeTensor {
+function toRuntime(name: string, tensor: HostTensor, leaf: TensorType): RuntimeTensor {
   check(name, tensor, leaf);
   const { data, shape: dims } = tensor;
   // halves go by their bits: the runtime's binding does not find the bytes of a Float16Array
