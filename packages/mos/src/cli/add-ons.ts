@@ -18,11 +18,6 @@ export interface AddOn {
   readonly serve?: () => Promise<ServeAddOn>;
 }
 
-/** Values of `mos serve`'s own options that an add-on may refuse. */
-interface OwnValues {
-  readonly adapters: string | undefined;
-}
-
 /** The server that an add-on extends. */
 export interface ServeContext {
   /** The folder or file of the base. */
@@ -51,7 +46,7 @@ interface ServeAddOnSpec<S extends Settings> {
   /** Options that exclude each other, those of `mos serve` included. */
   readonly conflicts?: readonly (readonly string[])[];
   /** Refuses values before the model is looked for. Throws `bad_option`. */
-  readonly check?: (values: SettingValues<S>, own: OwnValues) => void;
+  readonly check?: (values: SettingValues<S>, own: { readonly adapters: string | undefined }) => void;
   /** Options that a configuration file may set although the user has not named it. */
   readonly harmless?: readonly (keyof S & string)[];
   /** Limits that it enforces on keys, with their options of `mos keys create`. */

@@ -1,17 +1,20 @@
 import { expect, test } from "vitest";
-import { parseLine, toMessages } from "./chat.ts";
+import { EXITS, parseLine, toMessages } from "./chat.ts";
 
 test.each([
-  ["", { type: "nothing" }],
-  ["  When? ", { type: "say", text: "When?" }],
-  ["/reset", { type: "reset" }],
-  ["/quit", { type: "exit" }],
-  ["/bye", { type: "exit" }],
-  ["/system Be brief.", { type: "system", text: "Be brief." }],
-  ["/system", { type: "system", text: undefined }],
-  ["//etc is a folder", { type: "say", text: "/etc is a folder" }],
-  ["/sytem x", { type: "unknown", name: "sytem" }],
-])("%j", (line, command) => expect(parseLine(line)).toEqual(command));
+  ["", undefined, ""],
+  ["  When? ", undefined, "When?"],
+  ["/reset", "reset", ""],
+  ["/system Be brief.\nAlways.", "system", "Be brief.\nAlways."],
+  ["/system", "system", ""],
+  ["//etc is a folder", undefined, "/etc is a folder"],
+  ["/sytem x", "sytem", "x"],
+  ["/", "", ""],
+])("%j", (line, command, text) => expect(parseLine(line)).toEqual({ command, text }));
+
+test.each(["/quit", "/bye ", "/exit"])("%s exits", (line) => {
+  expect(EXITS).toContain(parseLine(line).command);
+});
 
 test("the system message comes first, and only where there is one", () => {
   const turns = [{ role: "user", content: "Hi" }];

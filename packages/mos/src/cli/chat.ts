@@ -6,27 +6,23 @@ import { counted, formatDuration, formatRate, isTerminal, paint } from "./format
 import { EXIT_INTERRUPTED } from "./interrupt.ts";
 import { liveLine, print, printable, printLine, warn } from "./terminal.ts";
 
-export interface AnswerClock {
-  token(): void;
-  tokens(): number;
-  /** Summary of the length, the speed and, unless obvious, the end of the answers. */
-  summary(answers: readonly { readonly finishReason: FinishReason }[]): string;
-}
+export type AnswerClock = ReturnType<typeof startClock>;
 
 /** Measures the speed of an answer from its first token on: what comes before is the reading of the prompt. */
-export function startClock(now: () => number = () => performance.now()): AnswerClock {
+export function startClock(now: () => number = () => performance.now()) {
   const started = now();
   let first = Number.NaN;
   let last = started;
   let tokens = 0;
   return {
-    token: () => {
+    token: (): void => {
       last = now();
       if (tokens === 0) first = last;
       tokens++;
     },
     tokens: () => tokens,
-    summary: (answers) => {
+    /** Summary of the length, the speed and, unless obvious, the end of the answers. */
+    summary: (answers: readonly { readonly finishReason: FinishReason }[]): string => {
       const seconds = (last - first) / 1000;
       const speed = tokens > 1 && seconds > 0 ? `, ${formatRate((tokens - 1) / seconds, "tokens")}` : "";
       const wait = tokens > 0 ? `, first after ${formatDuration((first - started) / 1000)}` : "";
@@ -52,38 +48,18 @@ export interface Conversation {
   readonly turns: readonly ChatMessage[];
 }
 
-export type ChatCommand =
-  | { readonly type: "say"; readonly text: string }
-  | { readonly type: "reset" }
-  | { readonly type: "exit" }
-  | { readonly type: "nothing" }
-  | { readonly type: "help" }
-  | { readonly type: "system"; readonly text: string | undefined }
-  | { readonly type: "unknown"; readonly name: string };
-
 const HELP =
   "/reset clears the conversation, /system TEXT sets the system message (alone: removes it), /exit exits";
 
-/** Parses a line that the user typed. A message that begins with a slash is typed with two. */
-export function parseLine(line: string): ChatCommand {
+export const EXITS: readonly (string | undefined)[] = ["exit", "quit", "bye"];
+
+/** Parses a line that the user typed: a message, or a command and its text. A message that begins with a slash is typed with two. */
+export function parseLine(line: string): { readonly command: string | undefined; readonly text: string } {
   const text = line.trim();
-  if (text === "") return { type: "nothing" };
   if (!text.startsWith("/") || text.startsWith("//"))
-    return { type: "say", text: text.replace(/^\/\//, "/") };
-  const [name = "", rest = ""] = text.slice(1).split(/\s+(.*)/s);
-  switch (name) {
-    case "reset":
-    case "exit":
-    case "help":
-      return { type: name };
-    case "quit":
-    case "bye":
-      return { type: "exit" };
-    case "system":
-      return { type: "system", text: rest === "" ? undefined : rest };
-    default:
-      return { type: "unknown", name };
-  }
+    return { command: undefined, text: text.replace(/^\/\//, "/") };
+  const [command, rest = ""] = text.slice(1).split(/\s+(.*)/s);
+  return { command, text: rest };
 }
 
 export const toMessages = ({ system, turns }: Conversation): readonly ChatMessage[] =>
@@ -130,14 +106,15 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
   let conversation: Conversation = { system: options.system, turns: [] };
   askForLine();
   for await (const line of lines) {
-    const command = parseLine(line);
-    if (command.type === "exit") break;
-    if (command.type === "say") {
+    const { command, text } = parseLine(line);
+    if (EXITS.includes(command)) break;
+    if (command !== undefined) conversation = runCommand(command, text, conversation);
+    else {
       answering = new AbortController();
-      const request = { ...options.answer, text: command.text, signal: answering.signal };
+      const request = { ...options.answer, text, signal: answering.signal };
       conversation = await answerTurn(engine, conversation, request);
       answering = undefined;
-    } else conversation = runCommand(command, conversation);
+    }
     askForLine();
   }
   process.off("SIGINT", interrupted);
@@ -145,30 +122,18 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
   if (person) printLine();
 }
 
-function runCommand(
-  command: Exclude<ChatCommand, { type: "say" | "exit" }>,
-  conversation: Conversation,
-): Conversation {
-  switch (command.type) {
-    case "nothing":
-      return conversation;
-    case "help":
-      warn(HELP);
-      return conversation;
-    case "reset":
-      warn("(conversation cleared)");
-      return { ...conversation, turns: [] };
-    case "system":
-      warn(
-        command.text === undefined
-          ? "(no system message)"
-          : "(system message set for the whole conversation)",
-      );
-      return { ...conversation, system: command.text };
-    case "unknown":
-      warn(`(unknown command /${command.name}; ${HELP})`);
-      return conversation;
+function runCommand(command: string, text: string, conversation: Conversation): Conversation {
+  if (command === "reset") {
+    warn("(conversation cleared)");
+    return { ...conversation, turns: [] };
   }
+  if (command === "system") {
+    const system = text === "" ? undefined : text;
+    warn(system === undefined ? "(no system message)" : "(system message set for the whole conversation)");
+    return { ...conversation, system };
+  }
+  warn(command === "help" ? HELP : `(unknown command /${command}; ${HELP})`);
+  return conversation;
 }
 
 /** One question and its answer; the conversation with both, or as it was where there was no answer. */
@@ -177,6 +142,7 @@ async function answerTurn(
   before: Conversation,
   { text, ...answer }: ChatRequest & { readonly text: string },
 ): Promise<Conversation> {
+  if (text === "") return before;
   const asked: Conversation = { ...before, turns: [...before.turns, { role: "user", content: text }] };
   const clock = startClock();
   using line = liveLine({ silent: process.stderr.isTTY !== true });

@@ -175,13 +175,9 @@ async function collectValues(
   return Object.fromEntries(values);
 }
 
-interface Sources {
-  readonly conflicts: readonly (readonly string[])[];
-  /** True if there are sources other than the command line. */
-  readonly isConfigurable: boolean;
-  /** Options that a file which is only found may set. */
-  readonly harmless: readonly string[];
-}
+/** Other sources of values than the command line. */
+interface Sources
+  extends Required<Pick<CommandSpec<Settings, Settings>, "conflicts" | "isConfigurable" | "harmless">> {}
 
 const missingError = (name: string, setting: Setting, section: string): MosError =>
   new MosError(

@@ -78,7 +78,8 @@ export async function generateFrom(values: Values): Promise<number> {
   const documents = await openDocuments(values, { signal, silent });
   const passages: SourcedPassage[] = [];
   for await (const passage of documents.passages) passages.push(passage);
-  const request = { ...requestOptions(values), teacherName };
+  const { out, overwrite, questions, instructions, answerTokens: maxTokens, concurrency } = values;
+  const request = { out, overwrite, questions, instructions, maxTokens, concurrency, teacherName };
   const plan = await planGeneration(passages, request);
   if (json) printJson({ type: "plan", ...plan, cost: costOf(plan, values) });
   else if (!quiet || values.dryRun || asksFirst(values)) printLine(planText(plan, values));
@@ -95,15 +96,6 @@ export async function generateFrom(values: Values): Promise<number> {
   await show(events, line, values);
   return 0;
 }
-
-const requestOptions = ({ out, overwrite, questions, instructions, answerTokens, concurrency }: Values) => ({
-  out,
-  overwrite,
-  questions,
-  instructions,
-  maxTokens: answerTokens,
-  concurrency,
-});
 
 /** Documents, what lies beside them and is not read, which a warning names, and their passages. */
 export async function openDocuments(

@@ -175,22 +175,6 @@ export function commandText(command: string, columns: number = breakColumns()): 
   return [...lines, line].join("\n");
 }
 
-/** Two texts beside each other, without titles. The style is that of the text on the right. */
-function twoColumns(
-  left: string,
-  right: string,
-  { columns, style }: { readonly columns: number; readonly style?: Style | undefined },
-): string {
-  const width = Math.min(70, Math.floor((columns - 4) / 2));
-  const [first, second] = [wrapText(left, width), wrapText(right, width)];
-  return Array.from({ length: Math.max(first.length, second.length) }, (_, i) => {
-    const text = second[i] ?? "";
-    const [beside = ""] = [first[i]];
-    const space = " ".repeat(Math.max(0, width - displayWidth(beside)) + 3);
-    return `${beside}${space}${style === undefined ? text : paint(style, text)}`.trimEnd();
-  }).join("\n");
-}
-
 /** A text and what stands above it. */
 interface TitledText {
   readonly title: string;
@@ -200,20 +184,23 @@ interface TitledText {
 
 /** Two texts side by side where there are at least 80 columns, else one after the other. */
 export function sideBySide(left: TitledText, right: TitledText, columns: number): string {
-  if (columns < 80)
-    return [left, right]
-      .map(({ title, text, style }) => {
-        const lines = wrapText(text, columns).map((line) =>
-          style === undefined ? line : paint(style, line),
-        );
-        return [title, rule(title), ...lines].join("\n");
-      })
-      .join("\n\n");
-  return [
-    twoColumns(left.title, right.title, { columns }),
-    twoColumns(rule(left.title), rule(right.title), { columns }),
-    twoColumns(left.text, right.text, { columns, style: right.style }),
-  ].join("\n");
+  const isNarrow = columns < 80;
+  const width = isNarrow ? columns : Math.min(70, Math.floor((columns - 4) / 2));
+  const toParts = ({ title, text, style }: TitledText): readonly (readonly string[])[] => [
+    wrapText(title, width),
+    wrapText(rule(title), width),
+    wrapText(text, width).map((line) => (style === undefined ? line : paint(style, line))),
+  ];
+  const [first, second] = [toParts(left), toParts(right)];
+  if (isNarrow) return [first, second].map((parts) => parts.flat().join("\n")).join("\n\n");
+  const rows = first.flatMap((lines, part) => {
+    const { [part]: others = [] } = second;
+    return Array.from({ length: Math.max(lines.length, others.length) }, (_, i) => {
+      const beside = lines[i] ?? "";
+      return `${beside}${" ".repeat(width - displayWidth(beside) + 3)}${others[i] ?? ""}`.trimEnd();
+    });
+  });
+  return rows.join("\n");
 }
 
 const rule = (title: string): string => "─".repeat(displayWidth(title));

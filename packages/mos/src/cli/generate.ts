@@ -7,7 +7,14 @@ import {
   readAdapterBase,
   type TrainedOn,
 } from "mixture-of-shards-core/adapters";
-import { flag, MosError, omitUndefined, type SettingValues, setting } from "mixture-of-shards-core/common";
+import {
+  flag,
+  MosError,
+  omitUndefined,
+  pick,
+  type SettingValues,
+  setting,
+} from "mixture-of-shards-core/common";
 import { storageError } from "mixture-of-shards-core/files";
 import {
   answerSettings,
@@ -47,6 +54,10 @@ const maxLength = setting(z.int().min(2), {
   help: "maximum length of prompt and output together, in tokens",
 });
 
+const { generationConfig: _, maxTokens: __, stop: ___, seed: ____, ...samplingSettings } = answerSettings;
+/** How the engine computes. */
+const engineOptions = { ...baseSettings, cacheDtype: batchSettings.cacheDtype, device, threads };
+
 const options = {
   ...group("Model", {
     model,
@@ -70,7 +81,7 @@ const options = {
   }),
   ...group("Answer", grammarOptions),
   ...group("Sampling", { ...answerSettings, maxLength }),
-  ...group("Machine", { ...baseSettings, cacheDtype: batchSettings.cacheDtype, device, threads }),
+  ...group("Machine", engineOptions),
 };
 type Given = SettingValues<typeof options> & { readonly json: boolean };
 type Values = Omit<Given, "adapter"> & {
@@ -108,14 +119,8 @@ In --chat: /reset clears the conversation, /system TEXT sets the system message,
 
 /** Converts the command line's answer options to an engine's request. */
 function answerOptions(options: Values): TextRequest {
-  const { temperature, topP, topK, minP, maxTokens, seed, stop = [] } = options;
-  const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
-  return {
-    sampling: { temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty },
-    maxTokens,
-    stop: stop.map(unescaped),
-    seed,
-  };
+  const { maxTokens, seed, stop = [] } = options;
+  return { sampling: pick(samplingSettings, options), maxTokens, stop: stop.map(unescaped), seed };
 }
 
 const PROMPT_SOURCES = "pass --prompt TEXT, --prompt-file FILE or --chat, or pipe text in";
@@ -182,21 +187,14 @@ async function run(given: Given): Promise<number> {
   using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
   const { signal } = interrupt;
   const path = await findModel(options.model, { signal, silent: options.json });
-  const { adapter, compare, maxLength, device, threads, baseDtype, computeDtype, weightCache, cacheDtype } =
-    options;
+  const { adapter, compare } = options;
   await using engine = await openEngine({
     model: path,
     inProcess: !options.chat, // an answer in a chat can be stopped while it is computed
-    baseDtype,
-    computeDtype,
-    cacheDtype,
-    maxLength,
-    device,
-    threads,
+    ...pick({ ...engineOptions, maxLength }, options),
     signal,
     defaults: { generationConfig: options.generationConfig },
     chatTemplateKwargs: options.chatTemplateKwargs,
-    weightCache,
     cacheFolder: (await userPlaces()).weights,
     // two requests at most run side by side
     maxBatch: 2,

@@ -7,7 +7,6 @@ import { describeBytes, omitUndefined, withProgress } from "mixture-of-shards-co
 import { locateData } from "mixture-of-shards-core/data";
 import { pathExists } from "mixture-of-shards-core/files";
 import {
-  type HubSettings,
   hubAssetsFolder,
   hubSettings,
   looksLikeRepository,
@@ -20,18 +19,14 @@ import { counted, formatBar, formatDuration, formatRate } from "./format.ts";
 import { type LiveLine, liveLine, warn } from "./terminal.ts";
 
 /** The hub and the cache folders by the user's environment. */
-export async function userPlaces(): Promise<{
-  readonly hub: HubSettings;
-  /** Folder of benchmarks from the hub. */
-  readonly benchmarks: string;
-  /** Cache folder for packed weights of models whose own folder is read-only. */
-  readonly weights: string;
-}> {
+export async function userPlaces() {
   const home = homedir();
   const cache = process.env["XDG_CACHE_HOME"] || join(home, ".cache");
   return {
     hub: await hubSettings(process.env, home),
+    /** Folder of benchmarks from the hub. */
     benchmarks: join(hubAssetsFolder(process.env, home), "benchmarks"),
+    /** Cache folder for packed weights of models whose own folder is read-only. */
     weights: join(cache, "mixture-of-shards", "weights"),
   };
 }

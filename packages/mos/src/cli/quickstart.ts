@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { describeCount, type SettingValues, setting } from "mixture-of-shards-core/common";
-import { openEngine } from "mixture-of-shards-core/inference";
+import { openEngine, textStream } from "mixture-of-shards-core/inference";
 import { type BaseModel, loadModel, parameterCount } from "mixture-of-shards-core/models";
 import { type FinetuneSettingsInput, finetune, finetuneSettings } from "mixture-of-shards-core/training";
 import { z } from "zod";
@@ -11,7 +12,6 @@ import { formatDuration, labelled, type Row } from "./format.ts";
 import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { adapterText, budgetText } from "./model-text.ts";
 import {
-  type LiveLine,
   liveLine,
   MOS,
   nearPath,
@@ -22,7 +22,6 @@ import {
   printResult,
   shellWord,
   terminalColumns,
-  warn,
 } from "./terminal.ts";
 import { curveText, type ReadyEvent, readHistory, validationText, watchTraining } from "./training-view.ts";
 
@@ -71,44 +70,36 @@ interface Quickstart {
 /** The whole way, from a base model to an adapter that answers. Returns the exit code. */
 async function run(options: Values): Promise<number> {
   const started = performance.now();
-  let line: LiveLine | undefined;
-  using interrupt = listenForInterrupt("stopping after this batch", {
-    silent: options.json,
-    print: (text) => (line?.print ?? warn)(text),
-  });
+  const { json } = options;
+  using line = liveLine({ silent: json });
+  using interrupt = listenForInterrupt("stopping after this batch", { silent: json, print: line.print });
   const base = await loadModel(BUNDLED_MODEL, { signal: interrupt.signal });
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
   const setup: Quickstart = { options, base, questions, interrupt };
-  const { json } = options;
   const before = await askQuestions(setup);
   if (!json) printLine(introduction(setup, before));
   let ready: ReadyEvent | undefined;
-  const outcome = await (async () => {
-    using live = liveLine({ silent: json });
-    line = live;
-    const events = finetune({
-      model: base,
-      data: join(DATA, "train.jsonl"),
-      validationData: join(DATA, "validation.jsonl"),
-      out: options.out,
-      adapter: ADAPTER,
-      settings: { ...SETTINGS, seed: options.seed },
-      overwrite: true,
-      keepVersions: 0,
-      signal: interrupt.signal,
-    });
-    return await watchTraining(events, {
-      line: live,
-      json,
-      onReady: (event) => {
-        ready = event;
-        if (!json)
-          printLine(
-            `Training a Mixture-of-Shards adapter on ${event.train.examples} answers of the tenant:\n`,
-          );
-      },
-    });
-  })();
+  const events = finetune({
+    model: base,
+    data: join(DATA, "train.jsonl"),
+    validationData: join(DATA, "validation.jsonl"),
+    out: options.out,
+    adapter: ADAPTER,
+    settings: { ...SETTINGS, seed: options.seed },
+    overwrite: true,
+    keepVersions: 0,
+    signal: interrupt.signal,
+  });
+  const outcome = await watchTraining(events, {
+    line,
+    json,
+    onReady: (event) => {
+      ready = event;
+      const { examples } = event.train;
+      if (!json) printLine(`Training a Mixture-of-Shards adapter on ${examples} answers of the tenant:\n`);
+    },
+  });
+  line[Symbol.dispose](); // its last state stays above the result
   if (outcome.stoppedAt !== undefined) {
     const { stoppedAt: step, steps } = outcome;
     printResult(
@@ -138,11 +129,8 @@ async function askQuestions(
   await using engine = await openEngine({ model, mergedAdapter: adapter, maxLength: 128 });
   const answers: string[] = [];
   for (const question of questions) {
-    let text = "";
-    for await (const event of engine.chat([{ role: "user", content: question }], { maxTokens: 48, signal }))
-      if (event.type === "token" || event.type === "finish") text += event.text;
-    signal.throwIfAborted();
-    answers.push(printable(text.trim()));
+    const events = engine.chat([{ role: "user", content: question }], { maxTokens: 48, signal });
+    answers.push(printable((await text(textStream(events))).trim()));
   }
   return answers;
 }

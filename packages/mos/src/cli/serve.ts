@@ -15,7 +15,7 @@ import {
   defaultsSettings,
 } from "mixture-of-shards-core/inference";
 import { templateSettings } from "mixture-of-shards-core/text";
-import { networkSettings, type RunningServer, type ServerLog, serve } from "mixture-of-shards-server";
+import { networkSettings, type RunningServer, serve } from "mixture-of-shards-server";
 import { z } from "zod";
 import {
   installedServeAddOns,
@@ -27,7 +27,7 @@ import {
 import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { counted, formatInteger, labelled, type Row } from "./format.ts";
-import { forceExit, type Interrupt, listenForInterrupt } from "./interrupt.ts";
+import { forceExit, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, userPlaces } from "./loading.ts";
 import { openLog } from "./log.ts";
 import { defaultsText } from "./model-text.ts";
@@ -67,38 +67,12 @@ const options = {
   ...group("Output", { quiet: adjust(quiet, { help: "log errors only" }) }),
 };
 /** What a configuration file that is only found may set: speed, memory, sampling and times. */
-const HARMLESS = [
+const harmlessGroups = { ...baseSettings, ...adapterSettings, ...defaultsSettings, ...batchSettings };
+const HARMLESS: readonly (keyof typeof options)[] = [
   "modelName",
-  "baseDtype",
-  "computeDtype",
-  "weightCache",
-  "adapterMemory",
-  "slotMemory",
-  "maxAdapterRank",
-  "adapterDtype",
-  "generationConfig",
-  "temperature",
-  "maxTokens",
-  "topP",
-  "topK",
-  "minP",
-  "repetitionPenalty",
-  "presencePenalty",
-  "frequencyPenalty",
-  "cacheMemory",
-  "cacheDtype",
-  "maxBatch",
-  "maxWaiting",
-  "maxLength",
-  "draftTokens",
-  "threads",
-  "port",
-  "drainSeconds",
-  "drainDelay",
-  "requestTimeout",
-  "engineTimeout",
-  "keepAlive",
-] as const satisfies readonly (keyof typeof options)[];
+  ...(Object.keys(harmlessGroups) as (keyof typeof harmlessGroups)[]),
+  ...(["port", "drainSeconds", "drainDelay", "requestTimeout", "engineTimeout", "keepAlive"] as const),
+];
 /** What `serve` takes of them. */
 const { quiet: _, ...serverOptions } = options;
 /** The options of a server, those of add-ons aside. */
@@ -173,34 +147,8 @@ export async function serveUntilStopped(options: Values, { addOns, onReady }: Se
   let opened: OpenServeAddOn | undefined; // a server has room for one
   for (const one of addOns) opened ??= await one.open(options, { model, requestedModel, threads, log });
   await using addOn = opened;
-  await using server = await openServer(options, { model, log, interrupt, silent, addOn, addOns });
-  printStart(server, options, addOn);
-  onReady?.(studioAddress(server));
-  const { engine } = server;
-  const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
-  if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
-  await Promise.all([server.stop(), addOn?.stop()]);
-  const failure = broken ?? (await engine.closed);
-  if (failure !== undefined) throw failure;
-  log.info({}, "stopped");
-  return 0;
-}
-
-interface Opening {
-  readonly model: string;
-  readonly log: ServerLog;
-  readonly interrupt: Interrupt;
-  readonly silent: boolean;
-  readonly addOn: OpenServeAddOn | undefined;
-  readonly addOns: readonly ServeAddOn[];
-}
-
-async function openServer(
-  options: Values,
-  { model, log, interrupt, silent, addOn, addOns }: Opening,
-): Promise<RunningServer> {
   using line = liveLine({ silent });
-  return await serve({
+  await using server = await serve({
     ...pick(serverOptions, options),
     model,
     log,
@@ -211,6 +159,17 @@ async function openServer(
     serviceHint: serviceHint(addOns.length > 0),
     ...(addOn === undefined ? {} : { adapters: addOn.adapters, extension: (model) => addOn.start(model) }),
   });
+  line[Symbol.dispose]();
+  printStart(server, options, addOn);
+  onReady?.(studioAddress(server));
+  const { engine } = server;
+  const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
+  if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
+  await Promise.all([server.stop(), addOn?.stop()]);
+  const failure = broken ?? (await engine.closed);
+  if (failure !== undefined) throw failure;
+  log.info({}, "stopped");
+  return 0;
 }
 
 /** How to get the routes of fine-tuning as a service. */

@@ -37,15 +37,7 @@ import { labelled } from "./format.ts";
 import { EXIT_INTERRUPTED, listenForInterrupt } from "./interrupt.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { keyVariable, retryNotice, teacherKey } from "./teacher-access.ts";
-import {
-  type LiveLine,
-  liveLine,
-  printJson,
-  printLine,
-  terminalColumns,
-  warn,
-  warningText,
-} from "./terminal.ts";
+import { liveLine, printJson, printLine, terminalColumns, warn, warningText } from "./terminal.ts";
 import { endText, linesText, peakMemory, scheduleRows, startRows } from "./train-summary.ts";
 import { watchTraining } from "./training-view.ts";
 
@@ -223,36 +215,33 @@ async function train({ out, ...others }: Options): Promise<number> {
   const options = { ...others, out };
   const key = teacherKey(options);
   const silent = options.quiet || options.json;
-  let line: LiveLine | undefined;
+  using line = liveLine({ silent });
   using interrupt = listenForInterrupt("stopping after this batch and saving a checkpoint", {
     silent,
-    print: (text) => (line?.print ?? warn)(text),
+    print: line.print,
   });
   const find = { signal: interrupt.signal, silent };
   const run = await resolveRun(options, find);
   const path = await findModel(options.model, find);
   interrupt.ignore(); // until there is anything to save: data may be long, and is encoded without a pause
   const { resume, overwrite, keepVersions, tensorboard, json, quiet } = options;
-  const outcome = await (async () => {
-    using live = liveLine({ silent });
-    line = live;
-    const print = (text: string): void => live.print(warningText(text));
-    const events = finetune({
-      ...{ ...run, model: path, out, resume, overwrite, keepVersions, tensorboard },
-      teacherAccess: { key, onRetry: retryNotice({ json, quiet, print }) },
-      signal: interrupt.signal,
-      ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
-    });
-    return await watchTraining(events, {
-      line: live,
-      json,
-      onReady: (event, memory) => {
-        interrupt.listen();
-        if (!silent && memory !== undefined)
-          printLine(`${labelled(startRows({ ...memory, ...event }, options))}\n`);
-      },
-    });
-  })();
+  const print = (text: string): void => line.print(warningText(text));
+  const events = finetune({
+    ...{ ...run, model: path, out, resume, overwrite, keepVersions, tensorboard },
+    teacherAccess: { key, onRetry: retryNotice({ json, quiet, print }) },
+    signal: interrupt.signal,
+    ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(line) } : {}),
+  });
+  const outcome = await watchTraining(events, {
+    line,
+    json,
+    onReady: (event, memory) => {
+      interrupt.listen();
+      if (!silent && memory !== undefined)
+        printLine(`${labelled(startRows({ ...memory, ...event }, options))}\n`);
+    },
+  });
+  line[Symbol.dispose](); // its last state stays above the result
   const type = outcome.stoppedAt === undefined ? "finish" : "stopped";
   if (json) printJson({ type, out, ...outcome, peakMemoryBytes: peakMemory() });
   else if (!quiet) printLine(await endText(outcome, options));

@@ -7,7 +7,6 @@ import {
   isBetter,
   type Measurement,
   measureOf,
-  type Outcome,
   readMeasurements,
   rewardOf,
 } from "mixture-of-shards-core/training";
@@ -78,29 +77,6 @@ export type ReadyEvent = EventOf<"ready">;
 
 export type MemoryEvent = EventOf<"memory">;
 
-export interface TrainOutcome {
-  readonly steps: number;
-  /** After which update the adapter was taken, or the run was stopped. */
-  readonly step: number;
-  /** The last step of a run that was stopped. */
-  readonly stoppedAt: number | undefined;
-  /** Tokens and seconds of the training steps of this run, without those before a break. */
-  readonly tokens: number;
-  readonly seconds: number;
-  /** Where the run is, if it was stopped. */
-  readonly folder: string;
-  /** The version that a replaced adapter is kept as. */
-  readonly replaced: number | undefined;
-  /** What was taught and lost, where it was measured. */
-  readonly outcome: Outcome | undefined;
-  /** Signs that training has gone wrong. */
-  readonly warnings: readonly Pick<EventOf<"warning">, "reason" | "step" | "message">[];
-  /** Why the run ended, unless it was stopped: all updates were made, or evaluations got no better. */
-  readonly reason: EventOf<"finish">["reason"] | undefined;
-  /** True if the evaluation of the adapter is better than before training; null if there was none. */
-  readonly isBetterThanBase: boolean | null;
-}
-
 interface WatchOptions {
   readonly line: LiveLine;
   /** Write each event to stdout as a line of JSON. */
@@ -109,33 +85,33 @@ interface WatchOptions {
   readonly onReady: (event: ReadyEvent, memory: MemoryEvent | undefined) => void;
 }
 
+/** The last event of each type. */
+type LastEvents = { readonly [T in FinetuneEvent["type"]]?: EventOf<T> };
+
 /** Runs a training to its end and shows on the live line how it goes. */
 export async function watchTraining(
   events: AsyncIterable<FinetuneEvent>,
   { line, json, onReady }: WatchOptions,
 ): Promise<TrainOutcome> {
+  const last: LastEvents = {};
+  const sums: Sums = { tokens: 0, seconds: 0, warnings: [] };
   let progress = trainProgress(0);
-  let shown: readonly string[] = [];
   let base: Evaluated | undefined;
-  let memory: MemoryEvent | undefined;
-  let outcome = NO_OUTCOME;
   for await (const event of events) {
     // the command says with its outcome that the run has ended
     if (json && event.type !== "finish" && event.type !== "stopped") printJson(event);
-    outcome = { ...outcome, ...updateOutcome(event, { outcome, base }) };
+    Object.assign(last, { [event.type]: event });
     switch (event.type) {
-      case "memory":
-        memory = event;
-        break;
       case "ready":
         line.clear();
-        onReady(event, memory);
-        shown = event.shown;
-        progress = trainProgress(event.steps, shown);
+        onReady(event, last.memory);
+        progress = trainProgress(event.steps, event.shown);
         base = baseOf(event);
         break;
       case "step":
         progress.step(event);
+        sums.tokens += event.tokens;
+        sums.seconds += event.seconds;
         break;
       case "progress":
         progress.within(`${formatInteger(event.tokens)} tokens of the next step`);
@@ -154,9 +130,10 @@ export async function watchTraining(
       case "evaluation":
         if (event.step === 0) base = evaluatedOf(event);
         progress.evaluation(evaluatedOf(event));
-        line.print(evaluationText(event, { base, shown }));
+        line.print(evaluationText(event, { base, shown: last.ready?.shown ?? [] }));
         break;
       case "warning":
+        sums.warnings.push({ reason: event.reason, step: event.step, message: event.message });
         line.print(warningText(event.message));
         break;
       case "earlyStop":
@@ -166,58 +143,51 @@ export async function watchTraining(
     const state = progress.parts(process.memoryUsage.rss());
     if (state.length > 0) line.update(state);
   }
-  return outcome;
+  return toOutcome(last, sums, base);
 }
 
-const NO_OUTCOME: TrainOutcome = {
-  steps: 0,
-  step: 0,
-  tokens: 0,
-  seconds: 0,
-  folder: "",
-  outcome: undefined,
-  warnings: [],
-  stoppedAt: undefined,
-  replaced: undefined,
-  reason: undefined,
-  isBetterThanBase: null,
-};
-
-/** Changes of the outcome by an event. */
-function updateOutcome(
-  event: FinetuneEvent,
-  { outcome, base }: { readonly outcome: TrainOutcome; readonly base: Evaluated | undefined },
-): Partial<TrainOutcome> {
-  switch (event.type) {
-    case "ready":
-      return { steps: event.steps, folder: event.folder };
-    case "step":
-      return { tokens: outcome.tokens + event.tokens, seconds: outcome.seconds + event.seconds };
-    case "evaluation":
-      return { isBetterThanBase: base === undefined ? null : isBetter(evaluatedOf(event), base) };
-    case "warning": {
-      const { reason, step, message } = event;
-      return { warnings: [...outcome.warnings, { reason, step, message }] };
-    }
-    case "outcome": {
-      const { taught, hasty, kept, textLoss } = event;
-      return { outcome: { taught, hasty, kept, textLoss } };
-    }
-    case "stopped":
-      return { step: event.step, stoppedAt: event.step };
-    case "saved":
-      return event.replaced === undefined ? {} : { replaced: event.replaced };
-    case "finish":
-      return {
-        step: event.step,
-        reason: event.reason,
-        // the best adapter is better than the base
-        ...(event.step < event.lastStep ? { isBetterThanBase: true } : {}),
-      };
-    default:
-      return {};
-  }
+interface Sums {
+  /** Tokens and seconds of the training steps of this run, without those before a break. */
+  tokens: number;
+  seconds: number;
+  /** Signs that training has gone wrong. */
+  readonly warnings: Pick<EventOf<"warning">, "reason" | "step" | "message">[];
 }
+
+export type TrainOutcome = ReturnType<typeof toOutcome>;
+
+/** What came of a run. */
+function toOutcome(last: LastEvents, sums: Sums, base: Evaluated | undefined) {
+  const { ready, evaluation, saved, stopped, finish } = last;
+  const isCompared = base !== undefined && evaluation !== undefined && evaluation.step > 0;
+  // the best adapter is better than the base
+  const isBest = finish !== undefined && finish.step < finish.lastStep;
+  return {
+    steps: ready?.steps ?? 0,
+    /** After which update the adapter was taken, or the run was stopped. */
+    step: (finish ?? stopped)?.step ?? 0,
+    /** The last step of a run that was stopped. */
+    stoppedAt: stopped?.step,
+    ...sums,
+    /** Where the run is, if it was stopped. */
+    folder: ready?.folder ?? "",
+    /** The version that a replaced adapter is kept as. */
+    replaced: saved?.replaced,
+    /** What was taught and lost, where it was measured. */
+    outcome: last.outcome && measuredOf(last.outcome),
+    /** Why the run ended, unless it was stopped: all updates were made, or evaluations got no better. */
+    reason: finish?.reason,
+    /** True if the evaluation of the adapter is better than before training; null if there was none. */
+    isBetterThanBase: isBest || (isCompared ? isBetter(evaluatedOf(evaluation), base) : null),
+  };
+}
+
+const measuredOf = ({ taught, hasty, kept, textLoss }: EventOf<"outcome">) => ({
+  taught,
+  hasty,
+  kept,
+  textLoss,
+});
 
 const evaluatedOf = (event: Pick<Measurement, "loss" | "metrics">): Evaluated => ({
   loss: event.loss,
@@ -400,24 +370,20 @@ function plot(
 function resample(points: readonly CurvePoint[], columns: number): readonly number[] {
   const start = points[0]?.step ?? 0;
   const span = (points.at(-1)?.step ?? 0) - start;
-  const sums = new Array<number>(columns).fill(0);
-  const counts = new Array<number>(columns).fill(0);
+  const known: { readonly column: number; sum: number; count: number }[] = [];
   for (const { step, loss } of points) {
     const column = span === 0 ? 0 : Math.round(((step - start) / span) * (columns - 1));
-    sums[column] = (sums[column] ?? 0) + loss;
-    counts[column] = (counts[column] ?? 0) + 1;
+    if (known.at(-1)?.column !== column) known.push({ column, sum: 0, count: 0 });
+    const last = known.at(-1) as (typeof known)[number];
+    last.sum += loss;
+    last.count++;
   }
-  const known = sums.flatMap((sum, column) => {
-    const count = counts[column] ?? 0;
-    return count === 0 ? [] : [{ column, mean: sum / count }];
-  });
-  let next = 0;
-  return sums.map((_, column) => {
-    while (next < known.length - 1 && (known[next]?.column ?? 0) < column) next++;
-    const right = known[next] ?? { column: 0, mean: 0 };
-    const left = column >= right.column ? right : (known[next - 1] ?? right);
-    if (left.column === right.column) return right.mean;
-    const share = (column - left.column) / (right.column - left.column);
+  const means = known.map(({ column, sum, count }) => ({ column, mean: sum / count }));
+  return Array.from({ length: columns }, (_, column) => {
+    const right = means.find((one) => one.column >= column) ?? means.at(-1);
+    const left = means.findLast((one) => one.column <= column) ?? right;
+    if (left === undefined || right === undefined) return 0;
+    const share = left.column === right.column ? 0 : (column - left.column) / (right.column - left.column);
     return left.mean + share * (right.mean - left.mean);
   });
 }
