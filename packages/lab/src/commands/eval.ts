@@ -21,7 +21,14 @@ import {
   userPlaces,
   warn,
 } from "mixture-of-shards/kit";
-import { adjust, flag, omitUndefined, type SettingValues, setting } from "mixture-of-shards-core/common";
+import {
+  adjust,
+  flag,
+  omitUndefined,
+  pick,
+  type SettingValues,
+  setting,
+} from "mixture-of-shards-core/common";
 import { templateSettings } from "mixture-of-shards-core/text";
 import { z } from "zod";
 import {
@@ -38,6 +45,11 @@ import {
   toPercentage,
 } from "#evaluation";
 
+const machineOptions = {
+  maxBatch: adjust(batchSettings.maxBatch, { default: 32, help: "questions answered concurrently" }),
+  maxLength: batchSettings.maxLength,
+  threads: batchSettings.threads,
+};
 const options = {
   ...group("Model", {
     model,
@@ -67,12 +79,7 @@ const options = {
     markdown: flag({ help: "print the final table as Markdown" }),
     quiet,
   }),
-  ...group("Machine", {
-    python,
-    maxBatch: adjust(batchSettings.maxBatch, { default: 32, help: "questions answered concurrently" }),
-    maxLength: batchSettings.maxLength,
-    threads: batchSettings.threads,
-  }),
+  ...group("Machine", { python, ...machineOptions }),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
@@ -101,30 +108,25 @@ Python instead, without a sandbox.`,
 type End = Extract<EvaluateEvent, { readonly type: "finish" }>;
 
 /** Evaluates, and shows how it goes. */
-async function run(options: Values, program: { readonly version: string }): Promise<void> {
+async function run(options: Values, { version }: { readonly version: string }): Promise<void> {
   const silent = options.quiet || options.json;
-  const end = await watchEvaluation(options, { ...program, silent });
-  if (end !== undefined && !silent) printLine(endText(end, options));
-}
-
-async function watchEvaluation(
-  options: Values,
-  { version, silent }: { readonly version: string; readonly silent: boolean },
-): Promise<End | undefined> {
   using line = liveLine({ silent });
   using interrupt = listenForInterrupt("stopping; the same command resumes", { silent, print: line.print });
   const { signal } = interrupt;
-  const { adapter: adapters, chatFormat: format, data, markdown, quiet, json, ...settings } = options;
+  const { adapter: adapters, chatFormat: format, data, ...settings } = options;
   const { hub, benchmarks, weights } = await userPlaces();
   const events = evaluateModel({
     ...omitUndefined({ ...settings, adapters, format }),
+    engine: {
+      ...omitUndefined(pick({ ...baseSettings, ...machineOptions }, options)),
+      cacheFolder: weights,
+      onProgress: engineProgress(line),
+    },
     model: await findModel(options.model, { signal, silent }),
     data: data ?? { hub, folder: benchmarks },
-    cacheFolder: weights,
     out: resolve(options.out),
     version,
     signal,
-    onProgress: engineProgress(line),
     ...thisRun(),
     now: () => performance.timeOrigin + performance.now(),
   });
@@ -141,9 +143,10 @@ async function watchEvaluation(
       continue;
     }
     show(event, line);
-    if (event.type === "finish") return event;
+    if (event.type !== "finish" || silent) continue;
+    line[Symbol.dispose]();
+    printLine(endText(event, options));
   }
-  return undefined;
 }
 
 function show(event: EvaluateEvent, line: ReturnType<typeof liveLine>): void {

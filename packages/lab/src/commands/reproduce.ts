@@ -26,7 +26,6 @@ import { z } from "zod";
 import { findData } from "#evaluation";
 import {
   adapterSettings,
-  type BenchmarkOptions,
   baseSettings,
   benchmarkSettings,
   buildExperiment,
@@ -140,7 +139,6 @@ tables are rewritten after each run, so you can compare the rows early. The exit
   run,
 });
 
-const EXIT_MISSING = 1;
 /** Runs an experiment, shows how it goes, and returns the exit code. */
 async function run(options: Values, { version }: { readonly version: string }): Promise<number> {
   const silent = options.quiet || options.json;
@@ -150,52 +148,35 @@ async function run(options: Values, { version }: { readonly version: string }): 
     else if (!silent) printLine(files.join("\n"));
     return 0;
   }
-  let line: Line | undefined;
+  using line = liveLine({ silent });
   using interrupt = listenForInterrupt("stopping the cells after their update; the same command resumes", {
     silent,
-    print: (text) => line?.print(text),
+    print: line.print,
   });
   const wanted = required("--model", options.model);
   // missing options are reported before a model is fetched
   const requested = options.list ? undefined : gridOptions(options);
   const model = await findModel(wanted, { signal: interrupt.signal, silent });
   if (requested === undefined) return await list(model, options);
-  using live = liveLine({ silent });
-  line = live;
-  const benchmarks = await prepareBenchmarks(options, { line: live, interrupt });
-  const grid = { ...requested, benchmarks, model, version, signal: interrupt.signal };
-  return await watch(reproduce(grid), { line: live, options });
+  const { signal } = interrupt;
+  const benchmarkFolder = await findBenchmarks(options, line, signal);
+  const grid = { ...requested, benchmarkFolder, model, version, signal };
+  return await watch(reproduce(grid), { line, options });
 }
 
 type Line = ReturnType<typeof liveLine>;
 
-/** The terminal of a running experiment. */
-interface Watched {
-  readonly line: Line;
-  readonly interrupt: ReturnType<typeof listenForInterrupt>;
-}
-
-/** The requested benchmarks. Missing data are downloaded before anything is trained. */
-async function prepareBenchmarks(
-  options: Values,
-  { line, interrupt }: Watched,
-): Promise<BenchmarkOptions | undefined> {
-  const { benchmarks: tasks, benchmarkData } = options;
+/** The data of the requested benchmarks, which are downloaded before anything is trained. */
+async function findBenchmarks(
+  { benchmarks: tasks, benchmarkData }: Values,
+  line: Line,
+  signal: AbortSignal,
+): Promise<ReproduceOptions["benchmarkFolder"]> {
   if (tasks === undefined) return undefined;
   const { hub, benchmarks: folder } = await userPlaces();
-  const data = benchmarkData ?? { hub, folder };
   const show = pullProgress(() => performance.now());
-  return {
-    tasks,
-    dataFolder: await withProgress(findData({ tasks, data, signal: interrupt.signal }), ({ transfer }) =>
-      show(transfer, line),
-    ),
-    rules: options.benchmarkRules,
-    limit: options.benchmarkLimit,
-    samples: options.benchmarkSamples,
-    shots: options.benchmarkShots,
-    format: options.benchmarkFormat,
-  };
+  const events = findData({ tasks, data: benchmarkData ?? { hub, folder }, signal });
+  return await withProgress(events, ({ transfer }) => show(transfer, line));
 }
 
 function required(flag: string, value: string | undefined): string {
@@ -205,7 +186,10 @@ function required(flag: string, value: string | undefined): string {
 
 /** Converts the command line's options to those of the experiment. */
 const gridOptions = (options: Values): Omit<ReproduceOptions, "model" | "version" | "signal"> => ({
-  ...pick({ ...gridSettings, ...adapterSettings, ...baseSettings, ...machineSettings }, options),
+  ...pick(
+    { ...gridSettings, ...adapterSettings, ...baseSettings, ...machineSettings, ...benchmarkSettings },
+    options,
+  ),
   experiment: options.experiment,
   train: required("--train", options.train),
   evaluation: required("--eval", options.eval),
@@ -275,5 +259,5 @@ async function watch(
 
 function chooseExitCode({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "finish" }>): number {
   if (stopped) return 130; // 128 + SIGINT
-  return missing > 0 ? EXIT_MISSING : 0;
+  return missing > 0 ? 1 : 0;
 }

@@ -83,10 +83,7 @@ async function readCases({ file, task }: Values): Promise<readonly Case[]> {
 }
 
 /** A line of the result: the first metric as the score, and all of several by their names. */
-function toResultLine({ extracted, scores, reason }: Verdict): {
-  readonly score: number;
-  readonly [member: string]: unknown;
-} {
+function toResultLine({ extracted, scores, reason }: Verdict) {
   const metrics = Object.entries(scores);
   const score = metrics[0]?.[1] ?? 0;
   return { extracted, score, ...(metrics.length > 1 ? scores : {}), ...omitUndefined({ reason }) };
@@ -129,25 +126,19 @@ async function prepareOut(out: string, { file }: Values): Promise<void> {
   await makeFolder(dirname(resolve(out)));
 }
 
-async function scoreInto(out: string, cases: readonly Case[], options: Values): Promise<readonly number[]> {
-  using progress = liveLine({ silent: options.json });
-  const lines: string[] = [];
-  const scores = await scoreCases(cases, options, (line) =>
-    progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} scored`),
-  );
-  await writeFileAtomic(out, `${lines.join("\n")}\n`);
-  return scores;
-}
-
 /** Scores the predictions of a file, one line each in the file's order. */
 async function run(options: Values): Promise<void> {
   const { task, rules, out, json } = options;
   if (out !== undefined) await prepareOut(out, options);
   const cases = await readCases(options);
-  const scores =
-    out === undefined
-      ? await scoreCases(cases, options, (line) => process.stdout.write(`${line}\n`))
-      : await scoreInto(out, cases, options);
+  const lines: string[] = [];
+  using progress = liveLine({ silent: json || out === undefined });
+  const scores = await scoreCases(cases, options, (line) => {
+    if (out === undefined) process.stdout.write(`${line}\n`);
+    else progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} scored`);
+  });
+  if (out !== undefined) await writeFileAtomic(out, `${lines.join("\n")}\n`);
+  progress[Symbol.dispose]();
   const { mean, error = null } = meanWithError(scores);
   if (json) warn(JSON.stringify({ task, rules, cases: cases.length, mean, error }));
   else {

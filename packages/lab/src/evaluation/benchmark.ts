@@ -140,11 +140,6 @@ export interface Summaries {
   readonly groups: ReadonlyMap<string, ScoreSummary>;
 }
 
-/** A source from which nothing is fetched: how to get the data into a folder of `--data`. */
-export interface OtherSource {
-  readonly instructions: string;
-}
-
 /** Source of a benchmark on the Hugging Face Hub, and the conversion of its tables to the files of a folder. */
 export interface HubSource {
   readonly repository: string;
@@ -173,7 +168,8 @@ interface BenchmarkBase<Name extends string> {
   readonly metric: Readonly<Record<Rules, string>>;
   /** The highest score: 1, or 100 where the original scores in per cent. */
   readonly scale: 1 | 100;
-  readonly source: HubSource | OtherSource;
+  /** On the hub; or, where nothing is fetched, how to get the data into a folder of `--data`. */
+  readonly source: HubSource | { readonly instructions: string };
   /** Reads and checks all of its data. Throws `not_found`, `bad_data`, `storage`. */
   read(folder: string): Promise<BenchmarkData>;
   /** Reads its data from a folder laid out as `docs/reference/files.md` says. Throws `bad_option`, `not_found`, `bad_data`. */

@@ -95,35 +95,28 @@ async function requireFile(file: BenchmarkFile): Promise<string> {
   throw missingData(`${path}: no such file`, file.parts.join("/"));
 }
 
-/** All rows of a JSON Lines file. Throws `not_found`, `bad_data`, as all readers here do. */
+/** All rows of a JSON Lines file, which gzip may have packed. Throws `not_found`, `bad_data`, as all readers here do. */
 export async function readRows<S extends z.ZodType>(
   file: BenchmarkFile,
   schema: S,
 ): Promise<readonly z.output<S>[]> {
   const path = await requireFile(file);
   const rows: z.output<S>[] = [];
-  for await (const { line, value } of readJsonLines(path)) {
+  for await (const { line, value } of path.endsWith(".gz") ? packedLines(path) : readJsonLines(path)) {
     rows.push(parseWith(schema, value, { code: "bad_data", where: `${path}:${line}` }));
     if (rows.length > MAX_ROWS)
       throw new MosError("bad_data", `${path}: more than ${MAX_ROWS} rows; this is not the benchmark's file`);
   }
-  return requireRows(rows, path);
+  if (rows.length > 0) return rows;
+  throw new MosError("bad_data", `${path}: the file holds no questions`);
 }
 
-/** All rows of a JSON Lines file that is packed by gzip. */
-export async function readPackedRows<S extends z.ZodType>(
-  file: BenchmarkFile,
-  schema: S,
-): Promise<readonly z.output<S>[]> {
-  const path = await requireFile(file);
+async function* packedLines(path: string) {
   const packed = await readBytes(path, { code: "bad_data", maximumBytes: MAX_BYTES });
   const text = decodeText(unpack(packed, path), { code: "bad_data", where: path });
-  const rows = text.split("\n").flatMap((line, index) => {
-    if (line.trim() === "") return [];
-    const place = { code: "bad_data", where: `${path}:${index + 1}` } as const;
-    return [parseWith(schema, parseJson(line, place), place)];
-  });
-  return requireRows(rows, path);
+  for (const [i, line] of text.split("\n").entries())
+    if (line.trim() !== "")
+      yield { line: i + 1, value: parseJson(line, { code: "bad_data", where: `${path}:${i + 1}` }) };
 }
 
 function unpack(packed: Uint8Array, path: string): Uint8Array {
@@ -148,11 +141,6 @@ export async function readText(file: BenchmarkFile): Promise<string> {
 export async function readValue<S extends z.ZodType>(file: BenchmarkFile, schema: S): Promise<z.output<S>> {
   const place = { code: "bad_data", where: benchmarkPath(file) } as const;
   return parseWith(schema, parseJson(await readText(file), place), place);
-}
-
-function requireRows<T>(rows: readonly T[], path: string): readonly T[] {
-  if (rows.length > 0) return rows;
-  throw new MosError("bad_data", `${path}: the file holds no questions`);
 }
 
 // --- the hub

@@ -13,7 +13,6 @@ import {
   type TransferEvent,
   toLayerShapes,
 } from "mixture-of-shards";
-import { omitUndefined } from "mixture-of-shards-core/common";
 import { createProgramChecker } from "mixture-of-shards-core/graders";
 import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
 import { type BenchmarkName, PAPER_BENCHMARKS } from "./benchmarks/index.ts";
@@ -24,20 +23,10 @@ import type { EvaluateEvent, EvaluateOptions, Subject } from "./types.ts";
 /** Options of evaluating a model. */
 export interface EvaluateModelOptions
   extends Partial<PromptSettings>,
-    Pick<
-      EngineOptions,
-      | "baseDtype"
-      | "computeDtype"
-      | "weightCache"
-      | "cacheFolder"
-      | "maxBatch"
-      | "maxLength"
-      | "threads"
-      | "hub"
-      | "onProgress"
-      | "signal"
-    >,
+    Pick<EngineOptions, "hub" | "signal">,
     Pick<EvaluateOptions, "out" | "version" | "command" | "environment" | "now"> {
+  /** How the model is loaded and computed; `maxBatch` questions are answered side by side (32). */
+  readonly engine?: Omit<EngineOptions, "model" | "adapters" | "defaults" | "hub" | "signal">;
   /** A model folder, a .gguf file or org/name of the hub. */
   readonly model: string;
   /**
@@ -72,9 +61,6 @@ type FoundAdapter = Awaited<ReturnType<typeof isAdapterInUse>>;
 /** Name in results of the model without an adapter. */
 const BASE_NAME = "base";
 
-/** Questions that are answered side by side. */
-const MAX_BATCH = 32;
-
 /**
  * Asks a model, and adapters on it, the questions of benchmarks, and scores the predictions. After a break the same call
  * resumes with what is missing. Adapters, data and settings are checked before the model is loaded.
@@ -92,14 +78,7 @@ export async function* evaluateModel({
   tasks = PAPER_BENCHMARKS,
   data,
   python,
-  baseDtype,
-  computeDtype,
-  weightCache,
-  cacheFolder,
-  maxBatch = MAX_BATCH,
-  maxLength,
-  threads,
-  onProgress,
+  engine: { maxBatch = 32, ...opening } = {},
   rules = "open-instruct",
   format = defaultChatFormat(rules),
   seed = 0,
@@ -117,7 +96,7 @@ export async function* evaluateModel({
   await checkTasks(asked);
   const folders = Object.fromEntries([...named].map(([adapter, { path }]) => [adapter, path]));
   await using engine = await openEngine({
-    ...omitUndefined({ weightCache, cacheFolder, baseDtype, computeDtype, maxLength, threads, onProgress }),
+    ...opening,
     ...(names.length === 0 ? {} : { adapters: folders }),
     model,
     maxBatch,
@@ -126,7 +105,7 @@ export async function* evaluateModel({
     maxAdapterRank: Number.MAX_SAFE_INTEGER,
     defaults: { generationConfig: "none" }, // the rules say how answers are sampled
   });
-  const { fingerprint, baseDtype: keptAs, computeDtype: computedIn } = engine.model;
+  const { fingerprint, baseDtype, computeDtype } = engine.model;
   const subjects: readonly Subject[] = [
     ...(base || names.length === 0 ? [{ name: BASE_NAME, adapter: null }] : []),
     ...names.map((adapter) => ({ name: adapter, adapter })),
@@ -135,7 +114,7 @@ export async function* evaluateModel({
     ...asked,
     engine,
     subjects,
-    model: { name, fingerprint, baseDtype: keptAs, computeDtype: computedIn },
+    model: { name, fingerprint, baseDtype, computeDtype },
     openChecker: () => createProgramChecker({ python, signal }),
     // the engine is never without the next question
     concurrency: 2 * maxBatch,

@@ -46,7 +46,8 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   const recordEvent = (event: EvaluateEvent): boolean =>
     (event.type === "score" && scores.push(event.score) > 0) ||
     (event.type === "difference" && differences.push(event.difference) > 0);
-  let result = makeResult({ subjects, tasks, scores, differences }, options);
+  const resultSoFar = () => makeResult({ subjects, tasks, scores, differences }, options);
+  let result = resultSoFar();
   for (const { name: subject, trainedOn } of subjects)
     if (trainedOn !== undefined) yield { type: "trainedOn", subject, base: trainedOn };
   for (const name of options.tasks) {
@@ -55,7 +56,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     tasks.push(task.record);
     for await (const event of runTask(task, options)) {
       if (recordEvent(event)) {
-        result = makeResult({ subjects, tasks, scores, differences }, options);
+        result = resultSoFar();
         await writeResult(result, options.out);
       }
       yield event;

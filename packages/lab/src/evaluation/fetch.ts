@@ -64,36 +64,29 @@ export async function* fetchBenchmark(
   return target;
 }
 
-/** Data of several benchmarks: one folder that holds them all, or how to fetch them and where to keep them. */
-export interface FindDataOptions {
-  readonly tasks: readonly BenchmarkName[];
-  readonly data: string | Omit<FetchBenchmarkOptions, "signal">;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Progress of a benchmark's download. */
-export interface BenchmarkDownload {
-  readonly type: "download";
-  readonly task: BenchmarkName;
-  readonly transfer: TransferEvent;
-}
-
-/** The folder of each benchmark's data; what is not given is fetched. Throws what `fetchBenchmark` throws. */
+/**
+ * The folder of each benchmark's data, where one folder holds them all, or each is fetched that is not there. Throws what
+ * `fetchBenchmark` throws.
+ */
 export async function* findData({
   tasks,
   data,
   signal,
-}: FindDataOptions): AsyncGenerator<BenchmarkDownload, (task: BenchmarkName) => string> {
+}: {
+  readonly tasks: readonly BenchmarkName[];
+  readonly data: string | Omit<FetchBenchmarkOptions, "signal">;
+  readonly signal?: AbortSignal | undefined;
+}) {
   if (typeof data === "string") return () => data;
   const folders = new Map<BenchmarkName, string>();
   for (const task of tasks) {
     const transfers = fetchBenchmark(task, { ...data, ...omitUndefined({ signal }) });
     let step = await transfers.next();
     for (; step.done !== true; step = await transfers.next())
-      yield { type: "download", task, transfer: step.value };
+      yield { type: "download", task, transfer: step.value } as const;
     folders.set(task, step.value);
   }
-  return (task) => folders.get(task) ?? "";
+  return (task: BenchmarkName): string => folders.get(task) ?? "";
 }
 
 async function* pullTables(

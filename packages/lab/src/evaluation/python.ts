@@ -23,20 +23,15 @@ export const withoutPunctuation = (text: string): string => text.replace(/[!-/:-
 const SIZE = 624;
 const MIDDLE = 397;
 
-/** The stream of `random.seed(seed)`. */
-export interface PythonRandom {
-  /** `getrandbits(32)`. */
-  uint32(): number;
-  /** `randrange(limit)`, with a limit of at most 2³². */
-  below(limit: number): number;
-  /** The indices that `sample(range(length), count)` gives. */
-  sample(length: number, count: number): readonly number[];
-}
-
-/** @param seed a whole number from 0 to 2³² - 1. */
-export function pythonRandom(seed: number): PythonRandom {
+/**
+ * The stream of `random.seed(seed)`.
+ *
+ * @param seed a whole number from 0 to 2³² - 1.
+ */
+export function pythonRandom(seed: number) {
   const state = seededBy(seed);
   let next = SIZE;
+  /** `getrandbits(32)`. */
   const uint32 = (): number => {
     if (next === SIZE) {
       advance(state);
@@ -44,6 +39,7 @@ export function pythonRandom(seed: number): PythonRandom {
     }
     return temper(at(state, next++));
   };
+  /** `randrange(limit)`, with a limit of at most 2³². */
   const below = (limit: number): number => {
     const bits = bitLength(limit);
     for (;;) {
@@ -51,7 +47,21 @@ export function pythonRandom(seed: number): PythonRandom {
       if (drawn < limit) return drawn;
     }
   };
-  return { uint32, below, sample: (length, count) => sample({ length, count }, below) };
+  /** The indices that `sample(range(length), count)` gives: from a list that shrinks, or of a long one without those drawn before. */
+  const sample = (length: number, count: number): readonly number[] => {
+    const small = 21 + (count > 5 ? 4 ** Math.ceil(Math.log(count * 3) / Math.log(4)) : 0);
+    const drawn = new Set<number>();
+    if (length > small) while (drawn.size < count) drawn.add(below(length));
+    if (length > small) return [...drawn];
+    const pool = Array.from({ length }, (_, i) => i);
+    return Array.from({ length: Math.min(count, length) }, (_, i) => {
+      const j = below(length - i);
+      const index = pool[j] ?? 0;
+      pool[j] = pool[length - i - 1] ?? 0;
+      return index;
+    });
+  };
+  return { uint32, sample };
 }
 
 const at = (words: Uint32Array, index: number): number => words[index] ?? 0;
@@ -103,31 +113,4 @@ function temper(word: number): number {
   y ^= (y << 7) & 0x9d2c5680;
   y ^= (y << 15) & 0xefc60000;
   return (y ^ (y >>> 18)) >>> 0;
-}
-
-interface Sampling {
-  readonly length: number;
-  readonly count: number;
-}
-
-/** CPython draws from a shrinking list where that is small, and else again where an index comes twice. */
-function sample({ length, count }: Sampling, below: (limit: number) => number): readonly number[] {
-  const small = 21 + (count > 5 ? 4 ** Math.ceil(Math.log(count * 3) / Math.log(4)) : 0);
-  return length <= small ? sampleFromPool({ length, count }, below) : sampleBySet({ length, count }, below);
-}
-
-function sampleFromPool({ length, count }: Sampling, below: (limit: number) => number): readonly number[] {
-  const pool = Array.from({ length }, (_, i) => i);
-  return Array.from({ length: Math.min(count, length) }, (_, i) => {
-    const j = below(length - i);
-    const drawn = pool[j] ?? 0;
-    pool[j] = pool[length - i - 1] ?? 0;
-    return drawn;
-  });
-}
-
-function sampleBySet({ length, count }: Sampling, below: (limit: number) => number): readonly number[] {
-  const drawn = new Set<number>();
-  while (drawn.size < count) drawn.add(below(length));
-  return [...drawn];
 }

@@ -2,7 +2,7 @@
 
 import { setMaxListeners } from "node:events";
 import { MosError } from "mixture-of-shards";
-import { AsyncQueue, limitConcurrency } from "mixture-of-shards-core/common";
+import { AsyncQueue } from "mixture-of-shards-core/common";
 import type { ProgramChecker } from "mixture-of-shards-core/graders";
 import {
   type Benchmark,
@@ -87,11 +87,8 @@ export async function* runTask(task: Task, options: EvaluateOptions): AsyncGener
 async function openRun(subject: Subject, task: Task, options: EvaluateOptions): Promise<SubjectRun> {
   const log = await openSampleLog(sampleLogOptions(subject, task, options));
   const { questions } = task.set;
-  const samples = new Map<string, Sample>();
-  for (const { id } of questions) {
-    const sample = log.known.get(id);
-    if (sample !== undefined) samples.set(id, sample);
-  }
+  const asked = new Set(questions.map(({ id }) => id));
+  const samples = new Map([...log.known].filter(([id]) => asked.has(id)));
   const pending = inOrder(questions.filter(({ id }) => !samples.has(id)));
   return { subject, log, samples, pending, startedAt: undefined, asked: 0, answerTokens: 0 };
 }
@@ -140,11 +137,6 @@ const inOrder = (questions: readonly Question[]): readonly Question[] =>
     a.group === b.group ? a.tokens.length - b.tokens.length : a.group < b.group ? -1 : 1,
   );
 
-interface Pending {
-  readonly run: SubjectRun;
-  readonly question: Question;
-}
-
 interface Asking {
   readonly task: Task;
   /** Samples from earlier runs, which count as done. */
@@ -157,14 +149,17 @@ interface Asking {
 const UNTIMED = 5;
 
 /** Asks what is pending, logs every sample, and says how it goes. */
-async function* askAll(pending: readonly Pending[], asking: Asking) {
+async function* askAll(
+  pending: readonly { readonly run: SubjectRun; readonly question: Question }[],
+  asking: Asking,
+) {
   const { task, known, options } = asking;
   const { now, signal, concurrency } = options;
   const startedAt = now();
   const secondsLeft = (done: number): number | undefined =>
     done < UNTIMED ? undefined : ((now() - startedAt) / 1000 / done) * (pending.length - done);
   let done = 0;
-  const ask = async ({ run, question }: Pending, stopping: AbortSignal) => {
+  const ask = async ({ run, question }: (typeof pending)[number], stopping: AbortSignal) => {
     run.startedAt ??= now();
     return { run, sample: await takeSample(question, { ...asking, subject: run.subject, signal: stopping }) };
   };
@@ -322,33 +317,28 @@ function meanSoFar({ samples }: SubjectRun): number {
  */
 export async function* concurrently<T, R>(
   items: readonly T[],
-  {
-    concurrency,
-    signal,
-  }: {
-    /** Items at a time. */
-    readonly concurrency: number;
-    readonly signal?: AbortSignal | undefined;
-  },
+  { concurrency, signal }: { readonly concurrency: number; readonly signal?: AbortSignal | undefined },
   work: (item: T, signal: AbortSignal) => Promise<R>,
 ): AsyncGenerator<R, void> {
   const leaving = new AbortController();
   const stopping = AbortSignal.any([leaving.signal, ...(signal === undefined ? [] : [signal])]);
   // every item listens to it
   setMaxListeners(0, stopping);
-  const limited = limitConcurrency(
-    concurrency,
-    () => new MosError("cancelled", "the evaluation was interrupted"),
-  );
   const results = new AsyncQueue<R>();
+  const waiting = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of waiting) {
+      stopping.throwIfAborted();
+      results.push(await work(item, stopping));
+    }
+  };
   const fail = (error: unknown): void => {
-    results.close(error);
+    const isStopped = signal?.aborted === true;
+    results.close(isStopped ? new MosError("cancelled", "the evaluation was interrupted") : error);
     leaving.abort();
   };
-  const settled = items.map((item) =>
-    limited(() => work(item, stopping).then((result) => results.push(result), fail), stopping).catch(fail),
-  );
-  const all = Promise.all(settled).then(() => results.close());
+  const workers = Array.from({ length: concurrency }, () => worker().catch(fail));
+  const all = Promise.all(workers).then(() => results.close());
   try {
     yield* results;
   } finally {

@@ -37,11 +37,7 @@ export interface Sample extends z.output<typeof sampleSchema> {
 /** Everything that a prediction depends on, by name. */
 export type Identity = Readonly<Record<string, string | number | boolean | null>>;
 
-export interface SampleLog extends AsyncDisposable {
-  /** From earlier runs, by id. */
-  readonly known: ReadonlyMap<string, Sample>;
-  write(sample: Sample): Promise<void>;
-}
+export type SampleLog = Awaited<ReturnType<typeof openSampleLog>>;
 
 export interface SampleLogOptions {
   /** Exists; the log is `<subject>.<task>.jsonl` there. */
@@ -89,7 +85,7 @@ export async function checkSampleLog(options: SampleLogOptions): Promise<void> {
  *
  * @throws MosError `bad_option` where it has samples of another run, `bad_data`, `storage`.
  */
-export async function openSampleLog(options: SampleLogOptions): Promise<SampleLog> {
+export async function openSampleLog(options: SampleLogOptions) {
   const { identity } = options;
   const path = sampleLogPath(options);
   // whole or not at all: what is not a log is never touched
@@ -98,13 +94,10 @@ export async function openSampleLog(options: SampleLogOptions): Promise<SampleLo
   await checkIdentity(path, identity);
   const writer = await openJsonLinesWriter(path);
   try {
-    const known = new Map<string, Sample>();
-    let isHead = true;
-    for await (const { line, value } of readJsonLines(path)) {
-      if (isHead) {
-        isHead = false;
-        continue;
-      }
+    const known = new Map<string, Sample>(); // from earlier runs, by id
+    const lines = readJsonLines(path);
+    await lines.next(); // the head
+    for await (const { line, value } of lines) {
       const sample = sampleSchema.safeParse(value);
       if (!sample.success)
         throw new MosError(
@@ -115,7 +108,7 @@ export async function openSampleLog(options: SampleLogOptions): Promise<SampleLo
     }
     return {
       known,
-      write: (sample) => writer.write(sample),
+      write: (sample: Sample) => writer.write(sample),
       [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
     };
   } catch (error) {

@@ -108,9 +108,6 @@ export const meanWithError = (values: readonly number[]) => ({
   error: standardError(values),
 });
 
-/** The figures of a summary, by metric. */
-export type Figures = Pick<ScoreSummary, "scores" | "errors" | "right">;
-
 /**
  * The mean of each metric over these questions. Predictions for one question depend on each other, and are one value of it.
  *
@@ -141,14 +138,16 @@ const definedEntries = (
 /**
  * The mean of each metric over groups, each of which counts as much as any other. Its error is that of a mean of independent
  * means, √(Σ error²) / groups.
+ *
+ * @param prefix Of the names of the means.
  */
-export function averageGroups(groups: readonly ScoreSummary[]): Figures {
+export function averageGroups(groups: readonly ScoreSummary[], prefix = "") {
   const all = [...byMetric(groups)];
   const groupError = (metric: string): number | undefined =>
     meanError(groups.map((group) => group.errors[metric]));
   return {
-    scores: Object.fromEntries(all.map(([metric, values]) => [metric, average(values)])),
-    errors: definedEntries(all.map(([metric]) => [metric, groupError(metric)])),
+    scores: Object.fromEntries(all.map(([metric, values]) => [prefix + metric, average(values)])),
+    errors: definedEntries(all.map(([metric]) => [prefix + metric, groupError(metric)])),
     right: {},
   };
 }
@@ -162,19 +161,6 @@ export function meanError(errors: readonly (number | undefined)[]): number | und
   }
   return Math.sqrt(squares) / errors.length;
 }
-
-/** The figures of one metric, under another name. */
-export function figuresAs({ scores, errors, right }: Figures, metric: string, name: string): Figures {
-  const named = (figures: Readonly<Record<string, number>>) => definedEntries([[name, figures[metric]]]);
-  return { scores: named(scores), errors: named(errors), right: named(right) };
-}
-
-/** Figures of several metrics in one. */
-export const joinFigures = (all: readonly Figures[]): Figures => ({
-  scores: Object.assign({}, ...all.map(({ scores }) => scores)),
-  errors: Object.assign({}, ...all.map(({ errors }) => errors)),
-  right: Object.assign({}, ...all.map(({ right }) => right)),
-});
 
 /**
  * Ours − theirs of each question that both were asked. A benchmark's summary of these is the difference of its scores, with
@@ -198,19 +184,13 @@ export function pairedDifferences(
   });
 }
 
-/** Questions by the group that `toGroup` says, in the order of the groups' names. */
-export function groupQuestions(
-  scored: readonly ScoredQuestion[],
-  toGroup: (question: ScoredQuestion) => string = ({ group }) => group,
-): ReadonlyMap<string, readonly ScoredQuestion[]> {
-  const groups = new Map<string, ScoredQuestion[]>();
-  for (const question of scored) append(groups, toGroup(question), question);
-  return new Map([...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** A summary of each group. */
-export const summarizeGroups = (
+/** A summary of each group, in the order of their names. */
+export function summarizeGroups(
   scored: readonly ScoredQuestion[],
   summarise: (scored: readonly ScoredQuestion[]) => ScoreSummary = summarizeScores,
-): ReadonlyMap<string, ScoreSummary> =>
-  new Map([...groupQuestions(scored)].map(([name, group]) => [name, summarise(group)]));
+): ReadonlyMap<string, ScoreSummary> {
+  const groups = new Map<string, ScoredQuestion[]>();
+  for (const question of scored) append(groups, question.group, question);
+  const sorted = [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return new Map(sorted.map(([name, group]) => [name, summarise(group)]));
+}

@@ -102,7 +102,7 @@ const benchmarkScore = z.object({
 /** Score of an adapter in a benchmark. */
 export type BenchmarkScore = Readonly<z.output<typeof benchmarkScore>>;
 
-const resultSchema = z.object({
+export const resultSchema = z.object({
   format: z.literal(1),
   identity: z.string(),
   key: z.string(),

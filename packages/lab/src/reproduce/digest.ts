@@ -1,9 +1,10 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open, readdir, stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { canonicalJson } from "mixture-of-shards-core/common";
-import { storageError } from "mixture-of-shards-core/files";
+import { listFolder, storageFailure } from "mixture-of-shards-core/files";
 
 /** Files up to this size are read whole; of larger ones, evenly spread blocks. */
 const WHOLE = 16 << 20;
@@ -29,27 +30,18 @@ async function addFile(hash: Hash, path: string): Promise<void> {
  */
 export async function modelDigest(path: string): Promise<string> {
   const hash = createHash("sha256");
-  try {
-    const isFolder = (await stat(path)).isDirectory();
-    const files = isFolder
-      ? (await readdir(path)).filter((name) => /\.(json|safetensors|jinja|model)$/.test(name)).sort()
-      : [];
-    for (const name of files) await addFile(hash, join(path, name));
-    if (!isFolder) await addFile(hash, path);
-  } catch (error) {
-    throw storageError(error, path);
-  }
+  const isFolder = (await stat(path).catch(storageFailure(path))).isDirectory();
+  const files = isFolder
+    ? (await listFolder(path)).filter((name) => /\.(json|safetensors|jinja|model)$/.test(name)).sort()
+    : [""];
+  for (const name of files) await addFile(hash, join(path, name)).catch(storageFailure(path));
   return `sha256:${hash.digest("hex")}`;
 }
 
 /** sha256 of a whole file. */
 export async function fileDigest(path: string): Promise<string> {
   const hash = createHash("sha256");
-  try {
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
-  } catch (error) {
-    throw storageError(error, path);
-  }
+  await pipeline(createReadStream(path), hash).catch(storageFailure(path));
   return `sha256:${hash.digest("hex")}`;
 }
 

@@ -102,17 +102,10 @@ function element(name: string, attributes: Readonly<Record<string, string | numb
   return `<${name}${written.join("")}${content === "" ? "/>" : `>${content}</${name}>`}\n`;
 }
 
-interface TextStyle {
-  readonly anchor?: "start" | "middle" | "end";
-  readonly fontSize?: number;
-  readonly bold?: boolean;
-  readonly fill?: string;
-}
-
 /** Lines of text; `y` is the top of the first. */
 function textLines(
   { words, x, y }: { readonly words: string; readonly x: number; readonly y: number },
-  { anchor = "start", fontSize = FONT_SIZE, bold = false, fill = INK }: TextStyle = {},
+  { anchor = "start", fontSize = FONT_SIZE, bold = false, fill = INK } = {},
 ): string {
   const style = {
     "text-anchor": anchor,
@@ -130,10 +123,7 @@ const line = (name: string, x: readonly [number, number], y: readonly [number, n
   element("line", { class: name, x1: x[0], x2: x[1], y1: y[0], y2: y[1] });
 
 /** Round values that cover a range: about six steps of 1, 2 or 5 times a power of ten. */
-function roundTicks(values: readonly number[]): {
-  readonly ticks: readonly number[];
-  readonly decimals: number;
-} {
+function roundTicks(values: readonly number[]) {
   const low = Math.min(...values);
   const high = Math.max(...values) > low ? Math.max(...values) : low + (Math.abs(low) || 1);
   const power = Math.floor(Math.log10((high - low) / 6));

@@ -16,31 +16,17 @@ import { BENCHMARK_SEED, type BenchmarkSpec, planBenchmarks } from "./benchmarks
 import { type Evaluation, type Purpose, type TrialName, type TrialSpec, trialFolder } from "./cell.ts";
 import { fileDigest, hashParts, modelDigest } from "./digest.ts";
 import { type ReproduceOptions, resolveSettings, type Settings } from "./settings.ts";
-import { buildExperiment, type Experiment, type Row, selectRows, withPlainBase } from "./tables.ts";
-import { planTuning, type TuningPlan } from "./tuning-files.ts";
+import { buildExperiment, type Row, selectRows, withPlainBase } from "./tables.ts";
+import { planTuning } from "./tuning-files.ts";
 
 /** Everything known before the first cell. */
-export interface Grid {
-  readonly options: ReproduceOptions;
-  readonly settings: Settings;
-  readonly experiment: Experiment;
-  /** The rows to be run, those that do not fit the model too. */
-  readonly selected: readonly Row[];
-  /** Digests of the files, so that results of other files never count. */
-  readonly digests: Readonly<Record<"model" | "train" | "evaluation", string>>;
-  readonly tuning: TuningPlan;
-  /** Examples measured on that are trained on, too. */
-  readonly repeatedExamples: number;
-  readonly seeds: readonly number[];
-  /** Benchmarks of measured cells, in the order of columns. */
-  readonly benchmarks: Awaited<ReturnType<typeof planBenchmarks>>;
-}
+export type Grid = Awaited<ReturnType<typeof planGrid>>;
 
 /** Updates between checkpoints: what a killed cell does again. */
 const SAVE_EVERY = 20;
 
 /** Reads and checks everything that can be, so that a mistake is one message and not a failure of every cell. */
-export async function planGrid(options: ReproduceOptions): Promise<Grid> {
+export async function planGrid(options: ReproduceOptions) {
   const settings = resolveSettings(options);
   const { model, train, evaluation } = options;
   const config = await readModelConfig(model);
@@ -54,6 +40,7 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
   const { alpha, dropout, targets, axes, experiment: name } = settings;
   const context = { shapes: toLayerShapes(config), alpha, dropout, targets };
   const requested = settings.benchmarks;
+  const { benchmarkFolder: dataFolder = missingFolder } = options;
   // a base that knows no chat is asked without one, too, as the paper does
   const isChat = requested !== undefined && requested.format !== "none";
   const plain = buildExperiment(name, context, axes);
@@ -75,20 +62,25 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
     options,
     settings,
     experiment,
+    /** The rows to be run, those that do not fit the model too. */
     selected,
+    /** Digests of the files, so that results of other files never count. */
     digests,
     tuning: await planTuning(options, settings, { train: trainSet.examples.length, digests }),
+    /** Examples measured on that are trained on, too. */
     repeatedExamples: countRepeated(
       evaluationSet.examples.slice(0, settings.evaluationExamples),
       trainSet.examples.slice(0, settings.training.maxExamples),
     ),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
-    benchmarks:
-      options.benchmarks === undefined || requested === undefined
-        ? []
-        : await planBenchmarks(requested, { model, dataFolder: options.benchmarks.dataFolder }),
+    /** Benchmarks of measured cells, in the order of columns. */
+    benchmarks: requested === undefined ? [] : await planBenchmarks(requested, { model, dataFolder }),
   };
 }
+
+const missingFolder = (): never => {
+  throw new MosError("bad_option", "benchmarks requires benchmarkFolder; give both");
+};
 
 function countRepeated(measured: readonly Example[], trained: readonly Example[]): number {
   const exampleContent = ({ line: _, ...content }: Example): string => JSON.stringify(content);
@@ -106,13 +98,6 @@ function checkTraining({ training, steps, tuneSteps }: Settings): void {
       `warmup of ${training.warmup} updates is more than the ${fewest} updates of a run`,
     );
 }
-
-/** A cell that tries a rate for a row. */
-export const tuningTrial = (
-  grid: Grid,
-  { key, adapter }: { readonly key: string; readonly adapter: AdapterConfig },
-  { learningRate, seed }: Pick<TrialName, "learningRate" | "seed">,
-): TrialSpec => trialSpec(grid, { key, purpose: "tune", learningRate, seed }, adapter);
 
 /** The cells of a row at its rate, one for each seed. The base has nothing random, and one cell. */
 export function measuringTrials(
@@ -163,7 +148,8 @@ function trialInputs(grid: Grid, purpose: Purpose) {
   return { train: options.train, evaluation, identity };
 }
 
-function trialSpec(grid: Grid, name: TrialName, config: AdapterConfig | null): TrialSpec {
+/** A cell with all that decides it. */
+export function trialSpec(grid: Grid, name: TrialName, config: AdapterConfig | null): TrialSpec {
   const { options, digests, settings } = grid;
   const { learningRate, seed, purpose } = name;
   const inputs = trialInputs(grid, purpose);

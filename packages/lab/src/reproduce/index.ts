@@ -1,6 +1,5 @@
 // Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts,
 // run-cell.ts and measure-cell.ts.
-export { type BenchmarkOptions, benchmarkSettings } from "./benchmarks.ts";
 export { reproduceProgress } from "./progress.ts";
 export { redraw } from "./report.ts";
 export { reproduce } from "./reproduce.ts";
@@ -8,6 +7,7 @@ export type { ReproduceEvent } from "./run-cells.ts";
 export {
   adapterSettings,
   baseSettings,
+  benchmarkSettings,
   gridSettings,
   machineSettings,
   measuringSettings,

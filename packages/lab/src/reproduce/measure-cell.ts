@@ -1,4 +1,5 @@
 // Cost of training a cell, and quality of its adapter on the evaluation file.
+import { text } from "node:stream/consumers";
 import {
   type BaseModel,
   type Engine,
@@ -9,6 +10,7 @@ import {
   loadAdapter,
   MosError,
   readDataset,
+  textStream,
   toLayerShapes,
   validationLoss,
 } from "mixture-of-shards";
@@ -87,20 +89,13 @@ export async function measure(running: RunningTrial) {
 
 // --- answers
 
-/** Settings of rendering examples as prompts, as in training. */
-export interface QuestionSettings {
-  readonly text: LoadedText;
-  readonly promptFormat: FinetuneSettings["promptFormat"];
-  readonly system: string | undefined;
-  /** The model's longest sequence. */
-  readonly maxLength: number;
-}
-
 /** A prompt as training shows it, and what should follow. */
 export interface Question {
   readonly ids: readonly number[];
   readonly reference: string;
 }
+
+type EncodeOptions = Parameters<typeof encodeExample>[1];
 
 /** Labels of tokens that the loss leaves out are negative. */
 const isTarget = (label = -1): boolean => label >= 0;
@@ -108,9 +103,9 @@ const isTarget = (label = -1): boolean => label >= 0;
 /** Everything before the last stretch that training counts, which is the reference. */
 export function toQuestion(
   example: Example,
-  { text: { tokenizer, template }, promptFormat, system, maxLength }: QuestionSettings,
+  { text, ...settings }: { readonly text: LoadedText } & Omit<EncodeOptions, keyof LoadedText>,
 ): Question {
-  const { ids, labels } = encodeExample(example, { tokenizer, template, promptFormat, system, maxLength });
+  const { ids, labels } = encodeExample(example, { ...text, ...settings });
   let start = labels.length;
   while (start > 0 && !isTarget(labels[start - 1])) start--;
   while (start > 0 && isTarget(labels[start - 1])) start--;
@@ -138,25 +133,13 @@ export interface AnswerSettings {
   readonly signal: AbortSignal | undefined;
 }
 
-async function answerTo(
-  { ids }: Question,
-  { engine, adapter, maxTokens, signal }: AnswerSettings,
-): Promise<string> {
-  const request = { prompt: ids, adapter, maxTokens, seed: 0, tenant: "answers", signal };
-  let text = "";
-  for await (const event of engine.submit({ ...request, sampling: { temperature: 0 } })) {
-    if (event.type === "token" || event.type === "finish") text += event.text;
-    if (event.type === "finish" && event.finishReason === "cancelled")
-      throw new MosError("cancelled", "answering was interrupted");
-  }
-  return text;
-}
+const answerTo = ({ ids }: Question, { engine, ...settings }: AnswerSettings): Promise<string> => {
+  const request = { ...settings, prompt: ids, seed: 0, tenant: "answers", sampling: { temperature: 0 } };
+  return text(textStream(engine.submit(request)));
+};
 
 /** Number of greedy answers that equal the reference. All are submitted at once; the engine queues them. Throws `cancelled`. */
-export async function countCorrect(
-  questions: readonly Question[],
-  settings: AnswerSettings,
-): Promise<{ readonly correct: number; readonly total: number }> {
+export async function countCorrect(questions: readonly Question[], settings: AnswerSettings) {
   const room = settings.engine.model.maxLength - settings.maxTokens;
   // a question without room for an answer counts as unanswered, and so does an empty one
   const fitting = questions.filter(({ ids }) => ids.length > 0 && ids.length <= room);
@@ -167,15 +150,8 @@ export async function countCorrect(
 }
 
 /** Text after the last "####" of an answer of GSM8K, without commas, which only group digits there. */
-const resultNumber = (text: string): string | undefined => {
-  const at = text.lastIndexOf("####");
-  return at < 0
-    ? undefined
-    : text
-        .slice(at + 4)
-        .replaceAll(",", "")
-        .trim();
-};
+const resultNumber = (text: string): string | undefined =>
+  /^.*####(.*)$/s.exec(text)?.[1]?.replaceAll(",", "").trim();
 
 /**
  * Tests whether an answer equals the reference. If the reference has a line that starts with "####" (GSM8K), the texts after

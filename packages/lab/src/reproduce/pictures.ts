@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { readJson } from "mixture-of-shards-core/files";
 import { z } from "zod";
 import { BENCHMARK_NAMES } from "#evaluation";
+import { resultSchema } from "./cell.ts";
 import { type DotPlotOptions, type DotRow, dotPlot } from "./dot-plot.ts";
 import { MISSING, namedRow, plural } from "./main-table.ts";
 import { COLUMN_KEYS, listColumns } from "./summary.ts";
@@ -24,13 +25,7 @@ const storedRow = z.object({
   validationLoss: summary.optional(),
   exactMatch: summary.optional(),
   scores: z.partialRecord(z.enum(COLUMN_KEYS), summary).optional(),
-  cells: z.array(
-    z.object({
-      validationLoss: z.number(),
-      validationExamples: z.int(),
-      answers: z.object({ correct: z.int(), total: z.int() }).optional(),
-    }),
-  ),
+  cells: z.array(resultSchema.pick({ validationLoss: true, validationExamples: true, answers: true })),
 });
 type StoredRow = Readonly<z.output<typeof storedRow>>;
 

@@ -1,7 +1,7 @@
 // The search for a row's learning rate: a coarse grid, extended where its best rate lies at an end, then refined around
 // the best. A pure function of the losses known so far, so that a search that was stopped continues to the same rates.
 import { isResult, type StoredResult, type TrialSpec } from "./cell.ts";
-import { type Grid, tuningTrial } from "./grid.ts";
+import { type Grid, trialSpec } from "./grid.ts";
 import type { Row } from "./tables.ts";
 
 /** A learning rate with what came of it. */
@@ -99,23 +99,18 @@ export function findRateSteps(tried: readonly TriedRate[]) {
 
 export type Results = ReadonlyMap<string, StoredResult>;
 
-export interface RateSearch {
-  /** Every cell requested so far, including those without a result. */
-  readonly trials: readonly TrialSpec[];
-  /** The rates that all seeds have a result for. */
-  readonly tried: readonly TriedRate[];
-  /** The rate of the row; undefined while the search continues, and where every rate diverged. */
-  readonly learningRate: number | undefined;
-}
-
-/** State of a row's search. There is none with one rate for all rows, and none for the base. */
-export function searchRate(grid: Grid, { key, adapter }: Row, results: Results): RateSearch {
+/**
+ * State of a row's search: every cell requested so far, the rates that all seeds have a result for, and the rate of the row, which
+ * is undefined while the search continues and where every rate diverged. There is no search with one rate for all rows, and none
+ * for the base.
+ */
+export function searchRate(grid: Grid, { key, adapter }: Row, results: Results) {
   const { learningRates: coarse } = grid.settings;
-  if (!adapter || coarse.length === 1) return { trials: [], tried: [], learningRate: coarse[0] };
-  const trialsAtRate = (learningRate: number): readonly TrialSpec[] =>
-    grid.tuning.seeds.map((seed) => tuningTrial(grid, { key, adapter }, { learningRate, seed }));
   const trials: TrialSpec[] = [];
   const tried: TriedRate[] = [];
+  if (!adapter || coarse.length === 1) return { trials, tried, learningRate: coarse[0] };
+  const trialsAtRate = (learningRate: number): readonly TrialSpec[] =>
+    grid.tuning.seeds.map((seed) => trialSpec(grid, { key, purpose: "tune", learningRate, seed }, adapter));
   for (let next = coarse; next.length > 0; next = nextRates(tried, coarse)) {
     const requested = next.map((learningRate) => ({ learningRate, trials: trialsAtRate(learningRate) }));
     trials.push(...requested.flatMap((rate) => rate.trials));

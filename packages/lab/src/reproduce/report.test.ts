@@ -20,7 +20,9 @@ const grid = await planGrid({
 const { references } = grid.experiment;
 const asked = await planGrid({
   ...grid.options,
-  benchmarks: { tasks: ["tydiqa", "gsm8k"], dataFolder: () => "test/fixtures/benchmarks", limit: 2 },
+  benchmarks: ["tydiqa", "gsm8k"],
+  benchmarkFolder: () => "test/fixtures/benchmarks",
+  benchmarkLimit: 2,
 });
 
 const cell = (key: string, seed: number, validationLoss: number): TrialResult => ({
@@ -186,18 +188,23 @@ test("a benchmark that cannot run is reported before training starts", async () 
   const plan = (more: object) =>
     planGrid({
       ...grid.options,
-      benchmarks: { tasks: ["gsm8k"], dataFolder: () => "test/fixtures/benchmarks", ...more },
+      benchmarks: ["gsm8k"],
+      benchmarkFolder: () => "test/fixtures/benchmarks",
+      ...more,
     });
-  await expect(plan({ dataFolder: () => "test/fixtures" })).rejects.toMatchObject({ code: "not_found" });
-  await expect(plan({ limit: 0 })).rejects.toMatchObject({
+  await expect(plan({ benchmarkFolder: () => "test/fixtures" })).rejects.toMatchObject({ code: "not_found" });
+  await expect(plan({ benchmarkLimit: 0 })).rejects.toMatchObject({
     code: "bad_option",
     message: "benchmarkLimit: 0 is invalid; give a whole number, 1 or more",
   });
-  await expect(plan({ tasks: ["gsm8k", "gsm8k"] })).rejects.toMatchObject({
+  await expect(plan({ benchmarks: ["gsm8k", "gsm8k"] })).rejects.toMatchObject({
     code: "bad_option",
     message: expect.stringMatching(/^benchmarks: .* give one or more different ones of mmlu, bbh/),
   });
-  await expect(plan({ tasks: ["tydiqa"], rules: "lm-eval" })).rejects.toMatchObject({ code: "bad_option" });
+  await expect(plan({ benchmarks: ["tydiqa"], benchmarkRules: "lm-eval" })).rejects.toMatchObject({
+    code: "bad_option",
+  });
+  await expect(plan({ benchmarkFolder: undefined })).rejects.toMatchObject({ code: "bad_option" });
 });
 
 const tuned = await planGrid({ ...grid.options, learningRates: [1e-3, 1e-2], tuneSteps: 10 });

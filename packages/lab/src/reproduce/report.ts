@@ -54,17 +54,8 @@ function formatJson(grid: Grid, rows: readonly RowSummary[], comparisons: readon
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** The files written, and their summary for a terminal. */
-export interface Report {
-  readonly files: readonly string[];
-  /** A head and a line for each row. */
-  readonly table: readonly (readonly string[])[];
-  readonly rates: readonly (readonly string[])[];
-  readonly warnings: readonly string[];
-}
-
-/** Writes the report again, each file as a whole. */
-export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): Promise<Report> {
+/** Writes the report again, each file as a whole. Returns their paths, and their summary for a terminal. */
+export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]) {
   const { experiment, options } = grid;
   const { tasks } = grid.settings.benchmarks ?? { tasks: [] };
   const rows = summarizeRows(outcomes, tasks);
@@ -80,6 +71,7 @@ export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): 
   const files = await writeTexts(options.out, experiment.name, texts);
   return {
     files,
+    /** A head and a line for each row. */
     table: mainTable(rows, grid, { withCosts: false }),
     rates: rateTable(rows).map((cells) => cells.slice(0, -1)),
     warnings: listWarnings(grid, rows, comparisons),
@@ -269,15 +261,19 @@ const RATES =
 const TESTS =
   "## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table. Not available for fewer than two pairs, and for\ndifferences that are all the same.";
 
-/** The content of the report, and the names of its pictures. */
-interface ReportParts {
-  readonly rows: readonly RowSummary[];
-  readonly comparisons: readonly Comparison[];
-  readonly pictures: readonly string[];
-}
-
-/** The whole report of an experiment. */
-export function formatReport(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
+/** The whole report of an experiment, with the names of its pictures. */
+export function formatReport(
+  grid: Grid,
+  {
+    rows,
+    comparisons,
+    pictures,
+  }: Readonly<{
+    rows: readonly RowSummary[];
+    comparisons: readonly Comparison[];
+    pictures: readonly string[];
+  }>,
+): string {
   const { experiment, options } = grid;
   const notes = rows.flatMap(({ row }) => row.notes.map((text) => `${namedRow(row)}: ${text}`));
   const rates = rateTable(rows);

@@ -39,11 +39,9 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
   for (const row of grid.experiment.rows) await recall(grid, row, records);
   yield planEvent(grid, records);
   const events = new AsyncQueue<ReproduceEvent>();
-  const controller = new AbortController();
-  const stop = (): void => controller.abort();
-  options.signal?.addEventListener("abort", stop, { once: true });
-  if (options.signal?.aborted === true) stop();
-  const work = runAll({ grid, records, events, signal: controller.signal }).then(
+  const leaving = new AbortController();
+  const signal = AbortSignal.any([leaving.signal, ...(options.signal === undefined ? [] : [options.signal])]);
+  const work = runAll({ grid, records, events, signal }).then(
     () => events.close(),
     (error: unknown) => events.close(error ?? new Error("the experiment failed")),
   );
@@ -56,15 +54,14 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
     const report = await writeReport(grid, listOutcomes(grid, records));
     yield {
       type: "finish",
-      stopped: controller.signal.aborted,
+      stopped: signal.aborted,
       ...report,
       missing: countMissing(grid, records),
     };
   } finally {
     // also where the caller stops reading the events
-    controller.abort();
+    leaving.abort();
     await work;
-    options.signal?.removeEventListener("abort", stop);
   }
 }
 

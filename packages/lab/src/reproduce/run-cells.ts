@@ -17,11 +17,11 @@ import type { CellMethods } from "./cell-process.ts";
 import { type Grid, measuringTrials } from "./grid.ts";
 import { searchRate } from "./rate-search.ts";
 import type { Records } from "./records.ts";
-import type { Report } from "./report.ts";
+import type { writeReport } from "./report.ts";
 import { columnQuestions, columnValue, listColumns } from "./summary.ts";
 import type { ExperimentName, Row } from "./tables.ts";
 
-export interface Work {
+interface Work {
   readonly grid: Grid;
   readonly records: Records;
   readonly events: AsyncQueue<ReproduceEvent>;
@@ -130,8 +130,6 @@ function resultEvent(spec: TrialSpec, result: TrialResult, { settings }: Grid): 
     const value = columnValue(requested, key, tasks);
     return value === undefined ? [] : [{ title, value, questions: columnQuestions([requested], key, tasks) }];
   });
-  const byTitle = (number: (score: (typeof scores)[number]) => number): Readonly<Record<string, number>> =>
-    Object.fromEntries(scores.map((score) => [score.title, number(score)]));
   return {
     type: "result",
     trial: pickName(spec),
@@ -140,7 +138,10 @@ function resultEvent(spec: TrialSpec, result: TrialResult, { settings }: Grid): 
     ...omitUndefined({ answers }),
     ...(scores.length === 0
       ? {}
-      : { scores: byTitle(({ value }) => value), questions: byTitle(({ questions }) => questions) }),
+      : {
+          scores: Object.fromEntries(scores.map(({ title, value }) => [title, value])),
+          questions: Object.fromEntries(scores.map(({ title, questions }) => [title, questions])),
+        }),
   };
 }
 
@@ -245,4 +246,4 @@ export type ReproduceEvent =
       readonly stopped: boolean;
       /** Cells of the chosen rows without a result or without all scores, rows that do not fit the model left out. */
       readonly missing: number;
-    } & Report);
+    } & Awaited<ReturnType<typeof writeReport>>);

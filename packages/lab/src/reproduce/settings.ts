@@ -9,7 +9,7 @@ import {
   setting,
 } from "mixture-of-shards-core/common";
 import { z } from "zod";
-import { type BenchmarkOptions, resolveBenchmarkSettings } from "./benchmarks.ts";
+import { BENCHMARK_NAMES, type BenchmarkName, defaultChatFormat, evaluationSettings } from "#evaluation";
 import { type ExperimentName, FIGURE_AXES } from "./tables.ts";
 
 const MAX = 100_000_000;
@@ -115,7 +115,30 @@ export const machineSettings = {
   }),
 };
 
-const experimentSettings = { ...gridSettings, ...adapterSettings, ...measuringSettings };
+/** Settings of the benchmarks whose scores are columns. */
+export const benchmarkSettings = {
+  benchmarks: setting(
+    distinct(z.enum(BENCHMARK_NAMES)).describe(`one or more different ones of ${BENCHMARK_NAMES.join(", ")}`),
+    {
+      placeholder: "names",
+      help: `comma-separated benchmarks to add as columns: ${BENCHMARK_NAMES.join(", ")}`,
+    },
+  ),
+  benchmarkLimit: adjust(evaluationSettings.limit, {
+    help: "questions per benchmark, the same for all runs",
+  }),
+  benchmarkSamples: evaluationSettings.samples,
+  benchmarkShots: evaluationSettings.shots,
+  benchmarkRules: evaluationSettings.rules,
+  benchmarkFormat: evaluationSettings.chatFormat,
+};
+
+const experimentSettings = {
+  ...gridSettings,
+  ...adapterSettings,
+  ...measuringSettings,
+  ...benchmarkSettings,
+};
 
 /** A grid of cells: what is trained on what, how often, and where it goes. */
 export interface ReproduceOptions
@@ -136,8 +159,8 @@ export interface ReproduceOptions
   /** With a file to choose rates on, what is trained on meanwhile; the training file without. */
   readonly tuneTrain?: string | undefined;
   readonly training?: SettingInput<typeof trainingSettings>;
-  /** Scores of the paper's benchmarks as columns; none without. */
-  readonly benchmarks?: BenchmarkOptions | undefined;
+  /** Folder of a benchmark's data, in the layout of `mos eval --data`; needed where there are benchmarks. */
+  readonly benchmarkFolder?: ((task: BenchmarkName) => string) | undefined;
   readonly keepAdapters?: boolean;
   /** Version of the program: results of another version do not count. */
   readonly version: string;
@@ -160,9 +183,11 @@ export type Settings = ReturnType<typeof resolveSettings>;
  * @throws MosError `bad_option` with the name of the setting, what was given, and what would be accepted.
  */
 export function resolveSettings(options: ReproduceOptions) {
-  const { experiment, training = {}, benchmarks } = options;
+  const { experiment, training = {} } = options;
   const given = parseSettings(experimentSettings, pick(experimentSettings, options));
-  const { privateRanks, shards, tuneSteps = given.steps, ...settings } = given;
+  const { privateRanks, shards, tuneSteps = given.steps, benchmarks, ...others } = given;
+  const { benchmarkLimit: limit, benchmarkSamples: samples, benchmarkShots: shots, ...more } = others;
+  const { benchmarkRules: rules, benchmarkFormat: format = defaultChatFormat(rules), ...settings } = more;
   parseSettings(machineSettings, pick(machineSettings, options));
   return {
     experiment,
@@ -171,6 +196,10 @@ export function resolveSettings(options: ReproduceOptions) {
     axes: { privateRanks, shards },
     base: parseSettings(baseSettings, pick(baseSettings, options)),
     training: parseSettings(trainingSettings, training),
-    benchmarks: benchmarks && resolveBenchmarkSettings(benchmarks),
+    benchmarks: benchmarks && {
+      // in the order of the paper's columns
+      tasks: BENCHMARK_NAMES.filter((name) => benchmarks.includes(name)),
+      ...{ limit, samples, shots, rules, format },
+    },
   };
 }

@@ -2,17 +2,12 @@
 import jStat from "jstat";
 
 /** Mean and spread of a metric over seeds. */
-export interface Summary {
-  readonly count: number;
-  readonly mean: number;
-  /** Sample standard deviation (n − 1); undefined for a single value. */
-  readonly deviation: number | undefined;
-}
+export type Summary = NonNullable<ReturnType<typeof summarize>>;
 
 const average = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
-/** Undefined where there are no values. */
-export function summarize(values: readonly number[]): Summary | undefined {
+/** The sample standard deviation (n − 1) is undefined for a single value, and all where there are no values. */
+export function summarize(values: readonly number[]) {
   const count = values.length;
   if (count === 0) return undefined;
   const mean = average(values);
@@ -28,18 +23,6 @@ export function median(values: readonly number[]): number {
   return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
 }
 
-/** A paired t test of ours − theirs. */
-export interface PairedTest {
-  readonly pairs: number;
-  /** Mean of the differences. */
-  readonly difference: number;
-  readonly t: number;
-  /** Two-sided, from Student's t with n − 1 degrees of freedom. */
-  readonly p: number;
-  /** Cohen's d_z: the mean difference over the standard deviation of the differences. */
-  readonly effect: number;
-}
-
 /**
  * Compares two methods over the seeds that both were run with. Undefined for fewer than two pairs, and for differences
  * that are all the same, which have no spread to measure against.
@@ -47,17 +30,16 @@ export interface PairedTest {
  * @example
  * pairedTest([[0.71, 0.74], [0.7, 0.75], [0.72, 0.74]])?.p;
  */
-export function pairedTest(
-  pairs: readonly (readonly [ours: number, theirs: number])[],
-): PairedTest | undefined {
+export function pairedTest(pairs: readonly (readonly [ours: number, theirs: number])[]) {
   const summary = summarize(pairs.map(([ours, theirs]) => ours - theirs));
   if (summary?.deviation === undefined) return undefined;
   const { mean, deviation, count } = summary;
   // rounding errors of equal differences do not count as spread
   if (deviation <= 1e-12 * Math.max(...pairs.flat().map(Math.abs))) return undefined;
+  // Cohen's d_z
   const effect = mean / deviation;
   const t = effect * Math.sqrt(count);
-  // the library's distribution is a little above a half at 0
+  // two-sided; the library's distribution is a little above a half at 0
   const p = Math.min(1, 2 * jStat.studentt.cdf(-Math.abs(t), count - 1));
   return { pairs: count, difference: mean, t, p, effect };
 }

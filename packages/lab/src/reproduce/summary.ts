@@ -2,7 +2,7 @@
 import { type BenchmarkName, inPercent, percentDecimals } from "#evaluation";
 import type { TrialName, TrialResult } from "./cell.ts";
 import { findRateSteps, type TriedRate } from "./rate-search.ts";
-import { holm, type PairedTest, pairedTest, type Summary, summarize } from "./statistics.ts";
+import { holm, pairedTest, type Summary, summarize } from "./statistics.ts";
 import type { Row } from "./tables.ts";
 
 /** Outcome of a row. */
@@ -19,36 +19,12 @@ export interface RowOutcome {
 }
 
 /** A row in numbers, means over its seeds. */
-export interface RowSummary extends RowOutcome {
-  readonly validationLoss: Summary | undefined;
-  /** Share of greedy answers that are the reference, 0 to 1. */
-  readonly exactMatch: Summary | undefined;
-  /** In per cent, over the seeds that have been asked. */
-  readonly scores?: Readonly<Partial<Record<ColumnKey, Summary>>>;
-  readonly stepSeconds: Summary | undefined;
-  /** Seconds of an update as a multiple of those of this run's first LoRA row. */
-  readonly relativeTime: number | undefined;
-  readonly tokensPerSecond: Summary | undefined;
-  readonly peakMemoryBytes: Summary | undefined;
-}
+export type RowSummary = ReturnType<typeof summarizeRows>[number];
 
 export type Metric = "validationLoss" | "exactMatch" | ColumnKey;
 
 /** A reference row against another row, over the seeds that both have. */
-export interface Comparison {
-  readonly metric: Metric;
-  readonly ours: string;
-  readonly theirs: string;
-  readonly pairs: number;
-  /** Mean of ours − theirs over the pairs. */
-  readonly difference: number;
-  /** Undefined with fewer than two pairs, or where the differences have no spread. */
-  readonly test: PairedTest | undefined;
-  /** Holm's, over all tests of one reference row on one metric. */
-  readonly adjusted: number | undefined;
-  /** Change of the tuning loss by one step of the learning rates, the larger of both rows; for losses only. */
-  readonly rateStep?: number | undefined;
-}
+export type Comparison = ReturnType<typeof compareRows>[number];
 
 const exactMatch = ({ answers }: TrialResult): number | undefined =>
   answers === undefined || answers.total === 0 ? undefined : answers.correct / answers.total;
@@ -69,10 +45,7 @@ const timed = (trials: readonly TrialResult[]): readonly TrialResult[] =>
   trials.filter(({ seconds, peakMemoryBytes }) => seconds.total > 0 && peakMemoryBytes > 0);
 
 /** Means and spreads of every row, with the scores of these benchmarks. */
-export function summarizeRows(
-  outcomes: readonly RowOutcome[],
-  tasks: readonly BenchmarkName[] = [],
-): readonly RowSummary[] {
+export function summarizeRows(outcomes: readonly RowOutcome[], tasks: readonly BenchmarkName[] = []) {
   const stepTime = ({ row, trials }: RowOutcome): Summary | undefined =>
     row.adapter ? mean(timed(trials), ({ seconds }) => seconds.step) : undefined;
   const lora = outcomes.find(({ row }) => row.adapter?.method === "lora");
@@ -87,9 +60,12 @@ export function summarizeRows(
     return {
       ...outcome,
       validationLoss: mean(trials, (trial) => trial.validationLoss),
+      /** Share of greedy answers that are the reference, 0 to 1. */
       exactMatch: mean(trials, exactMatch),
+      /** In per cent, over the seeds that have been asked. */
       ...(tasks.length === 0 ? {} : { scores: Object.fromEntries(scores) }),
       stepSeconds,
+      /** As a multiple of the first LoRA row of this run. */
       relativeTime: stepSeconds && unit && stepSeconds.mean / unit,
       tokensPerSecond: row.adapter
         ? mean(timed(trials), ({ tokens, seconds }) => tokens / seconds.training)
@@ -122,7 +98,7 @@ export function compareRows(
   outcomes: readonly RowOutcome[],
   references: readonly string[],
   tasks: readonly BenchmarkName[] = [],
-): readonly Comparison[] {
+) {
   const columns = listColumns(tasks).map(({ key }) => key);
   const metrics: readonly Metric[] = ["validationLoss", "exactMatch", ...columns];
   return metrics.flatMap((metric) =>
@@ -142,6 +118,7 @@ export function compareRows(
             pairs: differences.count,
             difference: differences.mean,
             test: pairedTest(pairs),
+            // the larger of both rows
             rateStep: metric === "validationLoss" ? largestRateStep(ours, theirs) : undefined,
           };
         }),
@@ -155,7 +132,8 @@ function largestRateStep(...rows: readonly RowOutcome[]): number | undefined {
   return changes.length === 0 ? undefined : Math.max(...changes);
 }
 
-function adjusted(family: readonly Omit<Comparison, "adjusted">[]): readonly Comparison[] {
+/** With p adjusted by Holm's method, where there is a test: two pairs at least, and a spread of their differences. */
+function adjusted<C extends { readonly test: ReturnType<typeof pairedTest> }>(family: readonly C[]) {
   const values = holm(family.flatMap(({ test }) => (test === undefined ? [] : [test.p])));
   let next = 0;
   return family.map((one) => ({ ...one, adjusted: one.test === undefined ? undefined : values[next++] }));
@@ -163,53 +141,33 @@ function adjusted(family: readonly Omit<Comparison, "adjusted">[]): readonly Com
 
 // --- columns
 
-export const COLUMN_KEYS = [
-  "mmlu",
-  "bbh",
-  "gsm8k",
-  "tydiqa-f1",
-  "tydiqa-em",
-  "humaneval",
-  "average",
-] as const;
-export type ColumnKey = (typeof COLUMN_KEYS)[number];
-
-/** A column of scores, titled as in the paper. */
-export interface Column {
-  readonly key: ColumnKey;
-  readonly title: string;
-}
-
-interface Source extends Column {
-  readonly task: BenchmarkName;
-  /** Metric, unless it is the first one of its task. */
-  readonly metric?: string;
-}
-
-/** In the paper's order. */
-const SOURCES: readonly Source[] = [
+/** Columns of scores in the paper's order, with its titles. The metric is the first one of its task where none is named. */
+const SOURCES = [
   { key: "mmlu", title: "MMLU EM", task: "mmlu" },
   { key: "bbh", title: "BBH EM", task: "bbh" },
   { key: "gsm8k", title: "GSM8K EM", task: "gsm8k" },
   { key: "tydiqa-f1", title: "TyDi QA F1", task: "tydiqa", metric: "f1" },
   { key: "tydiqa-em", title: "TyDi QA EM", task: "tydiqa", metric: "exact_match" },
   { key: "humaneval", title: "HumanEval P@1", task: "humaneval" },
-];
+] as const;
+type Source = (typeof SOURCES)[number];
+
+export const COLUMN_KEYS = [...SOURCES.map(({ key }) => key), "average" as const];
+type ColumnKey = (typeof COLUMN_KEYS)[number];
 
 const listSources = (tasks: readonly BenchmarkName[]): readonly Source[] =>
   SOURCES.filter(({ task }) => tasks.includes(task));
 
 /** Those of these tasks; the mean of all where there are several. */
-export function listColumns(tasks: readonly BenchmarkName[]): readonly Column[] {
+export function listColumns(tasks: readonly BenchmarkName[]) {
   const columns = listSources(tasks);
-  return columns.length > 1 ? [...columns, { key: "average", title: "Avg." }] : columns;
+  return columns.length > 1 ? [...columns, { key: "average", title: "Avg." } as const] : columns;
 }
 
-function readScore({ benchmarks = [] }: TrialResult, { task, metric }: Source): number | undefined {
-  const found = benchmarks.find((one) => one.task === task);
-  const name = metric ?? found?.metric ?? "";
-  const score = found?.scores[name];
-  return score === undefined ? undefined : inPercent(task, score);
+function readScore({ benchmarks = [] }: TrialResult, source: Source): number | undefined {
+  const found = benchmarks.find(({ task }) => task === source.task);
+  const score = found?.scores["metric" in source ? source.metric : found.metric];
+  return score === undefined ? undefined : inPercent(source.task, score);
 }
 
 /** A cell's number in a column, in per cent; an average needs all columns before it. */

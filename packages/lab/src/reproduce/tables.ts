@@ -28,15 +28,6 @@ export const REFERENCES: Readonly<Record<ExperimentName, readonly string[]>> = {
   figure1: [],
 };
 
-/** An experiment on one model. */
-export interface Experiment {
-  readonly name: ExperimentName;
-  readonly title: string;
-  readonly rows: readonly Row[];
-  /** As REFERENCES has them. */
-  readonly references: readonly string[];
-}
-
 type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
 
 const MAX_VERA_RANK = 65_536;
@@ -150,10 +141,7 @@ function smallMosRows(context: RowContext): readonly Row[] {
 }
 
 /** The axes of figure 1. */
-export interface FigureAxes {
-  readonly privateRanks: readonly number[];
-  readonly shards: readonly number[];
-}
+type FigureAxes = Readonly<Record<"privateRanks" | "shards", readonly number[]>>;
 
 export const FIGURE_AXES: FigureAxes = { privateRanks: [0, 1, 2, 3], shards: [1, 2, 4, 8, 16] };
 
@@ -222,7 +210,7 @@ export const buildExperiment = (
   name: ExperimentName,
   context: RowContext,
   axes: FigureAxes = FIGURE_AXES,
-): Experiment => ({
+) => ({
   name,
   title: TITLES[name],
   rows: listRows(name, context, axes),
@@ -232,7 +220,7 @@ export const buildExperiment = (
 const PLAIN_BASE: Row = { ...BASE, key: "base-no-chat", label: "Base model (no chat)", chatFormat: "none" };
 
 /** The same with the base a second time, asked benchmarks without a chat format. */
-export const withPlainBase = ({ rows, ...experiment }: Experiment): Experiment => ({
+export const withPlainBase = ({ rows, ...experiment }: ReturnType<typeof buildExperiment>) => ({
   ...experiment,
   rows: rows.flatMap((row) => (row === BASE ? [row, PLAIN_BASE] : [row])),
 });
@@ -307,12 +295,9 @@ export const countTrainable = (adapter: AdapterConfigInput, context: RowContext)
     : Number.POSITIVE_INFINITY;
 
 /** A row as the paper has it. */
-export interface RequestedRow {
-  readonly key: string;
-  readonly label: string;
+interface RequestedRow extends Pick<Row, "key" | "label" | "ablates"> {
   readonly adapter: AdapterConfigInput;
   readonly notes?: readonly string[];
-  readonly ablates?: string | undefined;
   /** With another rank it would be another point. */
   readonly isExact?: boolean;
   /** Replaces the rank in the table. */

@@ -7,16 +7,7 @@ import { fileDigest } from "./digest.ts";
 import type { ReproduceOptions, Settings } from "./settings.ts";
 
 /** The files of tuning cells, the same for all rows. */
-export interface TuningPlan {
-  readonly seeds: readonly number[];
-  readonly files: { readonly train: string; readonly validation: string };
-  /** Number of examples to evaluate on, from the first of the file. */
-  readonly examples: number;
-  /** True if the files are split off the training file. */
-  readonly isSplit: boolean;
-  /** Identity of the files' contents. */
-  readonly identity: { readonly train: string; readonly validation: Readonly<Record<string, unknown>> };
-}
+type TuningPlan = Awaited<ReturnType<typeof planTuning>>;
 
 /** No grid has as many seeds, so no row is measured with a seed that its rate was chosen with. */
 const FIRST_SEED = 1_000_003;
@@ -30,11 +21,7 @@ interface Known {
 }
 
 /** Throws `bad_option` where too few examples are left, or where rates would be chosen on what is measured on. */
-export async function planTuning(
-  options: ReproduceOptions,
-  settings: Settings,
-  known: Known,
-): Promise<TuningPlan> {
+export async function planTuning(options: ReproduceOptions, settings: Settings, known: Known) {
   const seeds = Array.from({ length: settings.tuneSeeds }, (_, i) => FIRST_SEED + i);
   const { tuneTrain, tuneEvaluation } = options;
   if (tuneEvaluation !== undefined) return { seeds, ...(await ownFiles(options, settings, known)) };
@@ -45,8 +32,11 @@ export async function planTuning(
   return {
     seeds,
     files: { train: join(folder, "train.jsonl"), validation: join(folder, "validation.jsonl") },
+    /** Number of examples to evaluate on, from the first of the file. */
     examples,
+    /** True if the files are split off the training file. */
     isSplit: settings.learningRates.length > 1,
+    /** Identity of the files' contents. */
     identity: { train: known.digests.train, validation: { validation: examples, seed: FIRST_SEED } },
   };
 }
@@ -55,7 +45,7 @@ async function ownFiles(
   { train, tuneTrain = train, tuneEvaluation: validation = "" }: ReproduceOptions,
   { tuneExamples }: Settings,
   { digests }: Known,
-): Promise<Omit<TuningPlan, "seeds">> {
+) {
   if (tuneTrain !== train) await readDataset(tuneTrain);
   const all = (await readDataset(validation)).examples.length;
   const digest = { train: await fileDigest(tuneTrain), validation: await fileDigest(validation) };

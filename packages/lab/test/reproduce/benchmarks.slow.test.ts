@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { loadText, openEngine } from "mixture-of-shards";
 import { type BenchmarkName, createProgramChecker, evaluate } from "mixture-of-shards-lab";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { BenchmarkOptions, ReproduceEvent, ReproduceOptions } from "../../src/reproduce/index.ts";
+import type { ReproduceEvent, ReproduceOptions } from "../../src/reproduce/index.ts";
 import { collectEvents } from "./events-of.ts";
 
 const MODEL = "assets/tiny-english";
@@ -26,10 +26,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const makeBenchmarks = (...tasks: readonly BenchmarkName[]): BenchmarkOptions => ({
-  tasks,
-  dataFolder: () => join(folder, "data"),
-  samples: 1,
+const makeBenchmarks = (...benchmarks: readonly BenchmarkName[]) => ({
+  benchmarks,
+  benchmarkFolder: () => join(folder, "data"),
+  benchmarkSamples: 1,
 });
 
 const makeOptions = (out: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
@@ -60,7 +60,7 @@ const eventTypes = (events: readonly ReproduceEvent[]): ReadonlySet<string> =>
 /** The scores of an adapter by `evaluate`. */
 async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
   await using engine = await openEngine({ model: MODEL, adapters, threads: 1 });
-  const { samples, dataFolder } = makeBenchmarks(...tasks);
+  const { benchmarkSamples: samples, benchmarkFolder: dataFolder } = makeBenchmarks(...tasks);
   const events = evaluate({
     engine,
     text: await loadText(MODEL),
@@ -91,7 +91,7 @@ test("a grid of two rows has the paper's seven columns, with the scores of `eval
   const tasks = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
   const options = makeOptions("columns", {
     only: ["base", "mos-2"],
-    benchmarks: makeBenchmarks(...tasks),
+    ...makeBenchmarks(...tasks),
     answers: 2,
     answerTokens: 4,
     keepAdapters: true,
@@ -120,7 +120,7 @@ test("a kept adapter is evaluated without training, and stays", async () => {
   const before = await readTrial("kept", "mos-2");
   const adapter = join(trialPath("kept", "mos-2"), "run", "adapter_model.safetensors");
   const { mtimeMs } = await stat(adapter);
-  const events = await collectEvents(makeOptions("kept", { benchmarks: makeBenchmarks("mmlu") }));
+  const events = await collectEvents(makeOptions("kept", makeBenchmarks("mmlu")));
   expect(events[0]).toMatchObject({ type: "plan", finished: 0, retrained: 0, updates: { left: 0 } });
   expect(eventTypes(events)).not.toContain("progress");
   const { benchmarks, ...rest } = await readTrial("kept", "mos-2");
@@ -128,7 +128,7 @@ test("a kept adapter is evaluated without training, and stays", async () => {
   expect(benchmarks).toMatchObject([{ task: "mmlu", questions: 4, scores: { acc: 0.25 } }]);
   expect((await stat(adapter)).mtimeMs).toBe(mtimeMs);
   // another task is added to the earlier ones
-  await collectEvents(makeOptions("kept", { benchmarks: makeBenchmarks("mmlu", "tydiqa") }));
+  await collectEvents(makeOptions("kept", makeBenchmarks("mmlu", "tydiqa")));
   expect((await readTrial("kept", "mos-2"))["benchmarks"]).toMatchObject([
     { task: "mmlu" },
     { task: "tydiqa" },
@@ -138,7 +138,7 @@ test("a kept adapter is evaluated without training, and stays", async () => {
 test("an adapter that was not kept is trained again, to the same numbers", async () => {
   await collectEvents(makeOptions("lost"));
   const { validationLoss } = await readTrial("lost", "mos-2");
-  const events = await collectEvents(makeOptions("lost", { benchmarks: makeBenchmarks("mmlu") }));
+  const events = await collectEvents(makeOptions("lost", makeBenchmarks("mmlu")));
   expect(events[0]).toMatchObject({ type: "plan", retrained: 1, updates: { left: 3 } });
   expect(eventTypes(events)).toContain("progress");
   expect(await readTrial("lost", "mos-2")).toMatchObject({ validationLoss, benchmarks: [{ task: "mmlu" }] });
@@ -146,7 +146,7 @@ test("an adapter that was not kept is trained again, to the same numbers", async
 });
 
 test.each(["stopped", "killed"])("an evaluation that is %s resumes with the missing samples", async (how) => {
-  const options = makeOptions(how, { benchmarks: makeBenchmarks("mmlu", "tydiqa") });
+  const options = makeOptions(how, makeBenchmarks("mmlu", "tydiqa"));
   const controller = new AbortController();
   let pid: number | undefined;
   const events = await collectEvents({ ...options, signal: controller.signal }, (event) => {

@@ -4,12 +4,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { lockFolder } from "mixture-of-shards-core/files";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import {
-  type BenchmarkOptions,
-  type ReproduceEvent,
-  type ReproduceOptions,
-  reproduce,
-} from "../../src/reproduce/index.ts";
+import { type ReproduceEvent, type ReproduceOptions, reproduce } from "../../src/reproduce/index.ts";
 import { collectEvents } from "./events-of.ts";
 
 let folder: string;
@@ -416,10 +411,10 @@ test("the folder has only the files of the report", async () => {
 });
 
 describe("benchmarks", () => {
-  const benchmarks: BenchmarkOptions = {
-    dataFolder: () => "test/fixtures/benchmarks",
-    limit: 2,
-    tasks: ["mmlu", "gsm8k"],
+  const benchmarks: Partial<ReproduceOptions> = {
+    benchmarkFolder: () => "test/fixtures/benchmarks",
+    benchmarkLimit: 2,
+    benchmarks: ["mmlu", "gsm8k"],
   };
   const only = ["lora-2", "mos-2"];
 
@@ -430,7 +425,7 @@ describe("benchmarks", () => {
     const run = join(folder, "out", "cells", "mos-2", "seed-1-rate-0.001", "run");
     await mkdir(run);
     await writeFile(join(run, "adapter_config.json"), "{}");
-    const events = await collectEvents(makeOptions({ only, benchmarks }));
+    const events = await collectEvents(makeOptions({ only, ...benchmarks }));
     expect(ofType(events, "plan")[0]).toMatchObject({ finished: 0, retrained: 3, updates: { left: 6 } });
     expect(ofType(events, "result")[0]).toMatchObject({
       scores: { "MMLU EM": 25, "GSM8K EM": 25, "Avg.": 25 },
@@ -444,26 +439,24 @@ describe("benchmarks", () => {
       { task: "mmlu", shots: 0 },
       { task: "gsm8k", shots: 8 },
     ]);
-    expect(ofType(await collectEvents(makeOptions({ only, benchmarks })), "started")).toEqual([]);
+    expect(ofType(await collectEvents(makeOptions({ only, ...benchmarks })), "started")).toEqual([]);
     // without the option they are not columns
     expect(ofType(await collectEvents(makeOptions({ only })), "started")).toEqual([]);
     expect(await read("table2.md")).toBe(plain);
   });
 
   test("run again when their settings change, without training", async () => {
-    await collectEvents(makeOptions({ only, benchmarks, seeds: 1 }));
-    const limited = { ...benchmarks, limit: 1 };
-    expect(
-      ofType(await collectEvents(makeOptions({ only, benchmarks: limited, seeds: 1 })), "started"),
-    ).toHaveLength(2);
-    const fewer: BenchmarkOptions = { ...limited, tasks: ["gsm8k"] };
-    expect(
-      ofType(await collectEvents(makeOptions({ only, benchmarks: fewer, seeds: 1 })), "started"),
-    ).toEqual([]);
+    await collectEvents(makeOptions({ only, ...benchmarks, seeds: 1 }));
+    const limited = { ...benchmarks, benchmarkLimit: 1 };
+    expect(ofType(await collectEvents(makeOptions({ only, ...limited, seeds: 1 })), "started")).toHaveLength(
+      2,
+    );
+    const fewer: Partial<ReproduceOptions> = { ...limited, benchmarks: ["gsm8k"] };
+    expect(ofType(await collectEvents(makeOptions({ only, ...fewer, seeds: 1 })), "started")).toEqual([]);
   });
 
   test("that fail are left out of the result, and retried", async () => {
-    const events = await collectEvents(wishing("no gsm8k", { only, benchmarks, seeds: 1 }));
+    const events = await collectEvents(wishing("no gsm8k", { only, ...benchmarks, seeds: 1 }));
     expect(ofType(events, "failed")).toMatchObject([{ retried: true }, { retried: false }]);
     expect(finishEvent(events).missing).toBe(1);
     // what was trained is not trained again

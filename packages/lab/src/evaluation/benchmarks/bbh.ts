@@ -21,9 +21,7 @@ import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../qu
 import {
   averageGroups,
   exactMatch,
-  figuresAs,
   foldAnswer,
-  joinFigures,
   NO_ANSWER,
   summarizeGroups,
   summarizeScores,
@@ -227,6 +225,7 @@ function scoreHarness(prediction: string, references: readonly string[]): Verdic
 function summarise(scored: readonly ScoredQuestion[]): Summaries {
   const groups = summarizeGroups(scored);
   const all = summarizeScores(scored);
-  const average = figuresAs(averageGroups([...groups.values()]), "exact_match", "average_exact_match");
-  return { overall: { ...joinFigures([average, all]), questions: all.questions }, groups };
+  const average = averageGroups([...groups.values()], "average_");
+  const scores = { ...average.scores, ...all.scores };
+  return { overall: { ...all, scores, errors: { ...average.errors, ...all.errors } }, groups };
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { estimatePassAtK, humanEvalProgram, passAtK } from "./humaneval.ts";
+import { humanEvalProgram, humaneval, passAtK } from "./humaneval.ts";
 
 const { passAtK: vectors }: { readonly passAtK: readonly (readonly [number, number, number, number])[] } =
   JSON.parse(readFileSync("test/fixtures/scoring.json", "utf8"));
@@ -44,14 +44,19 @@ test("it is the share of all draws that hold one that passed", () => {
 
 test("the mean over problems, only where each has enough answers", () => {
   const problems = [
-    { samples: 20, passed: 3 },
-    { samples: 20, passed: 0 },
-    { samples: 10, passed: 10 },
-  ];
-  expect(estimatePassAtK(problems, 1)).toBeCloseTo((0.15 + 0 + 1) / 3, 12);
-  expect(estimatePassAtK(problems, 10)).toBeCloseTo((passAtK(20, 3, 10) + 0 + 1) / 3, 12);
-  expect(estimatePassAtK(problems, 11)).toBeUndefined();
-  expect(estimatePassAtK([], 1)).toBeUndefined();
+    [20, 3],
+    [20, 0],
+    [10, 10],
+  ].map(([samples = 0, passed = 0], i) => ({
+    id: `humaneval/${i}`,
+    group: "humaneval",
+    verdicts: Array.from({ length: samples }, (_, k) => ({ scores: { passed: Number(k < passed) } })),
+  }));
+  const { scores } = humaneval.summarise(problems).overall;
+  expect(Object.keys(scores)).toEqual(["pass@1", "pass@5", "pass@10"]);
+  expect(scores["pass@1"]).toBeCloseTo((0.15 + 0 + 1) / 3, 12);
+  expect(scores["pass@10"]).toBeCloseTo((passAtK(20, 3, 10) + 0 + 1) / 3, 12);
+  expect(humaneval.summarise([]).overall.scores).toEqual({});
 });
 
 test("the program of an answer keeps its leading blanks", () => {

@@ -17,7 +17,6 @@ import {
   benchmarkFileExists,
   digestRows,
   jsonLines,
-  readPackedRows,
   readRows,
   tableRows,
   tablesNamed,
@@ -34,7 +33,7 @@ export const humaneval: ProgramBenchmark<"humaneval"> = {
     repository: "openai/openai_humaneval",
     wants: tablesNamed("openai_humaneval/test"),
     async write(tables, folder) {
-      const rows = await tableRows(tables, "openai_humaneval/test", tableRow);
+      const rows = await tableRows(tables, "openai_humaneval/test", row);
       await writeBelow(folder, "humaneval/HumanEval.jsonl.gz", await promisify(gzip)(jsonLines(rows)));
     },
   },
@@ -51,13 +50,6 @@ export const humaneval: ProgramBenchmark<"humaneval"> = {
 
 // --- data
 
-const tableRow = z.object({
-  task_id: z.string(),
-  prompt: z.string(),
-  entry_point: z.string(),
-  canonical_solution: z.string(),
-  test: z.string(),
-});
 const row = z.object({
   task_id: z.string().min(1).max(100),
   prompt: z.string().min(1),
@@ -71,7 +63,7 @@ export async function readHumanEval(folder: string) {
   const packed = { folder, parts: ["humaneval", "HumanEval.jsonl.gz"] };
   const plain = { folder, parts: ["humaneval", "HumanEval.jsonl"] };
   const usePlain = !(await benchmarkFileExists(packed)) && (await benchmarkFileExists(plain));
-  const test = usePlain ? await readRows(plain, row) : await readPackedRows(packed, row);
+  const test = await readRows(usePlain ? plain : packed, row);
   assertUnique(
     test.map(({ task_id }) => task_id),
     "humaneval",
@@ -149,7 +141,7 @@ export const humanEvalProgram = ({
 
 /**
  * The chance that one of `k` completions passes, drawn from `n` of which `c` passed: the unbiased estimate, 0 to 1. Where
- * fewer than `k` failed it is 1, also for a `k` above `n`, of which {@link estimatePassAtK} says nothing.
+ * fewer than `k` failed it is 1, also for a `k` above `n`.
  *
  * @example
  * passAtK(20, 3, 1); // 0.15
@@ -159,17 +151,6 @@ export function passAtK(n: number, c: number, k: number): number {
   let allFail = 1;
   for (let i = n - c + 1; i <= n; i++) allFail *= 1 - k / i;
   return 1 - allFail;
-}
-
-/** The mean over problems, by their completions; undefined where one has fewer than `k` of them, or there is none. */
-export function estimatePassAtK(
-  problems: readonly Readonly<Record<"samples" | "passed", number>>[],
-  k: number,
-): number | undefined {
-  if (problems.length === 0 || problems.some(({ samples }) => samples < k)) return undefined;
-  return (
-    problems.reduce((sum, { samples, passed }) => sum + passAtK(samples, passed, k), 0) / problems.length
-  );
 }
 
 /** Pass rates of one problem. The chance of one draw is the share that passed, also where `passed` is a difference of shares. */
@@ -182,14 +163,10 @@ function passRatesAtK({ verdicts }: ScoredQuestion, ks: readonly number[]): Read
 
 /** Only those that there are enough completions for, of every problem. */
 function passRates(scored: readonly ScoredQuestion[]): ScoreSummary {
-  const counts = scored.map(({ verdicts }) => ({
-    samples: verdicts.length,
-    passed: verdicts.filter(({ scores }) => scores["passed"] === 1).length,
-  }));
-  const usable = [1, 5, 10, 20].filter((k) => estimatePassAtK(counts, k) !== undefined);
+  const ks = [1, 5, 10, 20].filter((k) => scored.every(({ verdicts }) => verdicts.length >= k));
   const problems = scored.map((problem) => ({
     ...problem,
-    verdicts: [{ scores: passRatesAtK(problem, usable) }],
+    verdicts: [{ scores: passRatesAtK(problem, ks) }],
   }));
   return summarizeScores(problems);
 }

@@ -25,14 +25,7 @@ import {
 } from "../data.ts";
 import { WORD } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions, renderPrompt } from "../questions.ts";
-import {
-  type Figures,
-  figuresAs,
-  groupQuestions,
-  joinFigures,
-  summarizeGroups,
-  summarizeScores,
-} from "../scoring.ts";
+import { summarizeGroups, summarizeScores } from "../scoring.ts";
 
 const LETTERS = ["A", "B", "C", "D"] as const;
 const letter = z.string().regex(/^\s*[A-D]\s*$/, `one of ${LETTERS.join(", ")}`);
@@ -134,23 +127,17 @@ function makeDrafts(
       id: `mmlu/${row.subject}/${index}`,
       group: row.subject,
       references: [LETTERS[row.answer] ?? ""],
-      prompt: () => makePrompt({ row, examples: shown }, options),
+      prompt: () => makePrompt(row, shown, options),
     };
   });
 }
 
-interface ShownQuestion {
-  readonly row: MmluRow;
-  /** Solved questions of the same subject. */
-  readonly examples: readonly MmluRow[];
-}
-
-/** As many of the first examples as leave the prompt at its length. */
-function makePrompt({ row, examples }: ShownQuestion, options: QuestionOptions): ChatPrompt {
+/** As many of the first examples, which are of the same subject, as leave the prompt at its length. */
+function makePrompt(row: MmluRow, examples: readonly MmluRow[], options: QuestionOptions): ChatPrompt {
   const { rules, text } = options;
-  if (rules === "lm-eval") return harnessPrompt({ row, examples });
+  if (rules === "lm-eval") return harnessPrompt(row, examples);
   for (let shots = examples.length; ; shots--) {
-    const prompt = openInstructPrompt({ row, examples: examples.slice(0, shots) });
+    const prompt = openInstructPrompt(row, examples.slice(0, shots));
     if (shots === 0) return prompt;
     const rendered = renderPrompt(prompt, options);
     if (text.tokenizer.encode(rendered, { addSpecialTokens: false }).length <= MAX_TOKENS) return prompt;
@@ -183,7 +170,7 @@ const choices = (row: MmluRow): string =>
 
 const solved = (asked: string, row: MmluRow): string => `${asked} ${LETTERS[row.answer]}\n\n`;
 
-function openInstructPrompt({ row, examples }: ShownQuestion): ChatPrompt {
+function openInstructPrompt(row: MmluRow, examples: readonly MmluRow[]): ChatPrompt {
   const asked = (one: MmluRow): string => `${one.question}${choices(one)}\nAnswer:`;
   // every part of the subject's name has a blank before it, so that two follow "about"
   const subject = row.subject
@@ -195,7 +182,7 @@ function openInstructPrompt({ row, examples }: ShownQuestion): ChatPrompt {
   return { messages: [{ role: "user", content: plain }], leadIn: "The answer is ", plain };
 }
 
-function harnessPrompt({ row, examples }: ShownQuestion): ChatPrompt {
+function harnessPrompt(row: MmluRow, examples: readonly MmluRow[]): ChatPrompt {
   const asked = (one: MmluRow): string => `${pythonStrip(one.question)}${choices(one)}\nAnswer:`;
   const description = header(row.subject.replaceAll("_", " "));
   const user = examples.map((one) => solved(asked(one), one)).join("") + asked(row);
@@ -240,21 +227,14 @@ function scoreChoice(prediction: string, references: readonly string[]): Verdict
   return { extracted, scores: { acc: isRight ? 1 : 0 } };
 }
 
+/** In each category and subcategory, too, every question counts as much as any other. */
 function summarise(scored: readonly ScoredQuestion[]): Summaries {
-  const all = summarizeScores(scored);
-  const figures = joinFigures([figuresAs(all, "acc", "average_acc"), all, ...categoryAccuracies(scored)]);
-  return { overall: { ...figures, questions: all.questions }, groups: summarizeGroups(scored) };
-}
-
-/** Accuracy in each category and subcategory, every question counting as much as any other. */
-function categoryAccuracies(scored: readonly ScoredQuestion[]): readonly Figures[] {
-  return (["category", "subcategory"] as const).flatMap((kind) => {
-    const name = kind === "category" ? "cat_acc" : "subcat_acc";
-    const groups = groupQuestions(scored, ({ group }) => PLACES.get(group)?.[kind] ?? "");
-    return [...groups].flatMap(([place, questions]) =>
-      place === "" ? [] : [figuresAs(summarizeScores(questions), "acc", `${name}/${place}`)],
-    );
+  const named = scored.map(({ verdicts, ...question }): ScoredQuestion => {
+    const names = ["average_acc", "acc", ...(PLACES.get(question.group) ?? [])];
+    const toScores = (acc = 0) => Object.fromEntries(names.map((name) => [name, acc]));
+    return { ...question, verdicts: verdicts.map(({ scores }) => ({ scores: toScores(scores["acc"]) })) };
   });
+  return { overall: summarizeScores(named), groups: summarizeGroups(scored) };
 }
 
 // The order of MMLU's subjects in the original's `categories.py`: 57 subjects, 17 subcategories, 4 categories.
@@ -288,11 +268,13 @@ const CATEGORIES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
 };
 
-/** Category and subcategory of each subject that the original has. */
-const PLACES: ReadonlyMap<string, { readonly category: string; readonly subcategory: string }> = new Map(
+/** Names of the accuracies in category and subcategory of each subject that the original has. */
+const PLACES: ReadonlyMap<string, readonly string[]> = new Map(
   Object.entries(CATEGORIES).flatMap(([category, subcategories]) =>
     Object.entries(subcategories).flatMap(([subcategory, subjects]) =>
-      subjects.split(" ").map((subject) => [subject, { category, subcategory }] as const),
+      subjects
+        .split(" ")
+        .map((subject) => [subject, [`cat_acc/${category}`, `subcat_acc/${subcategory}`]] as const),
     ),
   ),
 );

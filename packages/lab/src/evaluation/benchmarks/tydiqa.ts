@@ -14,7 +14,6 @@ import {
   assertUnique,
   type BenchmarkFile,
   benchmarkFileExists,
-  type Count,
   digestRows,
   missingData,
   readValue,
@@ -130,7 +129,22 @@ export async function readTydiqa(folder: string) {
     asked.map(({ id }) => id),
     "tydiqa",
   );
-  return { languages, counts: listCounts(languages), digest: digestLanguages(languages) };
+  const found = languages.filter(({ dev }) => dev.length > 0).length;
+  return {
+    languages,
+    counts: [
+      { what: "questions of TyDi QA", found: asked.length, expected: 5_077 },
+      { what: "languages of TyDi QA", found, expected: LANGUAGES.length },
+    ],
+    digest: digestRows(
+      Object.fromEntries(
+        languages.flatMap(({ name, dev, train = [] }) => [
+          [`${name}-dev`, dev],
+          [`${name}-train`, train],
+        ]),
+      ),
+    ),
+  };
 }
 
 async function readSplit(place: BenchmarkFile): Promise<readonly TydiqaRow[] | undefined> {
@@ -147,29 +161,6 @@ async function readSplit(place: BenchmarkFile): Promise<readonly TydiqaRow[] | u
     ),
   );
 }
-
-const listCounts = (languages: readonly TydiqaLanguage[]): readonly Count[] => [
-  {
-    what: "questions of TyDi QA",
-    found: languages.reduce((sum, { dev }) => sum + dev.length, 0),
-    expected: 5_077,
-  },
-  {
-    what: "languages of TyDi QA",
-    found: languages.filter(({ dev }) => dev.length > 0).length,
-    expected: LANGUAGES.length,
-  },
-];
-
-const digestLanguages = (languages: readonly TydiqaLanguage[]): string =>
-  digestRows(
-    Object.fromEntries(
-      languages.flatMap(({ name, dev, train = [] }) => [
-        [`${name}-dev`, dev],
-        [`${name}-train`, train],
-      ]),
-    ),
-  );
 
 // --- prompts
 
