@@ -132,7 +132,7 @@ test("alerts, panels and the autoscaler name metrics and labels that servers exp
   });
   server.firstToken(1);
   server.nextToken(1);
-  const record = createRecord({ method: "POST", path: "/", now: 0 });
+  const record = createRecord({ method: "POST", path: "/", startedAt: 0 });
   server.ended({ ...record, status: 200, model: "m", keyName: "k" });
   const { text } = await server.render();
   const queries = deployedQueries();

@@ -6,7 +6,7 @@ import {
   removeVersions,
   ADAPTER_TENSORS as TENSORS,
 } from "mixture-of-shards-core/adapters";
-import { errorText, isRecord, MosError, parseJson } from "mixture-of-shards-core/common";
+import { attempt, isRecord, limitConcurrency, MosError, parseJson } from "mixture-of-shards-core/common";
 import {
   assertAdapterHeader,
   fromFileName,
@@ -110,24 +110,17 @@ const badAdapter = (message: string, cause?: unknown): ApiError =>
   new ApiError(message, { status: 400, code: "bad_adapter", cause });
 
 /** The client learns what is wrong with its files, but not the path where they were checked. */
-async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const isClientFault =
-      cause instanceof MosError && ["bad_adapter", "bad_config", "unsupported"].includes(cause.code);
-    if (!isClientFault || cause instanceof ApiError) throw cause;
-    throw badAdapter(cause.message.replaceAll(`${folder}/`, "").replaceAll(folder, "the adapter"), cause);
-  }
+function explainUpload(cause: unknown, folder: string): never {
+  const isClientFault =
+    cause instanceof MosError && ["bad_adapter", "bad_config", "unsupported"].includes(cause.code);
+  if (!isClientFault || cause instanceof ApiError) throw cause;
+  throw badAdapter(cause.message.replaceAll(`${folder}/`, "").replaceAll(folder, "the adapter"), cause);
 }
 
 /** Looks at the first bytes of tensors: a hostile file is not read to its end. @throws ApiError 400. */
 export function checkTensorsBegin(begin: Uint8Array): void {
-  try {
-    assertAdapterHeader(begin, TENSORS);
-  } catch (cause) {
-    throw badAdapter(errorText(cause), cause);
-  }
+  const problem = attempt(() => assertAdapterHeader(begin, TENSORS));
+  if (problem instanceof MosError) throw badAdapter(problem.message, problem);
 }
 
 function checkConfig(config: string): void {
@@ -142,16 +135,14 @@ async function writeUpload(
   folder: string,
   { files, check }: { readonly files: UploadedAdapter; readonly check: AdapterStoreOptions["check"] },
 ): Promise<void> {
-  await inUpload(folder, async () => {
-    checkConfig(files.config);
-    await using tensors = await openAtomicFile(join(folder, TENSORS));
-    for await (const chunk of files.tensors.stream()) await tensors.write(chunk);
-    await tensors.commit();
-    await using opened = await openSafetensors(join(folder, TENSORS), { code: "bad_adapter" });
-    if (opened.tensors.size === 0) throw new MosError("bad_adapter", `${TENSORS}: contains no tensors`);
-    await writeFileAtomic(join(folder, CONFIG), files.config);
-    await check?.(folder);
-  });
+  checkConfig(files.config);
+  await using tensors = await openAtomicFile(join(folder, TENSORS));
+  for await (const chunk of files.tensors.stream()) await tensors.write(chunk);
+  await tensors.commit();
+  await using opened = await openSafetensors(join(folder, TENSORS), { code: "bad_adapter" });
+  if (opened.tensors.size === 0) throw new MosError("bad_adapter", `${TENSORS}: contains no tensors`);
+  await writeFileAtomic(join(folder, CONFIG), files.config);
+  await check?.(folder);
 }
 
 /**
@@ -160,25 +151,24 @@ async function writeUpload(
  */
 export function createAdapterStore(options: AdapterStoreOptions) {
   const { engine, check } = options;
-  let last: Promise<unknown> = Promise.resolve();
   /** One change at a time: two uploads of the same name would race for it. */
-  const withLock = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = last.then(work).catch((error: unknown) => {
+  const oneByOne = limitConcurrency(1);
+  const withLock = <T>(work: () => Promise<T>): Promise<T> =>
+    oneByOne(work).catch((error: unknown) => {
       // a file that is missing in the server's folder is not what the client asked for
       if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "not_found")
         throw error;
       throw new MosError("storage", error.message, { cause: error });
     });
-    last = done.catch(() => undefined);
-    return done;
-  };
   const put = async (name: string, files: UploadedAdapter): Promise<AdapterInfo> => {
     const path = newPath(name, options);
     await repairFolder(requireFolder(options));
     await using upload = await openAtomicFolder(path);
-    await writeUpload(upload.path, { files, check }).catch((error: unknown) => {
-      throw error instanceof ApiError ? error : upload.explain(error);
-    });
+    await writeUpload(upload.path, { files, check })
+      .catch((cause: unknown) => explainUpload(cause, upload.path))
+      .catch((error: unknown) => {
+        throw error instanceof ApiError ? error : upload.explain(error);
+      });
     // until the engine has seen it, no other server may change what it sees
     await using _lock = await lockServed(requireFolder(options));
     await using old = await upload.replace();
@@ -206,12 +196,10 @@ export function createAdapterStore(options: AdapterStoreOptions) {
     await using _lock = await lockServed(folder);
     const path = await existingPath(name, options);
     await using taken = await saveFolder(path);
-    try {
-      await engine.refreshAdapters();
-    } catch (error) {
+    await engine.refreshAdapters().catch(async (error: unknown) => {
       await undo(taken);
       throw error;
-    }
+    });
     await removeVersions(path); // what is removed is not kept anywhere
   };
   /** The client gets the first error; an engine that cannot scan the folder now does so later. */

@@ -24,8 +24,10 @@ export interface ExportOrder {
   readonly out: string;
 }
 
-/** Tasks that wait, and seconds of one. */
-const [MAX_WAITING, SECONDS] = [8, 300];
+/** Tasks that wait. */
+const MAX_WAITING = 8;
+/** Seconds of a task, and of one whose client has left. */
+const LIMITS = { timeout: 300, killAfter: 0 };
 /** Seconds after which a process without work ends. */
 const IDLE_SECONDS = 20;
 /** Descriptions of layers that are kept. */
@@ -34,10 +36,9 @@ const MAX_KEPT = 8;
 const tooMuch = (how: string): MosError =>
   new MosError("memory", `reading the adapter took too much time or memory (${how}); use mos export`);
 
-/** A read of an adapter's folder on behalf of a request. */
-export interface AdapterRead {
+/** A read of an adapter's folder on behalf of a request, whose signal ends the work. */
+interface AdapterRead {
   readonly path: string;
-  /** Ends the work when the client leaves. */
   readonly signal: AbortSignal;
 }
 
@@ -48,18 +49,14 @@ export function createAdapterTasks(model: string) {
   const limited = limitConcurrency(1);
   const known = new Map<string, AdapterLayers>();
   let count = 0;
-
   let child: AdapterChild | undefined;
   /** The process stays for a while: who downloads one file of an adapter wants the next one, too. */
   const whileUsed = closeWhenIdle(IDLE_SECONDS, () => child?.kill());
-  const takeChild = (): AdapterChild => {
-    if (child?.isAlive === true) return child;
-    child = startChild<AdapterMethods>(moduleBeside(import.meta.url, "adapter-process"), {
+  const start = (): AdapterChild =>
+    startChild<AdapterMethods>(moduleBeside(import.meta.url, "adapter-process"), {
       exitError: tooMuch,
       isBackground: true, // requests come first
     });
-    return child;
-  };
 
   async function inChild<T>(signal: AbortSignal, task: (child: AdapterChild) => Promise<T>): Promise<T> {
     if (count > MAX_WAITING)
@@ -68,7 +65,11 @@ export function createAdapterTasks(model: string) {
       });
     count++;
     try {
-      return await limited(() => whileUsed(() => task(takeChild())), signal);
+      return await limited(() => {
+        if (child?.isAlive !== true) child = start();
+        const used = child;
+        return whileUsed(() => task(used));
+      }, signal);
     } finally {
       count--;
     }
@@ -79,8 +80,8 @@ export function createAdapterTasks(model: string) {
     layers: async (digest: string, { path, signal }: AdapterRead): Promise<AdapterLayers> => {
       const found =
         known.get(digest) ??
-        (await inChild(signal, (child) =>
-          child.call("layers", { adapter: path, model }, { signal, killAfter: 0, timeout: SECONDS }),
+        (await inChild(signal, (used) =>
+          used.call("layers", { adapter: path, model }, { ...LIMITS, signal }),
         ));
       known.delete(digest);
       known.set(digest, found);
@@ -97,9 +98,7 @@ export function createAdapterTasks(model: string) {
       const remove = (): void => void rm(folder, { recursive: true, force: true }).catch(() => undefined);
       const order: ExportOrder = { adapter: path, model, format, out: join(folder, "export") };
       try {
-        const digest = await inChild(signal, (child) =>
-          child.call("export", order, { signal, killAfter: 0, timeout: SECONDS }),
-        );
+        const digest = await inChild(signal, (used) => used.call("export", order, { ...LIMITS, signal }));
         const written = join(order.out, file);
         const { size } = await stat(written);
         const bytes = createReadStream(written).once("close", remove);

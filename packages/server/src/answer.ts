@@ -114,12 +114,11 @@ export function sendJson(context: RequestContext, answer: JsonPieces) {
   const parts = joinPieces(answer());
   const [first, second] = [parts.next(), parts.next()];
   if (first.done === true || second.done === true) return context.body(first.value ?? "", 200, headers);
-  return streamBody(context, chain([first.value, second.value], parts), { headers });
-}
-
-async function* chain(made: readonly string[], parts: Iterable<string>): AsyncGenerator<string, void> {
-  yield* made;
-  yield* parts;
+  async function* all(): AsyncGenerator<string, void> {
+    yield* [first.value ?? "", second.value ?? ""];
+    yield* parts;
+  }
+  return streamBody(context, all(), { headers });
 }
 
 const HEADERS = {
@@ -255,16 +254,13 @@ interface AnswerStep {
   readonly finish?: "stop" | "length" | undefined;
 }
 
-/** Tokens whose text came at once, since a token may end in the middle of a character. */
-interface TokenGroup {
-  text: string;
-  readonly logprobs: TokenLogprob[];
-}
-
 export class AnswerReader {
   readonly #parser: AnswerParser;
-  /** Tokens that the parser has, and of which it is not known yet whether they are text. */
-  #pending: TokenGroup[] = [];
+  /**
+   * Tokens that the parser has, and of which it is not known yet whether they are text: in groups whose text came at once, since a
+   * token may end in the middle of a character.
+   */
+  #pending: { text: string; readonly logprobs: TokenLogprob[] }[] = [];
   #endsInText = true;
 
   constructor(parser: AnswerParser) {

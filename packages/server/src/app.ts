@@ -17,37 +17,29 @@ import { ApiError } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
 import { createRecord, logFields } from "./metrics.ts";
 import { checkedBy } from "./request.ts";
+import type { AddRoute } from "./route.ts";
 import { adapterContentRoutes } from "./routes/adapter-content.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
-import { chatRoutes } from "./routes/chat.ts";
-import { completionRoutes } from "./routes/completions.ts";
-import { embeddingRoutes } from "./routes/embeddings.ts";
+import { chatRoute } from "./routes/chat.ts";
+import { completionRoute } from "./routes/completions.ts";
+import { embeddingRoute } from "./routes/embeddings.ts";
 import { keyRoutes } from "./routes/keys.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { responseRoutes } from "./routes/responses.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { studioRoutes } from "./routes/studio.ts";
-import { systemRoutes } from "./routes/system.ts";
+import { systemRoute } from "./routes/system.ts";
 import { authorizationOf } from "./session.ts";
 
-export const ROUTES: readonly ((app: ServerApp) => void)[] = [
-  chatRoutes,
-  completionRoutes,
-  responseRoutes,
-  embeddingRoutes,
-  modelRoutes,
-  adapterRoutes,
-  adapterContentRoutes,
-  keyRoutes,
-  runRoutes,
-  systemRoutes,
-  operationRoutes,
-  studioRoutes,
+export const ROUTES: readonly AddRoute[] = [
+  ...[chatRoute, completionRoute, ...responseRoutes, embeddingRoute],
+  ...[...modelRoutes, ...adapterRoutes, ...adapterContentRoutes, ...keyRoutes, ...runRoutes],
+  ...[systemRoute, operationRoutes, studioRoutes],
 ];
 
 /** The server without a port: `app.request` answers, and `listen` gives it one. */
-export interface ApiServer extends ListeningServer {
+export interface ApiServer extends Required<ListeningServer> {
   readonly app: ServerApp;
 }
 
@@ -143,7 +135,7 @@ const UNLOGGED: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics", 
 async function recorded(server: ServerContext, context: RequestContext, next: Next): Promise<void> {
   const { now, log, metrics, inFlight } = server;
   const { method, path } = context.req;
-  const record = createRecord({ method, path, now: now() });
+  const record = createRecord({ method, path, startedAt: now() });
   context.set("server", server);
   context.set("record", record);
   context.header("x-request-id", record.id);
@@ -218,25 +210,26 @@ const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 
 const SERVICE_HINT = "start it with mos serve --state FOLDER and the package mixture-of-shards-service";
 
+/** How to get the service that a request needs; undefined where the server has it, or the request is none of its. */
+const serviceHint = (
+  { extension, serviceHint: hint = SERVICE_HINT }: ServerContext,
+  needsService: boolean,
+) => (extension === undefined && needsService ? hint : undefined);
+
 function notFound({ req: { path }, var: { server } }: RequestContext): ApiError {
-  const hasService = server.extension !== undefined;
-  const shown = path.slice(0, 200);
-  const message =
-    !hasService && SERVICE_PATH.test(path)
-      ? `no route ${shown}: this server does not accept files and fine-tuning jobs; ${server.serviceHint ?? SERVICE_HINT}`
-      : `no route ${shown}${PATH_WITHOUT_VERSION.test(path) ? "; end the client's base URL in /v1" : ""}`;
-  return new ApiError(message, { status: 404, code: "unknown_url" });
+  const hint = serviceHint(server, SERVICE_PATH.test(path));
+  const advice = PATH_WITHOUT_VERSION.test(path) ? "; end the client's base URL in /v1" : "";
+  const more =
+    hint === undefined ? advice : `: this server does not accept files and fine-tuning jobs; ${hint}`;
+  return new ApiError(`no route ${path.slice(0, 200)}${more}`, { status: 404, code: "unknown_url" });
 }
 
 function wrongMethod({ req, var: { server } }: RequestContext, allowed: readonly string[]): ApiError {
   const { method, path } = req;
-  const hasService = server.extension !== undefined;
   const possible = `${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`;
-  const isServicePath = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
-  const more = isServicePath
-    ? `. Only servers that accept fine-tuning jobs can change models; ${server.serviceHint ?? SERVICE_HINT}`
-    : "";
-  return new ApiError(`${method} is not allowed; ${possible}${more}`, {
+  const hint = serviceHint(server, SERVICE_METHODS.includes(method) && MODEL_PATH.test(path));
+  const more = hint && `. Only servers that accept fine-tuning jobs can change models; ${hint}`;
+  return new ApiError(`${method} is not allowed; ${possible}${more ?? ""}`, {
     status: 405,
     code: "method_not_allowed",
     headers: { allow: allowed.join(", ") },

@@ -11,6 +11,7 @@ import {
 } from "mixture-of-shards-core/common";
 import { fileStamp, readBytes } from "mixture-of-shards-core/files";
 import { z } from "zod";
+import type { RequestContext, ServerContext } from "./context.ts";
 import { ApiError, forbidden } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 
@@ -82,26 +83,20 @@ export interface KeyLimits {
   readonly options?: Settings;
 }
 
-const keySchema = (limits: readonly KeyLimits[]) =>
-  z.strictObject({
-    ...keyFields,
-    ...Object.fromEntries(
-      limits.map(({ name, options }) => [
-        name,
-        options === undefined ? z.unknown() : limitsSchema(options).optional(),
-      ]),
-    ),
-  });
+function keySchema(limits: readonly KeyLimits[]) {
+  const schemaOf = ({ options }: KeyLimits): z.ZodType =>
+    options === undefined ? z.unknown() : limitsSchema(options).optional();
+  const more = Object.fromEntries(limits.map((one) => [one.name, schemaOf(one)]));
+  return z.strictObject({ ...keyFields, ...more });
+}
 
-export const limitsSchema = (options: Settings) =>
-  z.strictObject(
-    Object.fromEntries(
-      Object.entries(options).map(([name, option]) => [
-        snakeCase(name),
-        settingInfo(option).check.optional(),
-      ]),
-    ),
-  );
+export function limitsSchema(options: Settings) {
+  const checks = Object.entries(options).map(([name, option]) => [
+    snakeCase(name),
+    settingInfo(option).check,
+  ]);
+  return z.strictObject(Object.fromEntries(checks) as Readonly<Record<string, z.ZodType>>).partial();
+}
 
 /** `acme-*` as a test of names; only * has a meaning. The parts between stars are found one after the other, never again. */
 function matcher(pattern: string): (name: string) => boolean {
@@ -169,17 +164,13 @@ export const parseKeys = (text: string, where: string, limits: readonly KeyLimit
 
 function splitEntries(text: string, where: string) {
   if (text.trimStart().startsWith("[")) {
-    const value = parseJson(text, { code: "bad_config", where });
-    return z
-      .array(z.unknown())
-      .parse(value)
-      .map((entry, i) => ({ value: entry, place: `${where}, key ${i + 1}` }));
+    const entries = z.array(z.unknown()).parse(parseJson(text, { code: "bad_config", where }));
+    return entries.map((value, i) => ({ value, place: `${where}, key ${i + 1}` }));
   }
   return text.split("\n").flatMap((line, i) => {
     const place = `${where}:${i + 1}`;
-    return line.trim() === ""
-      ? []
-      : [{ value: parseJson(line, { code: "bad_config", where: place }), place }];
+    if (line.trim() === "") return [];
+    return [{ value: parseJson(line, { code: "bad_config", where: place }), place }];
   });
 }
 
@@ -200,9 +191,6 @@ const place = (path: string) => ({ code: "bad_config", where: path }) as const;
 export const readKeyText = async (path: string): Promise<string> =>
   decodeText(await readBytes(path, place(path)), place(path));
 
-const readKeys = async (path: string, limits: readonly KeyLimits[]): Promise<readonly HashedKey[]> =>
-  parseKeys(await readKeyText(path), path, limits);
-
 /**
  * The keys of a file, which is read again when it has changed: a removed or revoked key is refused a second later. If the
  * file cannot be read then, the keys stay as they were and the log says so.
@@ -212,24 +200,22 @@ const readKeys = async (path: string, limits: readonly KeyLimits[]): Promise<rea
  */
 export async function openKeyFile(
   path: string,
-  {
-    now,
-    log,
-    limits = [],
-  }: {
+  options: {
     readonly now: () => number;
     readonly log: Pick<ServerLog, "info" | "error">;
     readonly limits?: readonly KeyLimits[] | undefined;
   },
 ) {
+  const { now, log, limits = [] } = options;
+  const read = async () => parseKeys(await readKeyText(path), path, limits);
   let stamp = await fileStamp(path).catch(() => "");
-  let keys = await readKeys(path, limits);
+  let keys = await read();
   let checkedAt = now();
   const refresh = async (): Promise<void> => {
     try {
       const current = await fileStamp(path);
       if (current === stamp) return;
-      keys = await readKeys(path, limits);
+      keys = await read();
       stamp = current;
       log.info({ keys: keys.length }, "reloaded the key file");
     } catch (error) {
@@ -265,19 +251,13 @@ const tokenOf = (authorization: string | undefined): string | undefined =>
 /** Longer than any key that this package makes; nothing longer is hashed. */
 const MAX_KEY_LENGTH = 512;
 
-/** Keys, and the machine's clock in milliseconds since 1970. */
-interface KeysNow {
-  readonly keys?: KeyRing | undefined;
-  readonly date: () => number;
-}
-
 /**
  * The key that a request was sent with.
  *
  * @throws ApiError 401 for a missing, wrong, revoked or expired key, without saying whether a wrong one was revoked.
  */
 export async function authenticate(
-  { keys, date }: KeysNow,
+  { keys, date }: Pick<ServerContext, "keys" | "date">,
   authorization: string | undefined,
 ): Promise<ApiKey> {
   if (keys === undefined) return ANONYMOUS;
@@ -296,13 +276,16 @@ export async function authenticate(
   );
 }
 
+const NUMBERS = ["requestsPerMinute", "maxConcurrent", "tokensPerDay", "tokensPerMonth"] as const;
+
 /**
  * The key with which a tenant's jobs ask models: without an administrator's rights, for what every valid key of the tenant may use,
  * within the tightest of their limits. So no job may do more than the key that created it, and it goes on when that is replaced.
  *
  * @throws ApiError 401 where the tenant has no key that is valid now.
  */
-export async function tenantKey({ keys, date }: KeysNow, name: string): Promise<ApiKey> {
+export async function tenantKey(server: Pick<ServerContext, "keys" | "date">, name: string): Promise<ApiKey> {
+  const { keys, date } = server;
   if (keys === undefined) return ANONYMOUS;
   const all = (await keys.ofTenant?.(name)) ?? [];
   const valid = all.filter(({ expiresAt = Number.POSITIVE_INFINITY }) => date() < expiresAt);
@@ -311,17 +294,12 @@ export async function tenantKey({ keys, date }: KeysNow, name: string): Promise<
       status: 401,
       code: "invalid_api_key",
     });
-  const tightest = (limit: "requestsPerMinute" | "maxConcurrent" | "tokensPerDay" | "tokensPerMonth") =>
-    valid.map((key) => key[limit]).sort((a = 0, b = 0) => a - b)[0]; // undefined comes last
-  return {
-    name,
-    isAdmin: false,
-    requestsPerMinute: tightest("requestsPerMinute"),
-    maxConcurrent: tightest("maxConcurrent"),
-    tokensPerDay: tightest("tokensPerDay"),
-    tokensPerMonth: tightest("tokensPerMonth"),
-    mayUse: (adapter) => valid.every((key) => key.mayUse(adapter)),
-  };
+  const tightest = NUMBERS.map((limit) => {
+    const [least] = valid.map((key) => key[limit]).sort((a = 0, b = 0) => a - b); // undefined comes last
+    return [limit, least] as const;
+  });
+  const mayUse = (adapter: string): boolean => valid.every((key) => key.mayUse(adapter));
+  return { name, isAdmin: false, ...Object.fromEntries(tightest), mayUse };
 }
 
 /** What the key of a job's trainer is good for. */
@@ -333,9 +311,7 @@ const JOB_PATH = "/v1/chat/completions";
  * @throws ApiError as `tenantKey`, 403 for anything but chat completions.
  */
 export async function jobKey(
-  server: KeysNow & {
-    readonly extension?: { jobTenant?(key: string): Promise<string | undefined> } | undefined;
-  },
+  server: Pick<ServerContext, "keys" | "date" | "extension">,
   { authorization, path }: { readonly authorization: string | undefined; readonly path: string },
 ): Promise<ApiKey | undefined> {
   const name = await server.extension?.jobTenant?.(tokenOf(authorization) ?? "");
@@ -344,21 +320,15 @@ export async function jobKey(
   throw forbidden(`the key of a job is for ${JOB_PATH} only`, "wrong_key");
 }
 
-/** Tests whether pages of an origin may use the server. */
-const isAllowed = (origin: string | undefined, cors: readonly string[]): boolean =>
-  cors.includes("*") || (origin !== undefined && cors.includes(origin));
-
 /**
  * Keeps out what other sites' pages send without asking, as forms do, but for those of `cors`.
  *
  * @throws ApiError 403.
  */
-export function checkSite(
-  request: { header(name: string): string | undefined },
-  cors: readonly string[] = [],
-): void {
-  const [site, origin] = [request.header("sec-fetch-site"), request.header("origin")];
-  if ((site === "cross-site" || site === "same-site") && !isAllowed(origin, cors))
+export function checkSite(request: RequestContext["req"], cors: readonly string[] = []): void {
+  const [site, origin = ""] = [request.header("sec-fetch-site"), request.header("origin")];
+  const isAllowed = cors.includes("*") || cors.includes(origin);
+  if ((site === "cross-site" || site === "same-site") && !isAllowed)
     throw forbidden(
       "requests from pages of other origins are refused; the operator can allow origins with --cors",
       "wrong_site",

@@ -5,7 +5,8 @@ import type { EngineEvent, TokenLogprob } from "mixture-of-shards-core/inference
 import type { AnswerDelta, AnswerParser } from "mixture-of-shards-core/text";
 import { AnswerReader, type ChoiceWriter, type JsonPieces, jsonList, jsonObject } from "./answer.ts";
 import { LogprobBuffer, type TokenWriter, writeLogprob } from "./logprobs.ts";
-import { answerFields, chunkFields, finishReason } from "./request.ts";
+import { answerFields, chunkFields, finishReason, optional } from "./request.ts";
+import type { RequestedTools } from "./tools.ts";
 
 const chatFinish = z.enum([...finishReason.options, "tool_calls", "function_call"]);
 type ChatFinish = z.output<typeof chatFinish>;
@@ -23,10 +24,10 @@ const chatLogprobs = z.object({
 
 const calledFunction = z.object({ name: z.string(), arguments: z.string().describe("JSON text.") });
 const calledCustom = z.object({ name: z.string(), input: z.string() });
-const reasoningContent = z
-  .string()
-  .optional()
-  .describe("Reasoning of a model that thinks before it answers; as vLLM has it.");
+const reasoningContent = optional(
+  z.string(),
+  "Reasoning of a model that thinks before it answers; as vLLM has it.",
+);
 
 const calls = z.array(
   z.discriminatedUnion("type", [
@@ -59,7 +60,7 @@ export const chatAnswer = z
 
 const callChunk = z.object({
   index: z.int(),
-  id: z.string().optional().describe("Only in a call's first chunk, as its type and its name."),
+  id: optional(z.string(), "Only in a call's first chunk, as its type and its name."),
   type: z.enum(["function", "custom"]).optional(),
   function: z.object({ name: z.string().optional(), arguments: z.string() }).optional(),
   custom: z.object({ name: z.string().optional(), input: z.string() }).optional(),
@@ -90,17 +91,13 @@ export const chatChunk = z
 type ChatChunkChoice = z.output<typeof chatChunk>["choices"][number];
 type ChunkDelta = ChatChunkChoice["delta"];
 
-interface ChatWriterOptions {
+interface ChatWriterOptions extends Pick<RequestedTools, "isNamed" | "isLegacy"> {
   readonly index: number;
   readonly tokenizer: TokenWriter;
   readonly parser: AnswerParser;
   readonly withLogprobs: boolean;
   /** The request has tools that the answer may call. */
   readonly mayCall: boolean;
-  /** The request names the tool to call. */
-  readonly isNamed: boolean;
-  /** Calls have the older form. */
-  readonly isLegacy: boolean;
 }
 
 /** A call as far as it has come. */
@@ -176,44 +173,31 @@ export class ChatWriter implements ChoiceWriter {
     }
     const { deltas, logprobs, finish } = this.#reader.read(event);
     this.#finish = finish ?? this.#finish;
-    const written = deltas.flatMap((delta) => this.#toChunks(delta));
+    const written = deltas.flatMap((delta) => this.#take(delta));
     const chunks = this.#withLogprobs(written, logprobs);
     return finish === undefined ? chunks : [...chunks, this.#chunk({}, { finish: this.#finishReason() })];
   }
 
-  /** Takes a delta into the whole answer. Returns what it adds to the text of a call. */
-  #take(delta: AnswerDelta): string {
+  /** Takes a delta into the whole answer, and gives the same as chunks. */
+  #take(delta: AnswerDelta): readonly ChunkDelta[] {
     switch (delta.type) {
       case "text":
         this.#text += delta.text;
-        return "";
+        return [{ content: delta.text }];
       case "reasoning":
         this.#reasoning += delta.text;
-        return "";
+        return [{ reasoning_content: delta.text }];
       case "call": {
         const { id = newCallId(), kind, name } = delta;
-        if (this.#options.isLegacy && delta.index > 0) return ""; // the older form has room for one
+        if (this.#options.isLegacy && delta.index > 0) return []; // the older form has room for one
         this.#calls[delta.index] = { id, kind, name, text: "", isWhole: false };
-        return "";
+        return this.#callChunks(delta.index, true, "");
       }
       default: {
         const call = this.#calls[delta.index];
-        return call === undefined ? "" : takeArguments(call, delta);
-      }
-    }
-  }
-
-  #toChunks(delta: AnswerDelta): readonly ChunkDelta[] {
-    const added = this.#take(delta);
-    switch (delta.type) {
-      case "text":
-        return [{ content: delta.text }];
-      case "reasoning":
-        return [{ reasoning_content: delta.text }];
-      case "call":
-        return this.#callChunks(delta.index, true, "");
-      default:
+        const added = call === undefined ? "" : takeArguments(call, delta);
         return added === "" ? [] : this.#callChunks(delta.index, false, added);
+      }
     }
   }
 
@@ -227,23 +211,20 @@ export class ChatWriter implements ChoiceWriter {
   }
 
   #message(): object {
-    const isCall = this.#calls.length > 0;
+    const calls = this.#calls.map(({ id, kind, ...call }) => ({
+      id,
+      type: kind,
+      ...writeCalled({ kind, name: call.name, text: call.text }),
+    }));
+    const isCall = calls.length > 0;
+    const written = this.#options.isLegacy ? { function_call: calls[0]?.function } : { tool_calls: calls };
     return {
       role: "assistant",
       content: isCall && this.#text === "" ? null : this.#text,
       refusal: null,
       ...(this.#reasoning === "" ? {} : { reasoning_content: this.#reasoning }),
-      ...(isCall ? this.#writtenCalls() : {}),
+      ...(isCall ? written : {}),
     };
-  }
-
-  #writtenCalls(): object {
-    const written = this.#calls.map(({ id, kind, name, text }) => ({
-      id,
-      type: kind,
-      ...writeCalled({ kind, name, text }),
-    }));
-    return this.#options.isLegacy ? { function_call: written[0]?.function } : { tool_calls: written };
   }
 
   /** A call that was cut off, by the length or by a stop text, is none that a client should make. */
@@ -269,16 +250,9 @@ export class ChatWriter implements ChoiceWriter {
 
   #chunk(
     delta: ChunkDelta,
-    {
-      logprobs,
-      finish,
-    }: { logprobs?: z.output<typeof chatLogprobs>["content"] | undefined; finish?: ChatFinish } = {},
+    more: { logprobs?: z.output<typeof chatLogprobs>["content"] | undefined; finish?: ChatFinish } = {},
   ): ChatChunkChoice {
-    return {
-      index: this.#options.index,
-      delta,
-      logprobs: logprobs === undefined ? null : { content: logprobs, refusal: null },
-      finish_reason: finish ?? null,
-    };
+    const logprobs = more.logprobs === undefined ? null : { content: more.logprobs, refusal: null };
+    return { index: this.#options.index, delta, logprobs, finish_reason: more.finish ?? null };
   }
 }

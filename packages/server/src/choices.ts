@@ -135,16 +135,13 @@ const CANCEL_MILLISECONDS = 1000;
  */
 export function mergeEvents<Event>(
   sources: readonly ((signal: AbortSignal) => AsyncIterable<Event>)[],
-  {
-    atOnce,
-    signal,
-    onEvent = () => undefined,
-  }: {
+  options: {
     readonly atOnce: number;
     readonly signal: AbortSignal;
     readonly onEvent?: (source: number, event: Event) => void;
   },
 ) {
+  const { atOnce, signal, onEvent } = options;
   const own = new AbortController();
   setMaxListeners(0, own.signal); // one for each source, which is not a leak
   const open = new Set<AsyncIterator<Event>>();
@@ -192,7 +189,7 @@ export function mergeEvents<Event>(
           openNext();
         } else {
           pull(source, iterator);
-          onEvent(source, result.value);
+          onEvent?.(source, result.value);
           yield [source, result.value];
         }
       }

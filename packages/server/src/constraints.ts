@@ -1,7 +1,7 @@
 // Constraints on the text of an answer: OpenAI's response_format, vLLM's structured_outputs, llama.cpp's grammar and
 // json_schema; and the errors of what cannot be enforced.
 import { z } from "@hono/zod-openapi";
-import { errorText, MosError, parseJson } from "mixture-of-shards-core/common";
+import { attempt, MosError, parseJson } from "mixture-of-shards-core/common";
 import type { Engine } from "mixture-of-shards-core/inference";
 import {
   formatSource,
@@ -13,22 +13,22 @@ import {
 } from "mixture-of-shards-core/text";
 import { checkStrict, GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
 import { ApiError, invalidValue } from "./errors.ts";
-import { neutral, renamed, unused } from "./request.ts";
+import { neutral, ofVllm, optional, renamed, unused } from "./request.ts";
 import { invalidParameters, type RequestedTools } from "./tools.ts";
 
 const structuredOutputs = z.strictObject({
-  json: z
-    .union([jsonSchema, z.string().describe("The schema as text.")])
-    .optional()
-    .describe("A JSON value that this schema allows."),
-  regex: z.string().min(1).optional().describe("A regular expression that the whole answer matches."),
-  choice: z.array(z.string()).min(1).optional().describe("One of these texts."),
-  grammar: z.string().min(1).optional().describe("A grammar in Lark or, where it has ::=, in GBNF."),
-  json_object: z.boolean().optional().describe("Any JSON object."),
-  disable_any_whitespace: z
-    .boolean()
-    .optional()
-    .describe("No white space in JSON but a blank after commas and colons. Default: true."),
+  json: optional(
+    z.union([jsonSchema, z.string().describe("The schema as text.")]),
+    "A JSON value that this schema allows.",
+  ),
+  regex: optional(z.string().min(1), "A regular expression that the whole answer matches."),
+  choice: optional(z.array(z.string()).min(1), "One of these texts."),
+  grammar: optional(z.string().min(1), "A grammar in Lark or, where it has ::=, in GBNF."),
+  json_object: optional(z.boolean(), "Any JSON object."),
+  disable_any_whitespace: optional(
+    z.boolean(),
+    "No white space in JSON but a blank after commas and colons. Default: true.",
+  ),
   disable_fallback: unused(z.boolean()),
   disable_additional_properties: neutral(z.literal(false)),
   whitespace_pattern: renamed("disable_any_whitespace instead"),
@@ -37,12 +37,10 @@ const structuredOutputs = z.strictObject({
 
 /** Fields of chats and completions that constrain the answer. */
 export const structuredFields = {
-  response_format: responseFormat.optional().describe("Form of the answer: text, JSON, or JSON of a schema."),
-  structured_outputs: structuredOutputs
-    .optional()
-    .describe("vLLM extension: one of json, regex, choice, grammar, json_object."),
-  grammar: z.string().min(1).optional().describe("llama.cpp extension: a grammar in GBNF."),
-  json_schema: jsonSchema.optional().describe("llama.cpp extension: a schema of the answer."),
+  response_format: optional(responseFormat, "Form of the answer: text, JSON, or JSON of a schema."),
+  structured_outputs: ofVllm(structuredOutputs, "one of json, regex, choice, grammar, json_object"),
+  grammar: optional(z.string().min(1), "llama.cpp extension: a grammar in GBNF."),
+  json_schema: optional(jsonSchema, "llama.cpp extension: a schema of the answer."),
   guided_json: renamed("structured_outputs.json"),
   guided_regex: renamed("structured_outputs.regex"),
   guided_choice: renamed("structured_outputs.choice"),
@@ -124,11 +122,10 @@ function readGrammars({ structured_outputs: outputs, grammar, json_schema }: Str
 /** vLLM's clients send a schema as an object, or as its text. */
 function readSchema(schema: z.output<typeof jsonSchema> | string): unknown {
   if (typeof schema !== "string") return schema;
-  try {
-    return parseJson(schema, { code: "bad_option", where: "structured_outputs.json" });
-  } catch (cause) {
-    throw invalidValue(errorText(cause), "structured_outputs.json", cause);
-  }
+  const where = "structured_outputs.json";
+  const read = attempt(() => parseJson(schema, { code: "bad_option", where }));
+  if (read instanceof MosError) throw invalidValue(read.message, where, read);
+  return read;
 }
 
 // What cannot be enforced.
@@ -144,8 +141,6 @@ export function refusalOf(error: unknown): GrammarError | undefined {
   const cause = error instanceof MosError && !(error instanceof ApiError) ? error.cause : undefined;
   return cause instanceof GrammarError ? cause : undefined;
 }
-
-const isBusy = (error: unknown): boolean => error instanceof MosError && error.code === "busy";
 
 /** @returns 400 for a constraint that cannot be enforced: of a schema in OpenAI's words. */
 export function invalidConstraint(
@@ -202,7 +197,7 @@ export async function findUnenforceable(
     return await engine.checkGrammar(source, { tenant, signal }).then(
       () => undefined,
       (error: unknown) => {
-        if (isBusy(error)) throw error;
+        if (error instanceof MosError && error.code === "busy") throw error;
         return refusalOf(error);
       },
     );

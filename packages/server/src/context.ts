@@ -152,10 +152,7 @@ export function createContext(options: ServerOptions) {
     embeddingBudget: createBudget(limits.embeddingsInFlight, "numbers of embeddings"),
     engineWatch,
     storageWatch: watchStorage({ check: async () => options.extension?.health?.check?.(), log: options.log }),
-    answerTo: createAnswers(engineWatch, [
-      ...(adapterFolder === undefined ? [] : [adapterFolder]),
-      ...privatePaths,
-    ]),
+    answerTo: createAnswers(engineWatch, [adapterFolder ?? [], privatePaths].flat()),
     runs: createRuns([options.runFolders, options.extension?.runs].filter((source) => source !== undefined)),
     /** Undefined where nothing is stored. */
     responses: stored.bytes === 0 ? undefined : openStore(stored),
@@ -168,12 +165,7 @@ export function createContext(options: ServerOptions) {
     concurrencyLimiter: createConcurrencyLimiter(),
     prompts: createPromptReader(engine.text, engine.model),
     metrics: createMetrics({ engine, modelName, now, more: options.extension?.metrics?.render }),
-    store: createAdapterStore({
-      engine,
-      modelName,
-      folder: adapterFolder,
-      check: options.checkAdapter,
-    }),
+    store: createAdapterStore({ engine, modelName, folder: adapterFolder, check: options.checkAdapter }),
   };
 }
 

@@ -1,6 +1,6 @@
 // A conversation as the engine takes it, which chats and responses share: the prompt with its tools, and the engine's requests with
 // the grammar of the answer. What the grammar refuses is explained by the field that is to blame.
-import { errorText, MosError, omitUndefined } from "mixture-of-shards-core/common";
+import { attempt, errorText, MosError, omitUndefined } from "mixture-of-shards-core/common";
 import {
   type AnswerFormat,
   answerFormat,
@@ -61,7 +61,7 @@ export async function planConversation(
   checkTokenIds(sampling, model);
   const { maxLength } = model;
   const fallback = defaults.maxTokens ?? maxLength;
-  const format = formatOf(text, answerRequest(fields, unenforced), prompt.text ?? "");
+  const format = formatOf(text, fields, { prompt: prompt.text ?? "", unenforced });
   const requests = makeRequests(prompt, sampling, {
     adapter,
     tenant: key.name,
@@ -112,28 +112,21 @@ function checkConstraint({ constraint, tools }: ConversationFields): void {
   checkStrictness({ constraint, tools });
 }
 
-function answerRequest({ tools, constraint }: ConversationFields, unenforced: ReadonlySet<string>) {
+/** @throws ApiError 400 for tools that this model's calls cannot have beside a constrained answer. */
+function formatOf(
+  text: LoadedText,
+  { tools, constraint }: ConversationFields,
+  { prompt, unenforced }: { readonly prompt: string; readonly unenforced: ReadonlySet<string> },
+): AnswerFormat {
   const loosened = (tool: Tool): Tool =>
     tool.type === "function" && unenforced.has(tool.name)
       ? { ...tool, parameters: { type: "object" } }
       : tool;
-  return {
-    tools: tools?.tools.map(loosened),
-    toolChoice: tools?.choice,
-    parallel: tools?.parallel,
-    responseFormat: constraint?.responseFormat,
-    grammar: constraint?.grammar,
-  };
-}
-
-/** @throws ApiError 400 for tools that this model's calls cannot have beside a constrained answer. */
-function formatOf(...given: Parameters<typeof answerFormat>): AnswerFormat {
-  try {
-    return answerFormat(...given);
-  } catch (cause) {
-    if (!(cause instanceof MosError) || cause.code !== "unsupported") throw cause;
-    throw unsupportedValue(cause.message, "tools", cause);
-  }
+  const { choice: toolChoice, parallel } = tools ?? {};
+  const asked = { tools: tools?.tools.map(loosened), toolChoice, parallel, ...constraint };
+  const format = attempt(() => answerFormat(text, asked, prompt));
+  if (!(format instanceof MosError)) return format;
+  throw format.code === "unsupported" ? unsupportedValue(format.message, "tools", format) : format;
 }
 
 /** The prompt. @throws ApiError 400 if the template refuses the messages, such as roles in an order it does not know. */

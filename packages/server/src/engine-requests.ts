@@ -13,7 +13,7 @@ import type { LoadedText } from "mixture-of-shards-core/text";
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
 import { invalidValue, notFound, tooLong, unknownModel } from "./errors.ts";
-import { neutral, unused } from "./request.ts";
+import { neutral, ofVllm, optional, unused } from "./request.ts";
 
 const penalty = z.number().min(-2).max(2).optional();
 
@@ -23,19 +23,17 @@ const MAX_IDS = 1024;
 /** Fields that chat and completions share. */
 export const samplingFields = {
   model: z.string().min(1).max(256).describe("Name of the base model or an adapter."),
-  temperature: z
-    .number()
-    .min(0)
-    .max(2)
-    .optional()
-    .describe("0 is greedy decoding. Default: default_parameters of GET /v1/models."),
+  temperature: optional(
+    z.number().min(0).max(2),
+    "0 is greedy decoding. Default: default_parameters of GET /v1/models.",
+  ),
   top_p: z.number().min(0).max(1).optional(),
-  n: z.int().min(1).max(128).optional().describe("Number of choices per prompt."),
-  seed: z.int().optional().describe("Equal requests with equal seeds give equal output on the same machine."),
-  stop: z
-    .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)])
-    .optional()
-    .describe("Stop sequences, not included in the output. Empty ones are ignored."),
+  n: optional(z.int().min(1).max(128), "Number of choices per prompt."),
+  seed: optional(z.int(), "Equal requests with equal seeds give equal output on the same machine."),
+  stop: optional(
+    z.union([z.string().max(1000), z.array(z.string().max(1000)).max(16)]),
+    "Stop sequences, not included in the output. Empty ones are ignored.",
+  ),
   stream: z.boolean().optional(),
   stream_options: z
     .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.literal(false).optional() })
@@ -46,36 +44,19 @@ export const samplingFields = {
   frequency_penalty: penalty.describe(
     "Subtracted from the logits of tokens once per occurrence in the output.",
   ),
-  logit_bias: z
-    .record(z.string(), z.number().min(-100).max(100))
-    .refine((biases) => Object.keys(biases).length <= MAX_IDS, `an object of at most ${MAX_IDS} token ids`)
-    .optional()
-    .describe("Values from -100 to 100 added to logits, by token id."),
+  logit_bias: optional(
+    z
+      .record(z.string(), z.number().min(-100).max(100))
+      .refine((biases) => Object.keys(biases).length <= MAX_IDS, `an object of at most ${MAX_IDS} token ids`),
+    "Values from -100 to 100 added to logits, by token id.",
+  ),
   user: unused(z.string().max(1000)),
-  top_k: z
-    .int()
-    .min(-1)
-    .optional()
-    .describe("vLLM extension: sample from this many most likely tokens; 0 and -1 disable."),
-  min_p: z
-    .number()
-    .min(0)
-    .max(1)
-    .optional()
-    .describe("vLLM extension: drop tokens below this fraction of the top token's probability."),
-  repetition_penalty: z
-    .number()
-    .gt(0)
-    .max(100)
-    .optional()
-    .describe("vLLM extension: penalise tokens that occur in the prompt or output."),
-  min_tokens: z.int().min(0).optional().describe("vLLM extension: minimum number of output tokens."),
-  ignore_eos: z.boolean().optional().describe("vLLM extension: do not stop at end-of-sequence tokens."),
-  stop_token_ids: z
-    .array(z.int().min(0))
-    .max(MAX_IDS)
-    .optional()
-    .describe("vLLM extension: additional token ids to stop at."),
+  top_k: ofVllm(z.int().min(-1), "sample from this many most likely tokens; 0 and -1 disable"),
+  min_p: ofVllm(z.number().min(0).max(1), "drop tokens below this fraction of the top token's probability"),
+  repetition_penalty: ofVllm(z.number().gt(0).max(100), "penalise tokens that occur in the prompt or output"),
+  min_tokens: ofVllm(z.int().min(0), "minimum number of output tokens"),
+  ignore_eos: ofVllm(z.boolean(), "do not stop at end-of-sequence tokens"),
+  stop_token_ids: ofVllm(z.array(z.int().min(0)).max(MAX_IDS), "additional token ids to stop at"),
   skip_special_tokens: neutral(z.literal(true)),
   spaces_between_special_tokens: unused(z.boolean()),
   include_stop_str_in_output: neutral(z.literal(false)),
@@ -94,10 +75,7 @@ export const metadata = z
 
 /** Fields that chats and responses share. Most are about OpenAI's own platform. */
 export const clientFields = {
-  chat_template_kwargs: z
-    .record(z.string(), z.unknown())
-    .optional()
-    .describe("vLLM extension: variables for the model's chat template."),
+  chat_template_kwargs: ofVllm(z.record(z.string(), z.unknown()), "variables for the model's chat template"),
   safety_identifier: unused(z.string().max(1000)),
   prompt_cache_key: unused(z.string().max(1000)),
   prompt_cache_retention: unused(z.string().max(1000)),
@@ -131,14 +109,11 @@ export async function resolveAdapter(context: RequestContext, model: string): Pr
     name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;
   const isName = await isServed(model);
   const name = isName ? model : await server.extension?.models?.resolve(model, key);
-  if (name === undefined || !(isName || (await isServed(name))))
-    throw name === undefined
-      ? unknownModel(model)
-      : notFound(
-          `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
-          "model_not_found",
-          "model",
-        );
+  if (name === undefined) throw unknownModel(model);
+  if (!isName && !(await isServed(name))) {
+    const target = `${JSON.stringify(name)}, which no longer exists; switch it to another model`;
+    throw notFound(`the alias ${JSON.stringify(model)} points to ${target}`, "model_not_found", "model");
+  }
   record.model = name;
   if (name === server.modelName) return null;
   server.lastUse.set(name, Math.floor(server.date() / 1000));
@@ -156,11 +131,6 @@ export interface EncodedPrompt {
 
 /** Encodes prompts. Its methods throw ApiError 400, naming the field. */
 export type PromptReader = ReturnType<typeof createPromptReader>;
-
-export interface TextOptions {
-  /** It is to be embedded: no answer follows it, so the tokenizer's end token does, where it adds one. */
-  readonly isWhole?: boolean;
-}
 
 /** A text of more characters than this for each token of the context is counted before it is encoded as a whole. */
 const COUNTED_FROM = 2;
@@ -217,14 +187,10 @@ export function createPromptReader(
   };
   return {
     /**
-     * As in training, or with all tokens that the tokenizer adds to a whole text. Other requests are answered while the
-     * tokens of a long text are counted.
+     * As in training. A whole text is to be embedded: no answer follows it, so the tokenizer's end token does, where it adds one.
+     * Other requests are answered while the tokens of a long text are counted.
      */
-    fromText: async (
-      text: string,
-      field: string,
-      { isWhole = false }: TextOptions = {},
-    ): Promise<EncodedPrompt> => {
+    fromText: async (text: string, field: string, isWhole = false): Promise<EncodedPrompt> => {
       if (isWhole && text === "") throw invalidValue(`${field} is empty`, field);
       await checkLength(text, field);
       checkWords(text, field);
@@ -261,11 +227,7 @@ export type LengthFields = Pick<SamplingFields, "min_tokens"> & {
 export function resolveMaxTokens(
   { ids: { length } }: EncodedPrompt,
   { max_completion_tokens, max_tokens, min_tokens = 0 }: LengthFields,
-  {
-    maxLength,
-    fallback,
-    field,
-  }: { readonly maxLength: number; readonly fallback: number; readonly field: string },
+  { maxLength, fallback, field }: { maxLength: number; fallback: number; field: string },
 ): number {
   const left = maxLength - length;
   const asked = max_completion_tokens ?? max_tokens;

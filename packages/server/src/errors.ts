@@ -5,7 +5,7 @@ import { homedir, tmpdir } from "node:os";
 import { basename, isAbsolute, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HTTPException } from "hono/http-exception";
-import { type ErrorCode, MosError } from "mixture-of-shards-core/common";
+import { type ErrorCode, errorText, MosError } from "mixture-of-shards-core/common";
 import { isDiskFull, isUnavailable, storageProblem } from "mixture-of-shards-core/files";
 import type { Engine } from "mixture-of-shards-core/inference";
 import type { ServerLog } from "./metrics.ts";
@@ -78,14 +78,17 @@ export const needsAdmin = (message: string): ApiError => forbidden(message, "adm
 
 type ErrorAnswer = ReturnType<typeof answer>;
 
-function answer(message: string, details: ApiErrorDetails, isServerFault = false) {
+/** Details of an answer, whose fault may be the server's rather than the request's. */
+type AnswerDetails = ApiErrorDetails & { readonly isServerFault?: boolean };
+
+function answer(message: string, { isServerFault = false, ...details }: AnswerDetails) {
   const { status, type = typeForStatus(status), code = null, param = null, retryAfter } = details;
   const wait = retryAfter === undefined ? {} : { "retry-after": String(Math.max(1, Math.ceil(retryAfter))) };
   return {
     status,
     body: { error: { message, type, param, code } },
     headers: { ...details.headers, ...wait },
-    /** The fault is the server's, not the request's: the cause belongs in the log. */
+    /** The cause belongs in the log. */
     isServerFault,
   };
 }
@@ -96,19 +99,15 @@ export const shuttingDown = (message = "the server is shutting down; retry the r
 
 function storageAnswer(error: MosError): ErrorAnswer | undefined {
   const problem = `${storageProblem(error)}; nothing was changed`;
-  if (isDiskFull(error))
-    return answer(
-      `${problem}. Free some space and retry`,
-      { status: 507, code: "insufficient_storage" },
-      true,
-    );
+  const full = { status: 507, code: "insufficient_storage", isServerFault: true };
+  if (isDiskFull(error)) return answer(`${problem}. Free some space and retry`, full);
   if (!isUnavailable(error)) return undefined;
   const message = `${problem}. The server's log names the folder, which the server must be able to write`;
-  return answer(message, { status: 503, code: "storage_unavailable" }, true);
+  return answer(message, { status: 503, code: "storage_unavailable", isServerFault: true });
 }
 
 /** The codes that a client can act on. */
-const CLIENT_ERRORS: Partial<Record<ErrorCode, ApiErrorDetails & { readonly isServerFault?: boolean }>> = {
+const CLIENT_ERRORS: Partial<Record<ErrorCode, AnswerDetails>> = {
   busy: { status: 429, code: "busy", retryAfter: 1 },
   not_found: { status: 404, code: "model_not_found", param: "model" },
   bad_option: { status: 400, code: "invalid_value" },
@@ -126,11 +125,9 @@ function clientAnswer(error: MosError): ErrorAnswer | undefined {
   if (code === "cancelled") return answerTo(shuttingDown());
   const details = CLIENT_ERRORS[code];
   if (details === undefined) return undefined;
-  const isHidden = code === "bad_adapter";
   return answer(
-    isHidden ? "the adapter cannot be loaded; the server's log has the reason" : message,
+    code === "bad_adapter" ? "the adapter cannot be loaded; the server's log has the reason" : message,
     code === "busy" && retryAfter !== undefined ? { ...details, retryAfter } : details,
-    details.isServerFault,
   );
 }
 
@@ -153,7 +150,10 @@ const ANY_PATH = /(?<=^|[\s(])\/(?:[^\s/:;,"()]+\/)+([^\s/:;,"()]*)/g;
  * Makes the answer to anything that was thrown, in which no path of this machine stands. Of paths below `folders`, and below those of the user, the process and the
  * system's temporary files, only the rest is shown; and of other paths that the package's own errors name, the last part.
  */
-export function createAnswers({ explain }: Pick<EngineWatch, "explain">, folders: readonly string[]) {
+export function createAnswers(
+  engine: Pick<ReturnType<typeof watchEngine>, "explain">,
+  folders: readonly string[],
+) {
   const roots = [...new Set([...folders, tmpdir(), homedir(), process.cwd()].flatMap(pathVariants))]
     .filter((root) => root.length > 1)
     .sort((a, b) => b.length - a.length)
@@ -168,7 +168,7 @@ export function createAnswers({ explain }: Pick<EngineWatch, "explain">, folders
       message,
     );
   return (thrown: unknown): ErrorAnswer => {
-    const error = explain(thrown);
+    const error = engine.explain(thrown);
     const { body, ...rest } = answerTo(error);
     const known = hidden(body.error.message);
     const message = error instanceof ApiError ? known : known.replace(ANY_PATH, "$1");
@@ -180,7 +180,10 @@ export function createAnswers({ explain }: Pick<EngineWatch, "explain">, folders
 function answerTo(error: unknown): ErrorAnswer {
   if (error instanceof ApiError) {
     const { status, cause } = error.details;
-    return answer(error.message, error.details, status >= 500 && cause instanceof MosError);
+    return answer(error.message, {
+      ...error.details,
+      isServerFault: status >= 500 && cause instanceof MosError,
+    });
   }
   // Hono's own validators throw these before a schema is reached
   if (error instanceof HTTPException)
@@ -189,14 +192,8 @@ function answerTo(error: unknown): ErrorAnswer {
       code: error.status === 415 ? "unsupported_media_type" : "bad_request",
     });
   const known = error instanceof MosError ? clientAnswer(error) : undefined;
-  return (
-    known ??
-    answer(
-      "internal error; the server's log has the reason under this response's x-request-id",
-      { status: 500, code: "internal_error" },
-      true,
-    )
-  );
+  const message = "internal error; the server's log has the reason under this response's x-request-id";
+  return known ?? answer(message, { status: 500, code: "internal_error", isServerFault: true });
 }
 
 /** The reason why an engine answers no requests. */
@@ -209,39 +206,30 @@ export interface EngineProblem {
 const BROKEN: EngineProblem = { status: "broken", reason: "the engine process exited" };
 const NOT_RESPONDING: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
 
-const UNAVAILABLE = { status: 503, code: "engine_unavailable", retryAfter: 5 };
-
-const engineUnavailable = ({ status }: EngineProblem, cause?: unknown): ApiError =>
-  status === "broken"
-    ? new ApiError("the engine exited; retry when the server has restarted", {
-        ...UNAVAILABLE,
-        headers: { connection: "close" },
-        cause,
-      })
-    : new ApiError("the engine does not respond; retry later", { ...UNAVAILABLE, cause });
+function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError {
+  const details = { status: 503, code: "engine_unavailable", retryAfter: 5, cause };
+  if (status === "stuck") return new ApiError("the engine does not respond; retry later", details);
+  const message = "the engine exited; retry when the server has restarted";
+  return new ApiError(message, { ...details, headers: { connection: "close" } });
+}
 
 /** Knows whether the engine still runs. */
-export type EngineWatch = ReturnType<typeof watchEngine>;
-
 export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">) {
   let isGone = false;
   void engine.closed.then(() => {
     isGone = true;
   });
-  const findProblem = (): EngineProblem | undefined =>
-    isGone ? BROKEN : engine.isResponding ? undefined : NOT_RESPONDING;
   return {
     get problem(): EngineProblem | undefined {
-      return findProblem();
+      return isGone ? BROKEN : engine.isResponding ? undefined : NOT_RESPONDING;
     },
     /** @throws ApiError 503 while there is a problem. */
     check(): void {
-      const problem = findProblem();
-      if (problem !== undefined) throw engineUnavailable(problem);
+      if (this.problem !== undefined) throw engineUnavailable(this.problem);
     },
     /** An error as it was thrown, or a 503 where the engine's problem is the reason for it. */
     explain(error: unknown): unknown {
-      const problem = findProblem();
+      const { problem } = this;
       const isItsFault = error instanceof MosError && !(error instanceof ApiError) && error.code === "device";
       return problem !== undefined && isItsFault ? engineUnavailable(problem, error) : error;
     },
@@ -259,29 +247,21 @@ const RESPONSE_TIMEOUT = 5000;
  * const problem = watchStorage({ check: () => assertWritable("/mnt/mos"), log });
  * await problem(); // "the server's storage is read-only"
  */
-export function watchStorage({
-  check,
-  log,
-}: {
-  readonly check: () => Promise<void>;
-  readonly log: ServerLog;
-}) {
+export function watchStorage(options: { readonly check: () => Promise<void>; readonly log: ServerLog }) {
+  const { check, log } = options;
   let logged: string | undefined;
   let looking: Promise<void> | undefined;
-  const probe = async (): Promise<void> => {
-    looking ??= check().finally(() => {
-      looking = undefined;
-    });
-    await Promise.race([looking, timeoutError()]);
-  };
   return async (): Promise<string | undefined> => {
     try {
-      await probe();
+      looking ??= check().finally(() => {
+        looking = undefined;
+      });
+      await Promise.race([looking, timeoutError()]);
       if (logged !== undefined) log.info({}, "the storage is available again");
       logged = undefined;
       return undefined;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = errorText(error);
       if (reason !== logged) log.error({ reason }, "the server is not ready");
       logged = reason;
       return storageProblem(error);

@@ -13,18 +13,21 @@ import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "mixture-of-shards-core/common";
-import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
+import { createInFlight, defaultLimits, GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 import type { OpenCertificate } from "./tls.ts";
 
 /** Members of a server that listening needs. */
 export interface ListeningServer {
   readonly app: { readonly fetch: Parameters<typeof getRequestListener>[0] };
-  readonly inFlight: InFlight;
-  readonly limits: ServerLimits;
+  readonly inFlight?: InFlight;
+  readonly limits?: ServerLimits;
 }
 
 /** A server without a port; with a certificate, of HTTPS. */
-function makeHttp({ limits, app }: ListeningServer, tls: OpenCertificate | undefined): Server {
+function makeHttp(
+  { limits, app }: Required<Omit<ListeningServer, "inFlight">>,
+  tls: OpenCertificate | undefined,
+): Server {
   const options = {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headerSeconds * 1000,
@@ -52,12 +55,11 @@ interface Place {
  * @throws MosError `bad_option` where the port is taken or not allowed.
  */
 export async function listen(
-  server: ListeningServer,
+  { app, inFlight = createInFlight(), limits: given = defaultLimits }: ListeningServer,
   { host, port, tls }: Place & { readonly tls?: OpenCertificate | undefined },
 ) {
-  const { inFlight } = server;
-  const limits = withinFiles(server.limits);
-  const http = makeHttp(server, tls);
+  const limits = withinFiles(given);
+  const http = makeHttp({ app, limits }, tls);
   http.maxHeadersCount = limits.headerCount;
   http.maxRequestsPerSocket = limits.requestsPerConnection;
   const { closeIdle, answerOn, isOpen } = watchConnections(http, limits);
@@ -71,19 +73,21 @@ export async function listen(
   const bound = await bind(http, { host, port, backlog: 4 * limits.connections });
   if (tls !== undefined && http instanceof HttpsServer) http.once("close", tls.watch(http));
   const shownHost = host.includes(":") ? `[${host}]` : host;
+  /** Accepts no more requests, gives running ones this long to end (30 seconds), then cancels them and closes the port. */
+  const close = async ({ drainSeconds = 30 } = {}): Promise<void> => {
+    const closed = new Promise<void>((resolve) => http.close(() => resolve()));
+    await inFlight.drain(drainSeconds);
+    closeIdle();
+    const timer = setTimeout(() => http.closeAllConnections(), GRACE);
+    await closed.finally(() => clearTimeout(timer));
+  };
   return {
     port: bound,
+    close,
+    [Symbol.asyncDispose]: () => close({ drainSeconds: 0 }),
     /** Connections accepted at a time: fewer than the server's limit where the process may open few files. */
     connections: limits.connections,
     address: `${tls === undefined ? "http" : "https"}://${shownHost}:${bound}`,
-    /** Accepts no more requests, gives running ones this long to end (30 seconds), then cancels them and closes the port. */
-    async close({ drainSeconds = 30 } = {}): Promise<void> {
-      const closed = new Promise<void>((resolve) => http.close(() => resolve()));
-      await inFlight.drain(drainSeconds);
-      closeIdle();
-      const timer = setTimeout(() => http.closeAllConnections(), GRACE);
-      await closed.finally(() => clearTimeout(timer));
-    },
   };
 }
 
@@ -227,10 +231,7 @@ const RESERVE = 32;
 /** Below these a server would serve nobody. */
 const MIN_CONNECTIONS = 8;
 
-/** The files of this process: those that it may have open, and those that it has. */
-type ProcessFiles = NonNullable<ReturnType<typeof processFiles>>;
-
-/** Undefined where the system has no such limit, as on Windows. */
+/** The files that this process may have open, and those that it has; undefined where the system has no such limit, as on Windows. */
 export function processFiles() {
   const report: unknown = process.report.getReport();
   const { userLimits } = report as { readonly userLimits?: Readonly<Record<string, { soft?: unknown }>> };
@@ -249,7 +250,7 @@ export function processFiles() {
  */
 export function withinFiles(
   limits: ServerLimits,
-  files: ProcessFiles | undefined = processFiles(),
+  files: ReturnType<typeof processFiles> = processFiles(),
 ): ServerLimits {
   if (files === undefined) return limits;
   const room = Math.floor((files.limit - files.open - RESERVE) / 2);

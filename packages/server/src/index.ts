@@ -26,20 +26,22 @@ export {
 } from "./key-file.ts";
 export type { ServerLog } from "./metrics.ts";
 export { invalidForm, readMultipart } from "./multipart.ts";
+export { jsonBody, optional } from "./request.ts";
+export { storedConversation } from "./responses/request.ts";
+export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
 export {
   apiRoute,
-  checkedBy,
+  deleted,
   deletedSchema,
   idParams,
-  jsonBody,
   ok,
   pageQuery,
   pageSchema,
+  type Route,
+  route,
   toPage,
   wholeNumber,
-} from "./request.ts";
-export { storedConversation } from "./responses/request.ts";
-export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
+} from "./route.ts";
 export { trainingSchema } from "./routes/system.ts";
 export {
   networkSettings,

@@ -58,10 +58,8 @@ export function duration(milliseconds: number): string {
  */
 export function createRateLimiter(now: () => number) {
   const buckets = new Map<string, { readonly tokens: number; readonly filledAt: number }>();
-  return ({
-    name,
-    requestsPerMinute: limit,
-  }: Pick<ApiKey, "name" | "requestsPerMinute">): Readonly<Record<string, string>> => {
+  return (key: Pick<ApiKey, "name" | "requestsPerMinute">): Readonly<Record<string, string>> => {
+    const { name, requestsPerMinute: limit } = key;
     if (limit === undefined) return {};
     const capacity = Math.max(1, limit);
     const bucket = buckets.get(name) ?? { tokens: capacity, filledAt: now() };
@@ -142,20 +140,10 @@ const timedOut = (seconds: number): ApiError =>
 export const cutOff = (): ApiError =>
   shuttingDown("the answer was cut off because the server is shutting down; retry the request");
 
-/** A request that is being answered. */
-export interface RunningRequest {
-  /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
-  readonly signal: AbortSignal;
-  /** Cancels the request: the client has left. */
-  stop(): void;
-  /** The first call counts. */
-  end(): void;
-  /** Has work done at its end. */
-  atEnd(work: () => void): void;
-}
-
 /** The requests that are being answered, and whether new ones are accepted. */
 export type InFlight = ReturnType<typeof createInFlight>;
+/** A request that is being answered. */
+export type RunningRequest = ReturnType<InFlight["begin"]>;
 
 /** @param seconds Time limit of a request; 0 is for ever. */
 export function createInFlight(seconds = 0) {
@@ -178,9 +166,10 @@ export function createInFlight(seconds = 0) {
       return running.size;
     },
     /** @throws ApiError 503 while draining. */
-    begin(client: AbortSignal): RunningRequest {
+    begin(client: AbortSignal) {
       if (draining) throw shuttingDown();
       const controller = new AbortController();
+      /** Cancels the request: the client has left. */
       const stop = (): void => controller.abort();
       if (client.aborted) stop();
       client.addEventListener("abort", stop);
@@ -188,6 +177,7 @@ export function createInFlight(seconds = 0) {
       const limit = Math.min(seconds * 1000, MAX_DELAY);
       const timer = limit > 0 ? setTimeout(() => controller.abort(timedOut(seconds)), limit) : undefined;
       const works: (() => void)[] = [];
+      /** The first call counts. */
       const end = (): void => {
         if (!running.delete(controller)) return;
         client.removeEventListener("abort", stop);
@@ -196,10 +186,12 @@ export function createInFlight(seconds = 0) {
         if (running.size === 0) whenIdle();
       };
       return {
+        /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
         signal: controller.signal,
         stop,
         end,
-        atEnd: (work) => void works.push(work),
+        /** Has work done at its end. */
+        atEnd: (work: () => void): void => void works.push(work),
       };
     },
     /**

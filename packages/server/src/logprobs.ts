@@ -97,10 +97,9 @@ export class LogprobBuffer implements Iterable<TokenLogprob> {
   *[Symbol.iterator](): Generator<TokenLogprob, void> {
     let start = 0;
     for (const end of this.#ends) {
-      const [own = { id: 0, logprob: Number.NaN }, ...top] = Array.from({ length: end - start }, (_, i) => ({
-        id: this.#ids[start + i] as number,
-        logprob: this.#values[start + i] as number,
-      }));
+      const values = this.#values.subarray(start, end);
+      const entries = Array.from(values, (logprob, i) => ({ id: this.#ids[start + i] as number, logprob }));
+      const [own = { id: 0, logprob: Number.NaN }, ...top] = entries;
       yield { id: own.id, logprob: Number.isNaN(own.logprob) ? null : own.logprob, top };
       start = end;
     }
@@ -114,9 +113,6 @@ export class LogprobBuffer implements Iterable<TokenLogprob> {
     this.#values.set(values);
   }
 }
-
-/** Collects `logprobs` of one choice of a completion: one entry for each token in each list. */
-export type LogprobsCollector = ReturnType<typeof collectLogprobs>;
 
 /** The likeliest tokens and the one that stands here. Of two ids with the same text the likelier counts. */
 function toTopLogprobs(
@@ -132,7 +128,11 @@ function toTopLogprobs(
   return Object.fromEntries(likely);
 }
 
-/** @param echoed Characters of the prompt at the start of the choice's text. */
+/**
+ * Collects `logprobs` of one choice of a completion: one entry for each token in each list.
+ *
+ * @param echoed Characters of the prompt at the start of the choice's text.
+ */
 export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
   let held = new LogprobBuffer();
   let offsets: number[] = [];
@@ -141,9 +141,9 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
     held.push(entry);
     offsets.push(offset);
   };
-  const tokenOf = ({ id }: TokenLogprob): string => tokenText(tokenizer, id);
-  const logprobOf = ({ logprob }: TokenLogprob): number | null => logprob;
-  const topOf = (entry: TokenLogprob): Record<string, number> | null => toTopLogprobs(tokenizer, entry);
+  const tokens = () => held.map(({ id }) => tokenText(tokenizer, id));
+  const values = () => held.map(({ logprob }) => logprob);
+  const tops = () => held.map((entry) => toTopLogprobs(tokenizer, entry));
   return {
     /** All tokens of a prompt, the first `added` of which are not part of its text. */
     prompt(logprobs: readonly TokenLogprob[], added: number): void {
@@ -158,9 +158,9 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
     /** Log-probabilities collected since the last call. */
     take() {
       const taken = {
-        tokens: [...held.map(tokenOf)],
-        token_logprobs: [...held.map(logprobOf)],
-        top_logprobs: [...held.map(topOf)],
+        tokens: [...tokens()],
+        token_logprobs: [...values()],
+        top_logprobs: [...tops()],
         text_offset: offsets,
       };
       held = new LogprobBuffer();
@@ -170,9 +170,9 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
     /** The same as JSON, made token by token. */
     json: (): JsonPieces =>
       jsonObject({
-        tokens: jsonList(() => held.map(tokenOf)),
-        token_logprobs: jsonList(() => held.map(logprobOf)),
-        top_logprobs: jsonList(() => held.map(topOf)),
+        tokens: jsonList(tokens),
+        token_logprobs: jsonList(values),
+        top_logprobs: jsonList(tops),
         text_offset: offsets,
       }),
   };

@@ -40,15 +40,11 @@ export interface RequestRecord {
   error?: string;
 }
 
-export const createRecord = (request: {
-  readonly method: string;
-  readonly path: string;
-  readonly now: number;
-}): RequestRecord => ({
+export const createRecord = (
+  request: Pick<RequestRecord, "startedAt" | "method" | "path">,
+): RequestRecord => ({
   id: `req_${randomUUID().replaceAll("-", "")}`,
-  startedAt: request.now,
-  method: request.method,
-  path: request.path,
+  ...request,
   route: "none",
   status: 0,
   promptTokens: 0,
@@ -266,11 +262,10 @@ function labels(first: readonly string[], limit: number): (name: string | undefi
 
 /** The engine's statistics. It keeps the counts itself, so they are set rather than raised. */
 function engineReadings(registers: Registry[], now: () => number): (stats: EngineStats) => void {
-  const gauges = GAUGES.map(([name, help, read]) => ({ gauge: new Gauge({ name, help, registers }), read }));
-  const counters = COUNTERS.map(([name, help, read]) => ({
-    counter: new Counter({ name, help, registers }),
-    read,
-  }));
+  const gauges = GAUGES.map(([name, help, read]) => [new Gauge({ name, help, registers }), read] as const);
+  const counters = COUNTERS.map(
+    ([name, help, read]) => [new Counter({ name, help, registers }), read] as const,
+  );
   const adapters = new Gauge({
     name: "vllm:lora_requests_info",
     help: "Running and waiting adapters, as labels; the value is the current time.",
@@ -288,8 +283,8 @@ function engineReadings(registers: Registry[], now: () => number): (stats: Engin
     refused.reset();
     for (const [keyword, count] of Object.entries(stats.grammars.refused))
       refused.inc({ keyword: labelKeyword(keyword) }, count);
-    for (const { gauge, read } of gauges) gauge.set(read(stats));
-    for (const { counter, read } of counters) {
+    for (const [gauge, read] of gauges) gauge.set(read(stats));
+    for (const [counter, read] of counters) {
       counter.reset();
       counter.inc(read(stats));
     }

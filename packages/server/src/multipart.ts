@@ -97,12 +97,13 @@ export async function readMultipart(request: Request, options: MultipartOptions)
     const ends = await Promise.allSettled(files.map(({ taken }) => taken));
     if (drains) await discard(chunks).catch(() => undefined);
     const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
-    throw [cause, ...reasons].find((reason) => reason instanceof MosError) ?? notMultipart(cause);
+    throw (
+      [cause, ...reasons].find((reason) => reason instanceof MosError) ?? invalidForm(NOT_MULTIPART, cause)
+    );
   }
 }
 
-const notMultipart = (cause: unknown): ApiError =>
-  invalidForm("the request body is not valid multipart/form-data", cause);
+const NOT_MULTIPART = "the request body is not valid multipart/form-data";
 
 async function discard(chunks: AsyncIterable<unknown>): Promise<void> {
   for await (const _chunk of chunks);

@@ -1,7 +1,7 @@
 // The prompts of completions and embeddings: one text, its token ids, or several of either.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
-import type { EncodedPrompt, PromptReader, TextOptions } from "./engine-requests.ts";
+import type { EncodedPrompt, PromptReader } from "./engine-requests.ts";
 
 /** One text, the ids of one, or several of either. */
 type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
@@ -32,15 +32,12 @@ export const promptSchema = z
     ],
   });
 
-const isIds = (item: unknown): item is readonly number[] => Array.isArray(item);
-
 /** A list of texts, or of lists of ids. A single prompt becomes a list of one. */
-export function promptItems(input: PromptInput): readonly (string | readonly number[])[] {
-  if (typeof input === "string") return [input];
-  const ids = input.filter((item) => typeof item === "number");
-  if (ids.length > 0) return [ids];
-  return input.filter((item) => typeof item === "string" || isIds(item));
-}
+export const promptItems = (input: PromptInput) =>
+  (typeof input === "string" || typeof input[0] === "number" ? [input] : input) as readonly (
+    | string
+    | readonly number[]
+  )[];
 
 /**
  * Reads one prompt in each turn of the event loop, so that many long ones do not delay other requests.
@@ -49,14 +46,15 @@ export function promptItems(input: PromptInput): readonly (string | readonly num
  */
 export async function readPrompts(
   input: PromptInput,
-  { reader, field, ...options }: { readonly reader: PromptReader; readonly field: string } & TextOptions,
+  options: { readonly reader: PromptReader; readonly field: string; readonly isWhole?: boolean },
 ): Promise<readonly EncodedPrompt[]> {
+  const { reader, field, isWhole } = options;
   const prompts: EncodedPrompt[] = [];
   const items = promptItems(input);
   for (const [i, item] of items.entries()) {
     const place = items.length === 1 ? field : `${field}.${i}`;
     const isText = typeof item === "string";
-    prompts.push(isText ? await reader.fromText(item, place, options) : reader.fromIds(item, place));
+    prompts.push(isText ? await reader.fromText(item, place, isWhole) : reader.fromIds(item, place));
     await nextTurn();
   }
   return prompts;

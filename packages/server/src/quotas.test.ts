@@ -167,7 +167,7 @@ describe("kept in a file,", () => {
       quotas.take(acme, 30, 12).add(12);
     }
     expect(JSON.parse(await readFile(file, "utf8"))).toEqual({
-      tokens: { acme: { "2026-11-26": 42, "2026-11": 42 } },
+      tokens: { "acme 2026-11-26": 42, "acme 2026-11": 42 },
     });
     {
       await using quotas = await open(() => NOON + 24 * HOUR);
@@ -175,14 +175,14 @@ describe("kept in a file,", () => {
       quotas.take(acme, 0, 0).add(1);
     }
     expect(JSON.parse(await readFile(file, "utf8"))).toEqual({
-      tokens: { acme: { "2026-11-26": 42, "2026-11-27": 1, "2026-11": 43 } },
+      tokens: { "acme 2026-11-26": 42, "acme 2026-11-27": 1, "acme 2026-11": 43 },
     });
     {
       await using quotas = await open(() => Date.UTC(2027, 1, 1)); // by a clock that may be wrong
       quotas.take(acme, 1, 0);
     }
     expect(JSON.parse(await readFile(file, "utf8"))).toEqual({
-      tokens: { acme: { "2027-02-01": 1, "2027-02": 1 } },
+      tokens: { "acme 2027-02-01": 1, "acme 2027-02": 1 },
     });
     expect((await readdir(folder)).sort()).toEqual(["usage.json"]);
   });
@@ -215,11 +215,11 @@ describe("kept in a file,", () => {
     await Promise.all(saves);
     await quotas.save();
     expect(quotas.headers(key)["x-ratelimit-remaining-tokens"]).toBe(String(1e6 - 300));
-    expect(JSON.parse(await readFile(file, "utf8")).tokens.busy["2026-11"]).toBe(300);
+    expect(JSON.parse(await readFile(file, "utf8")).tokens["busy 2026-11"]).toBe(300);
   });
 
   test("a file that is none of these, or that cannot be written, is an error that says what helps", async () => {
-    await writeFile(file, '{"tokens": {"acme": {"today": 3}}}');
+    await writeFile(file, '{"tokens": {"acme today": 3}}');
     await expect(open()).rejects.toThrow(/usage\.json.*today|usage\.json: field/);
     await rm(file);
     file = join(folder, "missing", "usage.json");
@@ -238,7 +238,7 @@ describe("kept in a file,", () => {
     expect([errors.length, left(quotas)]).toEqual([1, "80"]);
     await mkdir(join(folder, "sub"));
     await quotas.save();
-    expect(JSON.parse(await readFile(file, "utf8")).tokens.acme["2026-11-26"]).toBe(20);
+    expect(JSON.parse(await readFile(file, "utf8")).tokens["acme 2026-11-26"]).toBe(20);
   });
 
   test("the end waits for a lock of others for a while only, and the log says what was lost", async () => {
@@ -252,7 +252,7 @@ describe("kept in a file,", () => {
     await end;
     expect(errors.at(-1)).toEqual({
       reason: expect.stringContaining("another process is changing this folder"),
-      lost: { acme: { "2026-11-26": 10, "2026-11": 10 } },
+      lost: { "acme 2026-11-26": 10, "acme 2026-11": 10 },
     });
   });
 });

@@ -17,32 +17,31 @@ export type StoredQuotas = Awaited<ReturnType<typeof openQuotas>>;
 
 type QuotaKey = Pick<ApiKey, "name" | "tokensPerDay" | "tokensPerMonth">;
 
-/** Tokens by tenant and period, such as `2026-11-26` and `2026-11`. */
-type Counts = Map<string, Map<string, number>>;
+/** Tokens by tenant and period, such as `acme 2026-11-26` and `acme 2026-11`. */
+type Counts = Map<string, number>;
 
-const countIn = (counts: Counts, name: string, period: string): number => counts.get(name)?.get(period) ?? 0;
+const addTo = (counts: Counts, key: string, tokens: number): unknown =>
+  counts.set(key, (counts.get(key) ?? 0) + tokens);
 
-function addTo(counts: Counts, name: string, more: ReadonlyMap<string, number>): void {
-  const own = counts.get(name) ?? new Map<string, number>();
-  for (const [period, tokens] of more) own.set(period, (own.get(period) ?? 0) + tokens);
-  counts.set(name, own);
-}
+const hasQuota = ({ tokensPerDay, tokensPerMonth }: QuotaKey): boolean =>
+  (tokensPerDay ?? tokensPerMonth) !== undefined;
 
-const periodsAt = (now: number): { readonly day: string; readonly month: string } => {
-  const text = new Date(now).toISOString();
-  return { day: text.slice(0, 10), month: text.slice(0, 7) };
-};
-
-/** The quotas of a key, and when their next period begins, in milliseconds since 1970. */
-function toQuotas({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number) {
+/** The day and the month of a time, and when the next ones begin, in milliseconds since 1970. */
+function periodsAt(now: number) {
   const at = new Date(now);
-  const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()];
-  const { day, month: thisMonth } = periodsAt(now);
-  return [
-    { unit: "day", limit: tokensPerDay, end: Date.UTC(year, month, at.getUTCDate() + 1), period: day },
-    { unit: "month", limit: tokensPerMonth, end: Date.UTC(year, month + 1), period: thisMonth },
-  ].flatMap(({ limit, ...quota }) => (limit === undefined ? [] : [{ limit, ...quota }]));
+  const [year, month, text] = [at.getUTCFullYear(), at.getUTCMonth(), at.toISOString()];
+  return {
+    day: { period: text.slice(0, 10), end: Date.UTC(year, month, at.getUTCDate() + 1) },
+    month: { period: text.slice(0, 7), end: Date.UTC(year, month + 1) },
+  };
 }
+
+/** The quotas of a key. */
+const toQuotas = ({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number) =>
+  (["day", "month"] as const).flatMap((unit) => {
+    const limit = { day: tokensPerDay, month: tokensPerMonth }[unit];
+    return limit === undefined ? [] : [{ unit, limit, ...periodsAt(now)[unit] }];
+  });
 
 /** A quota with the tokens that are used, and those reserved for answers that are being written. */
 type State = ReturnType<typeof toQuotas>[number] & { readonly used: number; readonly reserved: number };
@@ -86,8 +85,6 @@ function refusal(state: State, promptTokens: number, now: number): ApiError {
   );
 }
 
-const NO_COUNTS: Counts = new Map();
-
 /**
  * Quotas over two counts: `saved`, which a file has, and `fresh`, which it does not have yet. Without them they end with the server.
  *
@@ -95,30 +92,23 @@ const NO_COUNTS: Counts = new Map();
  */
 export function createQuotas(
   date: () => number,
-  {
-    saved = () => NO_COUNTS,
-    fresh = new Map(),
-  }: { readonly saved?: () => Counts; readonly fresh?: Counts } = {},
+  { saved, fresh = new Map() }: { saved?: () => Counts; fresh?: Counts } = {},
 ) {
   /** Tokens reserved, by tenant. */
   const held = new Map<string, number>();
   const hold = (name: string, tokens: number): void => {
-    const all = (held.get(name) ?? 0) + tokens;
-    if (all === 0) held.delete(name);
-    else held.set(name, all);
+    addTo(held, name, tokens);
+    if (held.get(name) === 0) held.delete(name);
   };
   const quotaStates = (key: QuotaKey): readonly State[] =>
     toQuotas(key, date()).map((quota) => {
-      const { name } = key;
-      const used = countIn(saved(), name, quota.period) + countIn(fresh, name, quota.period);
-      return { ...quota, used, reserved: held.get(name) ?? 0 };
+      const place = `${key.name} ${quota.period}`;
+      const used = (saved?.().get(place) ?? 0) + (fresh.get(place) ?? 0);
+      return { ...quota, used, reserved: held.get(key.name) ?? 0 };
     });
-  const hasQuota = ({ tokensPerDay, tokensPerMonth }: QuotaKey): boolean =>
-    (tokensPerDay ?? tokensPerMonth) !== undefined;
   const count = (key: QuotaKey, tokens: number, at = date()): void => {
     if (!hasQuota(key)) return;
-    const { day, month } = periodsAt(at);
-    addTo(fresh, key.name, new Map([day, month].map((period) => [period, tokens])));
+    for (const { period } of Object.values(periodsAt(at))) addTo(fresh, `${key.name} ${period}`, tokens);
   };
   return {
     /**
@@ -166,27 +156,22 @@ export function createQuotas(
 }
 
 const fileSchema = z.strictObject({
-  /** Tokens by the name of a key, and in it by day and month. */
-  tokens: z.record(z.string(), z.record(z.string().regex(/^\d{4}-\d\d(-\d\d)?$/), z.int().min(0))),
+  tokens: z.record(z.string().regex(/^[^ ]+ \d{4}-\d\d(-\d\d)?$/), z.int().min(0)),
 });
 
 async function readCounts(path: string): Promise<Counts> {
   if (!(await pathExists(path))) return new Map();
   const { tokens } = await readJson(path, fileSchema, { code: "bad_config" });
-  return new Map(Object.entries(tokens).map(([name, periods]) => [name, new Map(Object.entries(periods))]));
+  return new Map(Object.entries(tokens));
 }
 
 /** Without periods that are long over: that the last one is may be an error of this machine's clock. */
 function serializeCounts(counts: Counts, now: number): string {
   const at = new Date(now);
-  const oldest = periodsAt(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() - 2)).month;
-  const tokens = [...counts].flatMap(([name, periods]) => {
-    const kept = [...periods].filter(([period]) => period >= oldest);
-    return kept.length === 0
-      ? []
-      : [[name, Object.fromEntries(kept.map(([period, n]) => [period, Math.max(0, n)]))]];
-  });
-  return `${JSON.stringify({ tokens: Object.fromEntries(tokens) }, null, 1)}\n`;
+  const oldest = periodsAt(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() - 2)).month.period;
+  const kept = [...counts].filter(([key]) => key.slice(key.indexOf(" ") + 1) >= oldest);
+  const tokens = Object.fromEntries(kept.map(([key, count]) => [key, Math.max(0, count)]));
+  return `${JSON.stringify({ tokens }, null, 1)}\n`;
 }
 
 /** Interval between writes of the counts, in milliseconds; a crash loses at most those of one. */
@@ -203,12 +188,13 @@ const LAST_WRITE_WAIT = 5000;
  */
 export async function openQuotas(
   path: string,
-  {
-    date,
-    isNeeded,
-    log,
-  }: { readonly date: () => number; readonly isNeeded: boolean; readonly log: Pick<ServerLog, "error"> },
+  options: {
+    readonly date: () => number;
+    readonly isNeeded: boolean;
+    readonly log: Pick<ServerLog, "error">;
+  },
 ) {
+  const { date, isNeeded, log } = options;
   let saved = await readCounts(path);
   const fresh: Counts = new Map();
   let stamp = "";
@@ -217,13 +203,13 @@ export async function openQuotas(
   const write = async (): Promise<void> => {
     await using _lock = await lockChanges(dirname(path), { signal: ending.signal });
     const counts = await readCounts(path);
-    const added = [...fresh].map(([name, periods]) => [name, new Map(periods)] as const);
-    for (const [name, periods] of added) addTo(counts, name, periods);
+    const added = [...fresh];
+    for (const [key, tokens] of added) addTo(counts, key, tokens);
     await writeFileAtomic(path, serializeCounts(counts, date()), { mode: 0o600 });
     stamp = await readStamp();
     saved = counts;
-    for (const [name, periods] of added) addTo(fresh, name, new Map([...periods].map(([p, n]) => [p, -n])));
-    for (const [name, periods] of fresh) if ([...periods.values()].every((n) => n === 0)) fresh.delete(name);
+    for (const [key, tokens] of added) addTo(fresh, key, -tokens);
+    for (const [key, tokens] of fresh) if (tokens === 0) fresh.delete(key);
   };
   const update = async (): Promise<void> => {
     if (fresh.size > 0) return await write();
@@ -257,9 +243,7 @@ export async function openQuotas(
       clearInterval(timer);
       const timeout = setTimeout(() => ending.abort(), LAST_WRITE_WAIT);
       await save().catch((error) => {
-        const lost = Object.fromEntries(
-          [...fresh].map(([name, periods]) => [name, Object.fromEntries(periods)]),
-        );
+        const lost = Object.fromEntries(fresh);
         log.error({ reason: errorText(error), lost }, "the last token counts could not be saved");
       });
       clearTimeout(timeout);

@@ -1,13 +1,14 @@
 // A request's body from bytes to checked fields: the size while it arrives, then UTF-8, JSON and the route's schema; and the
-// fields that the schemas of several routes share.
+// fields that chats and completions share.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { createRoute, type RouteConfig, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import {
+  attempt,
   decodeText,
   describeIssues,
-  errorText,
   isRecord,
+  MosError,
   parseJson,
   readIssues,
   similarName,
@@ -25,7 +26,13 @@ const tooLarge = (limit: number): ApiError =>
     code: "request_too_large",
   });
 
-function checkHeaders(headers: Headers, limit: number): void {
+/**
+ * A body as it arrives, never more than `limit` bytes of it.
+ *
+ * @throws ApiError 413 or 415.
+ */
+export async function* bodyChunks(request: Request, limit: number): AsyncGenerator<Uint8Array, void> {
+  const { headers } = request;
   const encoding = headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity")
     throw new ApiError(`content-encoding ${encoding} is not supported; send the body uncompressed`, {
@@ -33,15 +40,6 @@ function checkHeaders(headers: Headers, limit: number): void {
       code: "unsupported_encoding",
     });
   if (Number(headers.get("content-length") ?? 0) > limit) throw tooLarge(limit);
-}
-
-/**
- * A body as it arrives, never more than `limit` bytes of it.
- *
- * @throws ApiError 413 or 415.
- */
-export async function* bodyChunks(request: Request, limit: number): AsyncGenerator<Uint8Array, void> {
-  checkHeaders(request.headers, limit);
   let size = 0;
   for await (const chunk of request.body ?? []) {
     size += chunk.length;
@@ -72,16 +70,6 @@ async function readBody(request: Request, { bodyBytes, requestSeconds }: ServerL
 export const mediaType = ({ headers }: Request): string | undefined =>
   headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
 
-/** Browsers send JSON to other sites only after asking them. Other types they send unasked, so those are refused. */
-function checkJsonType(request: Request): void {
-  const type = mediaType(request);
-  if (type === "application/json") return;
-  throw new ApiError(`content-type is ${type ?? "missing"}; send application/json`, {
-    status: 415,
-    code: "unsupported_media_type",
-  });
-}
-
 /** Values of a request. Far more than any real one has, and few enough that a schema's complaints about each stay cheap. */
 const MAX_VALUES = 20_000;
 /** The same with what is in JSON Schemas, which are no business of a request's schema: one in OpenAI's limits has up to 5,000 properties. */
@@ -91,12 +79,9 @@ const MAX_ITEMS = 4096;
 
 function decodeJson(bytes: Uint8Array): unknown {
   const place = { code: "bad_option", where: "the request's body" } as const;
-  try {
-    return parseJson(decodeText(bytes, place), { ...place, maxParts: MAX_PARTS });
-  } catch (cause) {
-    const message = errorText(cause);
-    throw new ApiError(message, { status: 400, code: "invalid_json", cause });
-  }
+  const read = attempt(() => parseJson(decodeText(bytes, place), { ...place, maxParts: MAX_PARTS }));
+  if (!(read instanceof MosError)) return read;
+  throw new ApiError(read.message, { status: 400, code: "invalid_json", cause: read });
 }
 
 /** Members whose value is a JSON Schema or other JSON of the client's, in which null is a value: at any depth, or of the body. */
@@ -171,7 +156,13 @@ function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
  */
 export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
   const { limits, engine } = context.var.server;
-  checkJsonType(context.req.raw);
+  const type = mediaType(context.req.raw) ?? "missing";
+  // browsers send JSON to other sites only after asking them, and other types unasked
+  if (type !== "application/json")
+    throw new ApiError(`content-type is ${type}; send application/json`, {
+      status: 415,
+      code: "unsupported_media_type",
+    });
   const body = decodeJson(await readBody(context.req.raw, limits));
   if (!isRecord(body))
     throw new ApiError("the request body is not a JSON object", { status: 400, code: "invalid_json" });
@@ -189,23 +180,20 @@ export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
   await next();
 };
 
-/**
- * The field of OpenAI's API on the way to a wrong value that the schema knows only to refuse: `tools` for
- * `tools.0.type`, or `messages.0.audio`. Such a field's description says so.
- */
-function unsupportedOn(path: readonly string[], schema: z.ZodObject): string | undefined {
-  const depth = path.findIndex((_, i) => isUnsupported(schemaAt(path.slice(0, i + 1), schema)));
-  return depth < 0 ? undefined : path.slice(0, depth + 1).join(".");
+/** The advice of a field that the schema knows only to refuse, as its description says. */
+function adviceOn(schema: unknown): string | undefined {
+  const description = schema instanceof z.ZodType ? (schema.description ?? "") : "";
+  if (!description.startsWith("Not supported")) return undefined;
+  return /^Not supported: (send .*)\.$/.exec(description)?.[1] ?? "omit it";
 }
 
-const isUnsupported = (schema: unknown): boolean =>
-  schema instanceof z.ZodType && schema.description?.startsWith("Not supported") === true;
-
-/** What to do about an unsupported field: to omit it, or what its description says. */
-function adviceAt(path: readonly string[], schema: z.ZodObject): string {
-  const at = schemaAt(path, schema);
-  const description = at instanceof z.ZodType ? (at.description ?? "") : "";
-  return /^Not supported: (send .*)\.$/.exec(description)?.[1] ?? "omit it";
+/** Such a field of OpenAI's API on the way to a wrong value: `tools` for `tools.0.type`, or `messages.0.audio`. */
+function findUnsupported(path: readonly string[], schema: z.ZodObject) {
+  for (let end = 1; end <= path.length; end++) {
+    const advice = adviceOn(schemaAt(path.slice(0, end), schema));
+    if (advice !== undefined) return { field: path.slice(0, end).join("."), advice };
+  }
+  return undefined;
 }
 
 /** The schema of a value in a request; undefined where the path leaves what the schema describes. */
@@ -225,7 +213,7 @@ function unknownField(name: string, path: readonly string[], schema: z.ZodObject
   const at = schemaAt(path, schema);
   const parent = at instanceof z.ZodOptional ? at.unwrap() : at;
   const fields = parent instanceof z.ZodObject ? Object.entries(parent.shape) : [];
-  const known = fields.filter(([, field]) => !isUnsupported(field)).map(([field]) => field);
+  const known = fields.filter(([, field]) => adviceOn(field) === undefined).map(([field]) => field);
   const similar = similarName(name, known);
   const help = similar === undefined ? "omit it" : `did you mean ${similar}?`;
   return `unknown field ${[...path, name].join(".")}; ${help}`;
@@ -245,13 +233,13 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
     return unsupportedMedia([...path, media.index].join("."), media.what, error);
   }
   // before other complaints: a message that calls tools need not have a content
-  const field = issues.map(({ path }) => unsupportedOn(path, schema)).find((found) => found !== undefined);
-  if (field !== undefined)
-    return invalid(
-      `${field} is not supported by this server; ${adviceAt(field.split("."), schema)}`,
-      "unsupported_parameter",
-      field,
-    );
+  const refused = issues
+    .map(({ path }) => findUnsupported(path, schema))
+    .find((found) => found !== undefined);
+  if (refused !== undefined) {
+    const { field, advice } = refused;
+    return invalid(`${field} is not supported by this server; ${advice}`, "unsupported_parameter", field);
+  }
   const [{ issue, path } = { issue: undefined, path: [] }] = issues;
   if (issue?.code === "unrecognized_keys") {
     const name = clipped(issue.keys[0] ?? "");
@@ -277,26 +265,23 @@ export const checkedBy =
 /** Schema of a field that may only be null, which counts as left out. */
 export const nullOnly = z.never().openapi({ type: "null" });
 
+/** A field that may be left out, with what the document says of it. */
+export const optional = <T extends z.ZodType>(schema: T, description: string) =>
+  schema.optional().describe(description);
+
+/** A field that vLLM has beside OpenAI's. */
+export const ofVllm = <T extends z.ZodType>(schema: T, description: string) =>
+  optional(schema, `vLLM extension: ${description}.`);
+
 /** A field of OpenAI's that this server does not support: only the value that changes nothing is taken. */
 export const neutral = <T extends z.ZodType>(schema: T) =>
-  schema.optional().describe("Not supported: only the neutral value is accepted.");
+  optional(schema, "Not supported: only the neutral value is accepted.");
 
 /** A field of another server's that this one has by another name, which an error tells. */
-export const renamed = (advice: string) => nullOnly.optional().describe(`Not supported: send ${advice}.`);
+export const renamed = (advice: string) => optional(nullOnly, `Not supported: send ${advice}.`);
 
 /** A field that is accepted, since an answer without it is as good. */
-export const unused = <T extends z.ZodType>(schema: T) => schema.optional().describe("Accepted and ignored.");
-
-const error = z
-  .object({
-    error: z.object({
-      message: z.string(),
-      type: z.string(),
-      param: z.string().nullable(),
-      code: z.string().nullable(),
-    }),
-  })
-  .openapi("Error");
+export const unused = <T extends z.ZodType>(schema: T) => optional(schema, "Accepted and ignored.");
 
 const usage = z
   .object({
@@ -325,78 +310,14 @@ export const answerFields = { ...headFields, usage };
 /** Fields that the chunks of their streams share. */
 export const chunkFields = {
   ...headFields,
-  usage: usage
-    .nullable()
-    .optional()
-    .describe("With stream_options.include_usage: null except in the last chunk, which has no choices."),
+  usage: optional(
+    usage.nullable(),
+    "With stream_options.include_usage: null except in the last chunk, which has no choices.",
+  ),
 };
 
 export const finishReason = z.enum(["stop", "length"]);
 
-export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
-
-/** A JSON answer. */
-export const ok = <T extends z.ZodType>(schema: T, description: string) => ({
-  content: json(schema),
-  description,
-});
-
-/** The id in the path of a route. */
-export const idParams = z.object({ id: z.string().max(200) });
-
-/** A whole number as a query or a form has it: decimal digits and nothing else, neither 0x10 nor 1e3 nor a blank. */
-export const wholeNumber = (least: number, most: number) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/, `a whole number from ${least} to ${most}`)
-    .transform(Number)
-    .pipe(z.int().min(least).max(most))
-    .openapi({ type: "integer", minimum: least, maximum: most });
-
-/** `after` and `limit` of a list. */
-export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
-  after: z.string().max(200).optional().describe("Last id of the previous page."),
-  limit: wholeNumber(1, limits.most).default(limits.standard),
-});
-
-/** A part of a list, as all lists of the API are. */
-export const pageSchema = <T extends z.ZodType>(item: T) =>
-  z.object({
-    object: z.literal("list"),
-    data: z.array(item),
-    first_id: z.string().nullable(),
-    last_id: z.string().nullable(),
-    has_more: z.boolean(),
-  });
-
-/** A page of a list as JSON. */
-export const toPage = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
-  object: "list" as const,
-  data: [...data],
-  first_id: data[0]?.id ?? null,
-  last_id: data.at(-1)?.id ?? null,
-  has_more: hasMore,
-});
-
-/** The body of an answer to DELETE, as OpenAI has it. */
-export const deletedSchema = <T extends string>(object: T) =>
-  z.object({ id: z.string(), object: z.literal(object), deleted: z.literal(true) });
-
-/** An answer as a whole or as a stream, whose events each have a chunk as JSON. */
-export const okOrStream = <T extends z.ZodType, C extends z.ZodType>(schema: T, chunk: C) => ({
-  description:
-    "The completion or, with stream: true, server-sent events with a chunk each. The last event " +
-    "is [DONE], or an error.",
-  content: { ...json(schema), "text/event-stream": { schema: chunk } },
-});
-
-/** Any other answer. */
-const failed = { content: json(error), description: "An error in OpenAI's format." };
-
-/** A route that asks for a key, and whose errors are in OpenAI's format. */
-export const apiRoute = <P extends string, R extends Omit<RouteConfig, "path"> & { path: P }>(route: R) =>
-  createRoute({
-    ...route,
-    security: [{ key: [] }],
-    responses: { ...route.responses, default: failed },
-  });
+/** What the document says of an answer that may be a stream. */
+export const STREAMABLE =
+  "The completion or, with stream: true, server-sent events with a chunk each. The last event is [DONE], or an error.";

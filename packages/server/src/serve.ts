@@ -220,9 +220,7 @@ const SECONDS_WITHOUT_ENGINE = 2;
  * const server = await serve({ model: "assets/tiny-english", adapters: "adapters", port: 8080 });
  * console.log(`${server.address}/v1`); // until the process ends, or server.stop()
  */
-export async function serve(options: ServeOptions): Promise<RunningServer> {
-  return await openServer(options, true);
-}
+export const serve = (options: ServeOptions): Promise<RunningServer> => openServer(options, true);
 
 /**
  * The same without a port, as a part of another server: whatever speaks in web-standard `Request` and `Response` calls
@@ -235,11 +233,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
  * const answer = await app.fetch(new Request("http://localhost/v1/models"));
  * new Hono().mount("/llm", app.fetch); // or createServer(getRequestListener(app.fetch)) of @hono/node-server
  */
-export async function openApp(
+export const openApp = (
   options: Omit<ServeOptions, "host" | "port" | "keys" | "tlsCert" | "tlsKey" | "keepAlive">,
-): Promise<ServedApp> {
-  return await openServer(options, false);
-}
+): Promise<ServedApp> => openServer(options, false);
 
 const silent = (): void => undefined;
 const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
@@ -278,7 +274,9 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       now,
       date,
       ...{ ...clients, keyFile: clients.keys, checkAdapter },
-      ...boundsOf(network),
+      ...{ publicMetrics: life.publicMetrics, cors: life.cors },
+      limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
+      responses: { bytes: life.responseBytes, days: life.responseDays },
       nextSeed: () => randomInt(2 ** 32),
       hosts: hasPort && clients.keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
@@ -286,7 +284,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       privatePaths: apiKeys === undefined ? [model] : [model, apiKeys],
     });
     const listening = hasPort ? await listen(server, { host, port, tls }) : undefined;
-    if (listening !== undefined) warnOfFewFiles(listening.connections, log);
+    if (listening !== undefined) warnOfFewFiles(listening, log);
     let isClosing = false;
     const close = async (seconds: number): Promise<void> => {
       isClosing = true;
@@ -317,14 +315,6 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   }
 }
 
-/** What the settings allow clients. */
-const boundsOf = ({ publicMetrics, cors, responseBytes, responseDays, ...life }: NetworkSettings) => ({
-  publicMetrics,
-  cors,
-  limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
-  responses: { bytes: responseBytes, days: responseDays },
-});
-
 /** Run folders belong to no tenant. */
 const openRuns = async ({ runs, adapters }: ServeOptions, clients: { readonly keys?: KeyFile }) =>
   runs === undefined ? undefined : openRunFolders(runs, { adapters, maySee: (key) => seesAll(clients, key) });
@@ -345,12 +335,9 @@ const openServedEngine = (
     signal,
   });
 
-function warnOfFewFiles(connections: number, log: ServerLog): void {
-  if (connections < defaultLimits.connections)
-    log.warn(
-      { connections },
-      "the limit of open files is low, so fewer connections are accepted; raise ulimit -n",
-    );
+function warnOfFewFiles({ connections }: { readonly connections: number }, log: ServerLog): void {
+  const message = "the limit of open files is low, so fewer connections are accepted; raise ulimit -n";
+  if (connections < defaultLimits.connections) log.warn({ connections }, message);
 }
 
 type NetworkSettings = SettingValues<typeof networkSettings>;

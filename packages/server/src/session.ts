@@ -13,11 +13,9 @@ export function isOwnPage({ req }: RequestContext): boolean {
   if (site !== undefined) return site === "same-origin";
   // without encryption, browsers send only this, and not with GET
   const origin = req.header("origin");
-  return origin === undefined || hostOf(origin) === (req.header("host") ?? new URL(req.url).host);
+  const host = req.header("host") ?? new URL(req.url).host;
+  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);
 }
-
-const hostOf = (origin: string): string | undefined =>
-  URL.canParse(origin) ? new URL(origin).host : undefined;
 
 /** The header Authorization of a request, or the key of its session in this form. */
 export function authorizationOf(context: RequestContext): string | undefined {

@@ -1,5 +1,5 @@
 // The certificate of HTTPS and its key: read and checked at the start, and again when their files change.
-import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import { createSecureContext } from "node:tls";
 import { errorText, MosError } from "mixture-of-shards-core/common";
@@ -28,38 +28,33 @@ const invalid = (message: string, cause?: unknown): MosError =>
 const read = async (path: string): Promise<Buffer> =>
   Buffer.from(await readBytes(path, { code: "bad_option", maximumBytes: 1 << 20 }));
 
-function parseCertificate(bytes: Buffer, path: string): X509Certificate {
+function parsed<T>(parse: () => T, problem: (cause: unknown) => string): T {
   try {
-    return new X509Certificate(bytes);
+    return parse();
   } catch (cause) {
-    throw invalid(`--tls-cert ${path}: not a PEM certificate`, cause);
-  }
-}
-
-function parsePrivateKey(bytes: Buffer, path: string): KeyObject {
-  try {
-    return createPrivateKey(bytes);
-  } catch (cause) {
-    const isEncrypted = bytes.includes("ENCRYPTED");
-    throw invalid(
-      isEncrypted
-        ? `--tls-key ${path}: the key is encrypted; store it without a passphrase, readable by the server only`
-        : `--tls-key ${path}: not a PEM private key`,
-      cause,
-    );
+    throw invalid(problem(cause), cause);
   }
 }
 
 async function readPair({ certFile, keyFile, date, log }: TlsOptions) {
   const [cert, key] = [await read(certFile), await read(keyFile)];
-  const certificate = parseCertificate(cert, certFile);
-  if (!certificate.checkPrivateKey(parsePrivateKey(key, keyFile)))
+  const certificate = parsed(
+    () => new X509Certificate(cert),
+    () => `--tls-cert ${certFile}: not a PEM certificate`,
+  );
+  const problem = key.includes("ENCRYPTED")
+    ? "the key is encrypted; store it without a passphrase, readable by the server only"
+    : "not a PEM private key";
+  const privateKey = parsed(
+    () => createPrivateKey(key),
+    () => `--tls-key ${keyFile}: ${problem}`,
+  );
+  if (!certificate.checkPrivateKey(privateKey))
     throw invalid(`--tls-key ${keyFile} does not match the certificate in --tls-cert ${certFile}`);
-  try {
-    createSecureContext({ cert, key });
-  } catch (cause) {
-    throw invalid(`--tls-cert ${certFile}, --tls-key ${keyFile}: ${errorText(cause)}`, cause);
-  }
+  parsed(
+    () => createSecureContext({ cert, key }),
+    (cause) => `--tls-cert ${certFile}, --tls-key ${keyFile}: ${errorText(cause)}`,
+  );
   if (Date.parse(certificate.validTo) < date())
     log.warn({ expired: certificate.validTo }, "the TLS certificate has expired");
   return { cert, key };

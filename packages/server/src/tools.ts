@@ -12,7 +12,7 @@ import {
   toFunctionTool,
 } from "mixture-of-shards-core/text";
 import { ApiError, invalidValue } from "./errors.ts";
-import { unused } from "./request.ts";
+import { optional, unused } from "./request.ts";
 
 const functionSchema = z.strictObject(functionFields);
 const customSchema = z.strictObject({ ...customFields, format: customFormat.optional() });
@@ -47,41 +47,30 @@ const toolChoice = z.union([
 ]);
 
 export const toolFields = {
-  tools: z.array(toolSchema).max(MAX_TOOLS).optional().describe("Functions and custom tools."),
-  tool_choice: toolChoice.optional().describe("Default: auto with tools, else none."),
-  parallel_tool_calls: z.boolean().optional().describe("Several calls in one answer. Default: true."),
-  functions: z.array(functionSchema).max(MAX_TOOLS).optional().describe("The older form of tools."),
-  function_call: z
-    .union([z.enum(["none", "auto"]), named])
-    .optional()
-    .describe("The older form of tool_choice."),
+  tools: optional(z.array(toolSchema).max(MAX_TOOLS), "Functions and custom tools."),
+  tool_choice: optional(toolChoice, "Default: auto with tools, else none."),
+  parallel_tool_calls: optional(z.boolean(), "Several calls in one answer. Default: true."),
+  functions: optional(z.array(functionSchema).max(MAX_TOOLS), "The older form of tools."),
+  function_call: optional(z.union([z.enum(["none", "auto"]), named]), "The older form of tool_choice."),
 };
 
 type ToolFields = z.output<z.ZodObject<typeof toolFields>>;
 
-export interface RequestedTools {
-  readonly tools: readonly Tool[];
-  readonly choice: ToolChoice;
-  /** Where each tool stands in the request, for errors: its fields follow. */
-  readonly places: readonly string[];
-  /** An answer may have several calls. */
-  readonly parallel: boolean;
-  /** The request names one tool to call; then answers end with "stop", as OpenAI's do. */
-  readonly isNamed: boolean;
-  /** The request has the older `functions`, and so its answers have `function_call`. */
-  readonly isLegacy: boolean;
-}
+export type RequestedTools = ReturnType<typeof readTools>;
 
 /** @throws ApiError 400 for tools of one name, a choice that names none of them, and a mix with the older fields. */
-export function readTools(fields: ToolFields): RequestedTools {
+export function readTools(fields: ToolFields) {
   const { parallel_tool_calls: parallel = true } = fields;
   checkForm(fields);
+  // then answers have `function_call`
   const isLegacy = (fields.functions ?? []).length > 0;
   const tools = toTools(fields);
+  // where each tool stands in the request, for errors: its fields follow
   const places = tools.map(({ type }, i) => (isLegacy ? `functions[${i}]` : `tools[${i}].${type}`));
   checkTools(tools, places);
   const wanted = isLegacy ? toNewForm(fields.function_call) : fields.tool_choice;
-  const choice = toToolChoice(wanted, { tools, field: isLegacy ? "function_call" : "tool_choice" });
+  const choice = toToolChoice(toWanted(wanted), { tools, field: isLegacy ? "function_call" : "tool_choice" });
+  // then answers end with "stop", as OpenAI's do
   const isNamed = typeof wanted === "object" && wanted.type !== "allowed_tools";
   return { tools, choice, places, parallel: parallel && !isNamed && !isLegacy, isNamed, isLegacy };
 }
@@ -150,41 +139,33 @@ const toNamed = (one: z.output<(typeof namedTool)[number]>): NamedTool =>
     ? { type: one.type, name: one.function.name }
     : { type: one.type, name: one.custom.name };
 
-interface ChoiceOptions {
-  readonly tools: readonly Tool[];
-  readonly field: string;
+function toWanted(choice: ToolFields["tool_choice"]): WantedCalls {
+  if (typeof choice !== "object") return { mode: choice };
+  if (choice.type !== "allowed_tools") return { mode: "required", named: [toNamed(choice)] };
+  const { mode, tools } = choice.allowed_tools;
+  return { mode, named: tools.map(toNamed) };
 }
 
-function toToolChoice(choice: ToolFields["tool_choice"], { tools, field }: ChoiceOptions): ToolChoice {
-  if (choice === undefined || typeof choice === "string") return plainChoice(choice, { tools, field });
-  if (choice.type === "allowed_tools") {
-    const { mode, tools: allowed } = choice.allowed_tools;
-    return namedChoice(allowed.map(toNamed), { mode, tools, field });
-  }
-  return namedChoice([toNamed(choice)], { mode: "required", tools, field });
+/** What a request says of calls: `named` are the tools to choose from, where it names some. */
+interface WantedCalls {
+  readonly mode: ToolChoice["mode"] | undefined;
+  readonly named?: readonly NamedTool[];
 }
 
-/** @throws ApiError 400 where a call is demanded and there is nothing to call. */
-export function plainChoice(
-  mode: ToolChoice["mode"] | undefined,
-  { tools, field }: ChoiceOptions,
+/** @throws ApiError 400 where a call is demanded and there is nothing to call, and for a tool that is not among those of the request. */
+export function toToolChoice(
+  { mode, named }: WantedCalls,
+  { tools, field }: { readonly tools: readonly Tool[]; readonly field: string },
 ): ToolChoice {
-  if (tools.length > 0) return { mode: mode ?? "auto" };
-  if (mode === "required")
+  if (named === undefined && tools.length > 0) return { mode: mode ?? "auto" };
+  if (named === undefined && mode === "required")
     throw invalidValue(`${field} demands a call, and there are no tools; send tools`, field);
-  return { mode: "none" };
-}
-
-/** @throws ApiError 400 for a tool that is not among those of the request. */
-export function namedChoice(
-  named: readonly NamedTool[],
-  { mode, tools, field }: ChoiceOptions & { readonly mode: "auto" | "required" },
-): ToolChoice {
+  if (named === undefined) return { mode: "none" };
   for (const { type, name } of named)
     if (!tools.some((tool) => tool.type === type && tool.name === name))
       throw invalidValue(
         `${field} names the ${type} ${JSON.stringify(name.slice(0, 100))}, which is not among the tools of the request`,
         field,
       );
-  return { mode, names: [...new Set(named.map(({ name }) => name))] };
+  return { mode: mode ?? "auto", names: [...new Set(named.map(({ name }) => name))] };
 }

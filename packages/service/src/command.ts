@@ -1,7 +1,4 @@
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { basename } from "node:path";
-import { MosError } from "mixture-of-shards";
 import {
   defineCommand,
   findModel,
@@ -12,7 +9,7 @@ import {
   openLog,
   quiet,
 } from "mixture-of-shards/kit";
-import { watchStorage } from "mixture-of-shards/server";
+import { listen, watchStorage } from "mixture-of-shards/server";
 import { adjust, type SettingValues, setting, settingInfo } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { HARMLESS, needDatabaseUrl, serviceOptions } from "./options.ts";
@@ -125,45 +122,28 @@ interface ProbeOptions {
   readonly problem: () => Promise<string | undefined>;
 }
 
-/**
- * Answers /health, /ready and /metrics until it is disposed.
- *
- * @throws MosError `bad_option` where the port is taken or not allowed.
- */
-export async function listenForProbes({
-  host,
-  port,
-  metrics,
-  problem,
-}: ProbeOptions): Promise<AsyncDisposable & { readonly port: number }> {
-  const server = createServer(async ({ method, url }, response) => {
-    const answer = (status: number, type: string, text: string): void => {
-      response.writeHead(status, { "content-type": type, connection: "close" }).end(text);
-    };
-    if (method !== "GET") answer(405, "text/plain", "only GET is allowed\n");
-    else if (url === "/health") answer(200, "application/json", '{"status":"up"}');
-    else if (url === "/ready") {
+/** Answers /health, /ready and /metrics until it is disposed. Throws as `listen`. */
+export const listenForProbes = ({ host, port, ...parts }: ProbeOptions) =>
+  listen({ app: { fetch: (request) => answerProbe(request, parts) } }, { host, port });
+
+async function answerProbe(
+  { method, url }: Request,
+  { metrics, problem }: Pick<ProbeOptions, "metrics" | "problem">,
+): Promise<Response> {
+  if (method !== "GET") return new Response("only GET is allowed\n", { status: 405 });
+  switch (new URL(url).pathname) {
+    case "/health":
+      return Response.json({ status: "up" });
+    case "/ready": {
       const reason = await problem();
-      const state = reason === undefined ? { status: "ready" } : { status: "storage_unavailable", reason };
-      answer(reason === undefined ? 200 : 503, "application/json", JSON.stringify(state));
-    } else if (url === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", await metrics());
-    else answer(404, "text/plain", "not found; use /health, /ready or /metrics\n");
-  });
-  server.maxConnections = 100;
-  server.listen(port, host);
-  try {
-    await once(server, "listening");
-  } catch (cause) {
-    throw new MosError("bad_option", `port: cannot listen on ${host}:${port}: ${(cause as Error).message}`, {
-      cause,
-    });
+      if (reason === undefined) return Response.json({ status: "ready" });
+      return Response.json({ status: "storage_unavailable", reason }, { status: 503 });
+    }
+    case "/metrics":
+      return new Response(await metrics(), {
+        headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+      });
+    default:
+      return new Response("not found; use /health, /ready or /metrics\n", { status: 404 });
   }
-  const address = server.address();
-  return {
-    port: typeof address === "object" && address !== null ? address.port : port,
-    [Symbol.asyncDispose]: async () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
 }

@@ -3,38 +3,15 @@ import { randomInt } from "node:crypto";
 import { MosError, type runCheck, usualLearningRate } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/kit";
 import type { ApiKey, ServerExtension } from "mixture-of-shards/server";
+import { attempt } from "mixture-of-shards-core/common";
 import { addServiceRoutes, jobRuns, type ServiceEnv, seconds, withHttpErrors } from "#api";
-import {
-  isFineTuned,
-  MAX_ALIASES,
-  type ModelStore,
-  modelTenant,
-  type Stores,
-  type TrainingPlan,
-} from "#store";
+import { isFineTuned, MAX_ALIASES, type ModelStore, modelTenant, type Stores } from "#store";
 import type { Publisher } from "./publish.ts";
 
 /** Bytes of an uploaded file, as OpenAI's. */
 const MAX_FILE_BYTES = 512_000_000;
 
-/** Throws for a run that the model cannot have, whatever its data are. */
-type CheckRun = Awaited<ReturnType<typeof runCheck>>;
-
-/** A plan that the model cannot be trained by is refused before it is queued. Throws `bad_option`. */
-const refusing =
-  (checkRun: CheckRun) =>
-  (plan: TrainingPlan): void => {
-    try {
-      checkRun(plan);
-    } catch (cause) {
-      if (!(cause instanceof MosError)) throw cause;
-      throw new MosError("bad_option", cause.message, { cause });
-    }
-  };
-
 /** Expiry times of models, read in advance: models expire on time even while the database cannot be reached. */
-export type Expired = ReturnType<typeof openExpired>;
-
 export function openExpired(models: Pick<ModelStore, "secondsLeft">) {
   /** When they expire, by a clock of this process. */
   let ends = new Map<string, number>();
@@ -53,11 +30,12 @@ export function openExpired(models: Pick<ModelStore, "secondsLeft">) {
 
 interface ExtensionParts {
   readonly model: Parameters<OpenServeAddOn["start"]>[0];
-  readonly checkRun: CheckRun;
+  /** Throws for a run that the model cannot have, whatever its data are. */
+  readonly checkRun: Awaited<ReturnType<typeof runCheck>>;
   readonly publisher: Pick<Publisher, "fetch" | "use">;
   /** Removes a deleted model from all folders. */
   readonly unpublish: (name: string) => Promise<void>;
-  readonly expired: Expired;
+  readonly expired: ReturnType<typeof openExpired>;
   readonly service: Pick<
     ServiceEnv,
     keyof Stores | "objects" | "preview" | "checkFile" | "grading" | "webhookPorts"
@@ -80,7 +58,10 @@ export function createExtension({
         ...service,
         modelName: model.name,
         learningRate: usualLearningRate(model.hiddenSize),
-        checkPlan: refusing(checkRun),
+        checkPlan: (plan) => {
+          const cause = attempt(() => checkRun(plan));
+          if (cause instanceof MosError) throw new MosError("bad_option", cause.message, { cause });
+        },
         publish: publisher.fetch,
         unpublish,
         checkExpiry: () => expired.refresh(),
@@ -134,18 +115,14 @@ async function readNotes(
   try {
     const { rows } = await aliases.list(tenant, { limit: MAX_ALIASES });
     const owned = await models.list({ tenant, isAdmin });
+    const own = owned.filter(({ name }) => isFineTuned(name, base));
     return {
       aliases: rows.map(({ id, model, changed_at }) => ({ id, model, changedAt: seconds(changed_at) })),
       models: new Map(
-        owned
-          .filter(({ name }) => isFineTuned(name, base))
-          .map(({ name, created_at, expires_at }) => [
-            name,
-            {
-              changedAt: seconds(created_at),
-              ...(expires_at === null ? {} : { expiresAt: seconds(expires_at) }),
-            },
-          ]),
+        own.map(({ name, created_at: created, expires_at: end }) => [
+          name,
+          { changedAt: seconds(created), expiresAt: end === null ? undefined : seconds(end) },
+        ]),
       ),
     };
   } catch (error) {

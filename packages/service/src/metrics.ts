@@ -2,13 +2,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ServiceState } from "#store";
+import type { runWorker } from "#worker";
 
-interface EndedSlice {
-  readonly model: string;
-  readonly result: string;
-  readonly seconds: number;
-  readonly trainedTokens?: number;
-}
+type EndedSlice = Omit<Parameters<NonNullable<Parameters<typeof runWorker>[0]["onSlice"]>>[0], "times">;
 
 const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"] as const;
 const SLICE_SECONDS = [1, 2.5, 5, 10, 20, 40, 80, 120, 160, 320, 640, 1280, 3600];
@@ -16,8 +12,6 @@ const SLICE_SECONDS = [1, 2.5, 5, 10, 20, 40, 80, 120, 160, 320, 640, 1280, 3600
 const [FRESH, READ_TIMEOUT] = [3000, 3000];
 
 /** Counts of one process of a service. */
-export type ServiceMetrics = ReturnType<typeof createMetrics>;
-
 export function createMetrics() {
   const registry = new Registry();
   const counter = (name: string, help: string, ...labelNames: string[]): Counter =>
@@ -56,10 +50,10 @@ export function createMetrics() {
   const stateText = stateGauges();
   return {
     /** A slice has ended; `trainedTokens` if they were kept. */
-    sliceEnded: ({ model, result, seconds: taken, trainedTokens = 0 }: EndedSlice): void => {
+    sliceEnded: ({ model, result, ...slice }: EndedSlice): void => {
       slices.inc({ model, result });
-      seconds.observe({ model }, taken);
-      tokens.inc({ model }, trainedTokens);
+      seconds.observe({ model }, slice.seconds);
+      tokens.inc({ model }, slice.trainedTokens ?? 0);
     },
     trainerStalled: ({ model }: { readonly model: string }): void => stalled.inc({ model }),
     webhookAttempted: (outcome: "delivered" | "retried" | "failed"): void => attempts.inc({ outcome }),
@@ -115,13 +109,7 @@ function stateGauges() {
     deliveries.set(state.deliveries);
   };
   const latest = cached();
-  return async ({
-    read,
-    model,
-  }: {
-    readonly read: () => Promise<ServiceState>;
-    readonly model: string;
-  }): Promise<string> => {
+  return async ({ read, model }: { read: () => Promise<ServiceState>; model: string }): Promise<string> => {
     const state = await latest(read);
     // stale values would mislead
     for (const one of [jobs, waiting, oldest, running, workers, deliveries]) one.reset();

@@ -1,34 +1,27 @@
-// Published models as folders that servers watch. What the table of models says is right; the folders follow it.
+// Published models as folders that servers watch: as they are, and for other servers as plain LoRAs of PEFT. What the table of models
+// says is right; the folders follow it.
 import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
+import type { ServerLog } from "mixture-of-shards/server";
 import {
   assertWritable,
   fromFileName,
   makeFolder,
+  makeTemporaryFolder,
   pathExists,
+  repairFolder,
   toFileName,
 } from "mixture-of-shards-core/files";
-import type { Files } from "#objects";
-import { type ModelStore, modelTenant } from "#store";
+import type { Files, ObjectStore } from "#objects";
+import { isFinalModel, type ModelStore, modelTenant } from "#store";
+import { startTasks, type TaskChild } from "#worker";
 
 /** Keeps the folders of models as the table has them. */
-export interface Publisher {
-  /** Adds what is missing and removes what is gone. */
-  sync(): Promise<void>;
-  /** Publishes this model if needed; false if there is none. */
-  fetch(name: string): Promise<boolean>;
-  /** A request needs the folder of a model. */
-  use(name: string): void;
-  /** Removes the folder of a model. */
-  remove(name: string): Promise<void>;
-  /** Looks whether models can be added. @throws MosError `storage`. */
-  check(): Promise<void>;
-}
+export type Publisher = Awaited<ReturnType<typeof openPublisher>>;
 
-/** Options of a publisher. */
-export interface PublisherOptions {
+interface PublisherOptions {
   readonly models: Pick<ModelStore, "published" | "files">;
   /** Filter of published models for the folder (all). */
   readonly isWanted?: (name: string) => boolean;
@@ -52,8 +45,9 @@ const IN_USE_SECONDS = 600;
 export async function openPublisher(
   folder: string,
   { models, isWanted = () => true, folderName = toFileName, onDemand, write, onError }: PublisherOptions,
-): Promise<Publisher> {
+) {
   await makeFolder(folder);
+  /** Looks whether models can be added. @throws MosError `storage`. */
   const check = async (): Promise<void> => {
     await assertWritable(folder).catch((cause: unknown) => {
       if (!(cause instanceof MosError) || cause.code !== "not_found") throw cause;
@@ -73,6 +67,7 @@ export async function openPublisher(
       if (isWanted(name)) await add(name, files).catch((error: unknown) => onError(name, error));
   };
   const usedAt = new Map<string, number>();
+  /** A request needs the folder of a model. */
   const use = (name: string): void => void usedAt.set(folderName(name), performance.now());
   const makeRoom = async (folders: readonly string[]): Promise<void> => {
     const idle = (name: string): number => performance.now() - (usedAt.get(name) ?? Number.NEGATIVE_INFINITY);
@@ -90,8 +85,10 @@ export async function openPublisher(
   return {
     check,
     use,
-    remove: (name) => removeFolder(folderName(name)),
-    sync: async () => {
+    /** Removes the folder of a model. */
+    remove: (name: string): Promise<void> => removeFolder(folderName(name)),
+    /** Adds what is missing and removes what is gone. */
+    sync: async (): Promise<void> => {
       // what is there first: a model that is published meanwhile is not in the way
       const folders = await readdir(folder);
       const published = await models.published();
@@ -104,13 +101,85 @@ export async function openPublisher(
           await removeFolder(name);
       await makeRoom(folders.filter((name) => current.has(name)));
     },
-    fetch: async (name) => {
+    /** Publishes this model if needed; false if there is none. */
+    fetch: async (name: string): Promise<boolean> => {
       if (modelTenant(name) === undefined || name.includes("\0")) return false;
       const files = await models.files(name);
       if (files === undefined) return false;
       use(name);
       await add(name, files);
       return true;
+    },
+  };
+}
+
+/** Options of the PEFT folder. */
+interface PeftFolderOptions {
+  readonly folder: string;
+  /** Name of the base in other servers. */
+  readonly baseName: string;
+  /** The folder or file of the base, and its name in this service. */
+  readonly model: string;
+  readonly modelName: string;
+  readonly models: Pick<ModelStore, "published" | "files">;
+  readonly objects: Pick<ObjectStore, "restore">;
+  /** Ends a conversion in the middle. */
+  readonly signal: AbortSignal;
+  readonly log: Pick<ServerLog, "warn">;
+}
+
+/** A model that cannot be converted is tried again at every 2nd, 4th, … sync, up to this power of two. */
+const MAX_INTERVAL = 10;
+
+/**
+ * Opens a folder with published models as plain LoRAs of PEFT, each in a folder of its name, as vLLM's filesystem resolver reads them.
+ * Puts in order what a killed server left. Of the base's models the finished ones are written, not their checkpoints.
+ *
+ * @throws MosError `storage`.
+ * @example
+ * const others = await openPeftFolder({ folder: "/mnt/peft", baseName: "org/name", ...rest });
+ * await others.sync();
+ */
+export async function openPeftFolder(
+  options: PeftFolderOptions,
+): Promise<Pick<Publisher, "sync" | "remove">> {
+  const { folder, baseName, model, modelName, models, objects, signal, log } = options;
+  await makeFolder(folder);
+  await repairFolder(folder);
+  /** The process of conversions, one after the other: on large models they take seconds, for which requests would wait. */
+  let tasks: TaskChild | undefined;
+  const failures = new Map<string, number>();
+  let syncs = 0;
+  const isDue = (name: string): boolean =>
+    !signal.aborted && syncs % 2 ** Math.min(failures.get(name) ?? 0, MAX_INTERVAL) === 0;
+  const publisher = await openPublisher(folder, {
+    models,
+    isWanted: (name) => isFinalModel(name, modelName) && isDue(name),
+    // vLLM's resolver looks for a folder that has the name of the model
+    folderName: process.platform === "win32" ? toFileName : (name) => name,
+    write: async (files, out) => {
+      const adapter = await makeTemporaryFolder("mos-peft-");
+      try {
+        await objects.restore(files, adapter);
+        signal.throwIfAborted();
+        if (tasks?.isAlive !== true)
+          tasks = startTasks((how) => new MosError("busy", `the conversion process exited: ${how}`));
+        await tasks.call("convert", { adapter, model, out, baseName }, { signal, killAfter: 0 });
+      } finally {
+        await rm(adapter, { recursive: true, force: true });
+      }
+    },
+    onError: (name, error) => {
+      if (signal.aborted) return;
+      failures.set(name, (failures.get(name) ?? 0) + 1);
+      log.warn({ model: name, reason: String(error) }, "exporting a model failed; retrying later");
+    },
+  });
+  return {
+    remove: publisher.remove,
+    sync: async () => {
+      syncs++;
+      await publisher.sync().finally(() => tasks?.[Symbol.asyncDispose]());
     },
   };
 }

@@ -3,26 +3,16 @@ import { readdir, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import type { ServerLog } from "mixture-of-shards/server";
 import { makePrivateFolder, makeTemporaryFolder } from "mixture-of-shards-core/files";
-import { compact, type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
+import { compact, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { folderHas, isBucket, type ObjectStore, openBucketObjects, openObjects } from "#objects";
 import { openContents, openSlices, openWatch, startHeartbeat } from "#store";
 import { runWorker } from "#worker";
-import { createMetrics, type ServiceMetrics } from "./metrics.ts";
+import { createMetrics } from "./metrics.ts";
 import type { ServiceOptions } from "./options.ts";
 
 /** Resources that every process of a service opens. */
-export interface ServiceResources extends AsyncDisposable {
-  readonly database: Database;
-  readonly objects: ObjectStore;
-  /** The folder beside whose files models are published: the storage, or the copies of a bucket. */
-  readonly folder: string;
-  /** Looks whether database and storage are there and can be written. @throws MosError `storage`. */
-  check(): Promise<void>;
-  /** Counts of this process. */
-  readonly metrics: ServiceMetrics;
-}
+export type ServiceResources = Awaited<ReturnType<typeof openResources>>;
 
 /** Seconds between removals of local copies that nobody needs. */
 const TRIM_SECONDS = 60;
@@ -32,7 +22,7 @@ const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "object
 /** Refuses a storage with no content that the database names, such as the empty folder of a missing mount. */
 async function assertSameStorage(
   storage: string,
-  { contents, has }: { readonly contents: Named; readonly has: ObjectStore["has"] },
+  { contents, has }: { readonly contents: Contents; readonly has: ObjectStore["has"] },
 ): Promise<void> {
   const digests = await contents.sample();
   for (const digest of digests) if (await has(digest)) return;
@@ -44,13 +34,14 @@ async function assertSameStorage(
   );
 }
 
-type Named = Pick<ReturnType<typeof openContents>, "sample" | "used">;
+type Contents = ReturnType<typeof openContents>;
 
-/** A folder, or a bucket with copies in a folder of this process or of its state. */
-async function openStorage(
-  storage: string,
-  { state, storageEndpoint: endpoint, storageCache: bytes, contents }: StorageOptions & { contents: Named },
-): Promise<AsyncDisposable & { readonly objects: ObjectStore; readonly folder: string }> {
+/**
+ * A folder, or a bucket with copies in a folder of this process or of its state. `folder` is the one beside whose files models are
+ * published.
+ */
+async function openStorage(storage: string, options: StorageOptions & { readonly contents: Contents }) {
+  const { state, storageEndpoint: endpoint, storageCache: bytes, contents } = options;
   if (!isBucket(storage)) {
     // first, so that nothing is made in the place of a mount
     await assertSameStorage(storage, { contents, has: (digest) => folderHas(storage, digest) });
@@ -84,10 +75,7 @@ type StorageOptions = Pick<
  *
  * @throws MosError `bad_option`, `network`, `storage`, `unsupported`.
  */
-export async function openResources(
-  options: StorageOptions,
-  { log }: { readonly log: ServerLog },
-): Promise<ServiceResources> {
+export async function openResources(options: StorageOptions, { log }: Pick<ServiceOptions, "log">) {
   const { state, databaseUrl } = options;
   const storage = options.storage ?? (state === undefined ? undefined : join(state, "storage"));
   if (storage === undefined)
@@ -117,17 +105,18 @@ export async function openResources(
     const contents = openContents(database);
     const place = await openStorage(storage, { ...options, contents });
     opened.push(place);
-    const { objects, folder } = place;
+    const { objects } = place;
     const trim = setInterval(
       () => void objects.trim(contents.used).catch(() => undefined),
       TRIM_SECONDS * 1000,
     );
     opened.push({ [Symbol.asyncDispose]: async () => clearInterval(trim) });
+    /** Looks whether database and storage are there and can be written. @throws MosError `storage`. */
     const check = async (): Promise<void> => {
       await database.check();
       await objects.check();
     };
-    return { database, objects, folder, metrics, check, [Symbol.asyncDispose]: close };
+    return { database, ...place, metrics, check, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;
@@ -161,20 +150,16 @@ function isAlive(pid: number): boolean {
 /** The name of a worker of this process in logs and metrics. */
 export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
 
-interface WorkOptions
-  extends Pick<
-    ServiceOptions,
-    "model" | "sliceSeconds" | "leaseSeconds" | "stopSeconds" | "stallSeconds" | "threads" | "log"
-  > {
-  readonly name: string;
-  readonly modelName: string;
-  readonly serverUrl: string | undefined;
-  readonly resources: ServiceResources;
-  readonly signal: AbortSignal;
-}
+type WorkOptions = Omit<
+  Parameters<typeof runWorker>[0],
+  "slices" | "objects" | "scratch" | "onSlice" | "onStall"
+>;
 
 /** One worker, until the signal is aborted. */
-export async function work({ resources, ...options }: WorkOptions): Promise<void> {
+export async function work({
+  resources,
+  ...options
+}: WorkOptions & { readonly resources: ServiceResources }): Promise<void> {
   leftovers ??= removeLeftovers();
   await leftovers;
   const scratch = await makeTemporaryFolder(`${SCRATCH}${process.pid}-`);

@@ -1,25 +1,25 @@
 // A service, wired together: its resources, the models that it publishes, local workers, and what a server gets of it.
 
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/kit";
-import type { ServerApp, ServerLog } from "mixture-of-shards/server";
+import { listen, type ServerApp, type ServerLog } from "mixture-of-shards/server";
 import { makePrivateFolder, writeFolderAtomic } from "mixture-of-shards-core/files";
-import type { ServiceEnv } from "#api";
 import { openUpkeep } from "#database";
-import { isBucket, type ObjectStore } from "#objects";
+import { isBucket } from "#objects";
 import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
-import { createFileChecker, createGrading, createPreviewer } from "#worker";
-import { createExtension, type Expired, openExpired } from "./extension.ts";
+import {
+  createFileChecker,
+  createGrading,
+  createPreviewer,
+  type PreviewRequest,
+  type TurnClient,
+} from "#worker";
+import { createExtension, openExpired } from "./extension.ts";
 import type { ServiceOptions } from "./options.ts";
-import { openPeftFolder } from "./peft-folder.ts";
-import { openPublisher, type Publisher } from "./publish.ts";
+import { openPeftFolder, openPublisher, type Publisher } from "./publish.ts";
 import { openResources, type ServiceResources, work, workerName } from "./resources.ts";
 
 /** Seconds between looks at models that other servers have published or removed. */
@@ -43,23 +43,20 @@ const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
  */
 export async function openService(options: ServiceOptions): Promise<OpenServeAddOn> {
   const resources = await openResources(options, options);
-  const { database, objects, folder, metrics } = resources;
-  const { log } = options;
-  const adapters = join(folder, "adapters");
+  const { database, objects, metrics } = resources;
+  const { log, peft, workers } = options;
+  const adapters = join(resources.folder, "adapters");
   const stores = openStores(database);
+  const service: Service = { ...options, resources, stores };
   // nobody else has this database
-  if (database.kind === "pglite") await takeOver(stores, resources, log);
-  const published = await openPublished(adapters, {
-    ...{ stores, objects, log },
-    isOnDemand: isBucket(options.storage ?? ""),
-  });
-  const grading = createGrading();
-  const tools = { checkFile: createFileChecker(), preview: choosePreviewer(options), grading };
+  if (database.kind === "pglite") await takeOver(service);
+  const published = await openPublished(adapters, service);
+  const tools = openTools(options);
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
   let app: ServerApp | undefined;
   const ask = (request: Request) => app?.fetch(request) ?? Response.error();
-  const localModels = options.workers === 0 ? undefined : await openLocalModels(ask);
+  const localModels = workers === 0 ? undefined : await openLocalModels(ask);
   const stopWorkers = async (): Promise<void> => {
     stopping.abort();
     await Promise.all(running);
@@ -70,21 +67,20 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
     summary: describeService(options),
     start: async (model) => {
       const { signal } = stopping;
-      const { models } = stores;
-      const others = await openOthers(options, { models, objects, signal, modelName: model.name });
-      const everywhere = others === undefined ? [published.publisher] : [published.publisher, others];
-      const unpublish = async (name: string): Promise<void> => {
-        for (const place of everywhere) await place.remove(name);
-      };
-      const context = { ...options, ...published, stores, resources, others, modelName: model.name, signal };
-      running = startBackground({ ...context, serverUrl: localModels?.url });
+      const serving = { ...published, signal, modelName: model.name, serverUrl: localModels?.url };
+      const context = { ...options, models: stores.models, objects, ...serving };
+      const others = peft && (await openPeftFolder({ ...context, ...peft }));
+      running = startBackground(service, { ...serving, others });
       const watch = openWatch(database);
       const extension = createExtension({
         ...published,
         model,
         checkRun: await runCheck(model.path),
-        unpublish,
-        service: { ...stores, ...tools, objects, webhookPorts: options.webhookPorts },
+        unpublish: async (name) => {
+          await published.publisher.remove(name);
+          await others?.remove(name);
+        },
+        service: { ...stores, ...tools, objects },
       });
       return {
         ...extension,
@@ -105,7 +101,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       isOver = true;
       await stopWorkers();
       await localModels?.[Symbol.asyncDispose]();
-      await grading[Symbol.asyncDispose]();
+      await tools.grading[Symbol.asyncDispose]();
       await stores.usage
         .write()
         .catch((error: unknown) => log.error({ reason: String(error) }, "lost usage of the last requests"));
@@ -114,95 +110,77 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   };
 }
 
+/** Work for requests in processes of their own. */
+function openTools({ model, threads, webhookPorts }: ServiceOptions) {
+  const preview = createPreviewer();
+  return {
+    webhookPorts,
+    grading: createGrading(),
+    checkFile: createFileChecker(),
+    preview: (order: Omit<PreviewRequest, "model" | "threads">, client: TurnClient) =>
+      preview({ ...order, model, threads }, client),
+  };
+}
+
+/** What a service is made of. */
+interface Service extends ServiceOptions {
+  readonly resources: ServiceResources;
+  readonly stores: Stores;
+}
+
 /** Ends what a killed server has left: uploads, and leases of its workers. */
-async function takeOver(
-  { contents }: Stores,
-  { database, objects }: ServiceResources,
-  log: ServerLog,
-): Promise<void> {
-  await contents.endForgotten(objects.discard, 0);
+async function takeOver({ stores, resources: { database, objects }, log }: Service): Promise<void> {
+  await stores.contents.endForgotten(objects.discard, 0);
   await openSlices(database)
     .recover({ isAlone: true })
     .catch((error: unknown) => log.warn({ reason: String(error) }, "service error; retrying"));
 }
-
-/** A folder of models for other programs, if the options ask for one. */
-const openOthers = async (
-  { peft, ...options }: ServiceOptions,
-  context: Pick<Parameters<typeof openPeftFolder>[0], "models" | "objects" | "signal" | "modelName">,
-): Promise<Pick<Publisher, "sync" | "remove"> | undefined> =>
-  peft && (await openPeftFolder({ ...options, ...peft, ...context }));
 
 function describeService({ workers, state }: ServiceOptions): string {
   const trained = workers === 0 ? "trained by mos worker" : `${workers} at a time`;
   return `fine-tuning jobs, ${trained}; state in ${state ?? "PostgreSQL"}`;
 }
 
-function choosePreviewer({ model, threads }: ServiceOptions): ServiceEnv["preview"] {
-  const preview = createPreviewer();
-  return (order, client) => preview({ ...order, model, threads }, client);
-}
-
-interface Published {
-  readonly publisher: Publisher;
-  readonly expired: Expired;
-}
-
-interface PublishedOptions {
-  readonly stores: Stores;
-  readonly objects: ObjectStore;
-  readonly log: ServerLog;
-  /** Brings models from a bucket when they are needed. */
-  readonly isOnDemand: boolean;
-}
-
 /** The models of tenants in their folder, as far as the storage is there. */
-async function openPublished(
-  adapters: string,
-  { stores, objects, log, isOnDemand }: PublishedOptions,
-): Promise<Published> {
+async function openPublished(adapters: string, { stores, resources, log, storage = "" }: Service) {
+  const { objects } = resources;
   await makePrivateFolder(adapters);
   const publisher = await openPublisher(adapters, {
     models: stores.models,
-    onDemand: isOnDemand ? { fits: objects.trim } : undefined,
+    // models come from a bucket when they are needed
+    onDemand: isBucket(storage) ? { fits: objects.trim } : undefined,
     write: (files, path) =>
       writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: 0o700 }),
     onError: (model, error) => log.warn({ model, reason: String(error) }, "publishing failed; retrying"),
   });
-  const published = { publisher, expired: openExpired(stores.models) };
-  await syncModels(published).catch((error: unknown) =>
-    log.warn({ reason: String(error) }, "publishing failed; retrying"),
-  );
-  return published;
+  const expired = openExpired(stores.models);
+  const sync = async (): Promise<void> => {
+    await expired.refresh();
+    await publisher.sync();
+  };
+  await sync().catch((error: unknown) => log.warn({ reason: String(error) }, "publishing failed; retrying"));
+  return { publisher, expired, sync };
 }
 
-async function syncModels({ expired, publisher }: Published): Promise<void> {
-  await expired.refresh();
-  await publisher.sync();
-}
-
-interface BackgroundOptions
-  extends Published,
-    Pick<
-      ServiceOptions,
-      | ("workers" | "model" | "threads" | "log" | "webhookPorts")
-      | ("sliceSeconds" | "leaseSeconds" | "stopSeconds" | "stallSeconds")
-    > {
-  readonly stores: Stores;
-  readonly resources: ServiceResources;
-  /** Other folders of models. */
-  readonly others: Pick<Publisher, "sync"> | undefined;
+interface Serving {
+  readonly sync: () => Promise<void>;
   readonly modelName: string;
   readonly serverUrl: string | undefined;
+  /** Other folders of models. */
+  readonly others: Pick<Publisher, "sync"> | undefined;
   readonly signal: AbortSignal;
 }
 
+/** Work with the seconds between its repetitions. */
+type Chore = readonly [seconds: number, work: () => Promise<unknown>];
+
 /** Background work of a server, until the signal is aborted. */
-function startBackground({ workers, others, ...options }: BackgroundOptions): readonly Promise<void>[] {
-  const { stores, resources, signal, log } = options;
+function startBackground(service: Service, serving: Serving): readonly Promise<void>[] {
+  const { stores, resources, log, webhookPorts: ports } = service;
+  const { sync, others, signal } = serving;
   const { database, objects, metrics } = resources;
   const outbox = openOutbox(database);
-  const slices = openSlices(database, options);
+  const slices = openSlices(database, service);
   const collect = async (): Promise<void> => {
     await stores.files.removeExpired();
     await stores.models.removeExpired();
@@ -216,12 +194,12 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
     await stores.contents.release(unused);
     if (unused.length > 0) log.info({ files: unused.length }, "removed unused files");
   };
-  const chores: readonly (readonly [number, () => Promise<unknown>])[] = [
-    [SYNC_SECONDS, () => syncModels(options)],
+  const chores: readonly Chore[] = [
+    [SYNC_SECONDS, sync],
     ...(others === undefined ? [] : [[SYNC_SECONDS, others.sync] as const]),
     [USAGE_SECONDS, stores.usage.write],
     // also where workers are on other machines, and all of them are gone
-    [options.leaseSeconds, () => slices.recover()],
+    [service.leaseSeconds, () => slices.recover()],
     [COLLECT_SECONDS, collect],
     [SWEEP_SECONDS, sweep],
     ...(database.kind === "pglite" ? [[UPKEEP_SECONDS, openUpkeep(database)] as const] : []),
@@ -229,26 +207,15 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
   const onEnd = (error: unknown): void =>
     log.error({ reason: String(error) }, "a worker of this server exited");
   return [
-    ...chores.map(([seconds, chore]) => repeat(seconds, { signal, log, work: chore })),
-    deliverWebhooks({
-      outbox,
-      log,
-      signal,
-      ports: options.webhookPorts,
-      onAttempt: metrics.webhookAttempted,
-    }),
-    ...Array.from({ length: workers }, (_, i) => work({ ...options, name: workerName(i) }).catch(onEnd)),
+    ...chores.map((chore) => repeat(chore, log, signal)),
+    deliverWebhooks({ outbox, log, signal, ports, onAttempt: metrics.webhookAttempted }),
+    ...Array.from({ length: service.workers }, (_, i) =>
+      work({ ...service, ...serving, name: workerName(i) }).catch(onEnd),
+    ),
   ];
 }
 
-async function repeat(
-  seconds: number,
-  {
-    signal,
-    log,
-    work: once,
-  }: { readonly signal: AbortSignal; readonly log: ServerLog; readonly work: () => Promise<unknown> },
-): Promise<void> {
+async function repeat([seconds, once]: Chore, log: ServerLog, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await sleep(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
@@ -260,34 +227,13 @@ async function repeat(
  * The models of a server for the trainers of its own workers: on a port of this machine alone, whatever the server listens on. Passes
  * chat completions on to the server's API, which checks their keys. `url` is the base URL.
  */
-export async function openLocalModels(fetch: (request: Request) => Response | Promise<Response>) {
-  const server = createServer(async (incoming, outgoing) => {
-    const left = new AbortController();
-    outgoing.once("close", () => left.abort());
-    const { authorization = "", "content-type": type = "", host = "" } = incoming.headers;
-    try {
-      // by the name that it was called by, which the server checks
-      const request = new Request(`http://${host}/v1/chat/completions`, {
-        method: "POST",
-        headers: { authorization, "content-type": type },
-        body: Readable.toWeb(incoming),
-        duplex: "half",
-        signal: left.signal,
-      });
-      const answer = await fetch(request);
-      const body = Buffer.from(await answer.arrayBuffer());
-      outgoing.writeHead(answer.status, Object.fromEntries(answer.headers)).end(body);
-    } catch {
-      outgoing.destroy(); // the client has left
-    }
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
-    [Symbol.asyncDispose]: async () => {
-      server.close();
-      server.closeAllConnections();
-    },
+export async function openLocalModels(ask: (request: Request) => Response | Promise<Response>) {
+  const pass = ({ url, headers, body, signal }: Request) => {
+    const sent = ["authorization", "content-type"].map((name) => [name, headers.get(name) ?? ""] as const);
+    const init = { method: "POST", headers: Object.fromEntries(sent), body, duplex: "half", signal } as const;
+    // by the name that it was called by, which the server checks
+    return ask(new Request(new URL("/v1/chat/completions", url), init));
   };
+  const { address, ...listening } = await listen({ app: { fetch: pass } }, { host: "127.0.0.1", port: 0 });
+  return { url: `${address}/v1`, [Symbol.asyncDispose]: listening[Symbol.asyncDispose] };
 }

@@ -61,7 +61,7 @@ const PARENTS = {
     import { createFileChecker } from ${inSource("worker/tasks.ts")};
     void createFileChecker()(${JSON.stringify(large)}, { tenant: "acme", signal: new AbortController().signal });`,
   "a conversion": () => `
-    import { openPeftFolder } from ${inSource("peft-folder.ts")};
+    import { openPeftFolder } from ${inSource("publish.ts")};
     const models = new Map([["ft:tiny:acme::12345678", {}]]);
     const peft = await openPeftFolder({
       ...{ folder: ${JSON.stringify(join(folder, "peft"))}, baseName: "tiny", model: "tiny", modelName: "tiny" },

@@ -226,6 +226,6 @@ test("the port of a worker", async () => {
   expect([...samples.keys()].filter((name) => /mos_jobs|mos_database_up/.test(name))).toEqual([]);
   expect([(await get("/")).status, (await get("/health", { method: "POST" })).status]).toEqual([404, 405]);
   await expect(listenForProbes({ ...options, port: probes.port })).rejects.toThrow(
-    /cannot listen on 127\.0\.0\.1/,
+    /127\.0\.0\.1:\d+: the port is in use/,
   );
 });

@@ -11,7 +11,7 @@ import {
 } from "mixture-of-shards";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Files, type ObjectStore, openObjects } from "#objects";
-import { openPeftFolder } from "../src/peft-folder.ts";
+import { openPeftFolder } from "../src/publish.ts";
 
 const MODEL = "assets/tiny-english";
 

@@ -343,7 +343,7 @@ describe.each(databases)("%s", (_, open) => {
     const webhook = await add("/all");
     await cancelOne();
     const claimOne = async () => {
-      const delivery = await outbox.claim({ except: [], seconds: 60 });
+      const delivery = await outbox.claim([], 60);
       if (delivery === undefined) throw new Error("nothing is due");
       return delivery;
     };

@@ -28,23 +28,9 @@ const message = z.object({
   content,
 });
 
-const functionCall = z.object({
-  type: z.literal("function_call"),
-  id,
-  call_id: call,
-  name,
-  namespace: z.string().nullish(),
-  arguments: z.string(),
-});
-
-const customCall = z.object({
-  type: z.literal("custom_tool_call"),
-  id,
-  call_id: call,
-  name,
-  namespace: z.string().nullish(),
-  input: z.string(),
-});
+const called = { id, call_id: call, name, namespace: z.string().nullish() };
+const functionCall = z.object({ type: z.literal("function_call"), ...called, arguments: z.string() });
+const customCall = z.object({ type: z.literal("custom_tool_call"), ...called, input: z.string() });
 
 const callOutput = z.object({
   type: z.enum(["function_call_output", "custom_tool_call_output"]),
@@ -67,7 +53,6 @@ const conversationItem = z.union([message, functionCall, customCall, callOutput,
 export const inputItem = z.union([conversationItem, itemReference]).openapi("ResponseInputItem");
 
 export type ConversationItem = z.output<typeof conversationItem>;
-export type InputItem = z.output<typeof inputItem>;
 
 const KNOWN: ReadonlySet<unknown> = new Set([
   ...["message", "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output"],
@@ -99,7 +84,7 @@ function checkMedia(content: unknown, place: string): void {
 }
 
 /** Tests whether an item stands for another one, which the server has stored. */
-export const isReference = (item: InputItem): item is z.output<typeof itemReference> =>
+export const isReference = (item: z.output<typeof inputItem>): item is z.output<typeof itemReference> =>
   !("role" in item || "call_id" in item || item.type === "reasoning");
 
 const plainText = (value: z.output<typeof content>): string =>

@@ -89,21 +89,18 @@ export class OutputWriter {
     if (this.#open?.type === type) return [];
     const before = this.#close("completed");
     const { nextId } = this.#options;
-    const content: TextPart[] = [];
-    const added =
-      type === "message"
-        ? this.#add({ type, id: nextId("msg"), status: "in_progress", role: "assistant", content })
-        : this.#add({ type, id: nextId("rs"), status: "in_progress", summary: [], content });
-    const part: TextPart =
-      type === "message"
-        ? { type: "output_text", text: "", annotations: [], logprobs: [] }
-        : { type: "reasoning_text", text: "" };
-    content.push(part);
-    return [
-      ...before,
-      added,
-      this.#event("response.content_part.added", { content_index: 0, part: { ...part } }),
-    ];
+    const started = { status: "in_progress" as const, content: [] as TextPart[] };
+    const isMessage = type === "message";
+    const item: OutputItem = isMessage
+      ? { type, id: nextId("msg"), role: "assistant", ...started }
+      : { type, id: nextId("rs"), summary: [], ...started };
+    const part: TextPart = isMessage
+      ? { type: "output_text", text: "", annotations: [], logprobs: [] }
+      : { type: "reasoning_text", text: "" };
+    const added = this.#add(item); // without the part, which is an event of its own
+    started.content.push(part);
+    const begun = this.#event("response.content_part.added", { content_index: 0, part: { ...part } });
+    return [...before, added, begun];
   }
 
   #beginCall({ id, kind, name }: Extract<AnswerDelta, { type: "call" }>): readonly OutputEvent[] {

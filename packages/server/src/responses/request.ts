@@ -1,12 +1,13 @@
-// A request of the Responses API: its fields, and the conversation that it continues, which a stored response may end.
+// A request of the Responses API, with the conversation that it continues, which a stored response may end; and the response to it.
 import { z } from "@hono/zod-openapi";
 import { type ChatMessage, jsonSchemaFields, writeCall } from "mixture-of-shards-core/text";
 import { clientFields, metadata, samplingFields } from "../engine-requests.ts";
 import { ApiError, invalidValue, notFound } from "../errors.ts";
-import { neutral, nullOnly, unused } from "../request.ts";
+import { neutral, nullOnly, optional, unused } from "../request.ts";
 import { type ConversationItem, inputItem, isReference, toMessages } from "./items.ts";
+import type { OutputItem } from "./output.ts";
 import type { ResponseStore, StoredResponse } from "./store.ts";
-import { toolFields } from "./tools.ts";
+import { type ResponseTools, toolFields } from "./tools.ts";
 
 const { model, temperature, top_p, seed, stream, top_k, min_p, repetition_penalty } = samplingFields;
 
@@ -19,36 +20,31 @@ const textFormat = z.discriminatedUnion("type", [
 export const responseRequest = z
   .strictObject({
     model,
-    input: z
-      .union([z.string(), z.array(inputItem).max(4096)])
-      .optional()
-      .describe("A user's text, or items of a conversation."),
-    instructions: z
-      .string()
-      .optional()
-      .describe("A system message before the conversation, which previous_response_id does not carry over."),
-    previous_response_id: z
-      .string()
-      .max(200)
-      .optional()
-      .describe("A stored response, whose conversation this request continues."),
-    store: z
-      .boolean()
-      .optional()
-      .describe("Whether the response is stored, so that later requests may refer to it. Default: true."),
+    input: optional(
+      z.union([z.string(), z.array(inputItem).max(4096)]),
+      "A user's text, or items of a conversation.",
+    ),
+    instructions: optional(
+      z.string(),
+      "A system message before the conversation, which previous_response_id does not carry over.",
+    ),
+    previous_response_id: optional(
+      z.string().max(200),
+      "A stored response, whose conversation this request continues.",
+    ),
+    store: optional(
+      z.boolean(),
+      "Whether the response is stored, so that later requests may refer to it. Default: true.",
+    ),
     stream,
     stream_options: z.strictObject({ include_obfuscation: z.boolean().optional() }).optional(),
     ...toolFields,
     ...clientFields,
-    text: z
-      .strictObject({ format: textFormat.optional(), verbosity: unused(z.string().max(100)) })
-      .optional()
-      .describe("Form of the text: any, a JSON object, or JSON of a schema."),
-    max_output_tokens: z
-      .int()
-      .min(1)
-      .optional()
-      .describe("Default: the server's, else the rest of the context."),
+    text: optional(
+      z.strictObject({ format: textFormat.optional(), verbosity: unused(z.string().max(100)) }),
+      "Form of the text: any, a JSON object, or JSON of a schema.",
+    ),
+    max_output_tokens: optional(z.int().min(1), "Default: the server's, else the rest of the context."),
     temperature,
     top_p,
     top_k,
@@ -56,17 +52,13 @@ export const responseRequest = z
     repetition_penalty,
     seed,
     top_logprobs: z.int().min(0).max(20).optional(),
-    include: z
-      .array(z.string().max(100))
-      .max(20)
-      .optional()
-      .describe("message.output_text.logprobs adds log-probabilities; other values are ignored."),
+    include: optional(
+      z.array(z.string().max(100)).max(20),
+      "message.output_text.logprobs adds log-probabilities; other values are ignored.",
+    ),
     metadata: metadata.optional(),
     reasoning: unused(z.looseObject({})),
-    truncation: z
-      .literal("disabled")
-      .optional()
-      .describe("Only disabled: a conversation that is too long is refused."),
+    truncation: optional(z.literal("disabled"), "Only disabled: a conversation that is too long is refused."),
     user: unused(z.string().max(1000)),
     client_metadata: unused(z.looseObject({})),
     max_tool_calls: unused(z.int().min(0)),
@@ -193,3 +185,109 @@ const toTrainingMessage = ({ role, content, toolCalls = [], toolCallId }: ChatMe
   ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(writeCall) }),
   ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
 });
+
+// The response as an object: what the Responses API and Open Responses require of it.
+
+const tokens = z.int().min(0);
+
+const usage = z.object({
+  input_tokens: tokens,
+  input_tokens_details: z.object({ cached_tokens: tokens }),
+  output_tokens: tokens,
+  output_tokens_details: z.object({ reasoning_tokens: tokens }),
+  total_tokens: tokens,
+});
+
+export type ResponseUsage = z.output<typeof usage>;
+
+const outputItem = z.looseObject({
+  type: z.enum(["message", "reasoning", "function_call", "custom_tool_call"]),
+  id: z.string(),
+  status: z.enum(["in_progress", "completed", "incomplete"]),
+});
+
+export const responseResource = z
+  .looseObject({
+    id: z.string(),
+    object: z.literal("response"),
+    created_at: z.int(),
+    completed_at: z.int().nullable(),
+    status: z.enum(["in_progress", "completed", "incomplete", "failed"]),
+    incomplete_details: z.object({ reason: z.literal("max_output_tokens") }).nullable(),
+    error: z.object({ code: z.string(), message: z.string() }).nullable(),
+    model: z.string(),
+    previous_response_id: z.string().nullable(),
+    instructions: z.string().nullable(),
+    output: z.array(outputItem),
+    usage: usage.nullable(),
+  })
+  .openapi("Response");
+
+export const responseEvent = z
+  .looseObject({ type: z.string(), sequence_number: z.int() })
+  .openapi("ResponseEvent");
+
+/** What the writer of a response adds to its request. */
+export interface Written {
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly created_at: number;
+  readonly completed_at?: number;
+  readonly status: "in_progress" | "completed" | "incomplete" | "failed";
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly model: string;
+  readonly output: readonly OutputItem[];
+  readonly tools: ResponseTools["shown"];
+  /** Sampling as it is, defaults filled in. */
+  readonly temperature: number;
+  readonly top_p: number;
+  readonly store: boolean;
+  readonly usage?: ResponseUsage;
+}
+
+/** The response as JSON, at any state of it. */
+export const toResource = (request: ResponseRequest, { tools, ...written }: Written) =>
+  ({
+    ...UNSET,
+    ...pickShown(request),
+    object: "response",
+    completed_at: null,
+    incomplete_details: written.status === "incomplete" ? { reason: "max_output_tokens" } : null,
+    error: null,
+    usage: null,
+    tools: tools.map(withDefaults),
+    text: { verbosity: "medium", ...request.text, format: withFormatDefaults(request.text?.format) },
+    reasoning: { effort: null, summary: null, ...request.reasoning },
+    ...written,
+  }) as const;
+
+/** Members of the object that say what was asked for, with their values where nothing was. */
+const UNSET = {
+  previous_response_id: null,
+  instructions: null,
+  tool_choice: "auto",
+  parallel_tool_calls: true,
+  max_tool_calls: null,
+  presence_penalty: 0,
+  frequency_penalty: 0,
+  top_logprobs: 0,
+  max_output_tokens: null,
+  truncation: "disabled",
+  background: false,
+  service_tier: "default",
+  metadata: {},
+  safety_identifier: null,
+  prompt_cache_key: null,
+  user: null,
+} as const;
+
+const pickShown = (request: ResponseRequest): Partial<typeof UNSET> =>
+  Object.fromEntries(Object.entries(request).filter(([field]) => field in UNSET));
+
+/** Members that clients expect of a function, though a request may leave them out. */
+const withDefaults = (tool: ResponseTools["shown"][number]) =>
+  tool.type === "function" ? { description: null, parameters: null, strict: null, ...tool } : tool;
+
+const withFormatDefaults = (
+  format: NonNullable<ResponseRequest["text"]>["format"] = { type: "text" },
+): object => (format.type === "json_schema" ? { description: null, strict: null, ...format } : format);

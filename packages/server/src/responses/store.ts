@@ -38,15 +38,9 @@ export interface ResponseLimits {
 /** Enough for some thousand turns of a conversation. */
 export const defaultResponses: ResponseLimits = { bytes: 16_000_000, days: 30 };
 
-interface Entry {
-  readonly stored: StoredResponse;
-  readonly bytes: number;
-  readonly endsAt: number;
-}
-
 /** What a tenant has, the oldest first. */
 interface Tenant {
-  readonly entries: Map<string, Entry>;
+  readonly entries: Map<string, { stored: StoredResponse; bytes: number; endsAt: number }>;
   /** Id of the response that has an item. */
   readonly owners: Map<string, string>;
   bytes: number;
@@ -55,13 +49,8 @@ interface Tenant {
 /** Bytes that a response takes, about: those of its JSON. */
 export const storedBytes = (stored: StoredResponse): number => Buffer.byteLength(JSON.stringify(stored));
 
-const itemsOf = ({ input, output }: StoredResponse): readonly { readonly id: string }[] => [
-  ...input,
-  ...output,
-];
-
-/** Output is what the model wrote, which is an item of a conversation as well. */
-const toConversationItem = (item: { readonly id: string }): ConversationItem => item as ConversationItem;
+/** Output is what the model wrote, which are items of a conversation as well. */
+const itemsOf = ({ input, output }: StoredResponse) => [...input, ...(output as typeof input)];
 
 /**
  * A store in memory, which ends with the process.
@@ -107,8 +96,7 @@ export function createMemoryStore({ bytes: limit, days }: ResponseLimits, now: (
     item: async (name, id) => {
       const { entries, owners } = open(name);
       const stored = entries.get(owners.get(id) ?? "")?.stored;
-      const found = stored === undefined ? undefined : itemsOf(stored).find((item) => item.id === id);
-      return found === undefined ? undefined : toConversationItem(found);
+      return stored && itemsOf(stored).find((item) => item.id === id);
     },
     delete: async (name, id) => remove(open(name), id),
   };

@@ -13,7 +13,8 @@ import {
   toFunctionTool,
 } from "mixture-of-shards-core/text";
 import { type ApiError, unsupportedValue } from "../errors.ts";
-import { checkTools, namedChoice, plainChoice } from "../tools.ts";
+import { optional } from "../request.ts";
+import { checkTools, toToolChoice } from "../tools.ts";
 
 const functionTool = z.object({ type: z.literal("function"), ...functionFields });
 
@@ -48,13 +49,10 @@ const hostedTool = z.object({
 });
 
 export const toolFields = {
-  tools: z
-    .array(z.union([functionTool, customTool, namespaceTool, hostedTool]))
-    .max(MAX_TOOLS)
-    .optional()
-    .describe(
-      "Functions, custom tools and namespaces of them. Tools that OpenAI runs, such as web_search, are skipped while others are left; the header x-skipped-tools names them.",
-    ),
+  tools: optional(
+    z.array(z.union([functionTool, customTool, namespaceTool, hostedTool])).max(MAX_TOOLS),
+    "Functions, custom tools and namespaces of them. Tools that OpenAI runs, such as web_search, are skipped while others are left; the header x-skipped-tools names them.",
+  ),
   tool_choice: z
     .union([
       z.enum(["none", "auto", "required"]),
@@ -66,7 +64,7 @@ export const toolFields = {
       z.object({ type: z.string(), name: z.string().optional() }),
     ])
     .optional(),
-  parallel_tool_calls: z.boolean().optional().describe("False allows at most one call. Default: true."),
+  parallel_tool_calls: optional(z.boolean(), "False allows at most one call. Default: true."),
 };
 
 type ToolFields = z.output<z.ZodObject<typeof toolFields>>;
@@ -138,15 +136,13 @@ const unsupportedTool = (type: string, param: string): ApiError =>
   );
 
 function readChoice(choice: ToolFields["tool_choice"], tools: readonly Tool[]): ToolChoice {
-  const field = "tool_choice";
-  if (choice === undefined || typeof choice === "string") return plainChoice(choice, { tools, field });
-  if (!("mode" in choice)) {
-    if (choice.type !== "function" && choice.type !== "custom") throw unsupportedTool(choice.type, field);
-    return namedChoice([{ type: choice.type, name: choice.name ?? "" }], { mode: "required", tools, field });
-  }
+  const options = { tools, field: "tool_choice" };
+  if (typeof choice !== "object") return toToolChoice({ mode: choice }, options);
+  const { mode, tools: wanted } = "mode" in choice ? choice : { mode: "required" as const, tools: [choice] };
   // those that were skipped cannot be called
-  const own = choice.tools.flatMap(({ type, name = "" }) =>
+  const named = wanted.flatMap(({ type, name = "" }) =>
     type === "function" || type === "custom" ? [{ type, name } as const] : [],
   );
-  return namedChoice(own, { mode: choice.mode, tools, field });
+  if (!("mode" in choice) && named.length === 0) throw unsupportedTool(choice.type, options.field);
+  return toToolChoice({ mode, named }, options);
 }

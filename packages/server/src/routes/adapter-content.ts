@@ -4,10 +4,11 @@ import type { AdapterLayers } from "mixture-of-shards-core/adapters";
 import type { AdapterInfo } from "mixture-of-shards-core/inference";
 import { EXPORT_FILES } from "../adapter-tasks.ts";
 import { seesAll } from "../auth.ts";
-import type { RequestContext, ServerApp } from "../context.ts";
+import type { RequestContext } from "../context.ts";
 import { findAdapter } from "../engine-requests.ts";
 import { ApiError, invalidValue, needsAdmin, unknownModel } from "../errors.ts";
-import { apiRoute, ok } from "../request.ts";
+import { optional } from "../request.ts";
+import { route } from "../route.ts";
 
 const params = z.object({ name: z.string().max(256).describe("Name of the adapter.") });
 
@@ -55,14 +56,6 @@ const layersSchema = z
   })
   .openapi("AdapterLayers");
 
-const layersRoute = apiRoute({
-  method: "get",
-  path: "/v1/adapters/{name}/layers",
-  summary: "Describe the layers of an adapter: rows of the pools, and norms",
-  request: { params },
-  responses: { 200: ok(layersSchema, "The layers, by target and then by layer.") },
-});
-
 const exportSchema = z
   .object({
     object: z.literal("adapter.export"),
@@ -77,24 +70,7 @@ const exportQuery = z.object({
   format: z
     .enum(["mos", "peft", "gguf"])
     .describe("mos: the adapter's own files; peft and gguf: a plain LoRA for PEFT and vLLM, or llama.cpp."),
-  file: z.string().max(64).optional().describe("Download this file in place of the list of files."),
-});
-
-const exportRoute = apiRoute({
-  method: "get",
-  path: "/v1/adapters/{name}/export",
-  summary: "List the files of an adapter in another format, or download one",
-  description: "Administrators, owners of fine-tuned models, and everybody where there are no keys.",
-  request: { params, query: exportQuery },
-  responses: {
-    200: {
-      description: "The list, or with file the content of one. Its ETag is the digest of the adapter.",
-      content: {
-        "application/json": { schema: exportSchema },
-        "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) },
-      },
-    },
-  },
+  file: optional(z.string().max(64), "Download this file in place of the list of files."),
 });
 
 /** @throws ApiError 404 for an adapter that is not there or that the key may not use, 400 without a folder of adapters. */
@@ -108,12 +84,6 @@ async function openAdapter({ server, key }: RequestContext["var"], name: string)
     status: 400,
     code: "no_model_files",
   });
-}
-
-/** Whoever may use an adapter may not take its weights. @throws ApiError 403. */
-function checkMayExport({ server, key }: RequestContext["var"], name: string): void {
-  if (seesAll(server, key) || server.extension?.models?.access(name, key) === "own") return;
-  throw needsAdmin("this key may use the adapter, but not download it; use an admin key");
 }
 
 const layersJson = (
@@ -144,35 +114,48 @@ const layersJson = (
   is_cut: isCut,
 });
 
-export function adapterContentRoutes(app: ServerApp): void {
-  app.openapi(layersRoute, async (context) => {
-    const { info, path, tasks } = await openAdapter(context.var, context.req.valid("param").name);
-    const { signal } = context.req.raw;
-    return context.json(layersJson(info, await tasks.layers(info.digest, { path, signal })), 200);
-  });
-  app.openapi(exportRoute, async (context) => {
-    const { name } = context.req.valid("param");
-    const { format, file } = context.req.valid("query");
-    const { info, path, tasks } = await openAdapter(context.var, name);
-    checkMayExport(context.var, name);
-    const names: readonly string[] = EXPORT_FILES[format];
-    if (file === undefined) {
-      const files = names.map((each) => ({ name: each }));
-      const list = { object: "adapter.export" as const, id: name, digest: info.digest, format, files };
-      return context.json(list, 200);
-    }
-    if (!names.includes(file))
-      throw invalidValue(`file: ${format} has ${names.join(" and ")}; choose one of them`, "file");
-    const { digest, bytes, body } = await tasks.export(
-      { format, file },
-      { path, signal: context.req.raw.signal },
-    );
-    return context.body(body, 200, {
-      "content-type": "application/octet-stream",
-      "content-length": String(bytes),
-      "content-disposition": `attachment; filename="${file}"`,
-      "cache-control": "no-store",
-      etag: `"${digest}"`,
-    });
-  });
-}
+export const adapterContentRoutes = [
+  route({
+    method: "get",
+    path: "/v1/adapters/{name}/layers",
+    summary: "Describe the layers of an adapter: rows of the pools, and norms",
+    params,
+    ok: [layersSchema, "The layers, by target and then by layer."],
+    answer: async ({ params: { name }, context }) => {
+      const { info, path, tasks } = await openAdapter(context.var, name);
+      return layersJson(info, await tasks.layers(info.digest, { path, signal: context.req.raw.signal }));
+    },
+  }),
+  route({
+    method: "get",
+    path: "/v1/adapters/{name}/export",
+    summary: "List the files of an adapter in another format, or download one",
+    description: "Administrators, owners of fine-tuned models, and everybody where there are no keys.",
+    params,
+    query: exportQuery,
+    ok: [exportSchema, "The list, or with file the content of one. Its ETag is the digest of the adapter."],
+    also: { "application/octet-stream": z.string().openapi({ format: "binary" }) },
+    answer: async ({ params: { name }, query: { format, file }, server, key, context }) => {
+      const { info, path, tasks } = await openAdapter(context.var, name);
+      // whoever may use an adapter may not take its weights
+      if (!seesAll(server, key) && server.extension?.models?.access(name, key) !== "own")
+        throw needsAdmin("this key may use the adapter, but not download it; use an admin key");
+      const names: readonly string[] = EXPORT_FILES[format];
+      if (file === undefined) {
+        const files = names.map((each) => ({ name: each }));
+        return { object: "adapter.export" as const, id: name, digest: info.digest, format, files };
+      }
+      if (!names.includes(file))
+        throw invalidValue(`file: ${format} has ${names.join(" and ")}; choose one of them`, "file");
+      const { signal } = context.req.raw;
+      const { digest, bytes, body } = await tasks.export({ format, file }, { path, signal });
+      return context.body(body, 200, {
+        "content-type": "application/octet-stream",
+        "content-length": String(bytes),
+        "content-disposition": `attachment; filename="${file}"`,
+        "cache-control": "no-store",
+        etag: `"${digest}"`,
+      });
+    },
+  }),
+];

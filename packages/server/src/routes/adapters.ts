@@ -6,11 +6,12 @@ import { decodeText } from "mixture-of-shards-core/common";
 import type { AdapterInfo } from "mixture-of-shards-core/inference";
 import { baseName, checkAdapterName, checkTensorsBegin } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
-import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
+import type { RequestContext, ServerEnv } from "../context.ts";
 import { ApiError, forbidden, needsAdmin } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
-import { apiRoute, checkedBy, deletedSchema, jsonBody, mediaType, ok } from "../request.ts";
+import { checkedBy, jsonBody, mediaType, optional } from "../request.ts";
+import { type AddRoute, apiRoute, deleted, deletedSchema, ok, route } from "../route.ts";
 
 const adapterSchema = z
   .object({
@@ -47,10 +48,10 @@ const adapterList = z
   .object({
     object: z.literal("list"),
     data: z.array(adapterSchema),
-    unavailable: z
-      .array(z.object({ id: z.string(), reason: z.string() }))
-      .optional()
-      .describe("Administrators only: folders that cannot be used, with the reasons."),
+    unavailable: optional(
+      z.array(z.object({ id: z.string(), reason: z.string() })),
+      "Administrators only: folders that cannot be used, with the reasons.",
+    ),
   })
   .openapi("AdapterList");
 
@@ -105,42 +106,6 @@ function adviseForm(error: unknown): never {
   throw new ApiError(`${error.message}, or send the adapter as multipart/form-data`, error.details);
 }
 
-const listRoute = apiRoute({
-  method: "get",
-  path: "/v1/adapters",
-  summary: "List the adapters that the key may use",
-  responses: {
-    200: ok(adapterList, "The adapters with their sizes."),
-  },
-});
-
-const addRoute = apiRoute({
-  method: "post",
-  path: "/v1/adapters",
-  summary: "Upload or replace an adapter (administrators)",
-  middleware: [adminOnly, uploadBody] as const,
-  request: {
-    body: {
-      content: {
-        "multipart/form-data": { schema: uploadForm },
-        "application/json": { schema: uploadJson },
-      },
-    },
-  },
-  responses: { 201: ok(adapterSchema, "The adapter.") },
-});
-
-const removeRoute = apiRoute({
-  method: "delete",
-  path: "/v1/adapters/{name{.+}}",
-  summary: "Delete an adapter (administrators)",
-  middleware: adminOnly,
-  request: { params: z.object({ name: z.string() }) },
-  responses: {
-    200: ok(deletedSchema("adapter"), "The adapter was deleted. Running requests finish with it."),
-  },
-});
-
 /** What is known of adapters beside their files, now. Without an engine that answers none is loaded. */
 async function readState({ server, key }: RequestContext["var"]) {
   const stats = server.engineWatch.problem === undefined ? await server.engine.stats() : undefined;
@@ -192,41 +157,68 @@ function checkMayChange(key: ApiKey, adapter: string): void {
     );
 }
 
-export function adapterRoutes(app: ServerApp): void {
-  app.openapi(listRoute, async (context) => {
-    const { server, key } = context.var;
-    const shown = server.engine.adapters().filter((adapter) => key.mayUse(adapter.name));
-    const refused = server.engine.refusedAdapters().filter((adapter) => key.mayUse(adapter.name));
-    const unavailable = refused.map((adapter) => ({ id: adapter.name, reason: adapter.reason }));
-    const state = await readState(context.var);
-    const data = shown.map((info) => adapterJson(info, state));
-    const list = { object: "list" as const, data };
-    return context.json(key.isAdmin ? { ...list, unavailable } : list, 200);
-  });
-  app.openapi(
-    addRoute,
-    async (context) => {
-      const { server, key } = context.var;
-      const upload = context.req.valid(mediaType(context.req.raw) === "application/json" ? "json" : "form");
-      checkAdapterName(upload.name);
-      checkMayChange(key, upload.name);
-      const { adapter_config: config, adapter_model: tensors } = upload;
-      const added = await server.store.put(upload.name, {
-        config: typeof config === "string" ? config : `${JSON.stringify(config, null, 2)}\n`,
-        tensors: typeof tensors === "string" ? new Blob([Buffer.from(tensors, "base64")]) : tensors,
-      });
-      return context.json(adapterJson(added, await readState(context.var)), 201);
+export const adapterRoutes: readonly AddRoute[] = [
+  route({
+    method: "get",
+    path: "/v1/adapters",
+    summary: "List the adapters that the key may use",
+    ok: [adapterList, "The adapters with their sizes."],
+    answer: async ({ server: { engine }, key, context }) => {
+      const state = await readState(context.var);
+      const shown = engine.adapters().filter(({ name }) => key.mayUse(name));
+      const refused = engine.refusedAdapters().filter(({ name }) => key.mayUse(name));
+      return {
+        object: "list" as const,
+        data: shown.map((info) => adapterJson(info, state)),
+        ...(key.isAdmin ? { unavailable: refused.map(({ name, reason }) => ({ id: name, reason })) } : {}),
+      };
     },
-    checkedBy(uploadJson),
-  );
-  app.openapi(removeRoute, async (context) => {
-    const { server, key } = context.var;
-    const adapter = context.req.valid("param").name;
-    checkMayChange(key, adapter);
-    await server.store.remove(adapter);
-    return context.json({ id: adapter, object: "adapter" as const, deleted: true as const }, 200);
-  });
-}
+  }),
+  (app) =>
+    app.openapi(
+      apiRoute({
+        method: "post",
+        path: "/v1/adapters",
+        summary: "Upload or replace an adapter (administrators)",
+        middleware: [adminOnly, uploadBody] as const,
+        request: {
+          body: {
+            content: {
+              "multipart/form-data": { schema: uploadForm },
+              "application/json": { schema: uploadJson },
+            },
+          },
+        },
+        responses: { 201: ok(adapterSchema, "The adapter.") },
+      }),
+      async (context) => {
+        const { server, key } = context.var;
+        const upload = context.req.valid(mediaType(context.req.raw) === "application/json" ? "json" : "form");
+        checkAdapterName(upload.name);
+        checkMayChange(key, upload.name);
+        const { adapter_config: config, adapter_model: tensors } = upload;
+        const added = await server.store.put(upload.name, {
+          config: typeof config === "string" ? config : `${JSON.stringify(config, null, 2)}\n`,
+          tensors: typeof tensors === "string" ? new Blob([Buffer.from(tensors, "base64")]) : tensors,
+        });
+        return context.json(adapterJson(added, await readState(context.var)), 201);
+      },
+      checkedBy(uploadJson),
+    ),
+  route({
+    method: "delete",
+    path: "/v1/adapters/{name{.+}}",
+    summary: "Delete an adapter (administrators)",
+    middleware: adminOnly,
+    params: z.object({ name: z.string() }),
+    ok: [deletedSchema("adapter"), "The adapter was deleted. Running requests finish with it."],
+    answer: async ({ params: { name: adapter }, server, key }) => {
+      checkMayChange(key, adapter);
+      await server.store.remove(adapter);
+      return deleted("adapter", adapter);
+    },
+  }),
+];
 
 /** Parts that a form may have. Three count, and a parser would work through millions. */
 const MAX_PARTS = 8;

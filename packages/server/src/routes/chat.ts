@@ -13,11 +13,12 @@ import {
 import { sendAnswer } from "../answer.ts";
 import { ChatWriter, chatAnswer, chatChunk } from "../chat-writer.ts";
 import { readConstraint, structuredFields } from "../constraints.ts";
-import type { RequestContext, ServerApp } from "../context.ts";
+import type { RequestContext } from "../context.ts";
 import { type ConversationFields, startConversation } from "../conversation.ts";
 import { clientFields, metadata, samplingFields } from "../engine-requests.ts";
 import { type ApiError, invalidValue } from "../errors.ts";
-import { apiRoute, checkedBy, json, jsonBody, neutral, nullOnly, okOrStream, unused } from "../request.ts";
+import { neutral, nullOnly, ofVllm, optional, STREAMABLE, unused } from "../request.ts";
+import { route } from "../route.ts";
 import { type RequestedTools, readTools, toolFields } from "../tools.ts";
 
 const textPart = z.strictObject({
@@ -57,24 +58,21 @@ const toolCall = z.discriminatedUnion("type", [
 const message = z
   .strictObject({
     role: openaiRole,
-    content: z
-      .union([z.string(), z.array(textPart.nullable())])
-      .optional()
-      .describe("May be missing or null in assistant messages only."),
+    content: optional(
+      z.union([z.string(), z.array(textPart.nullable())]),
+      "May be missing or null in assistant messages only.",
+    ),
     name: z.string().optional(),
-    tool_calls: z.array(toolCall).max(1024).optional().describe("Calls of an assistant message."),
-    tool_call_id: callId.optional().describe("The call that a tool message answers."),
-    reasoning_content: z
-      .string()
-      .optional()
-      .describe("Reasoning of an assistant message, for templates that show it."),
-    reasoning: z.string().optional().describe("The same as reasoning_content."),
+    tool_calls: optional(z.array(toolCall).max(1024), "Calls of an assistant message."),
+    tool_call_id: optional(callId, "The call that a tool message answers."),
+    reasoning_content: optional(z.string(), "Reasoning of an assistant message, for templates that show it."),
+    reasoning: optional(z.string(), "The same as reasoning_content."),
     cache_control: unused(z.unknown()),
     refusal: neutral(nullOnly),
-    function_call: z
-      .strictObject({ name: callName, arguments: argumentsField })
-      .optional()
-      .describe("The older form of tool_calls; a message of the role function answers it."),
+    function_call: optional(
+      z.strictObject({ name: callName, arguments: argumentsField }),
+      "The older form of tool_calls; a message of the role function answers it.",
+    ),
     audio: neutral(nullOnly),
     annotations: neutral(z.array(nullOnly).max(0)),
   })
@@ -114,7 +112,11 @@ function toChatMessage(given: Message, place: Place): ChatMessage {
   const text = typeof content === "string" ? content : content.map((part) => part?.text ?? "").join("");
   const message = { role: toRole(role), content: text };
   if (message.role === "tool") return { ...message, toolCallId: answeredCall(given, place) };
-  if (role === "assistant") return { ...message, ...readAnswer(given, place.index) };
+  if (role === "assistant") {
+    const toolCalls = readCalls(given, place.index);
+    const reasoning = given.reasoning_content ?? given.reasoning;
+    return { ...message, ...(toolCalls.length === 0 ? {} : { toolCalls }), ...omitUndefined({ reasoning }) };
+  }
   if ((given.tool_calls ?? []).length > 0 || given.function_call !== undefined)
     throw invalidMessage(place.index, `has calls, and the role ${role}; only assistant messages call tools`);
   return message;
@@ -126,15 +128,6 @@ function answeredCall({ role, tool_call_id }: Message, { index, before }: Place)
   if (role === "function") return legacyId(index - 1);
   if (tool_call_id !== undefined) return tool_call_id;
   throw invalidMessage(index, "is missing; name the call that the message answers", ".tool_call_id");
-}
-
-function readAnswer(given: Message, index: number): Pick<ChatMessage, "toolCalls" | "reasoning"> {
-  const toolCalls = readCalls(given, index);
-  const reasoning = given.reasoning_content ?? given.reasoning;
-  return {
-    ...(toolCalls.length === 0 ? {} : { toolCalls }),
-    ...omitUndefined({ reasoning }),
-  };
 }
 
 function readCalls({ tool_calls = [], function_call }: Message, index: number): readonly ToolCall[] {
@@ -172,23 +165,13 @@ const chatRequest = z
     ...toolFields,
     messages: messagesField,
     max_tokens: z.int().min(1).optional(),
-    max_completion_tokens: z
-      .int()
-      .min(1)
-      .optional()
-      .describe("Default: the server's, else the rest of the context."),
+    max_completion_tokens: optional(z.int().min(1), "Default: the server's, else the rest of the context."),
     logprobs: z.boolean().optional(),
     top_logprobs: z.int().min(0).max(20).optional(),
-    add_generation_prompt: z
-      .boolean()
-      .optional()
-      .describe("vLLM extension: false omits the start of the assistant turn. Default: true."),
-    continue_final_message: z
-      .boolean()
-      .optional()
-      .describe("vLLM extension: continue the last message instead of starting a new one."),
+    add_generation_prompt: ofVllm(z.boolean(), "false omits the start of the assistant turn. Default: true"),
+    continue_final_message: ofVllm(z.boolean(), "continue the last message instead of starting a new one"),
     metadata: unused(metadata),
-    store: z.boolean().optional().describe("Accepted and ignored: nothing is stored."),
+    store: optional(z.boolean(), "Accepted and ignored: nothing is stored."),
     reasoning_effort: unused(z.string().max(100)),
     prediction: unused(z.record(z.string(), z.unknown())),
     verbosity: unused(z.string().max(100)),
@@ -200,22 +183,15 @@ const chatRequest = z
 
 type ChatRequest = z.output<typeof chatRequest>;
 
-const chatRoute = apiRoute({
+export const chatRoute = route({
   method: "post",
   path: "/v1/chat/completions",
   summary: "Create a chat completion",
-  middleware: jsonBody,
-  request: { body: { required: true, content: json(chatRequest) } },
-  responses: { 200: okOrStream(chatAnswer, chatChunk) },
+  body: chatRequest,
+  ok: [chatAnswer, STREAMABLE],
+  also: { "text/event-stream": chatChunk },
+  answer: ({ body, context }) => answerChat(context, body),
 });
-
-export function chatRoutes(app: ServerApp): void {
-  app.openapi(
-    chatRoute,
-    async (context) => await answerChat(context, context.req.valid("json")),
-    checkedBy(chatRequest),
-  );
-}
 
 async function answerChat(context: RequestContext, request: ChatRequest) {
   const { tokenizer } = context.var.server.engine.text;

@@ -1,14 +1,9 @@
 // POST /v1/completions: continues or scores texts.
 import { z } from "@hono/zod-openapi";
 import { omitUndefined } from "mixture-of-shards-core/common";
-import {
-  type Engine,
-  type EngineEvent,
-  type EngineRequest,
-  unpackLogprobs,
-} from "mixture-of-shards-core/inference";
+import { type Engine, type EngineEvent, unpackLogprobs } from "mixture-of-shards-core/inference";
 import { createDetokenizer, type Tokenizer } from "mixture-of-shards-core/text";
-import { type ChoiceWriter, type JsonPieces, jsonObject, sendAnswer } from "../answer.ts";
+import { type ChoiceWriter, jsonObject, sendAnswer } from "../answer.ts";
 import { checkChoices, startChoices, toFinishReason } from "../choices.ts";
 import {
   checkStrictness,
@@ -18,7 +13,7 @@ import {
   refusalOf,
   structuredFields,
 } from "../constraints.ts";
-import type { RequestContext, ServerApp } from "../context.ts";
+import type { RequestContext } from "../context.ts";
 import {
   checkTokenIds,
   type EncodedPrompt,
@@ -28,20 +23,18 @@ import {
   samplingFields,
 } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
+import { characters, collectLogprobs } from "../logprobs.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
 import {
   answerFields,
-  apiRoute,
-  checkedBy,
   chunkFields,
   finishReason,
-  json,
-  jsonBody,
   neutral,
   nullOnly,
-  okOrStream,
+  optional,
+  STREAMABLE,
 } from "../request.ts";
+import { route } from "../route.ts";
 
 /** OpenAI's default of max_tokens, used if the server has none either. */
 const DEFAULT_TOKENS = 16;
@@ -51,15 +44,14 @@ const completionRequest = z
     ...samplingFields,
     ...structuredFields,
     prompt: promptSchema,
-    max_tokens: z
-      .int()
-      .min(0)
-      .optional()
-      .describe(`Default: the server's, else ${DEFAULT_TOKENS}; 0 with echo scores the prompt.`),
+    max_tokens: optional(
+      z.int().min(0),
+      `Default: the server's, else ${DEFAULT_TOKENS}; 0 with echo scores the prompt.`,
+    ),
     max_completion_tokens: z.int().min(0).optional(),
     logprobs: z.int().min(0).max(20).optional(),
-    echo: z.boolean().optional().describe("Include the prompt in the text and the log-probabilities."),
-    best_of: z.int().optional().describe("Accepted only if equal to n."),
+    echo: optional(z.boolean(), "Include the prompt in the text and the log-probabilities."),
+    best_of: optional(z.int(), "Accepted only if equal to n."),
     suffix: neutral(nullOnly),
   })
   .openapi("CompletionRequest");
@@ -91,22 +83,15 @@ const completionChunk = z
   })
   .openapi("CompletionChunk");
 
-const completionRoute = apiRoute({
+export const completionRoute = route({
   method: "post",
   path: "/v1/completions",
   summary: "Create a completion or score a text",
-  middleware: jsonBody,
-  request: { body: { required: true, content: json(completionRequest) } },
-  responses: { 200: okOrStream(completionAnswer, completionChunk) },
+  body: completionRequest,
+  ok: [completionAnswer, STREAMABLE],
+  also: { "text/event-stream": completionChunk },
+  answer: ({ body, context }) => answerCompletion(context, body),
 });
-
-export function completionRoutes(app: ServerApp): void {
-  app.openapi(
-    completionRoute,
-    async (context) => await answerCompletion(context, context.req.valid("json")),
-    checkedBy(completionRequest),
-  );
-}
 
 async function answerCompletion(context: RequestContext, request: CompletionRequest) {
   const { server, key } = context.var;
@@ -135,7 +120,7 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   });
   const writers = requests.map((_, index) => {
     const prompt = prompts[Math.floor(index / n)] as EncodedPrompt;
-    return new CompletionWriter({ index, engine, request, prompt });
+    return completionWriter({ index, engine, request, prompt });
   });
   const format = { idPrefix: "cmpl", object: "text_completion", chunkObject: "text_completion" };
   return await sendAnswer(context, { format, request, events, writers });
@@ -150,26 +135,15 @@ function checkBestOf({ best_of, n = 1 }: CompletionRequest): void {
     });
 }
 
-/**
- * Harnesses score a prompt with echo, log-probabilities and one more token, and drop the last entry. So there has to be
- * one even if the model would end.
- */
-const scoresOnly = ({ echo, logprobs }: CompletionRequest, maxTokens: number): boolean =>
-  echo === true && logprobs !== undefined && maxTokens === 1;
-
-function engineOptions(
-  request: CompletionRequest,
-  maxTokens: number,
-): Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt"> {
-  const { logprobs, echo } = request;
+function engineOptions({ logprobs, echo }: CompletionRequest, maxTokens: number) {
+  const promptLogprobs = echo === true ? logprobs : undefined;
+  // harnesses that score a prompt ask for one more token and drop its entry: there has to be one even if the model would end
+  const scoresOnly = promptLogprobs !== undefined && maxTokens === 1;
+  // a blank before the first word is part of the answer
   return {
-    // a blank before the first word is part of the answer, which continues the prompt
     continuesPrompt: true,
-    ...omitUndefined({
-      logprobs,
-      promptLogprobs: echo === true ? logprobs : undefined,
-      ignoreEos: scoresOnly(request, maxTokens) ? true : undefined,
-    }),
+    ...omitUndefined({ logprobs, promptLogprobs }),
+    ...(scoresOnly && { ignoreEos: true }),
   };
 }
 
@@ -180,59 +154,46 @@ interface CompletionWriterOptions {
   readonly prompt: EncodedPrompt;
 }
 
-class CompletionWriter implements ChoiceWriter {
-  readonly #options: CompletionWriterOptions;
+function completionWriter({ index, engine, request, prompt }: CompletionWriterOptions): ChoiceWriter {
+  const { tokenizer } = engine.text;
   /** The prompt's text, where the answer begins with it. */
-  readonly #echoed: string;
-  readonly #logprobs: LogprobsCollector;
-  #lastId = -1;
-  #text = "";
-  #finish: "stop" | "length" = "stop";
-
-  constructor(options: CompletionWriterOptions) {
-    const { tokenizer } = options.engine.text;
-    this.#options = options;
-    const { request, prompt } = options;
-    this.#echoed = request.echo === true ? echoPrompt(prompt, tokenizer) : "";
-    this.#logprobs = collectLogprobs(tokenizer, characters(this.#echoed));
-  }
-
-  add(event: EngineEvent): void {
-    const { text, finish } = this.#read(event);
-    this.#text += text;
-    this.#finish = finish ?? this.#finish;
-  }
-
-  toJson(): JsonPieces {
-    const { index, request } = this.#options;
-    const logprobs = request.logprobs === undefined ? null : this.#logprobs.json();
-    return jsonObject({ index, text: this.#text, logprobs, finish_reason: this.#finish });
-  }
-
-  stream(event: EngineEvent): readonly z.output<typeof completionChunk>["choices"][number][] {
-    const { index, request } = this.#options;
-    const { text, finish } = this.#read(event);
-    const isLast = finish !== null && request.logprobs !== undefined;
-    const logprobs = this.#logprobs.isEmpty && !isLast ? null : this.#logprobs.take();
-    if (text === "" && logprobs === null && finish === null) return [];
-    return [{ index, text, logprobs, finish_reason: finish }];
-  }
-
+  const echoed = request.echo === true ? echoPrompt(prompt, tokenizer) : "";
+  const collected = collectLogprobs(tokenizer, characters(echoed));
+  let lastId = -1;
+  let whole = "";
+  let end: "stop" | "length" = "stop";
   /** Reads what an event adds to the text and to the log-probabilities. */
-  #read(event: EngineEvent): { readonly text: string; readonly finish: "stop" | "length" | null } {
-    const { engine, request, prompt } = this.#options;
-    if (event.type === "scheduled") return { text: this.#echoed, finish: null };
-    if (event.type === "prompt") this.#logprobs.prompt(unpackLogprobs(event), prompt.added ?? 0);
+  const read = (event: EngineEvent): { readonly text: string; readonly finish?: typeof end } => {
+    if (event.type === "scheduled") return { text: echoed };
+    if (event.type === "prompt") collected.prompt(unpackLogprobs(event), prompt.added ?? 0);
     if (event.type === "token") {
-      this.#lastId = event.id;
-      for (const entry of unpackLogprobs(event)) this.#logprobs.token(entry);
-      return { text: event.text, finish: null };
+      lastId = event.id;
+      for (const entry of unpackLogprobs(event)) collected.token(entry);
+      return { text: event.text };
     }
-    if (event.type !== "finish") return { text: "", finish: null };
+    if (event.type !== "finish") return { text: "" };
     const finish = toFinishReason(event.finishReason);
-    const endsAnyway = request.ignore_eos !== true && engine.model.endTokens.includes(this.#lastId);
+    const endsAnyway = request.ignore_eos !== true && engine.model.endTokens.includes(lastId);
     return { text: event.text, finish: endsAnyway ? "stop" : finish };
-  }
+  };
+  return {
+    add: (event) => {
+      const { text, finish = end } = read(event);
+      whole += text;
+      end = finish;
+    },
+    toJson: () => {
+      const logprobs = request.logprobs === undefined ? null : collected.json();
+      return jsonObject({ index, text: whole, logprobs, finish_reason: end });
+    },
+    stream: (event): z.output<typeof completionChunk>["choices"] => {
+      const { text, finish = null } = read(event);
+      const isLast = finish !== null && request.logprobs !== undefined;
+      const logprobs = collected.isEmpty && !isLast ? null : collected.take();
+      if (text === "" && logprobs === null && finish === null) return [];
+      return [{ index, text, logprobs, finish_reason: finish }];
+    },
+  };
 }
 
 /** A prompt as text: as it was sent, or what its ids stand for. */

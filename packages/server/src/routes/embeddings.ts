@@ -4,27 +4,25 @@ import { MosError } from "mixture-of-shards-core/common";
 import { unitVector } from "mixture-of-shards-core/inference";
 import { jsonList, jsonObject, sendJson } from "../answer.ts";
 import { startChoices, toFinishReason } from "../choices.ts";
-import type { RequestContext, ServerApp } from "../context.ts";
+import type { RequestContext } from "../context.ts";
 import { resolveAdapter, samplingFields } from "../engine-requests.ts";
 import { invalidValue } from "../errors.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
-import { apiRoute, checkedBy, json, jsonBody, ok } from "../request.ts";
+import { optional } from "../request.ts";
+import { route } from "../route.ts";
 
 const embeddingRequest = z
   .strictObject({
     model: samplingFields.model,
     input: promptSchema,
-    encoding_format: z
-      .enum(["float", "base64"])
-      .optional()
-      .describe("base64 is of the vector's float32 numbers, little-endian."),
-    dimensions: z
-      .int()
-      .min(1)
-      .optional()
-      .describe(
-        "Keeps this many numbers, scaled to length 1: for models that were trained for it (Matryoshka).",
-      ),
+    encoding_format: optional(
+      z.enum(["float", "base64"]),
+      "base64 is of the vector's float32 numbers, little-endian.",
+    ),
+    dimensions: optional(
+      z.int().min(1),
+      "Keeps this many numbers, scaled to length 1: for models that were trained for it (Matryoshka).",
+    ),
     user: samplingFields.user,
   })
   .openapi("EmbeddingRequest");
@@ -44,23 +42,14 @@ const embeddingAnswer = z
   })
   .openapi("EmbeddingAnswer");
 
-const embeddingRoute = apiRoute({
+export const embeddingRoute = route({
   method: "post",
   path: "/v1/embeddings",
   summary: "Embed texts",
-  middleware: jsonBody,
-  request: { body: { required: true, content: json(embeddingRequest) } },
-  responses: { 200: ok(embeddingAnswer, "The embeddings, in the order of the input.") },
+  body: embeddingRequest,
+  ok: [embeddingAnswer, "The embeddings, in the order of the input."],
+  answer: ({ body, context }) => answerEmbeddings(context, body),
 });
-
-export function embeddingRoutes(app: ServerApp): void {
-  app.openapi(
-    embeddingRoute,
-    // the answer is written piece by piece, which the type of a route does not know
-    async (context) => (await answerEmbeddings(context, context.req.valid("json"))) as never,
-    checkedBy(embeddingRequest),
-  );
-}
 
 async function answerEmbeddings(
   context: RequestContext,

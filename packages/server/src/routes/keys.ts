@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { MosError, omitUndefined, parseWith, settingInfo, snakeCase } from "mixture-of-shards-core/common";
 import { type ApiKey, type KeyFile, type KeyLimits, type KeyLine, limitsSchema } from "../auth.ts";
-import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
+import type { RequestContext, ServerEnv } from "../context.ts";
 import { ApiError, invalidValue, needsAdmin, notFound } from "../errors.ts";
 import {
   addKey,
@@ -17,7 +17,8 @@ import {
   revokeKeys,
   shortHash,
 } from "../key-file.ts";
-import { apiRoute, checkedBy, deletedSchema, jsonBody, ok } from "../request.ts";
+import { jsonBody, optional } from "../request.ts";
+import { deleted, deletedSchema, route } from "../route.ts";
 
 const limitValues = z
   .record(z.string(), z.record(z.string(), z.unknown()))
@@ -69,12 +70,12 @@ const newKey = z
   .strictObject({
     name: keyName,
     admin: z.boolean().optional(),
-    adapters: z.array(z.string().min(1).max(200)).max(1000).optional().describe("Default: all."),
+    adapters: optional(z.array(z.string().min(1).max(200)).max(1000), "Default: all."),
     requests_per_minute: numbers.requests_per_minute.min(1).optional(),
     max_concurrent: numbers.max_concurrent.min(1).optional(),
     tokens_per_day: numbers.tokens_per_day.min(1).optional(),
     tokens_per_month: numbers.tokens_per_month.min(1).optional(),
-    expires: keyExpiry.optional().describe(`${keyExpiry.description}. Default: never.`),
+    expires: optional(keyExpiry, `${keyExpiry.description}. Default: never.`),
     limits: limitValues.optional(),
   })
   .openapi("KeyRequest");
@@ -100,45 +101,16 @@ async function needKeyFile({ server, key }: RequestContext["var"]): Promise<KeyF
 }
 
 /** A key file that this server cannot change is for the operator to mend, who reads the answer. */
-async function explained<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (cause) {
+const explained = <T>(work: Promise<T>): Promise<T> =>
+  work.catch((cause: unknown) => {
     if (!(cause instanceof MosError) || cause.code !== "bad_config") throw cause;
     throw new ApiError(cause.message, { status: 409, code: "bad_key_file", cause });
-  }
-}
+  });
 
 const managersOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
   await needKeyFile(context.var);
   await next();
 };
-
-const listRoute = apiRoute({
-  method: "get",
-  path: "/v1/keys",
-  summary: "List the keys of the key file (administrators)",
-  responses: { 200: ok(listSchema, "The keys, without the keys themselves.") },
-});
-
-const createKeyRoute = apiRoute({
-  method: "post",
-  path: "/v1/keys",
-  summary: "Create a key, which is shown once (administrators)",
-  middleware: [managersOnly, jsonBody] as const,
-  request: { body: { content: { "application/json": { schema: newKey } }, required: true } },
-  responses: { 201: ok(madeSchema, "The key with its token.") },
-});
-
-const revokeRoute = apiRoute({
-  method: "delete",
-  path: "/v1/keys/{id}",
-  summary: "Revoke a key (administrators)",
-  request: { params: z.object({ id: z.string() }) },
-  responses: {
-    200: ok(deletedSchema("key"), "The key is refused from now on. Running requests finish."),
-  },
-});
 
 function statusOf(line: KeyLine, now: number): "active" | "expired" | "revoked" {
   if (line.revoked === true) return "revoked";
@@ -193,27 +165,35 @@ function selectKey(keys: readonly KeyLine[], start: string, now: number): KeyLin
   return found;
 }
 
-export function keyRoutes(app: ServerApp): void {
-  app.openapi(listRoute, async (context) => {
-    const { server, key: own } = context.var;
-    const file = await needKeyFile(context.var);
-    const { limits } = file;
-    const shown = { limits, now: server.date(), own };
-    const fields = limits.flatMap(({ name: group, options = {} }) =>
-      Object.entries(options).map(([name, option]) => {
-        const { help, expected } = settingInfo(option);
-        return { group, name: snakeCase(name), help, expected };
-      }),
-    );
-    const data = (await explained(readKeyFile(file))).map((line) => keyJson(line, shown));
-    return context.json({ object: "list" as const, data, limit_fields: fields }, 200);
-  });
-  app.openapi(
-    createKeyRoute,
-    async (context) => {
-      const { server, key: own } = context.var;
+export const keyRoutes = [
+  route({
+    method: "get",
+    path: "/v1/keys",
+    summary: "List the keys of the key file (administrators)",
+    ok: [listSchema, "The keys, without the keys themselves."],
+    answer: async ({ server, key: own, context }) => {
       const file = await needKeyFile(context.var);
-      const { admin, expires, limits, ...fields } = context.req.valid("json");
+      const { limits } = file;
+      const limit_fields = limits.flatMap(({ name: group, options = {} }) =>
+        Object.entries(options).map(([name, option]) => {
+          const { help, expected } = settingInfo(option);
+          return { group, name: snakeCase(name), help, expected };
+        }),
+      );
+      const shown = { limits, now: server.date(), own };
+      const data = (await explained(readKeyFile(file))).map((line) => keyJson(line, shown));
+      return { object: "list" as const, data, limit_fields };
+    },
+  }),
+  route({
+    method: "post",
+    path: "/v1/keys",
+    summary: "Create a key, which is shown once (administrators)",
+    middleware: [managersOnly, jsonBody],
+    body: newKey,
+    ok: [madeSchema, "The key with its token.", 201],
+    answer: async ({ body: { admin, expires, limits, ...fields }, server, key: own, context }) => {
+      const file = await needKeyFile(context.var);
       const now = server.date();
       const expiry = expires === undefined ? undefined : parseExpiry(expires, now, "expires");
       const { key: token, line } = makeKey({
@@ -224,22 +204,27 @@ export function keyRoutes(app: ServerApp): void {
       await explained(addKey(file.path, line));
       await file.refresh();
       context.header("cache-control", "no-store");
-      return context.json({ ...keyJson(line, { limits: file.limits, now, own }), token }, 201);
+      return { ...keyJson(line, { limits: file.limits, now, own }), token };
     },
-    checkedBy(newKey),
-  );
-  app.openapi(revokeRoute, async (context) => {
-    const file = await needKeyFile(context.var);
-    const { id: start } = context.req.valid("param");
-    let id = start;
-    await explained(
-      revokeKeys(file, (keys) => {
-        const found = selectKey(keys, start, context.var.server.date());
-        id = shortHash(found);
-        return [found];
-      }),
-    );
-    await file.refresh();
-    return context.json({ id, object: "key" as const, deleted: true as const }, 200);
-  });
-}
+  }),
+  route({
+    method: "delete",
+    path: "/v1/keys/{id}",
+    summary: "Revoke a key (administrators)",
+    params: z.object({ id: z.string() }),
+    ok: [deletedSchema("key"), "The key is refused from now on. Running requests finish."],
+    answer: async ({ params: { id: start }, server, context }) => {
+      const file = await needKeyFile(context.var);
+      let id = start;
+      await explained(
+        revokeKeys(file, (keys) => {
+          const found = selectKey(keys, start, server.date());
+          id = shortHash(found);
+          return [found];
+        }),
+      );
+      await file.refresh();
+      return deleted("key", id);
+    },
+  }),
+];

@@ -2,10 +2,10 @@
 import { z } from "@hono/zod-openapi";
 import { omitUndefined } from "mixture-of-shards-core/common";
 import { samplingBy } from "mixture-of-shards-core/inference";
-import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
+import type { ModelNotes, RequestContext, ServerContext } from "../context.ts";
 import { findAdapter } from "../engine-requests.ts";
 import { unknownModel } from "../errors.ts";
-import { apiRoute, ok } from "../request.ts";
+import { route } from "../route.ts";
 
 const parametersSchema = z
   .object({
@@ -34,23 +34,6 @@ const modelSchema = z
     default_parameters: parametersSchema,
   })
   .openapi("Model");
-
-const listRoute = apiRoute({
-  method: "get",
-  path: "/v1/models",
-  summary: "List the base and the adapters that the key may use",
-  responses: {
-    200: ok(z.object({ object: z.literal("list"), data: z.array(modelSchema) }), "The models."),
-  },
-});
-
-const describeRoute = apiRoute({
-  method: "get",
-  path: "/v1/models/{model{.+}}",
-  summary: "Retrieve a model",
-  request: { params: z.object({ model: z.string() }) },
-  responses: { 200: ok(modelSchema, "The model.") },
-});
 
 type Model = z.output<typeof modelSchema>;
 
@@ -92,13 +75,10 @@ const NO_NOTES: ModelNotes = { aliases: [], models: new Map() };
 /** Adapters and aliases that a key may use. An alias has the name of what it stands for as its root. */
 async function adapterModels({ server, key }: RequestContext["var"]): Promise<readonly Model[]> {
   const { aliases, models } = (await server.extension?.models?.describe(key)) ?? NO_NOTES;
-  const here = server.engine.adapters().map(({ name, changedAt }) => [name, { changedAt }] as const);
-  const adapters = [
-    ...new Map<string, { readonly changedAt: number; readonly expiresAt?: number | undefined }>([
-      ...here,
-      ...models,
-    ]),
-  ]
+  const here = server.engine
+    .adapters()
+    .map(({ name, changedAt }) => [name, { changedAt, expiresAt: undefined }] as const);
+  const adapters = [...new Map([...here, ...models])]
     .filter(([id]) => key.mayUse(id) && id !== server.modelName)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([id, { changedAt, expiresAt }]) =>
@@ -111,19 +91,29 @@ async function adapterModels({ server, key }: RequestContext["var"]): Promise<re
   return [...adapters, ...named];
 }
 
-export function modelRoutes(app: ServerApp): void {
-  app.openapi(listRoute, async (context) => {
-    const data = [baseModel(context.var.server), ...(await adapterModels(context.var))];
-    return context.json({ object: "list" as const, data }, 200);
-  });
-  app.openapi(describeRoute, async (context) => {
-    const { server, key } = context.var;
-    const name = context.req.valid("param").model;
-    if (name === server.modelName) return context.json(baseModel(server), 200);
-    await findAdapter(server, { name, key }); // it may not be here yet
-    const found = (await adapterModels(context.var)).find(({ id }) => id === name);
-    if (found !== undefined) return context.json(found, 200);
-    // also for another tenant's adapter
-    throw unknownModel(name);
-  });
-}
+export const modelRoutes = [
+  route({
+    method: "get",
+    path: "/v1/models",
+    summary: "List the base and the adapters that the key may use",
+    ok: [z.object({ object: z.literal("list"), data: z.array(modelSchema) }), "The models."],
+    answer: async ({ context }) => {
+      const data = [baseModel(context.var.server), ...(await adapterModels(context.var))];
+      return { object: "list" as const, data };
+    },
+  }),
+  route({
+    method: "get",
+    path: "/v1/models/{model{.+}}",
+    summary: "Retrieve a model",
+    params: z.object({ model: z.string() }),
+    ok: [modelSchema, "The model."],
+    answer: async ({ params: { model: name }, server, key, context }) => {
+      if (name === server.modelName) return baseModel(server);
+      await findAdapter(server, { name, key }); // it may not be here yet
+      const found = (await adapterModels(context.var)).find(({ id }) => id === name);
+      if (found === undefined) throw unknownModel(name); // also for another tenant's adapter
+      return found;
+    },
+  }),
+];

@@ -1,9 +1,10 @@
 // Routes for supervisors, load balancers, Prometheus and readers of the API.
 import { createRoute, z } from "@hono/zod-openapi";
+import { html } from "hono/html";
 import { authenticate } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { needsAdmin } from "../errors.ts";
-import { apiRoute, ok } from "../request.ts";
+import { ok, route } from "../route.ts";
 import { authorizationOf } from "../session.ts";
 
 const state = <const T extends readonly [string, ...string[]]>(...statuses: T) =>
@@ -31,18 +32,6 @@ const readyRoute = createRoute({
   },
 });
 
-const metricsRoute = apiRoute({
-  method: "get",
-  path: "/metrics",
-  summary: "Prometheus metrics (administrators)",
-  responses: {
-    200: {
-      description: "Metrics in Prometheus' text format.",
-      content: { "text/plain": { schema: z.string() } },
-    },
-  },
-});
-
 /** Labels name adapters, so where there are keys only administrators see them, unless the operator publishes them. */
 async function checkMayReadMetrics(context: RequestContext): Promise<void> {
   const { server } = context.var;
@@ -53,6 +42,20 @@ async function checkMayReadMetrics(context: RequestContext): Promise<void> {
   rateLimiter(key);
   if (!key.isAdmin) throw needsAdmin("metrics name the adapters of all tenants; use an admin key");
 }
+
+const metricsRoute = route({
+  method: "get",
+  path: "/metrics",
+  summary: "Prometheus metrics (administrators)",
+  ok: [z.string(), "Metrics in Prometheus' text format."],
+  type: "text/plain",
+  answer: async ({ server, context }) => {
+    await checkMayReadMetrics(context);
+    server.engineWatch.check();
+    const { type, text } = await server.metrics.render();
+    return context.text(text, 200, { "content-type": type });
+  },
+});
 
 export function operationRoutes(app: ServerApp): void {
   // a busy engine is up; one that is gone needs a restart, and so may one that does not answer
@@ -70,12 +73,7 @@ export function operationRoutes(app: ServerApp): void {
       ? context.json({ status: "ready" as const }, 200)
       : context.json({ status: "storage_unavailable" as const, reason }, 503);
   });
-  app.openapi(metricsRoute, async (context) => {
-    await checkMayReadMetrics(context);
-    context.var.server.engineWatch.check();
-    const { type, text } = await context.var.server.metrics.render();
-    return context.text(text, 200, { "content-type": type });
-  });
+  metricsRoute(app);
   app.get("/", (context) => {
     context.header("vary", "accept");
     const wantsPage = context.req.header("accept")?.includes("text/html") === true;
@@ -156,8 +154,6 @@ function openApiDocument(app: ServerApp): object {
   return { ...document, paths: Object.fromEntries(paths) };
 }
 
-const escaped = (text: string): string => text.replace(/[&<>"]/g, (letter) => `&#${letter.codePointAt(0)};`);
-
 /** The routes that an app has, as the document and the page of routes name them. */
 export const documentedRoutes = ({ openAPIRegistry }: Pick<ServerApp, "openAPIRegistry">) =>
   openAPIRegistry.definitions.flatMap((definition) => {
@@ -167,14 +163,14 @@ export const documentedRoutes = ({ openAPIRegistry }: Pick<ServerApp, "openAPIRe
   });
 
 /** The routes as a page that loads nothing from elsewhere. */
-function docsPage(app: ServerApp, modelName: string): string {
+function docsPage(app: ServerApp, modelName: string) {
   const rows = documentedRoutes(app).map(
     ({ method, path, summary }) =>
-      `<tr><td><code>${escaped(`${method} ${path}`)}</code></td><td>${escaped(summary)}</td></tr>`,
+      html`<tr><td><code>${method} ${path}</code></td><td>${summary}</td></tr>\n`,
   );
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mos serve</title>
+  return html`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mos serve</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>
-</head><body><h1>mos serve</h1><p>Base model: <code>${escaped(modelName)}</code>. <code>GET /v1/models</code> lists
+</head><body><h1>mos serve</h1><p>Base model: <code>${modelName}</code>. <code>GET /v1/models</code> lists
 its adapters. Request and response schemas: <a href="openapi.json">openapi.json</a>.</p>
-<table>${rows.join("\n")}</table></body></html>\n`;
+<table>${rows}</table></body></html>\n`;
 }

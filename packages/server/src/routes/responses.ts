@@ -6,36 +6,36 @@ import { errorText, omitUndefined } from "mixture-of-shards-core/common";
 import { type EngineEvent, samplingBy } from "mixture-of-shards-core/inference";
 import { type AnswerDelta, toSchemaFormat } from "mixture-of-shards-core/text";
 import { AnswerReader, sendJson, streamTypedEvents } from "../answer.ts";
-import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
+import type { RequestContext, ServerEnv } from "../context.ts";
 import { type ConversationFields, planConversation, startConversation } from "../conversation.ts";
 import { invalidValue, notFound } from "../errors.ts";
 import { writeLogprob } from "../logprobs.ts";
-import {
-  apiRoute,
-  checkedBy,
-  deletedSchema,
-  json,
-  jsonBody,
-  ok,
-  pageSchema,
-  idParams as params,
-  toPage,
-} from "../request.ts";
+import { jsonBody } from "../request.ts";
 import { checkCalls, checkItemTypes, inputItem, toMessages } from "../responses/items.ts";
 import { type OutputEvent, OutputWriter } from "../responses/output.ts";
-import { type ResponseRequest, readInput, responseRequest } from "../responses/request.ts";
 import {
+  type ResponseRequest,
   type ResponseUsage,
+  readInput,
   responseEvent,
+  responseRequest,
   responseResource,
   toResource,
   type Written,
-} from "../responses/resource.ts";
+} from "../responses/request.ts";
 import type { StoredResponse } from "../responses/store.ts";
-import { type ResponseTools, readTools } from "../responses/tools.ts";
+import { readTools } from "../responses/tools.ts";
+import {
+  type AddRoute,
+  deleted,
+  deletedSchema,
+  pageSchema,
+  idParams as params,
+  route,
+  toPage,
+} from "../route.ts";
 
 const path = "/v1/responses";
-const request = { body: { required: true, content: json(responseRequest) } };
 
 /** Kinds of items are checked first: a union's complaint would name none of them. */
 const checkItems: MiddlewareHandler<ServerEnv> = async (context, next) => {
@@ -43,62 +43,7 @@ const checkItems: MiddlewareHandler<ServerEnv> = async (context, next) => {
   await next();
 };
 
-const createResponse = apiRoute({
-  method: "post",
-  path,
-  summary: "Create a response",
-  middleware: [jsonBody, checkItems],
-  request,
-  responses: {
-    200: {
-      description:
-        "The response or, with stream: true, server-sent events, whose last one has the whole response.",
-      content: { ...json(responseResource), "text/event-stream": { schema: responseEvent } },
-    },
-  },
-});
-
-const countTokens = apiRoute({
-  method: "post",
-  path: `${path}/input_tokens`,
-  summary: "Count the tokens of a response's input",
-  middleware: [jsonBody, checkItems],
-  request,
-  responses: {
-    200: ok(
-      z.object({ object: z.literal("response.input_tokens"), input_tokens: z.int() }),
-      "The tokens of the prompt.",
-    ),
-  },
-});
-
-const getResponse = apiRoute({
-  method: "get",
-  path: `${path}/{id}`,
-  summary: "Retrieve a stored response",
-  request: {
-    params,
-    // clients that ask for events wait for them forever if they get an object
-    query: z.object({ stream: z.literal("false").optional().describe("Only false: it comes as a whole.") }),
-  },
-  responses: { 200: ok(responseResource, "The response.") },
-});
-
-const deleteResponse = apiRoute({
-  method: "delete",
-  path: `${path}/{id}`,
-  summary: "Delete a stored response",
-  request: { params },
-  responses: { 200: ok(deletedSchema("response"), "It is deleted.") },
-});
-
-const cancelResponse = apiRoute({
-  method: "post",
-  path: `${path}/{id}/cancel`,
-  summary: "Cancel a background response, which this server does not have",
-  request: { params },
-  responses: {},
-});
+const body = { body: responseRequest, middleware: [jsonBody, checkItems] };
 
 const itemQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
@@ -106,54 +51,80 @@ const itemQuery = z.object({
   after: z.string().max(200).optional(),
 });
 
-const listItems = apiRoute({
-  method: "get",
-  path: `${path}/{id}/input_items`,
-  summary: "List the input items of a stored response",
-  request: {
+export const responseRoutes: readonly AddRoute[] = [
+  route({
+    ...body,
+    method: "post",
+    path,
+    summary: "Create a response",
+    ok: [
+      responseResource,
+      "The response or, with stream: true, server-sent events, whose last one has the whole response.",
+    ],
+    also: { "text/event-stream": responseEvent },
+    answer: async ({ body, context }) => answerRequest(context, await readRequest(context, body)),
+  }),
+  route({
+    ...body,
+    method: "post",
+    path: `${path}/input_tokens`,
+    summary: "Count the tokens of a response's input",
+    ok: [
+      z.object({ object: z.literal("response.input_tokens"), input_tokens: z.int() }),
+      "The tokens of the prompt.",
+    ],
+    answer: async ({ body, context }) => {
+      const { fields } = await readRequest(context, body);
+      const { prompt } = await planConversation(context, fields);
+      return { object: "response.input_tokens" as const, input_tokens: prompt.ids.length };
+    },
+  }),
+  route({
+    method: "get",
+    path: `${path}/{id}`,
+    summary: "Retrieve a stored response",
+    params,
+    // clients that ask for events wait for them forever if they get an object
+    query: z.object({ stream: z.literal("false").optional().describe("Only false: it comes as a whole.") }),
+    ok: [responseResource, "The response."],
+    answer: async ({ params: { id }, context }) =>
+      (await findStored(context, id)).response as z.output<typeof responseResource>,
+  }),
+  route({
+    method: "delete",
+    path: `${path}/{id}`,
+    summary: "Delete a stored response",
+    params,
+    ok: [deletedSchema("response"), "It is deleted."],
+    answer: async ({ params, server, key, context }) => {
+      const { id } = await findStored(context, params.id);
+      await server.responses?.delete(key.name, id);
+      return deleted("response", id);
+    },
+  }),
+  route({
+    method: "post",
+    path: `${path}/{id}/cancel`,
+    summary: "Cancel a background response, which this server does not have",
+    params,
+    answer: async ({ params: { id }, context }) => {
+      await findStored(context, id);
+      throw invalidValue(
+        "only background responses can be cancelled; close the connection to cancel this one",
+      );
+    },
+  }),
+  route({
+    method: "get",
+    path: `${path}/{id}/input_items`,
+    summary: "List the input items of a stored response",
     params,
     query: itemQuery,
-  },
-  responses: { 200: ok(pageSchema(inputItem), "The items.") },
-});
-
-export function responseRoutes(app: ServerApp): void {
-  app.openapi(
-    createResponse,
-    // the answer is written piece by piece, which the type of a route does not know
-    async (context) => {
-      const body = context.req.valid("json");
-      return (await answerRequest(context, await readRequest(context, body))) as never;
-    },
-    checkedBy(responseRequest),
-  );
-  app.openapi(
-    countTokens,
-    async (context) => {
-      const { fields } = await readRequest(context, context.req.valid("json"));
-      const { prompt } = await planConversation(context, fields);
-      return context.json({ object: "response.input_tokens" as const, input_tokens: prompt.ids.length }, 200);
-    },
-    checkedBy(responseRequest),
-  );
-  app.openapi(getResponse, async (context) => {
-    const { response } = await findStored(context, context.req.valid("param").id);
-    return context.json(response as z.output<typeof responseResource>, 200);
-  });
-  app.openapi(deleteResponse, async (context) => {
-    const { id } = await findStored(context, context.req.valid("param").id);
-    await context.var.server.responses?.delete(context.var.key.name, id);
-    return context.json({ id, object: "response" as const, deleted: true as const }, 200);
-  });
-  app.openapi(cancelResponse, async (context) => {
-    await findStored(context, context.req.valid("param").id);
-    throw invalidValue("only background responses can be cancelled; close the connection to cancel this one");
-  });
-  app.openapi(listItems, async (context) => {
-    const { input } = await findStored(context, context.req.valid("param").id);
-    return context.json(itemPage(input, context.req.valid("query")), 200);
-  });
-}
+    ok: [pageSchema(inputItem), "The items."],
+    answer: async ({ params: { id }, query, context }) =>
+      itemPage((await findStored(context, id)).input, query),
+  }),
+];
 
 /** @throws ApiError 404 for a response that is not stored, or is another key's. */
 async function findStored(context: RequestContext, id: string): Promise<StoredResponse> {
@@ -183,25 +154,18 @@ async function readRequest(context: RequestContext, request: ResponseRequest) {
   const tools = readTools(request);
   const input = await readInput(request, { store: server.responses, tenant: key.name, nextId: newId });
   checkCalls(input.all, input.all.length - input.own.length);
-  const messages = toMessages(input.all, { instructions: request.instructions, names: tools.names });
-  return { request, input, tools, fields: toFields(request, { messages, tools }) };
-}
-
-function toFields(
-  request: ResponseRequest,
-  { messages, tools }: Pick<ConversationFields, "messages"> & { readonly tools: ResponseTools },
-): ConversationFields {
-  const { text, include = [], top_logprobs: top, max_output_tokens, chat_template_kwargs } = request;
+  const { instructions, include = [], top_logprobs: top } = request;
   const wantsLogprobs = top !== undefined || include.includes("message.output_text.logprobs");
-  return {
-    messages,
+  const fields: ConversationFields = {
+    messages: toMessages(input.all, { instructions, names: tools.names }),
     tools,
-    constraint: toConstraint(text?.format),
-    variables: chat_template_kwargs,
-    sampling: { ...request, stream_options: undefined, max_completion_tokens: max_output_tokens },
+    constraint: toConstraint(request.text?.format),
+    variables: request.chat_template_kwargs,
+    sampling: { ...request, stream_options: undefined, max_completion_tokens: request.max_output_tokens },
     logprobs: wantsLogprobs ? (top ?? 0) : undefined,
     field: "input",
   };
+  return { request, input, tools, fields };
 }
 
 function toConstraint(

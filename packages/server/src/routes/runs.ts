@@ -1,50 +1,9 @@
 // /v1/runs: training runs and what they measured, of run folders and of the service's jobs.
 import { createHash } from "node:crypto";
 import { z } from "@hono/zod-openapi";
-import type { ServerApp } from "../context.ts";
 import { ApiError } from "../errors.ts";
-import { apiRoute, ok, pageQuery, pageSchema, idParams as params, toPage, wholeNumber } from "../request.ts";
+import { pageQuery, pageSchema, idParams as params, route, toPage, wholeNumber } from "../route.ts";
 import { metricsSchema, runSchema } from "../runs/run.ts";
-
-const listRoute = apiRoute({
-  method: "get",
-  path: "/v1/runs",
-  summary: "List training runs, the newest first",
-  description:
-    "Jobs that the key may see and, for administrators or without keys, run folders below the server's --runs.",
-  request: {
-    query: z.object(pageQuery({ standard: 100, most: 1000 })),
-  },
-  responses: {
-    200: ok(pageSchema(runSchema), "A page."),
-    304: { description: "It is as the If-None-Match of the request says." },
-  },
-});
-
-const describeRoute = apiRoute({
-  method: "get",
-  path: "/v1/runs/{id}",
-  summary: "Retrieve a training run",
-  request: { params },
-  responses: { 200: ok(runSchema, "The run.") },
-});
-
-const metricsRoute = apiRoute({
-  method: "get",
-  path: "/v1/runs/{id}/metrics",
-  summary: "Retrieve what a training run measured, in columns",
-  description:
-    "Of more rows than points, those with the least and the greatest values of neighbours are kept, each as it was measured.",
-  request: {
-    params,
-    query: z.object({
-      from_step: wholeNumber(0, 1e9).default(0).describe("The first step to return."),
-      to_step: wholeNumber(0, 1e9).default(1e9).describe("The last step to return."),
-      points: wholeNumber(10, 20_000).default(2000).describe("Rows of training, and of validation, at most."),
-    }),
-  },
-  responses: { 200: ok(metricsSchema, "The measurements.") },
-});
 
 /** Without the run's name, which another tenant's may be. */
 const missing = (id: string, param = "id", status = 404): ApiError =>
@@ -53,33 +12,62 @@ const missing = (id: string, param = "id", status = 404): ApiError =>
     { status, code: status === 404 ? "not_found" : "invalid_value", param },
   );
 
-export function runRoutes(app: ServerApp): void {
-  app.openapi(listRoute, async (context) => {
-    const { server, key } = context.var;
-    const query = context.req.valid("query");
-    const page = await server.runs.list(key, query);
-    if (page === undefined) throw missing(query.after ?? "", "after", 400);
-    // pages ask every few seconds, and hundreds of runs are most often as they were
-    const text = JSON.stringify(toPage(page.data, page.hasMore));
-    const etag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 24)}"`;
-    context.header("etag", etag);
-    context.header("cache-control", "private, no-cache");
-    if (context.req.header("if-none-match") === etag) return context.body(null, 304);
-    return context.body(text, 200, { "content-type": "application/json" });
-  });
-  app.openapi(describeRoute, async (context) => {
-    const { server, key } = context.var;
-    const { id } = context.req.valid("param");
-    const run = await server.runs.find(key, id);
-    if (run === undefined) throw missing(id);
-    return context.json(run, 200);
-  });
-  app.openapi(metricsRoute, async (context) => {
-    const { server, key } = context.var;
-    const { id } = context.req.valid("param");
-    const { from_step: fromStep, to_step: toStep, points } = context.req.valid("query");
-    const metrics = await server.runs.metrics(key, { id, fromStep, toStep, points });
-    if (metrics === undefined) throw missing(id);
-    return context.json(metrics, 200);
-  });
-}
+export const runRoutes = [
+  route({
+    method: "get",
+    path: "/v1/runs",
+    summary: "List training runs, the newest first",
+    description:
+      "Jobs that the key may see and, for administrators or without keys, run folders below the server's --runs.",
+    query: z.object(pageQuery({ standard: 100, most: 1000 })),
+    ok: [pageSchema(runSchema), "A page."],
+    responses: { 304: { description: "It is as the If-None-Match of the request says." } },
+    answer: async ({ query, server, key, context }) => {
+      const page = await server.runs.list(key, query);
+      if (page === undefined) throw missing(query.after ?? "", "after", 400);
+      // pages ask every few seconds, and hundreds of runs are most often as they were
+      const text = JSON.stringify(toPage(page.data, page.hasMore));
+      const etag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 24)}"`;
+      context.header("etag", etag);
+      context.header("cache-control", "private, no-cache");
+      if (context.req.header("if-none-match") === etag) return context.body(null, 304);
+      return context.body(text, 200, { "content-type": "application/json" });
+    },
+  }),
+  route({
+    method: "get",
+    path: "/v1/runs/{id}",
+    summary: "Retrieve a training run",
+    params,
+    ok: [runSchema, "The run."],
+    answer: async ({ params: { id }, server, key }) => {
+      const run = await server.runs.find(key, id);
+      if (run === undefined) throw missing(id);
+      return run;
+    },
+  }),
+  route({
+    method: "get",
+    path: "/v1/runs/{id}/metrics",
+    summary: "Retrieve what a training run measured, in columns",
+    description:
+      "Of more rows than points, those with the least and the greatest values of neighbours are kept, each as it was measured.",
+    params,
+    query: z.object({
+      from_step: wholeNumber(0, 1e9).default(0).describe("The first step to return."),
+      to_step: wholeNumber(0, 1e9).default(1e9).describe("The last step to return."),
+      points: wholeNumber(10, 20_000).default(2000).describe("Rows of training, and of validation, at most."),
+    }),
+    ok: [metricsSchema, "The measurements."],
+    answer: async ({
+      params: { id },
+      query: { from_step: fromStep, to_step: toStep, points },
+      server,
+      key,
+    }) => {
+      const metrics = await server.runs.metrics(key, { id, fromStep, toStep, points });
+      if (metrics === undefined) throw missing(id);
+      return metrics;
+    },
+  }),
+];

@@ -4,9 +4,9 @@ import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards-core/common";
 import type { EngineStats } from "mixture-of-shards-core/inference";
 import { seesAll } from "../auth.ts";
-import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
+import type { ServerContext } from "../context.ts";
 import { needsAdmin } from "../errors.ts";
-import { apiRoute, ok } from "../request.ts";
+import { route } from "../route.ts";
 
 const byName = (what: string) => z.record(z.string(), z.int()).describe(`${what} by name.`);
 
@@ -86,18 +86,6 @@ const systemSchema = z
   })
   .openapi("System");
 
-const systemRoute = apiRoute({
-  method: "get",
-  path: "/v1/system",
-  summary: "Report batch, queue, memory and workers (administrators)",
-  responses: { 200: ok(systemSchema, "The server at this moment.") },
-});
-
-/** It names tenants and adapters. Throws ApiError 403. */
-function checkMayLook({ server, key }: RequestContext["var"]): void {
-  if (!seesAll(server, key)) throw needsAdmin("the state of the server names all tenants; use an admin key");
-}
-
 const RATE_SECONDS = 10;
 
 /** Milliseconds after which the answer goes on without the service's database. */
@@ -171,11 +159,16 @@ async function systemJson(server: ServerContext): Promise<z.output<typeof system
   };
 }
 
-export function systemRoutes(app: ServerApp): void {
-  app.openapi(systemRoute, async (context) => {
-    checkMayLook(context.var);
-    const { server } = context.var;
+export const systemRoute = route({
+  method: "get",
+  path: "/v1/system",
+  summary: "Report batch, queue, memory and workers (administrators)",
+  ok: [systemSchema, "The server at this moment."],
+  answer: async ({ server, key }) => {
+    // it names tenants and adapters
+    if (!seesAll(server, key))
+      throw needsAdmin("the state of the server names all tenants; use an admin key");
     server.engineWatch.check();
-    return context.json(await systemJson(server), 200);
-  });
-}
+    return await systemJson(server);
+  },
+});

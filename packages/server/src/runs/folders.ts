@@ -71,16 +71,14 @@ const list = (path: string): Promise<readonly Dirent[]> =>
  */
 export async function openRunFolders(
   folder: string,
-  {
-    adapters,
-    maySee,
-  }: {
+  options: {
     /** A folder of adapters that are served under the names of its sub-folders. */
     readonly adapters: string | undefined;
     /** Tests whether a key may see them, which belong to no tenant. */
     readonly maySee: (key: ApiKey) => boolean;
   },
 ): Promise<RunSource> {
+  const { adapters, maySee } = options;
   const root = await realpath(folder).catch((error: unknown) => {
     throw storageError(error, folder);
   });
@@ -93,12 +91,13 @@ export async function openRunFolders(
   const reader = createFolderReader(served);
   let walk: Promise<readonly FoundRun[]> | undefined;
   const find = (): Promise<readonly FoundRun[]> => {
-    walk ??= timed(
-      () => findRuns(root),
-      () => {
+    const begin = monotonicNow();
+    walk ??= findRuns(root).finally(() => {
+      const wait = Math.max(WALK_MS, WALK_SHARE * (monotonicNow() - begin));
+      void sleep(wait, undefined, { ref: false }).then(() => {
         walk = undefined;
-      },
-    );
+      });
+    });
     return walk;
   };
   return {
@@ -108,27 +107,16 @@ export async function openRunFolders(
       reader.keep(new Set(runs.map(({ path }) => path)));
       const entries = await Promise.all(runs.map(limited(reader.read)));
       return entries
-        .filter((entry): entry is RunEntry => entry !== undefined)
+        .filter((entry) => entry !== undefined)
         .filter((entry) => after === undefined || comparePlaces(after, placeOf(entry)) < 0)
         .sort((a, b) => comparePlaces(placeOf(a), placeOf(b)))
         .slice(0, limit);
     },
     find: async (key, id) => {
-      const run = !maySee(key) ? undefined : (await find()).find(({ path }) => folderId(path) === id);
-      return run === undefined ? undefined : await reader.read(run);
+      const run = maySee(key) ? (await find()).find(({ path }) => folderId(path) === id) : undefined;
+      return run && (await reader.read(run));
     },
   };
-}
-
-/** Does some work, and says when it has to be done again. */
-async function timed<T>(work: () => Promise<T>, onOld: () => void): Promise<T> {
-  const begin = monotonicNow();
-  try {
-    return await work();
-  } finally {
-    const took = monotonicNow() - begin;
-    void sleep(Math.max(WALK_MS, WALK_SHARE * took), undefined, { ref: false }).then(onOld);
-  }
 }
 
 const CHUNK = 1 << 18;
@@ -206,20 +194,11 @@ const textOrNull = (value: unknown): string | null =>
   typeof value === "string" ? value.slice(0, 500) : null;
 
 /** The folder of the run's newest adapter: the final one, the best one so far, or that of the last checkpoint. */
-async function adapterPlace(
-  folder: string,
-): Promise<{ readonly path: string; readonly stamp: string } | undefined> {
-  const steps = await readdir(join(folder, RUN_FILES.checkpoints)).catch(() => []);
-  const last = steps
-    .filter((name) => /^step-\d+$/.test(name))
-    .sort()
-    .at(-1);
-  const places = [
-    folder,
-    join(folder, RUN_FILES.best),
-    ...(last === undefined ? [] : [join(folder, RUN_FILES.checkpoints, last)]),
-  ];
-  for (const path of places) {
+async function adapterPlace(folder: string) {
+  const checkpoints = join(folder, RUN_FILES.checkpoints);
+  const steps = (await readdir(checkpoints).catch(() => [])).filter((name) => /^step-\d+$/.test(name));
+  const last = steps.sort().slice(-1);
+  for (const path of [folder, join(folder, RUN_FILES.best), ...last.map((name) => join(checkpoints, name))]) {
     const found = await statFile(join(path, ADAPTER_CONFIG));
     if (found !== undefined) return { path, stamp: `${found.ino} ${found.mtimeMs}` };
   }

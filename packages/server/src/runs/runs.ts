@@ -70,15 +70,6 @@ export function createRuns(sources: readonly RunSource[]) {
   };
 }
 
-interface Followed<T> {
-  value: T;
-  series: string;
-  version: string | undefined;
-  position: number;
-  /** One request reads, the others wait for it. */
-  reading: Promise<void>;
-}
-
 /**
  * Reads runs into values that `make` gives, once and then only as measurements are added; at most `most` of which are kept.
  *
@@ -90,15 +81,16 @@ function followRuns<T extends { add(measurement: Measurement): void }>(
   make: () => T,
   most: number,
 ): (entry: RunEntry) => Promise<T> {
-  const followed = new Map<string, Followed<T>>();
-  const find = ({ facts: { id }, series }: RunEntry): Followed<T> => {
-    const found = followed.get(id) ?? {
-      value: make(),
-      series,
-      version: undefined,
-      position: 0,
-      reading: Promise.resolve(),
-    };
+  const begin = (series: string) => ({
+    series,
+    value: make(),
+    position: 0,
+    version: undefined as string | undefined,
+  });
+  /** One request reads, the others wait for it. */
+  const followed = new Map<string, ReturnType<typeof begin> & { reading: Promise<void> }>();
+  const find = ({ facts: { id }, series }: RunEntry) => {
+    const found = followed.get(id) ?? { ...begin(series), reading: Promise.resolve() };
     followed.delete(id);
     followed.set(id, found);
     for (const oldest of followed.keys()) {
@@ -107,9 +99,9 @@ function followRuns<T extends { add(measurement: Measurement): void }>(
     }
     return found;
   };
-  const read = async (found: Followed<T>, { series, version, read: readFrom }: RunEntry): Promise<void> => {
-    if (found.series !== series)
-      Object.assign(found, { value: make(), series, version: undefined, position: 0 });
+  type Followed = ReturnType<typeof find>;
+  const read = async (found: Followed, { series, version, read: readFrom }: RunEntry): Promise<void> => {
+    if (found.series !== series) Object.assign(found, begin(series));
     if (version !== undefined && version === found.version) return;
     for await (const { measurements, position } of readFrom(found.position)) {
       for (const value of measurements) {
@@ -150,10 +142,7 @@ function sparkline() {
 /** Seven digits are more than anyone sees, and half the bytes. */
 const rounded = (value: number): number => Number(value.toPrecision(7));
 
-interface Evaluation {
-  readonly step: number;
-  readonly loss: number;
-}
+type Evaluation = Pick<Measurement, "step" | "loss">;
 
 /** The last and the best values of a run. A measurement of an earlier step means that the run began again there. */
 export function createSummary() {
@@ -288,8 +277,8 @@ export function createSeries() {
         training.add([step, loss, learningRate, gradientNorm, tokensPerSecond], metrics);
       }
     },
-    training: { view: training.view, names: training.names },
-    validation: { view: validation.view, names: validation.names },
+    training,
+    validation,
   };
 }
 

@@ -3,22 +3,15 @@ import { z } from "@hono/zod-openapi";
 import {
   ApiError,
   type ApiKey,
+  deleted,
   deletedSchema,
   findAdapter,
+  optional,
   pageQuery,
   pageSchema,
 } from "mixture-of-shards/server";
 import { type AliasRow, isAliasName } from "#store";
-import {
-  type AddRoutes,
-  addRoute,
-  type Context,
-  chooseTenant,
-  deleted,
-  invalid,
-  pageOf,
-  seconds,
-} from "./routes.ts";
+import { type AddRoutes, addRoute, type Context, chooseTenant, invalid, pageOf, toObject } from "./routes.ts";
 
 /** An alias. */
 const aliasSchema = z
@@ -33,15 +26,7 @@ const aliasSchema = z
   })
   .openapi("Alias");
 
-const toAliasObject = (alias: AliasRow): z.output<typeof aliasSchema> => ({
-  id: alias.id,
-  object: "alias",
-  organization_id: alias.tenant,
-  model: alias.model,
-  version: alias.version,
-  created_at: seconds(alias.created_at),
-  changed_at: seconds(alias.changed_at),
-});
+const toAliasObject = (alias: AliasRow) => toObject(aliasSchema, alias, { organization_id: alias.tenant });
 
 const path = "/v1/aliases";
 const params = z.object({
@@ -49,17 +34,15 @@ const params = z.object({
     .string()
     .refine(isAliasName, "a letter or digit, followed by letters, digits and . _ -, at most 128 characters"),
 });
-const tenant = z
-  .string()
-  .regex(/^[\w.@-]{1,64}$/)
-  .optional()
-  .describe("Administrators only: name of the tenant that owns the alias.");
+const tenant = optional(
+  z.string().regex(/^[\w.@-]{1,64}$/),
+  "Administrators only: name of the tenant that owns the alias.",
+);
 const query = z.object({ tenant });
-const expected_version = z
-  .int()
-  .min(0)
-  .optional()
-  .describe("Fail with 409 unless the alias is at this version; 0 requires that it does not exist.");
+const expected_version = optional(
+  z.int().min(0),
+  "Fail with 409 unless the alias is at this version; 0 requires that it does not exist.",
+);
 const setRequest = z
   .strictObject({ model: z.string().min(1).max(256), expected_version })
   .openapi("SetAliasRequest");
@@ -143,12 +126,7 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     ],
     answer: async ({ params: { name: id }, query, key }) => {
       const changes = await aliases.history({ tenant: chosen(key, query), id });
-      const data = changes.map(({ changed_at, ...change }) => ({
-        object: "alias.change" as const,
-        ...change,
-        changed_at: seconds(changed_at),
-      }));
-      return { object: "list" as const, data };
+      return { object: "list" as const, data: changes.map((change) => toObject(changeSchema, change, {})) };
     },
   });
   addRoute(app, {

@@ -1,10 +1,10 @@
 // /v1/feedback: what people said of stored answers, and its export as training data.
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
-import { ApiError, deletedSchema, storedConversation } from "mixture-of-shards/server";
+import { ApiError, deleted, deletedSchema, optional, storedConversation } from "mixture-of-shards/server";
 import { type FeedbackRow, toLimits } from "#store";
 import { tooLarge } from "./forms.ts";
-import { type AddRoutes, addRoute, deleted, seconds } from "./routes.ts";
+import { type AddRoutes, addRoute, toObject } from "./routes.ts";
 
 const path = "/v1/feedback";
 const MAX_CORRECTION = 100_000;
@@ -17,12 +17,7 @@ const feedbackRequest = z
       .max(200)
       .describe("A response that is stored, as /v1/responses stores them."),
     rating: z.enum(["up", "down"]),
-    correction: z
-      .string()
-      .min(1)
-      .max(MAX_CORRECTION)
-      .optional()
-      .describe("The answer that it should have been."),
+    correction: optional(z.string().min(1).max(MAX_CORRECTION), "The answer that it should have been."),
   })
   .openapi("CreateFeedbackRequest");
 
@@ -37,16 +32,6 @@ const feedbackSchema = z
     created_at: z.int(),
   })
   .openapi("Feedback");
-
-const toFeedbackObject = (row: FeedbackRow): z.output<typeof feedbackSchema> => ({
-  id: row.id,
-  object: "feedback",
-  response_id: row.id,
-  model: row.model,
-  rating: row.rating,
-  correction: row.correction,
-  created_at: seconds(row.created_at),
-});
 
 /** The lines of one answer: itself, and what it should have been. */
 function toLines({ prompt, completion, correction, rating }: FeedbackRow): string {
@@ -89,7 +74,7 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
           maxStorageBytes: toLimits(key).max_storage_bytes,
         })
         .catch(tooLarge(param));
-      return toFeedbackObject(row);
+      return toObject(feedbackSchema, row, { response_id: id });
     },
   });
   addRoute(app, {

@@ -3,7 +3,9 @@ import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import {
+  deleted,
   deletedSchema,
+  optional,
   pageQuery,
   pageSchema,
   idParams as params,
@@ -13,7 +15,7 @@ import { storageError } from "mixture-of-shards-core/files";
 import type { Owner } from "#database";
 import { type FileRow, toLimits } from "#store";
 import { addForm } from "./forms.ts";
-import { type AddRoutes, addRoute, collect, deleted, pageOf, type ServiceEnv, seconds } from "./routes.ts";
+import { type AddRoutes, addRoute, collect, pageOf, type ServiceEnv, toObject } from "./routes.ts";
 
 /** A file. */
 const fileSchema = z
@@ -31,25 +33,15 @@ const fileSchema = z
   })
   .openapi("OpenAIFile");
 
-const toFileObject = (file: FileRow): z.output<typeof fileSchema> => ({
-  id: file.id,
-  object: "file",
-  bytes: file.bytes,
-  created_at: seconds(file.created_at),
-  ...(file.expires_at === null ? {} : { expires_at: seconds(file.expires_at) }),
-  filename: file.filename,
-  organization_id: file.tenant,
-  purpose: file.purpose,
-  status: file.status,
-  ...(file.status_details === null ? {} : { status_details: file.status_details }),
-});
+const toFileObject = (file: FileRow) => toObject(fileSchema, file, { organization_id: file.tenant });
 
 const uploadFields = z.object({
   purpose: z.enum(["fine-tune"]),
   "expires_after[anchor]": z.literal("created_at").optional(),
-  "expires_after[seconds]": wholeNumber(3600, 2_592_000)
-    .optional()
-    .describe("Seconds after which the file is deleted, from 3600 to 2592000."),
+  "expires_after[seconds]": optional(
+    wholeNumber(3600, 2_592_000),
+    "Seconds after which the file is deleted, from 3600 to 2592000.",
+  ),
 });
 
 /** Problems that are listed of a file. */

@@ -1,15 +1,7 @@
 // Forms with files, which go to the storage as they arrive: data to train on, and adapters.
 import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
-import {
-  ApiError,
-  type ApiKey,
-  apiRoute,
-  invalidForm,
-  ok,
-  readMultipart,
-  type ServerApp,
-} from "mixture-of-shards/server";
+import { ApiError, apiRoute, invalidForm, ok, readMultipart, type ServerApp } from "mixture-of-shards/server";
 import { describeIssues } from "mixture-of-shards-core/common";
 import { storable } from "#database";
 import type { StoredObject } from "#objects";
@@ -65,7 +57,7 @@ export function addForm<Name extends string, Fields extends z.ZodObject, Answer 
   service: Receiver,
   route: FormRoute<Name, Fields, Answer>,
 ): void {
-  const { path, summary, files, name, fields, answer } = route;
+  const { path, summary, files, name, fields } = route;
   const entries = Object.entries<string>(files);
   const binary = z.string().openapi({ format: "binary" });
   const parts = Object.fromEntries(entries.map(([file, about]) => [file, binary.describe(about)]));
@@ -81,27 +73,18 @@ export function addForm<Name extends string, Fields extends z.ZodObject, Answer 
     }),
   );
   app.post(path, async (context) => {
-    const received = receiveForm(
-      service,
-      { ...route, request: context.req.raw, key: context.var.key },
-      (form) => answer(form, context.var),
-    );
-    return context.json(await withHttpErrors(received.catch(tooLarge(param)), param), 200);
+    const received = receiveForm(service, route, context).catch(tooLarge(param));
+    return context.json(await withHttpErrors(received, param), 200);
   });
 }
 
-interface Sent<Name extends string, Fields extends z.ZodObject>
-  extends Pick<FormRoute<Name, Fields, z.ZodType>, "files" | "fields"> {
-  readonly request: Request;
-  readonly key: ApiKey;
-}
-
 /** Reads a form to its end while it may be kept, and uses it. Throws ApiError 400 or 415; MosError `busy` where there is no room. */
-async function receiveForm<Name extends string, Fields extends z.ZodObject, T>(
+async function receiveForm<Name extends string, Fields extends z.ZodObject, Answer extends z.ZodType>(
   { contents, objects, maxFileBytes }: Receiver,
-  { files: wanted, fields: schema, request, key }: Sent<Name, Fields>,
-  use: (form: Form<Name, z.output<Fields>>) => Promise<T>,
-): Promise<T> {
+  { files: wanted, fields: schema, answer }: FormRoute<Name, Fields, Answer>,
+  { req: { raw: request }, var: variables }: Context,
+): Promise<z.output<Answer>> {
+  const { key } = variables;
   const length = Number(request.headers.get("content-length") ?? 0);
   const arrival = contents.arrive(key.name, {
     maxStorageBytes: toLimits(key).max_storage_bytes,
@@ -146,7 +129,7 @@ async function receiveForm<Name extends string, Fields extends z.ZodObject, T>(
     const absent = names.find((name) => !taken.has(name));
     if (absent !== undefined) throw invalidForm(`the form has no file named ${absent}; send one`);
     const form = { files: files as Form<Name, never>["files"], fields: readFields(schema, texts) };
-    return await use({ ...form, bytes, arrival: arrival.id });
+    return await answer({ ...form, bytes, arrival: arrival.id }, variables);
   } finally {
     await arrival.end().catch(() => undefined); // of a database that is away: it is forgotten after a while
   }

@@ -1,7 +1,8 @@
 // /v1/fine_tuning/alpha/graders: tries graders out, on one answer each.
 import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
-import { ApiError, jsonBody, type ServerApp } from "mixture-of-shards/server";
+import { ApiError, jsonBody, optional, type ServerApp } from "mixture-of-shards/server";
+import { attempt } from "mixture-of-shards-core/common";
 import type { ChatClient } from "mixture-of-shards-core/data";
 import {
   askedModels,
@@ -22,7 +23,7 @@ const runRequest = z
     model_sample: z
       .string()
       .describe("The answer: `sample.output_text`, and `sample.output_json` where it is JSON."),
-    item: z.record(z.string(), z.unknown()).optional().describe("Fields of the line of data, as `item`."),
+    item: optional(z.record(z.string(), z.unknown()), "Fields of the line of data, as `item`."),
   })
   .openapi("RunGraderRequest");
 
@@ -85,11 +86,9 @@ export const ownApi =
   };
 
 function readGrader(value: unknown, param: string): Grader {
-  try {
-    return parseGrader(value, param);
-  } catch (error) {
-    throw error instanceof MosError ? invalid(error.message, param) : error;
-  }
+  const read = attempt(() => parseGrader(value, param));
+  if (read instanceof MosError) throw invalid(read.message, param);
+  return read;
 }
 
 const failure = z.object({ error: z.object({ message: z.string() }) });

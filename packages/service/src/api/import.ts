@@ -3,7 +3,7 @@
 import { rm } from "node:fs/promises";
 import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
-import { type ApiError, deletedSchema } from "mixture-of-shards/server";
+import { type ApiError, deleted, deletedSchema, optional } from "mixture-of-shards/server";
 import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { type Owner, randomId } from "#database";
 import type { Files } from "#objects";
@@ -15,10 +15,10 @@ import {
   type Context,
   chooseTenant,
   collect,
-  deleted,
   invalid,
   type ServiceEnv,
   seconds,
+  toObject,
   toOwner,
 } from "./routes.ts";
 
@@ -75,12 +75,8 @@ export const importRoutes: AddRoutes = (app, service) => {
       adapter_config: "adapter_config.json of the adapter's folder.",
     },
     fields: z.strictObject({
-      suffix: z.string().max(64).optional().describe("A part of the model's name, as of a job."),
-      owner: z
-        .string()
-        .regex(/^[^:\0]{1,128}$/)
-        .optional()
-        .describe("Administrators: the tenant who gets the model."),
+      suffix: optional(z.string().max(64), "A part of the model's name, as of a job."),
+      owner: optional(z.string().regex(/^[^:\0]{1,128}$/), "Administrators: the tenant who gets the model."),
     }),
     ok: [modelSchema, "The model. It is listed, served and deleted as others."],
     answer: async ({ files: sent, fields: { suffix, owner }, bytes, arrival }, { key, server }) => {
@@ -114,8 +110,8 @@ const LATEST = 253_402_300_799;
 
 const updateRequest = z
   .strictObject({
-    expires_at: z.int().max(LATEST).optional().describe("Unix time in seconds."),
-    expires_after: lifetimeSchema.optional().describe("Seconds from now."),
+    expires_at: optional(z.int().max(LATEST), "Unix time in seconds."),
+    expires_after: optional(lifetimeSchema, "Seconds from now."),
   })
   .openapi("UpdateModelRequest");
 
@@ -129,13 +125,8 @@ function readExpiry({ expires_at: at, expires_after: after }: z.output<typeof up
   return after === undefined ? null : { after };
 }
 
-const toModelObject = ({ name, created_at, expires_at }: ModelRow): z.output<typeof modelSchema> => ({
-  id: name,
-  object: "model",
-  created: seconds(created_at),
-  owned_by: "mos",
-  ...(expires_at === null ? {} : { expires_at: seconds(expires_at) }),
-});
+const toModelObject = (model: ModelRow) =>
+  toObject(modelSchema, model, { id: model.name, created: seconds(model.created_at), owned_by: "mos" });
 
 export const modelRoutes: AddRoutes = (app, service) => {
   const { models, unpublish, checkExpiry } = service;

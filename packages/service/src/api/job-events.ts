@@ -14,7 +14,7 @@ import {
   type JobRow,
   type JobStore,
 } from "#store";
-import { type AddRoutes, addRoute, pageOf, seconds } from "./routes.ts";
+import { type AddRoutes, addRoute, pageOf, toObject } from "./routes.ts";
 
 const path = "/v1/fine_tuning/jobs";
 
@@ -31,15 +31,8 @@ const eventSchema = z
   })
   .openapi("FineTuningJobEvent");
 
-const toEventObject = (event: EventRow, job: JobRow): z.output<typeof eventSchema> => ({
-  id: event.id,
-  object: "fine_tuning.job.event",
-  created_at: seconds(event.created_at),
-  level: event.level,
-  message: event.message,
-  type: event.type,
-  ...(event.data === null ? {} : showMeasurement(event.data, job)),
-});
+const toEventObject = ({ data, ...event }: EventRow, job: JobRow) =>
+  toObject(eventSchema, { data, ...event }, data === null ? {} : showMeasurement(data, job));
 
 /** A checkpoint. */
 const checkpointSchema = z
@@ -54,15 +47,13 @@ const checkpointSchema = z
   })
   .openapi("FineTuningJobCheckpoint");
 
-const toCheckpointObject = (checkpoint: CheckpointRow): z.output<typeof checkpointSchema> => ({
-  id: checkpoint.id,
-  object: "fine_tuning.job.checkpoint",
-  created_at: seconds(checkpoint.created_at),
-  fine_tuned_model_checkpoint: checkpoint.model,
-  fine_tuning_job_id: checkpoint.job,
-  step_number: checkpoint.step,
-  metrics: showMetrics(checkpoint),
-});
+const toCheckpointObject = ({ model, job, step, ...row }: CheckpointRow) =>
+  toObject(checkpointSchema, row, {
+    fine_tuned_model_checkpoint: model,
+    fine_tuning_job_id: job,
+    step_number: step,
+    metrics: showMetrics({ step, ...row }),
+  });
 
 /** Events from the first one on, as they happen, until the job has ended or the client has left. */
 async function* liveEvents(

@@ -13,12 +13,13 @@ import { formatSource, parseResponseFormat } from "mixture-of-shards-core/text";
 import { type Owner, storable } from "#database";
 import {
   type FileRow,
+  hyperparametersSchema,
   isFineTuned,
   type JobRequest,
   type JobRow,
   jobRequestSchema,
+  methodSchema,
   type NewJob,
-  responseFormatField,
   shownMethod,
   type TrainingPlan,
   toLimits,
@@ -33,35 +34,12 @@ import {
   pageOf,
   type ServiceEnv,
   seconds,
-  secondsOrNull,
+  toObject,
   toOwner,
   withHttpErrors,
 } from "./routes.ts";
 
 const path = "/v1/fine_tuning/jobs";
-
-const auto = z.union([z.literal("auto"), z.number()]);
-const hyperparameters = z.object({ batch_size: auto, n_epochs: auto, learning_rate_multiplier: auto });
-const method = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("supervised"), supervised: z.object({ hyperparameters }) }),
-  z.object({
-    type: z.literal("dpo"),
-    dpo: z.object({ hyperparameters: hyperparameters.extend({ beta: auto }) }),
-  }),
-  z.object({
-    type: z.literal("reinforcement"),
-    reinforcement: z.object({
-      grader: z.record(z.string(), z.unknown()),
-      response_format: responseFormatField.nullish(),
-      hyperparameters: hyperparameters.extend({
-        reasoning_effort: z.string(),
-        compute_multiplier: auto,
-        eval_interval: auto,
-        eval_samples: auto,
-      }),
-    }),
-  }),
-]);
 
 /** A job. */
 const jobSchema = z
@@ -75,8 +53,8 @@ const jobSchema = z
     fine_tuned_model: z.string().nullable(),
     organization_id: z.string(),
     status: z.enum(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
-    hyperparameters: hyperparameters.nullable().describe("Null unless the method is supervised."),
-    method,
+    hyperparameters: hyperparametersSchema.nullable().describe("Null unless the method is supervised."),
+    method: methodSchema.describe("With all hyperparameters."),
     training_file: z.string(),
     validation_file: z.string().nullable(),
     result_files: z.array(z.string()),
@@ -102,7 +80,7 @@ function estimatedFinish(
 }
 
 /** The method with what the data decided, which is known once the run has begun. */
-function toMethodObject(request: JobRequest, { chosen }: JobRow): z.output<typeof method> {
+function toMethodObject(request: JobRequest, { chosen }: JobRow): z.output<typeof methodSchema> {
   const { type, hyperparameters: asked, fields } = shownMethod(request);
   const multiplier = asked["learning_rate_multiplier"];
   const decided = chosen && {
@@ -110,9 +88,7 @@ function toMethodObject(request: JobRequest, { chosen }: JobRow): z.output<typeo
     n_epochs: chosen["epochs"],
     learning_rate_multiplier: multiplier === "auto" ? 1 : multiplier,
   };
-  return { type, [type]: { ...fields, hyperparameters: { ...asked, ...decided } } } as z.output<
-    typeof method
-  >;
+  return { type, [type]: { ...fields, hyperparameters: { ...asked, ...decided } } };
 }
 
 /** Settings that the data decided, under the names of our own fields. */
@@ -122,26 +98,16 @@ export const chosenFields = (chosen: JobRow["chosen"]): Readonly<Record<string, 
 function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
   const request = job.request as unknown as JobRequest;
   const method = toMethodObject(request, job);
-  return {
-    id: job.id,
-    object: "fine_tuning.job",
-    created_at: seconds(job.created_at),
-    finished_at: secondsOrNull(job.finished_at),
+  return toObject(jobSchema, job, {
     estimated_finish: estimatedFinish(job, now),
     model: request.model,
-    fine_tuned_model: job.fine_tuned_model,
     organization_id: job.tenant,
-    status: job.status,
-    hyperparameters: method.type === "supervised" ? method.supervised.hyperparameters : null,
+    hyperparameters: method.supervised?.hyperparameters ?? null,
     method,
-    training_file: job.training_file,
-    validation_file: job.validation_file,
     result_files: job.result_file === null ? [] : [job.result_file],
     trained_tokens: job.status === "succeeded" ? job.trained_tokens : null,
     seed: Number(job.plan.settings["seed"]),
-    error: job.error,
     integrations: [],
-    metadata: job.metadata,
     user_provided_suffix: request.suffix ?? null,
     mos: {
       ...request.mos,
@@ -151,7 +117,7 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
       total_steps: job.steps,
       stopped_early: job.status === "succeeded" && job.step < (job.steps ?? 0),
     },
-  };
+  });
 }
 
 /** A file that a job can be made of. */

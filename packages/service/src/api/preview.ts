@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
-import { ApiError, type ApiKey } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, optional } from "mixture-of-shards/server";
 import { omitUndefined } from "mixture-of-shards-core/common";
 import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { OBJECTIVES, pickChosen } from "mixture-of-shards-core/training";
@@ -24,12 +24,10 @@ const [MAX_LINES, MAX_SHOWN] = [20, 1000];
 const requestSchema = z
   .strictObject({
     ...jobRequestSchema.shape,
-    lines: z
-      .array(z.int().min(1))
-      .min(1)
-      .max(MAX_LINES)
-      .optional()
-      .describe("Lines of the training file to show. Default: the first three examples."),
+    lines: optional(
+      z.array(z.int().min(1)).min(1).max(MAX_LINES),
+      "Lines of the training file to show. Default: the first three examples.",
+    ),
   })
   .superRefine(checkMethod)
   .openapi("PreviewFineTuningJobRequest");
@@ -46,10 +44,10 @@ const part = z.object({
 
 const line = z.object({
   line: z.int(),
-  answer: z
-    .enum(["chosen", "rejected", "desirable", "undesirable"])
-    .optional()
-    .describe("Which answer of a preference this is; a pair has two lines here."),
+  answer: optional(
+    z.enum(["chosen", "rejected", "desirable", "undesirable"]),
+    "Which answer of a preference this is; a pair has two lines here.",
+  ),
   part: z.enum(["training", "validation", "unused"]),
   token_count: z.int(),
   target_tokens: z.int(),

@@ -1,17 +1,15 @@
 // Parts that the service's routes share: their context, bodies that can be stored, and errors.
-import type { OpenAPIHono, RouteHandler, z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import {
   ApiError,
   type ApiKey,
-  apiRoute,
-  checkedBy,
   jsonBody,
-  ok,
+  type Route,
+  route,
   type ServerApp,
   toPage,
 } from "mixture-of-shards/server";
-import { omitUndefined } from "mixture-of-shards-core/common";
 import { isDiskFull, storageProblem } from "mixture-of-shards-core/files";
 import { type Owner, type Page, storable } from "#database";
 import type { ObjectStore } from "#objects";
@@ -110,75 +108,30 @@ export async function withHttpErrors<T>(work: Promise<T>, param = "id"): Promise
 }
 
 /** Hono's context of a request. */
-export type Context = Parameters<RouteHandler<never, ServerApp extends OpenAPIHono<infer E> ? E : never>>[0];
+export type Context = Parameters<Route<never, never, never, never>["answer"]>[0]["context"];
 
-/** A request whose parts were checked. */
-interface Call<Params, Query, Body> {
-  readonly params: z.output<Params>;
-  readonly query: z.output<Query>;
-  readonly body: z.output<Body>;
-  readonly owner: Owner;
-  readonly context: Context;
-}
-
-/** A route: what the API's document says of it, and its work. */
-interface Route<
-  Params extends z.ZodType,
-  Query extends z.ZodType,
-  Body extends z.ZodObject,
-  Answer extends z.ZodType,
-> {
-  readonly method: "get" | "post" | "put" | "delete";
-  readonly path: string;
-  readonly summary: string;
-  readonly description?: string;
-  readonly params?: Params;
-  readonly query?: Query;
-  readonly headers?: z.ZodObject;
-  readonly body?: Body;
-  /** Reads the body (`storedBody`). */
-  readonly middleware?: typeof jsonBody;
-  /** Schema and description of the answer. */
-  readonly ok: readonly [schema: Answer, description: string];
-  /** The media type of an answer that is not JSON. */
-  readonly type?: string;
+/** A route of the server whose MosErrors become answers. */
+interface ServiceRoute<Params, Query, Body, Answer>
+  extends Omit<Route<Params, Query, Body, Answer>, "answer"> {
   /** Field or parameter that a "not found" concerns (id). */
   readonly param?: string;
-  /** Gives the body of the answer. Its MosErrors become answers. */
-  readonly answer: (call: Call<Params, Query, Body> & Context["var"]) => Promise<z.output<Answer> | Response>;
+  readonly answer: (
+    call: Parameters<Route<Params, Query, Body, Answer>["answer"]>[0] & { readonly owner: Owner },
+  ) => ReturnType<Route<Params, Query, Body, Answer>["answer"]>;
 }
 
-/** Adds a route to a server. */
+/** Adds a route to a server, whose body is one that can be stored. */
 export function addRoute<
   Params extends z.ZodType,
   Query extends z.ZodType,
   Body extends z.ZodObject,
   Answer extends z.ZodType,
->(app: ServerApp, route: Route<Params, Query, Body, Answer>): void {
-  const { params, query, headers, body, middleware = storedBody, answer, param, type, ...declared } = route;
-  const [schema, description] = declared.ok;
-  const content = body && { content: { "application/json": { schema: body } } };
-  const handle = async (context: Context): Promise<Response> => {
-    const valid = (part: string) => context.req.valid(part as never) as never;
-    const call = {
-      ...{ params: valid("param"), query: valid("query"), body: valid("json") },
-      ...{ owner: toOwner(context.var.key), context },
-    };
-    const made = await withHttpErrors(answer({ ...context.var, ...call }), param);
-    return made instanceof Response ? made : context.json(made, 200);
-  };
-  app.openapi(
-    apiRoute({
-      ...declared,
-      ...(body === undefined ? {} : { middleware }),
-      request: omitUndefined({ params, query, headers, body: content }) as object,
-      responses: {
-        200: type === undefined ? ok(schema, description) : { description, content: { [type]: { schema } } },
-      },
-    }),
-    handle as never, // whose type knows no status
-    body && checkedBy(body),
-  );
+>(app: ServerApp, { answer, param, ...declared }: ServiceRoute<Params, Query, Body, Answer>): void {
+  route({
+    middleware: declared.body && storedBody,
+    ...declared,
+    answer: (call) => withHttpErrors(answer({ ...call, owner: toOwner(call.key) }), param),
+  })(app);
 }
 
 /** The answer to a request for a list. */
@@ -186,9 +139,6 @@ export const pageOf = <Row, T extends { readonly id: string }>(
   { rows, hasMore }: Page<Row>,
   toObject: (row: Row) => T,
 ) => toPage(rows.map(toObject), hasMore);
-
-/** The answer to DELETE. */
-export const deleted = <T extends string>(object: T, id: string) => ({ id, object, deleted: true as const });
 
 /** The place of the first text, as a name or a value, that PostgreSQL does not keep. */
 function unstorableAt(value: unknown, path: readonly string[] = []): readonly string[] | undefined {
@@ -216,6 +166,26 @@ const storedBody: typeof jsonBody = (context, next) =>
       );
     await next();
   });
+
+/** What a row may have for a value of an object: a date for seconds, and null for what is left out. */
+type Shown<Value> = Value | (number extends Value ? Date : never) | (undefined extends Value ? null : never);
+
+/** The object of a schema with the fields of a row that have the same names, but for its `own`. */
+export function toObject<Schema extends z.ZodObject, Own extends Partial<z.output<Schema>>>(
+  { shape }: Schema,
+  row: {
+    readonly [Name in Exclude<keyof z.output<Schema>, keyof Own | "object">]: Shown<z.output<Schema>[Name]>;
+  },
+  own: Own,
+): z.output<Schema> {
+  const given: Readonly<Record<string, unknown>> = { ...row, ...own };
+  const members = Object.entries(shape).map(([name, field]): readonly [string, unknown] => {
+    const value = field instanceof z.ZodLiteral ? field.value : (given[name] ?? null);
+    return [name, value instanceof Date ? seconds(value) : value];
+  });
+  const isThere = (name: string, value: unknown) => value !== null || !(shape[name] instanceof z.ZodOptional);
+  return Object.fromEntries(members.filter((member) => isThere(...member))) as z.output<Schema>;
+}
 
 /** Time in OpenAI's objects: seconds since 1970. */
 export const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);

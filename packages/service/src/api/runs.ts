@@ -2,7 +2,7 @@
 import { type AdapterConfigInput, budget, finetuneSettings, MosError } from "mixture-of-shards";
 import type { ServerExtension } from "mixture-of-shards/server";
 import { fittingConfig } from "mixture-of-shards-core/adapters";
-import { parseSettings } from "mixture-of-shards-core/common";
+import { attempt, parseSettings } from "mixture-of-shards-core/common";
 import { hasEnded, type JobRow, type JobStore, MEASUREMENTS } from "#store";
 import { seconds, secondsOrNull, toOwner, withHttpErrors } from "./routes.ts";
 
@@ -15,13 +15,9 @@ type Planned = Pick<RunEntry["facts"], "method" | "trainable_parameters"> & Pick
 const MAX_PLANNED = 5000;
 
 /** What another version has planned may be none here. */
-function orElse<T>(otherwise: T, attempt: () => T): T {
-  try {
-    return attempt();
-  } catch (error) {
-    if (error instanceof MosError) return otherwise;
-    throw error;
-  }
+function orElse<T>(otherwise: T, work: () => T): T {
+  const made = attempt(work);
+  return made instanceof MosError ? otherwise : made;
 }
 
 /** The settings of a job with all defaults. A job that starts from an adapter has that one's, which are not in the plan. */

@@ -1,6 +1,6 @@
 // GET /v1/usage: what tenants have trained and requested, in the shape of OpenAI's usage of an organization.
 import { z } from "@hono/zod-openapi";
-import { wholeNumber } from "mixture-of-shards/server";
+import { optional, wholeNumber } from "mixture-of-shards/server";
 import type { UsageRow } from "#store";
 import { type AddRoutes, addRoute, invalid } from "./routes.ts";
 
@@ -55,15 +55,16 @@ export const usageRoutes: AddRoutes = (app, { usage }) => {
     path: "/v1/usage",
     summary: "Report usage per UTC hour or day; administrators see all tenants",
     query: z.object({
-      start_time: time
-        .optional()
-        .describe("Unix time in seconds, rounded down to a bucket. Default: the latest buckets."),
-      end_time: time.optional().describe("Exclusive end, Unix time in seconds."),
+      start_time: optional(
+        time,
+        "Unix time in seconds, rounded down to a bucket. Default: the latest buckets.",
+      ),
+      end_time: optional(time, "Exclusive end, Unix time in seconds."),
       bucket_width: z.enum(["1h", "1d"]).default("1d"),
       group_by: z.enum(["model"]).optional(),
-      api_key_id: z.string().max(64).optional().describe("Restrict to the key of this name."),
+      api_key_id: optional(z.string().max(64), "Restrict to the key of this name."),
       limit: wholeNumber(1, WIDTHS["1h"].most).optional(),
-      page: time.optional().describe("next_page of the previous page."),
+      page: optional(time, "next_page of the previous page."),
     }),
     ok: [usageSchema, "A page of buckets, oldest first."],
     answer: async ({ query, owner }) => {

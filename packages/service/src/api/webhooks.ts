@@ -1,9 +1,9 @@
 // /v1/webhooks: where tenants are notified of the ends of their jobs.
 import { z } from "@hono/zod-openapi";
-import { deletedSchema, pageQuery, pageSchema, idParams as params } from "mixture-of-shards/server";
+import { deleted, deletedSchema, pageQuery, pageSchema, idParams as params } from "mixture-of-shards/server";
 import { type DeliveryRow, type WebhookRow, webhookEvents } from "#store";
 import { isPrivateHost, urlPort } from "#webhooks";
-import { type AddRoutes, addRoute, deleted, invalid, pageOf, seconds, secondsOrNull } from "./routes.ts";
+import { type AddRoutes, addRoute, invalid, pageOf, secondsOrNull, toObject } from "./routes.ts";
 
 /** A webhook, without its secret. */
 const webhookSchema = z
@@ -19,16 +19,11 @@ const webhookSchema = z
   })
   .openapi("Webhook");
 
-const toWebhookObject = (webhook: WebhookRow): z.output<typeof webhookSchema> => ({
-  id: webhook.id,
-  object: "webhook",
-  created_at: seconds(webhook.created_at),
-  organization_id: webhook.tenant,
-  url: webhook.url,
-  description: webhook.description,
-  events: webhook.events,
-  status: webhook.disabled_at === null ? "enabled" : "disabled",
-});
+const toWebhookObject = (webhook: WebhookRow) =>
+  toObject(webhookSchema, webhook, {
+    organization_id: webhook.tenant,
+    status: webhook.disabled_at === null ? "enabled" : "disabled",
+  });
 
 /** A delivery of a webhook. */
 const deliverySchema = z
@@ -48,20 +43,8 @@ const deliverySchema = z
   })
   .openapi("WebhookDelivery");
 
-const toDeliveryObject = (delivery: DeliveryRow): z.output<typeof deliverySchema> => ({
-  id: delivery.id,
-  object: "webhook.delivery",
-  created_at: seconds(delivery.created_at),
-  event: delivery.event,
-  type: delivery.type,
-  data: { id: delivery.job },
-  status: delivery.status,
-  attempts: delivery.attempts,
-  next_attempt_at: secondsOrNull(delivery.due_at),
-  response_status: delivery.response_status,
-  error: delivery.error,
-  finished_at: secondsOrNull(delivery.finished_at),
-});
+const toDeliveryObject = ({ job, due_at, ...delivery }: DeliveryRow) =>
+  toObject(deliverySchema, delivery, { data: { id: job }, next_attempt_at: secondsOrNull(due_at) });
 
 const path = "/v1/webhooks";
 const query = z.object(pageQuery({ standard: 20, most: 100 }));

@@ -62,9 +62,15 @@ export interface Table<T> {
   readonly item: string;
 }
 
-/** Rows of a table that a statement returned. */
-export const parseRows = <T>({ schema, name }: Table<T>, rows: readonly Row[]): readonly T[] =>
-  rows.map((row) => parseWith(schema, row, { code: "bad_data", where: name }));
+/** The rows of a table that a statement returns. */
+export async function queryRows<T>(
+  on: Queryable,
+  { schema, name }: Table<T>,
+  ...statement: Parameters<Queryable["query"]>
+): Promise<readonly T[]> {
+  const rows = await on.query(...statement);
+  return rows.map((row) => parseWith(schema, row, { code: "bad_data", where: name }));
+}
 
 /** The client: administrators see everything, others what is their tenant's. */
 export interface Owner {
@@ -107,11 +113,8 @@ export async function findRow<T>(
   table: Table<T>,
   { owner, id, condition = "true" }: RowId & { readonly condition?: string },
 ): Promise<T> {
-  const rows = await on.query(`select * from ${table.name} where ${isOwned} and id = $3 and ${condition}`, [
-    ...ownerValues(owner),
-    id,
-  ]);
-  const [row] = parseRows(table, rows);
+  const text = `select * from ${table.name} where ${isOwned} and id = $3 and ${condition}`;
+  const [row] = await queryRows(on, table, text, [...ownerValues(owner), id]);
   if (row === undefined) throw missing(table.item, id);
   return row;
 }
@@ -133,11 +136,7 @@ export async function removeRow(
 export async function removeOldest(
   on: Queryable,
   { name }: Pick<Table<unknown>, "name">,
-  {
-    tenant,
-    bytes,
-    keep = "false",
-  }: { readonly tenant: string; readonly bytes: number; readonly keep?: string },
+  { tenant, bytes, keep = "false" }: { tenant: string; bytes: number; keep?: string },
 ): Promise<void> {
   await on.query(
     `delete from ${name} where tenant = $1 and not (${keep}) and number in (
@@ -153,14 +152,14 @@ export interface ListOptions {
   /** The last id of the previous page. */
   readonly after?: string | undefined;
   readonly limit: number;
+  /** By age; the newest come first by default. */
+  readonly order?: "asc" | "desc" | undefined;
 }
 
 interface PageOptions extends ListOptions {
   /** Conditions on columns, with the values of `$1` and so on. */
   readonly where: string;
   readonly values: readonly unknown[];
-  /** By age; the newest come first by default. */
-  readonly order?: "asc" | "desc" | undefined;
 }
 
 /** A part of a list. */
@@ -195,9 +194,11 @@ export async function selectPage<T>(
     start = `and number ${order === "desc" ? "<" : ">"} $${next}`;
     more.push(row["number"]);
   }
-  const rows = await on.query(
+  const rows = await queryRows(
+    on,
+    table,
     `select * from ${table.name} where ${where} ${start} order by number ${order} limit $${next + more.length}`,
     [...values, ...more, limit + 1],
   );
-  return { rows: parseRows(table, rows.slice(0, limit)), hasMore: rows.length > limit };
+  return { rows: rows.slice(0, limit), hasMore: rows.length > limit };
 }

@@ -9,8 +9,8 @@ export {
   type Owner,
   ownerValues,
   type Page,
-  parseRows,
   type Queryable,
+  queryRows,
   randomId,
   removeOldest,
   removeRow,
@@ -19,6 +19,5 @@ export {
   watchFailures,
 } from "./database.ts";
 export { assertKnownTables, migrate } from "./migrations.ts";
-export { openPglite } from "./pglite.ts";
+export { compact, openPglite, openUpkeep } from "./pglite.ts";
 export { openPostgres } from "./postgres.ts";
-export { compact, openUpkeep } from "./upkeep.ts";

@@ -339,12 +339,12 @@ const LOCK = 7_205_418;
  *
  * @throws MosError `unsupported` for tables of a newer version of this package.
  */
-export async function migrate(database: Database, steps: readonly string[] = STEPS): Promise<void> {
+export async function migrate(database: Database): Promise<void> {
   await database.transaction(async (transaction) => {
     await transaction.query("select pg_advisory_xact_lock($1::bigint)", [LOCK]);
     await transaction.query("create table if not exists migrations (number integer primary key)");
-    const done = await assertKnownTables(transaction, steps);
-    for (const [i, step] of steps.slice(done).entries()) {
+    const done = await assertKnownTables(transaction);
+    for (const [i, step] of STEPS.slice(done).entries()) {
       await transaction.query(step);
       await transaction.query("insert into migrations values ($1)", [done + i + 1]);
     }
@@ -356,16 +356,13 @@ export async function migrate(database: Database, steps: readonly string[] = STE
  *
  * @throws MosError `unsupported` for tables of a newer version of this package.
  */
-export async function assertKnownTables(
-  database: Queryable,
-  steps: readonly string[] = STEPS,
-): Promise<number> {
+export async function assertKnownTables(database: Queryable): Promise<number> {
   const [row] = await database.query("select coalesce(max(number), 0)::integer as done from migrations");
   const done = Number(row?.["done"]);
-  if (done > steps.length)
+  if (done > STEPS.length)
     throw new MosError(
       "unsupported",
-      `the database was created by a newer version: its schema is ${done}, and this version supports ${steps.length}; upgrade`,
+      `the database was created by a newer version: its schema is ${done}, and this version supports ${STEPS.length}; upgrade`,
     );
   return done;
 }

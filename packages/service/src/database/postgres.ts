@@ -44,20 +44,15 @@ const queryable = (client: pg.PoolClient): Queryable => ({
     lastRows(await client.query(text, values === undefined ? [] : storableValues(values))),
 });
 
-interface PostgresOptions {
-  readonly connections?: number;
-  /** Timeout of an idle transaction, whose process may have been stopped: it must not keep its locks. */
-  readonly idleSeconds?: number;
-}
-
 /**
- * A pool of connections to PostgreSQL, opened when they are needed.
+ * A pool of connections to PostgreSQL, opened when they are needed. `idleSeconds` end an idle transaction, whose process may have been
+ * stopped: it must not keep its locks.
  *
  * @throws MosError `bad_option` for what is not a URL, `network` where the database does not answer.
  */
 export async function openPostgres(
   url: string,
-  { connections = 8, idleSeconds = 30 }: PostgresOptions = {},
+  { connections = 8, idleSeconds = 30 } = {},
 ): Promise<Database> {
   if (!/^postgres(ql)?:\/\//.test(url))
     throw new MosError(

@@ -121,7 +121,7 @@ interface Places {
   readonly url: string;
   readonly bucket: Bucket;
   readonly local: Contents;
-  readonly cache: Cache;
+  readonly cache: Awaited<ReturnType<typeof openCache>>;
 }
 
 /** Copies a content to this machine, and checks that it is the one of its name. */
@@ -157,16 +157,6 @@ function shareRunning(work: (key: string) => Promise<void>): (key: string) => Pr
   };
 }
 
-/** Copies in a folder that `openFolder` fills. */
-interface Cache {
-  /** Keeps a copy, which may not be there yet, until it is disposed. One that is being removed is gone before. */
-  hold(digest: string): Promise<Disposable>;
-  /** Bytes were added. */
-  grow(bytes: number): Promise<void>;
-  /** Removes copies that are not in use, to a number of bytes in all (the limit). False where those in use take more. */
-  trim(options?: { readonly isUsed?: FindUsed | undefined; readonly bytes?: number }): Promise<boolean>;
-}
-
 type Copy = Awaited<ReturnType<typeof list>>[number];
 
 /** Part of the limit to which a full cache is emptied, so that it is seldom looked through. */
@@ -174,7 +164,8 @@ const LOW = 0.9;
 /** Milliseconds for which a copy stays although no row names it: it may have arrived just now. */
 const GRACE = 600_000;
 
-async function openCache(folder: string, limit: number): Promise<Cache> {
+/** Copies in a folder that `openFolder` fills. */
+async function openCache(folder: string, limit: number) {
   const held = new Map<string, number>();
   const leaving = new Map<string, Promise<void>>();
   let total = Number.POSITIVE_INFINITY; // until they are listed
@@ -193,7 +184,9 @@ async function openCache(folder: string, limit: number): Promise<Cache> {
     for (const copy of old) if (!used.has(copy.digest)) await remove(copy);
   };
 
-  const trim: Cache["trim"] = async ({ isUsed, bytes = limit } = {}) => {
+  /** Removes copies that are not in use, to a number of bytes in all (the limit). False where those in use take more. */
+  const trim = async (options: { isUsed?: FindUsed | undefined; bytes?: number } = {}): Promise<boolean> => {
+    const { isUsed, bytes = limit } = options;
     if (isUsed === undefined && total <= bytes) return true;
     const copies = await list(folder);
     total = copies.reduce((sum, copy) => sum + copy.bytes, 0);
@@ -207,7 +200,8 @@ async function openCache(folder: string, limit: number): Promise<Cache> {
   await trim();
   return {
     trim,
-    hold: async (digest) => {
+    /** Keeps a copy, which may not be there yet, until it is disposed. One that is being removed is gone before. */
+    hold: async (digest: string): Promise<Disposable> => {
       held.set(digest, (held.get(digest) ?? 0) + 1);
       await leaving.get(digest);
       return {
@@ -218,7 +212,8 @@ async function openCache(folder: string, limit: number): Promise<Cache> {
         },
       };
     },
-    grow: async (bytes) => {
+    /** Bytes were added. */
+    grow: async (bytes: number): Promise<void> => {
       total += bytes;
       if (total > limit) await trim();
     },

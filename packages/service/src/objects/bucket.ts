@@ -9,24 +9,7 @@ import { MosError } from "mixture-of-shards";
 import { errorText, limitConcurrency, omitUndefined } from "mixture-of-shards-core/common";
 
 /** Contents by their names below a prefix. All methods throw MosError `storage`. */
-export interface Bucket {
-  has(name: string): Promise<boolean>;
-  /** Writes a file. Parts that an upload of the same name left are not sent again. */
-  upload(name: string, file: { readonly path: string; readonly bytes: number }): Promise<void>;
-  /** The bytes of a content; `not_found` where there is none. */
-  read(name: string): AsyncIterable<Uint8Array>;
-  remove(name: string): Promise<void>;
-  /** Names below a folder, in pages, and when each was written. */
-  list(
-    folder: string,
-  ): AsyncIterable<readonly { readonly name: string; readonly changedAt: number | undefined }[]>;
-  /** Ends uploads to which nothing was added for some seconds. */
-  endUploads(folder: string, olderThan: number): Promise<void>;
-  /** Looks whether it answers. */
-  check(): Promise<void>;
-  /** Looks whether contents can be written and removed. */
-  tryWriting(): Promise<void>;
-}
+export type Bucket = Awaited<ReturnType<typeof openBucket>>;
 
 /** Bytes of a part, of which some are in memory at a time; S3 takes 10,000 of at least 5 MiB. */
 const [PART_BYTES, MAX_PARTS, PARALLEL_PARTS] = [8 << 20, 10_000, 4];
@@ -49,7 +32,7 @@ function parseBucketUrl(url: string): { readonly bucket: string; readonly prefix
  *
  * @throws MosError `bad_option` for the URL.
  */
-export async function openBucket(url: string, given: string | undefined): Promise<Bucket> {
+export async function openBucket(url: string, given: string | undefined) {
   const { bucket, prefix } = parseBucketUrl(url);
   const sdk = await import("@aws-sdk/client-s3");
   const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION } = process.env;
@@ -75,59 +58,62 @@ interface Place {
   readonly url: string;
 }
 
-function createBucket(place: Place): Bucket {
+function createBucket(place: Place) {
   const { sdk, client, bucket, prefix, url } = place;
   const target = (name: string) => ({ Bucket: bucket, Key: `${prefix}${name}` });
   const failed = (error: unknown): never => {
     throw bucketError(error, url);
   };
-  const has: Bucket["has"] = async (name) =>
+  const put = (name: string, body: Buffer) => {
+    const request = { ...target(name), Body: body, ContentLength: body.length };
+    return client.send(new sdk.PutObjectCommand({ ...request, ContentMD5: md5(body).toString("base64") }));
+  };
+  const remove = async (name: string): Promise<void> => {
+    await client.send(new sdk.DeleteObjectCommand(target(name))).catch(failed);
+  };
+  const has = (name: string): Promise<boolean> =>
     client.send(new sdk.HeadObjectCommand(target(name))).then(
       () => true,
       (error: unknown) => (errorStatus(error) === 404 ? false : failed(error)),
     );
   return {
     has,
-    upload: async (name, { path, bytes }) => {
+    remove,
+    /** Writes a file. Parts that an upload of the same name left are not sent again. */
+    upload: async (name: string, { path, bytes }: { readonly path: string; readonly bytes: number }) => {
       await using file = await open(path);
-      if (bytes > PART_BYTES)
-        await uploadParts(place, { target: target(name), file, bytes, isThere: () => has(name) }).catch(
-          failed,
-        );
-      else {
-        const body = await readPart(file, { position: 0, length: bytes });
-        const request = { ...target(name), Body: body, ContentLength: bytes };
-        await client
-          .send(new sdk.PutObjectCommand({ ...request, ContentMD5: md5(body).toString("base64") }))
-          .catch(failed);
+      const isSent =
+        bytes > PART_BYTES
+          ? uploadParts(place, { target: target(name), file, bytes, isThere: () => has(name) })
+          : put(name, await readPart(file, { position: 0, length: bytes }));
+      await isSent.catch(failed);
+    },
+    /** The bytes of a content; `not_found` where there is none. */
+    read: (name: string) => read(place, target(name)),
+    /** Names below a folder, in pages, and when each was written. */
+    list: async function* (folder: string) {
+      const pages = sdk.paginateListObjectsV2({ client }, { Bucket: bucket, Prefix: `${prefix}${folder}/` });
+      try {
+        for await (const { Contents = [] } of pages)
+          yield Contents.map(({ Key = "", LastModified }) => ({
+            name: Key.slice(prefix.length),
+            changedAt: LastModified?.getTime(),
+          }));
+      } catch (error) {
+        failed(error);
       }
     },
-    read: (name) => read(place, target(name)),
-    remove: async (name) => {
-      await client.send(new sdk.DeleteObjectCommand(target(name))).catch(failed);
-    },
-    list: async function* (folder) {
-      const request = { Bucket: bucket, Prefix: `${prefix}${folder}/` };
-      for (let token: string | undefined; ; ) {
-        const page = await client
-          .send(new sdk.ListObjectsV2Command({ ...request, ContinuationToken: token }))
-          .catch(failed);
-        yield (page.Contents ?? []).map(({ Key = "", LastModified }) => ({
-          name: Key.slice(prefix.length),
-          changedAt: LastModified?.getTime(),
-        }));
-        token = page.NextContinuationToken;
-        if (token === undefined) return;
-      }
-    },
-    endUploads: (folder, olderThan) => endUploads(place, { folder, olderThan }).catch(failed),
-    check: async () => {
+    /** Ends uploads to which nothing was added for some seconds. */
+    endUploads: (folder: string, olderThan: number) => endUploads(place, { folder, olderThan }).catch(failed),
+    /** Looks whether it answers. */
+    check: async (): Promise<void> => {
       const request = { Bucket: bucket, Prefix: prefix, MaxKeys: 1 };
       await client.send(new sdk.ListObjectsV2Command(request)).catch(failed);
     },
-    tryWriting: async () => {
-      await client.send(new sdk.PutObjectCommand({ ...target("writable"), Body: "yes" })).catch(failed);
-      await client.send(new sdk.DeleteObjectCommand(target("writable"))).catch(failed);
+    /** Looks whether contents can be written and removed. */
+    tryWriting: async (): Promise<void> => {
+      await put("writable", Buffer.from("yes")).catch(failed);
+      await remove("writable");
     },
   };
 }
@@ -213,14 +199,9 @@ async function listParts(
   id: string | undefined,
 ): Promise<readonly Part[]> {
   const parts: Part[] = [];
-  for (let marker: string | undefined; ; ) {
-    const page = await client.send(
-      new sdk.ListPartsCommand({ ...target, UploadId: id, PartNumberMarker: marker }),
-    );
-    parts.push(...(page.Parts ?? []));
-    if (page.IsTruncated !== true) return parts;
-    marker = page.NextPartNumberMarker;
-  }
+  const pages = sdk.paginateListParts({ client }, { ...target, UploadId: id });
+  for await (const page of pages) parts.push(...(page.Parts ?? []));
+  return parts;
 }
 
 async function endUploads(

@@ -7,8 +7,8 @@ import {
   type ListOptions,
   missing,
   type Page,
-  parseRows,
   type Queryable,
+  queryRows,
   removeRow,
   selectPage,
 } from "#database";
@@ -31,9 +31,6 @@ const changes = {
   item: "change of an alias",
   schema: aliases.schema.pick({ version: true, model: true, changed_at: true }),
 };
-
-/** A model that an alias stood for from a moment on. */
-export type AliasChangeRow = z.output<typeof changes.schema>;
 
 /** A name for a model that can be another one tomorrow. */
 export type AliasRow = z.output<typeof aliases.schema>;
@@ -64,8 +61,8 @@ export function openAliases(database: Database) {
     /** Current model of an alias. */
     target: async ({ tenant, id }: AliasId): Promise<string | undefined> => {
       if (!isAliasName(id)) return undefined;
-      const rows = await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]);
-      return parseRows(aliases, rows)[0]?.model;
+      const text = "select * from aliases where tenant = $1 and id = $2";
+      return (await queryRows(database, aliases, text, [tenant, id]))[0]?.model;
     },
     find: (alias: AliasId): Promise<AliasRow> => findRow(database, aliases, own(alias)),
     list: (tenant: string, page: ListOptions): Promise<Page<AliasRow>> =>
@@ -79,13 +76,11 @@ export function openAliases(database: Database) {
     set: (alias: AliasId, change: AliasChange): Promise<AliasRow | undefined> =>
       database.transaction((transaction) => setAlias(transaction, alias, change)),
     /** The last hundred models of an alias, the current one first. */
-    history: async (alias: AliasId): Promise<readonly AliasChangeRow[]> => {
-      const rows = await database.query(
-        "select * from alias_changes where tenant = $1 and alias = $2 order by version desc",
-        [alias.tenant, alias.id],
-      );
+    history: async (alias: AliasId) => {
+      const text = "select * from alias_changes where tenant = $1 and alias = $2 order by version desc";
+      const rows = await queryRows(database, changes, text, [alias.tenant, alias.id]);
       if (rows.length === 0) throw missing("alias", alias.id);
-      return parseRows(changes, rows);
+      return rows;
     },
     remove: (alias: AliasId): Promise<void> => removeRow(database, aliases, own(alias)),
   };
@@ -102,8 +97,8 @@ async function setAlias(
     ...key,
     model,
   ]);
-  const locked = await on.query("select * from aliases where tenant = $1 and id = $2 for update", key);
-  const [before] = parseRows(aliases, locked);
+  const locked = "select * from aliases where tenant = $1 and id = $2 for update";
+  const [before] = await queryRows(on, aliases, locked, key);
   if (before === undefined) throw missing("alias", id); // deleted in this moment
   if (expected !== undefined && expected !== before.version) {
     await on.query("delete from aliases where tenant = $1 and id = $2 and version = 0", key);
@@ -113,11 +108,9 @@ async function setAlias(
   if (!isNew && before.model === model) return before;
   if (isNew) await checkRoom(on, tenant);
   await holdModel(on, tenant, model);
-  const rows = await on.query(
-    `update aliases set version = version + 1, model = $3, changed_at = now() where tenant = $1 and id = $2 returning *`,
-    [tenant, id, model],
-  );
-  return parseRows(aliases, rows)[0];
+  const change =
+    "update aliases set version = version + 1, model = $3, changed_at = now() where tenant = $1 and id = $2 returning *";
+  return (await queryRows(on, aliases, change, [...key, model]))[0];
 }
 
 async function checkRoom(on: Queryable, tenant: string): Promise<void> {

@@ -7,22 +7,10 @@ import { MosError } from "mixture-of-shards";
 import { type Database, lockTenant, type Queryable } from "#database";
 
 /** Contents that are put into the storage and not named by a row of their own yet. */
-export interface Arrival {
-  readonly id: string;
-  /**
-   * Reserves space for a total number of bytes, before they are written.
-   *
-   * @throws MosError `busy` where the tenant's files would take more than they may.
-   */
-  reserve(bytes: number): Promise<void>;
-  /** Keeps a content from being removed until the arrival ends. */
-  name(digest: string): Promise<void>;
-  /** Other rows name the contents by now, or nobody needs them. */
-  end(): Promise<void>;
-}
+export type Arrival = ReturnType<typeof openArrival>;
 
 /** Limits of what arrives. */
-export interface ArrivalOptions {
+interface ArrivalOptions {
   /** Bytes that all files of the tenant may take. */
   readonly maxStorageBytes?: number | undefined;
   /** Bytes that are expected at most; without it, room is made a block at a time. */
@@ -117,12 +105,17 @@ function openArrival(
     maxStorageBytes: most,
     mostBytes = Number.POSITIVE_INFINITY,
   }: ArrivalOptions & { readonly tenant: string },
-): Arrival {
+) {
   const id = randomUUID();
   let reserved = 0;
   return {
     id,
-    reserve: async (bytes) => {
+    /**
+     * Reserves space for a total number of bytes, before they are written.
+     *
+     * @throws MosError `busy` where the tenant's files would take more than they may.
+     */
+    reserve: async (bytes: number): Promise<void> => {
       if (most === undefined || bytes <= reserved) return;
       signs.begin(id);
       // more than is needed now, where there is room for it
@@ -138,7 +131,8 @@ function openArrival(
         return granted;
       });
     },
-    name: async (digest) => {
+    /** Keeps a content from being removed until the arrival ends. */
+    name: async (digest: string): Promise<void> => {
       signs.begin(id);
       await database.transaction(async (on) => {
         await lockContent(on, digest);
@@ -149,7 +143,8 @@ function openArrival(
         );
       });
     },
-    end: async () => {
+    /** Other rows name the contents by now, or nobody needs them. */
+    end: async (): Promise<void> => {
       if (!signs.has(id)) return;
       signs.end(id);
       await database.query("delete from arrivals where id = $1", [id]);
@@ -182,11 +177,7 @@ async function takenBytes(on: Queryable, tenant: string, arrival: string | undef
 export async function assertStorageQuota(
   on: Queryable,
   tenant: string,
-  {
-    bytes,
-    most,
-    arrival,
-  }: { readonly bytes: number; readonly most: number; readonly arrival?: string | undefined },
+  { bytes, most, arrival }: { bytes: number; most: number; arrival?: string | undefined },
 ): Promise<number> {
   await lockTenant(on, tenant);
   const taken = await takenBytes(on, tenant, arrival);

@@ -1,6 +1,6 @@
 // What people said of answers: each with its own copy of prompt and answer, by tenant, within bytes. Older ones give way.
 import { z } from "zod";
-import { type Database, lockTenant, parseRows, type Queryable, removeOldest, removeRow } from "#database";
+import { type Database, lockTenant, type Queryable, queryRows, removeOldest, removeRow } from "#database";
 import { assertStorageQuota } from "./contents.ts";
 
 /** Bytes of prompts and answers that a tenant has at most. */
@@ -52,13 +52,8 @@ export const openFeedback = (database: Database) => ({
   /** All of a tenant's, the oldest first. */
   async *all(tenant: string): AsyncGenerator<FeedbackRow, void> {
     for (let last = 0; ; ) {
-      const page = parseRows(
-        rows,
-        await database.query(
-          `select ${COLUMNS} from feedback where tenant = $1 and number > $2 order by number limit ${PAGE}`,
-          [tenant, last],
-        ),
-      );
+      const text = `select ${COLUMNS} from feedback where tenant = $1 and number > $2 order by number limit ${PAGE}`;
+      const page = await queryRows(database, rows, text, [tenant, last]);
       yield* page;
       last = page.at(-1)?.number ?? last;
       if (page.length < PAGE) return;
@@ -75,7 +70,9 @@ async function put(on: Queryable, feedback: NewFeedback): Promise<FeedbackRow> {
   const [before] = await on.query("select bytes from feedback where tenant = $1 and id = $2", [tenant, id]);
   const more = bytes - Number(before?.["bytes"] ?? 0);
   if (more > 0 && most !== undefined) await assertStorageQuota(on, tenant, { bytes: more, most });
-  const inserted = await on.query(
+  const [row] = await queryRows(
+    on,
+    rows,
     `insert into feedback (tenant, id, model, rating, prompt, completion, correction, bytes)
      values ($1, $2, $3, $4, $5, $6, $7, $8)
      on conflict (tenant, id) do update set rating = excluded.rating, bytes = excluded.bytes, created_at = now(),
@@ -86,7 +83,5 @@ async function put(on: Queryable, feedback: NewFeedback): Promise<FeedbackRow> {
     [tenant, id, model, rating, prompt, completion, correction, bytes],
   );
   if (more > 0) await removeOldest(on, rows, { tenant, bytes: MAX_BYTES });
-  const [row] = parseRows(rows, inserted);
-  if (row === undefined) throw new Error("an insert returns its row");
-  return row;
+  return row as FeedbackRow;
 }

@@ -9,8 +9,8 @@ import {
   type Owner,
   ownerValues,
   type Page,
-  parseRows,
   type Queryable,
+  queryRows,
   randomId,
   removeRow,
   selectPage,
@@ -48,42 +48,27 @@ type NewFile = Pick<
   readonly arrival?: string | undefined;
 };
 
-/** Filter of listed files. */
-export interface FileListOptions extends ListOptions {
-  readonly purpose?: string | undefined;
-  readonly order?: "asc" | "desc" | undefined;
-}
-
 const isCurrent = "(expires_at is null or expires_at > now())";
 
-async function addFile(
-  on: Queryable,
-  {
-    tenant,
-    purpose,
-    filename,
-    bytes,
-    digest,
-    expiresSeconds,
-    maxStorageBytes: most,
-    arrival,
-    ...checked
-  }: NewFile,
-): Promise<FileRow> {
+async function addFile(on: Queryable, file: NewFile): Promise<FileRow> {
+  const { tenant, purpose, filename, bytes, digest, status, status_details, arrival } = file;
+  const { expiresSeconds = null, maxStorageBytes: most } = file;
   if (most !== undefined) await assertStorageQuota(on, tenant, { bytes, most, arrival });
   if (arrival !== undefined && !(await keepsContents(on, arrival, [digest])))
     throw new MosError("storage", "the upload took too long; send the file again");
-  const rows = await on.query(
+  const [row] = await queryRows(
+    on,
+    files,
     `insert into files (id, tenant, purpose, filename, bytes, digest, status, status_details, expires_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9::float8)) returning *`,
     [
       randomId("file-"),
       ...[tenant, purpose, filename, bytes, digest],
-      ...[checked.status, checked.status_details, expiresSeconds ?? null],
+      ...[status, status_details, expiresSeconds],
     ],
   );
   await on.query("delete from arrivals where id = $1", [arrival ?? null]);
-  return parseRows(files, rows)[0] as FileRow;
+  return row as FileRow;
 }
 
 /** Files of a database whose tables are there. */
@@ -94,7 +79,10 @@ export function openFiles(database: Database) {
       database.transaction((transaction) => addFile(transaction, file)),
     find: (owner: Owner, id: string): Promise<FileRow> =>
       findRow(database, files, { owner, id, condition: isCurrent }),
-    list: (owner: Owner, { purpose, ...page }: FileListOptions): Promise<Page<FileRow>> =>
+    list: (
+      owner: Owner,
+      { purpose, ...page }: ListOptions & { readonly purpose?: string | undefined },
+    ): Promise<Page<FileRow>> =>
       selectPage(database, files, {
         where: `${isOwned} and ($3::text is null or purpose = $3) and ${isCurrent}`,
         values: [...ownerValues(owner), purpose ?? null],

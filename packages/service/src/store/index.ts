@@ -1,6 +1,18 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
+import type { Database } from "#database";
+import { openAliases } from "./aliases.ts";
+import { openContents } from "./contents.ts";
+import { openFeedback } from "./feedback.ts";
+import { openFiles } from "./files.ts";
+import { openJobKeys } from "./job-keys.ts";
+import { openJobs } from "./jobs.ts";
+import { openModels } from "./models.ts";
+import { openResponses } from "./responses.ts";
+import { openUsage } from "./usage.ts";
+import { openWebhooks } from "./webhooks.ts";
+
 export { type AliasRow, isAliasName, MAX_ALIASES } from "./aliases.ts";
-export { type Arrival, openContents } from "./contents.ts";
+export type { Arrival } from "./contents.ts";
 export type { FeedbackRow } from "./feedback.ts";
 export type { FileRow } from "./files.ts";
 export {
@@ -14,7 +26,7 @@ export {
   type NewJob,
 } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
-export { isReinforcement, responseFormatField, shownMethod } from "./method.ts";
+export { hyperparametersSchema, isReinforcement, methodSchema, shownMethod } from "./method.ts";
 export {
   type CheckpointRow,
   isFinalModel,
@@ -45,7 +57,6 @@ export {
   toFailedEnd,
 } from "./slices.ts";
 export { openWatch, type ServiceState, startHeartbeat } from "./state.ts";
-export { openStores, type Stores } from "./stores.ts";
 export type { UsageRow } from "./usage.ts";
 export {
   type AttemptEnd,
@@ -56,3 +67,21 @@ export {
   type WebhookRow,
   webhookEvents,
 } from "./webhooks.ts";
+export { openContents };
+
+/** The stores of what owners see and change, one per kind. */
+export type Stores = ReturnType<typeof openStores>;
+
+/** Opens what the routes need of a database whose tables are there. */
+export const openStores = (database: Database) => ({
+  aliases: openAliases(database),
+  contents: openContents(database),
+  feedback: openFeedback(database),
+  files: openFiles(database),
+  jobKeys: openJobKeys(database),
+  jobs: openJobs(database),
+  models: openModels(database),
+  responses: openResponses(database),
+  usage: openUsage(database),
+  webhooks: openWebhooks(database),
+});

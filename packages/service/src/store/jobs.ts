@@ -1,6 +1,7 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
+import type { ServerExtension } from "mixture-of-shards/server";
 import { canonicalJson } from "mixture-of-shards-core/common";
 import { askedModels, parseGrader } from "mixture-of-shards-core/graders";
 import type { Measurement } from "mixture-of-shards-core/training";
@@ -15,8 +16,8 @@ import {
   type Owner,
   ownerValues,
   type Page,
-  parseRows,
   type Queryable,
+  queryRows,
   randomId,
   removeOldest,
   selectPage,
@@ -56,6 +57,7 @@ const jobs = {
     max_steps: z.number().nullable(),
     max_tokens: z.number().nullable(),
     asks_models: z.boolean(),
+    request_digest: z.string().nullable(),
     slice: z.number(),
     lease: z.number(),
     failures: z.number(),
@@ -77,9 +79,12 @@ const jobs = {
 /** A job as it stands. */
 export type JobRow = z.output<typeof jobs.schema>;
 
-/** The jobs that a statement returned. */
-export const parseJobs = (rows: readonly Readonly<Record<string, unknown>>[]): readonly JobRow[] =>
-  parseRows(jobs, rows);
+/** The jobs that a statement returns. */
+export const queryJobs = (
+  on: Queryable,
+  text: string,
+  values: readonly unknown[],
+): Promise<readonly JobRow[]> => queryRows(on, jobs, text, values);
 
 const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
 /** True if a job has ended and will not change. */
@@ -130,7 +135,7 @@ export interface NewJob {
 }
 
 /** Filter of listed jobs. */
-export interface JobListOptions extends ListOptions {
+interface JobListOptions extends ListOptions {
   /** "none": jobs without metadata. */
   readonly metadata?: Readonly<Record<string, string>> | "none" | undefined;
 }
@@ -160,49 +165,43 @@ export function openJobs(database: Database) {
     events: (job: JobRow, page: ListOptions): Promise<Page<EventRow>> =>
       selectPage(database, events, { where: "job = $1", values: [job.id], ...page }),
     /** Events after a number; the oldest first. */
-    eventsSince: async (job: JobRow, number: number): Promise<readonly EventRow[]> => {
-      const rows = await database.query(
+    eventsSince: (job: JobRow, number: number): Promise<readonly EventRow[]> =>
+      queryRows(
+        database,
+        events,
         "select * from events where job = $1 and number > $2 order by number limit 1000",
         [job.id, number],
-      );
-      return parseRows(events, rows);
-    },
+      ),
     /** At most `MEASUREMENTS` after a number; the oldest first. */
-    measurements: async (
-      job: string,
-      number: number,
-    ): Promise<readonly z.output<typeof measurements.schema>[]> => {
-      const rows = await database.query(
+    measurements: (job: string, number: number) =>
+      queryRows(
+        database,
+        measurements,
         `select data, number from events where job = $1 and number > $2 and type = 'metrics' order by number limit ${MEASUREMENTS}`,
         [job, number],
-      );
-      return parseRows(measurements, rows);
-    },
+      ),
     newest: (owner: Owner, page: NewestOptions): Promise<readonly JobRow[]> =>
       newestJobs(database, owner, page),
     ...openChanges(database),
   };
 }
 
-export interface NewestOptions {
-  /** A place in the order of time, in milliseconds since 1970, and then of ids. */
-  readonly after: { readonly createdAt: number; readonly id: string } | undefined;
-  readonly limit: number;
-}
+/** A place in the order of runs, and how many of them. */
+type NewestOptions = Parameters<NonNullable<ServerExtension["runs"]>["list"]>[1];
 
 /** The newest jobs behind a place, in an order that other lists have, too: by milliseconds and then by id, bytewise. */
-async function newestJobs(
+function newestJobs(
   on: Queryable,
   owner: Owner,
   { after, limit }: NewestOptions,
 ): Promise<readonly JobRow[]> {
   const place = `floor(extract(epoch from created_at) * 1000), id collate "C"`;
-  const rows = await on.query(
+  return queryJobs(
+    on,
     `select * from jobs where ${isOwned} and ($3::bigint is null or (${place}) < ($3, $4::text))
      order by floor(extract(epoch from created_at) * 1000) desc, id collate "C" desc limit $5`,
     [...ownerValues(owner), after?.createdAt ?? null, after?.id ?? null, limit],
   );
-  return parseJobs(rows);
 }
 
 /** Operations of owners on jobs, each of which adds an event. */
@@ -384,7 +383,8 @@ const asksModels = ({ settings }: TrainingPlan): boolean =>
 async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined> {
   const { tenant, request, plan, training, validation, initial, limits = {} } = job;
   const { idempotencyKey = null, sent = request } = job;
-  const rows = await on.query(
+  const rows = await queryJobs(
+    on,
     `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
        validation_digest, metadata, initial, priority, idempotency_key, request_digest, max_running_jobs, max_steps,
        max_tokens, bytes, asks_models)
@@ -402,15 +402,11 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
       ...[JOB_BYTES + Buffer.byteLength(JSON.stringify([request, plan])), asksModels(plan)],
     ],
   );
-  return parseJobs(rows)[0];
+  return rows[0];
 }
 
 /** A request with the key by which it is known. */
-export interface SentRequest {
-  readonly tenant: string;
-  readonly request: JobRequest;
-  readonly idempotencyKey: string;
-}
+type SentRequest = Pick<NewJob, "tenant" | "request"> & { readonly idempotencyKey: string };
 
 const digestRequest = (request: JobRequest): string =>
   createHash("sha256").update(canonicalJson(request)).digest("hex");
@@ -419,12 +415,9 @@ async function repeatedJob(
   on: Queryable,
   { tenant, request, idempotencyKey }: SentRequest,
 ): Promise<JobRow | undefined> {
-  const rows = await on.query("select * from jobs where tenant = $1 and idempotency_key = $2", [
-    tenant,
-    idempotencyKey,
-  ]);
-  const [job] = parseJobs(rows);
-  if (job !== undefined && rows[0]?.["request_digest"] !== digestRequest(request))
+  const text = "select * from jobs where tenant = $1 and idempotency_key = $2";
+  const [job] = await queryJobs(on, text, [tenant, idempotencyKey]);
+  if (job !== undefined && job.request_digest !== digestRequest(request))
     throw new MosError("bad_option", "this Idempotency-Key was used for another request; use a new one");
   return job;
 }

@@ -1,6 +1,7 @@
 // The methods of OpenAI's jobs: their hyperparameters, and what these are among the settings of a run.
 import { z } from "@hono/zod-openapi";
 import type { FinetuneSettingsInput } from "mixture-of-shards";
+import { optional } from "mixture-of-shards/server";
 import { omitUndefined } from "mixture-of-shards-core/common";
 import { jsonSchemaFormat } from "mixture-of-shards-core/text";
 import { OBJECTIVES } from "mixture-of-shards-core/training";
@@ -15,7 +16,7 @@ const shared = {
 const dpo = { ...shared, beta: autoOr(z.number().gt(0).max(2)) };
 const reinforcement = {
   ...shared,
-  reasoning_effort: z.enum(["default", "low", "medium", "high"]).optional().describe("Has no effect."),
+  reasoning_effort: optional(z.enum(["default", "low", "medium", "high"]), "Has no effect."),
   compute_multiplier: autoOr(z.number().gt(0.00001).max(10)).describe(
     "Answers to each prompt of a step, as a multiple of 8.",
   ),
@@ -42,7 +43,7 @@ export const graderField = z
   .describe("What gives answers their rewards: string_check, text_similarity, score_model, python or multi.");
 
 /** The form of sampled answers. That its schema can be enforced is checked with the job. */
-export const responseFormatField = jsonSchemaFormat
+const responseFormatField = jsonSchemaFormat
   .refine((format) => JSON.stringify(format).length <= MAX_FORMAT, "at most 300,000 characters")
   .describe("Form of the answers, which the prompts ask for and graders read as `sample.output_json`.");
 

@@ -10,8 +10,8 @@ import {
   missing,
   type Owner,
   ownerValues,
-  parseRows,
   type Queryable,
+  queryRows,
   randomId,
   selectPage,
 } from "#database";
@@ -106,20 +106,18 @@ async function addImported(
 ): Promise<ModelRow> {
   if (!(await keepsContents(on, arrival, Object.values(files))))
     throw new MosError("storage", "the upload took too long; send the adapter again");
-  const rows = await on.query(
-    "insert into models (name, tenant, files, bytes) values ($1, $2, $3, $4) returning *",
-    [name, tenant, files, bytes],
-  );
+  const insert = "insert into models (name, tenant, files, bytes) values ($1, $2, $3, $4) returning *";
+  const [model] = await queryRows(on, models, insert, [name, tenant, files, bytes]);
   await on.query("update arrivals set bytes = 0 where id = $1", [arrival]);
-  return parseRows(models, rows)[0] as ModelRow;
+  return model as ModelRow;
 }
 
 /** Published models of a database whose tables are there. */
 export type ModelStore = ReturnType<typeof openModels>;
 
 export function openModels(database: Database) {
-  const select = async (condition: string, values: readonly unknown[] = []): Promise<readonly ModelRow[]> =>
-    parseRows(models, await database.query(`select * from live_models where ${condition}`, values));
+  const select = (condition: string, values: readonly unknown[] = []): Promise<readonly ModelRow[]> =>
+    queryRows(database, models, `select * from live_models where ${condition}`, values);
   return {
     /** @throws MosError `bad_option` for a model that an alias stands for. */
     remove: (owner: Owner, name: string): Promise<void> =>
@@ -143,7 +141,9 @@ export function openModels(database: Database) {
     files: async (name: string): Promise<Files | undefined> => (await select("name = $1", [name]))[0]?.files,
     /** Sets when a model expires; null for never. */
     setExpiry: async (owner: Owner, name: string, expiry: Expiry | null): Promise<ModelRow> => {
-      const rows = await database.query(
+      const [model] = await queryRows(
+        database,
+        models,
         `update models set expires_at = coalesce(to_timestamp($4::float8), now() + make_interval(secs => $5::float8))
          where ${isOwned} and name = (select name from live_models where name = $3) returning *`,
         [
@@ -152,7 +152,6 @@ export function openModels(database: Database) {
           ...[expiry !== null && "after" in expiry ? expiry.after : null],
         ],
       );
-      const [model] = parseRows(models, rows);
       if (model === undefined) throw missing("model", name);
       return model;
     },

@@ -11,8 +11,9 @@ import {
   parseAdapterConfig,
 } from "mixture-of-shards";
 import { adapterOptions, formatFlag } from "mixture-of-shards/kit";
+import { optional } from "mixture-of-shards/server";
 import {
-  errorText,
+  attempt,
   omitUndefined,
   parseSettings,
   pick,
@@ -24,6 +25,7 @@ import {
   snakeCase,
 } from "mixture-of-shards-core/common";
 import { expectedUpdate, OBJECTIVES } from "mixture-of-shards-core/training";
+import type { JobRow } from "./jobs.ts";
 import type { FineTuningLimits } from "./key-limits.ts";
 import { graderField, hyperparametersSchema, methodOf, methodSchema, methodSettings } from "./method.ts";
 
@@ -142,11 +144,10 @@ const mosFields = z
   .strictObject({
     ...settingFields,
     grader: graderField.optional(),
-    evaluate_by: graderField
-      .optional()
-      .describe(
-        "a grader of answers to held-out prompts, whose mean reward decides which adapter is the best",
-      ),
+    evaluate_by: optional(
+      graderField,
+      "a grader of answers to held-out prompts, whose mean reward decides which adapter is the best",
+    ),
     adapter: toField("method", adapterOptions.method),
     priority: z
       .int()
@@ -320,23 +321,14 @@ export function assertAllowed(
  *
  * @throws MosError `unsupported`.
  */
-export function assertKnownPlan(
-  {
-    adapter,
-    settings,
-    ...more
-  }: { readonly [Part in "adapter" | "settings"]: Readonly<Record<string, unknown>> },
-  job: string,
-): void {
-  try {
+export function assertKnownPlan({ adapter, settings, ...more }: JobRow["plan"], job: string): void {
+  const cause = attempt(() => {
     const [unknown] = Object.keys(more);
     if (unknown !== undefined) throw new MosError("bad_option", `unknown field ${unknown}`);
     parseSettings(finetuneSettings, settings);
     parseAdapterConfig(adapter);
-  } catch (cause) {
-    const reason = errorText(cause);
-    throw new MosError("unsupported", `the job ${job} requires a newer version of mos worker: ${reason}`, {
-      cause,
-    });
-  }
+  });
+  if (cause === undefined) return;
+  const message = `the job ${job} requires a newer version of mos worker: ${cause.message}`;
+  throw new MosError("unsupported", message, { cause });
 }

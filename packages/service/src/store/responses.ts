@@ -1,42 +1,21 @@
 // Responses that clients refer to later: each tenant's, within bytes and days. Older ones give way to newer ones.
 
 import type { ResponseLimits, ResponseStore, StoredResponse } from "mixture-of-shards/server";
-import { parseWith } from "mixture-of-shards-core/common";
 import { z } from "zod";
-import { type Database, lockTenant, parseRows, type Queryable, removeOldest } from "#database";
+import { type Database, lockTenant, type Queryable, queryRows, removeOldest } from "#database";
 
 const responses = {
   name: "responses",
   item: "response",
-  // JSON as text: jsonb has no zero characters, which a model may write
-  schema: z.object({ body: z.string() }),
+  // JSON as text, which holds what the server has checked before: jsonb has no zero characters, which a model may write
+  schema: z.object({ body: z.string().transform((body): StoredResponse => JSON.parse(body)) }),
 };
-
-const stored = z.object({
-  id: z.string(),
-  createdAt: z.number(),
-  response: z.record(z.string(), z.unknown()),
-  input: z.array(z.looseObject({ id: z.string() })),
-  output: z.array(z.looseObject({ id: z.string() })),
-  previous: z.string().optional(),
-});
-
-/** The rows are our own, and hold what the server has checked before. */
-function parseBody(body: string): StoredResponse {
-  const value: unknown = JSON.parse(body);
-  parseWith(stored, value, { code: "bad_data", where: "responses" });
-  return value as StoredResponse;
-}
 
 /** Stored responses of a database whose tables are there. */
 export function openResponses(database: Database) {
   const find = async (tenant: string, condition: string, id: string): Promise<StoredResponse | undefined> => {
-    const rows = await database.query(
-      `select body from responses where tenant = $1 and ${condition} and expires_at > now() order by number desc limit 1`,
-      [tenant, id],
-    );
-    const [row] = parseRows(responses, rows);
-    return row === undefined ? undefined : parseBody(row.body);
+    const text = `select body from responses where tenant = $1 and ${condition} and expires_at > now() order by number desc limit 1`;
+    return (await queryRows(database, responses, text, [tenant, id]))[0]?.body;
   };
   return {
     /** Removes those whose time is over. */
@@ -66,11 +45,7 @@ export function openResponses(database: Database) {
 
 async function put(
   on: Queryable,
-  {
-    tenant,
-    response,
-    limits,
-  }: { readonly tenant: string; readonly response: StoredResponse; readonly limits: ResponseLimits },
+  { tenant, response, limits }: { tenant: string; response: StoredResponse; limits: ResponseLimits },
 ): Promise<void> {
   const body = JSON.stringify(response);
   const bytes = Buffer.byteLength(body);

@@ -5,7 +5,7 @@ import { assertKnownTables, type Database, type Queryable, randomId, storable } 
 import type { Files, StoredObject } from "#objects";
 import { type Arrival, keepsContents, openContents } from "./contents.ts";
 import { openJobKeys } from "./job-keys.ts";
-import { addEvents, type JobRow, type NewEvent, parseJobs } from "./jobs.ts";
+import { addEvents, type JobRow, type NewEvent, queryJobs } from "./jobs.ts";
 import {
   forgetCheckpoints,
   jobModelName,
@@ -33,19 +33,22 @@ export interface KeptRun extends Progress {
   readonly run: Files;
 }
 
+/** Failure caused by the job: a retry would not help. */
+interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly param?: string;
+}
+
 /** End of a slice. */
 export type SliceEnd =
   | ({ readonly type: "stopped" } & KeptRun)
   | ({ readonly type: "succeeded"; readonly adapter: Files; readonly results: StoredObject } & Progress)
-  /** Failure caused by the job: a retry would not help. */
-  | { readonly type: "failed"; readonly code: string; readonly message: string; readonly param?: string }
+  | ({ readonly type: "failed" } & Failure)
   /** A run of another version of the worker cannot be continued: it restarts from its first step. */
   | { readonly type: "restarted"; readonly message: string }
   /** Interruption of the worker: the slice is due again. */
   | { readonly type: "interrupted"; readonly message: string };
-
-/** Result of renewing a lease: "lost" if the slice is no longer the worker's. */
-type Renewal = "held" | "pause" | "lost";
 
 /** Duration of leases, and number of attempts of a slice. */
 interface SliceOptions {
@@ -71,11 +74,11 @@ export function openSlices(
     work: (on: Queryable, job: JobRow) => Promise<T>,
   ): Promise<T | undefined> =>
     database.transaction(async (transaction) => {
-      const rows = await transaction.query(
+      const [job] = await queryJobs(
+        transaction,
         "select * from jobs where id = $1 and slice = $2 and lease = $3 and status = 'running' for update",
         [id, slice, lease],
       );
-      const [job] = parseJobs(rows);
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
@@ -88,7 +91,8 @@ export function openSlices(
      */
     claim: (model: string, worker: string): Promise<JobRow | undefined> =>
       claimNext(database, { model, worker, leaseSeconds, hasServer }),
-    renew: async ({ id, slice, lease }: JobRow): Promise<Renewal> => {
+    /** Renews a lease: "lost" if the slice is no longer the worker's. */
+    renew: async ({ id, slice, lease }: JobRow): Promise<"held" | "pause" | "lost"> => {
       const [row] = await database.query(
         `update jobs set lease_until = now() + make_interval(secs => $4::float8)
          where id = $1 and slice = $2 and lease = $3 and status = 'running' returning wanted`,
@@ -163,12 +167,12 @@ function recoverJob(
   { id, isAlone, ...options }: RecoverOptions & { readonly id: string },
 ): Promise<boolean> {
   return database.transaction(async (transaction) => {
-    const rows = await transaction.query(
+    const [job] = await queryJobs(
+      transaction,
       `select * from jobs where id = $1 and status = 'running' and (lease_until < now() or $2)
        for update skip locked`,
       [id, isAlone],
     );
-    const [job] = parseJobs(rows);
     if (job === undefined) return false;
     await transaction.query("update jobs set lease = lease + 1 where id = $1", [id]);
     const end = { type: "interrupted", message: "worker heartbeat lost" } as const;
@@ -219,12 +223,12 @@ async function claimSlice(
   if (due === undefined) return undefined;
   await assertKnownTables(on);
   if (!(await mayRun(on, due))) return "held";
-  const rows = await on.query(
+  const [claimed] = await queryJobs(
+    on,
     `update jobs set status = 'running', worker = $2, lease = lease + 1, key_hash = null,
        lease_until = now() + make_interval(secs => $3::float8) where id = $1 returning *`,
     [due.id, worker, leaseSeconds],
   );
-  const [claimed] = parseJobs(rows);
   if (claimed !== undefined) assertKnownPlan(claimed.plan, claimed.id);
   return claimed;
 }
@@ -318,15 +322,8 @@ async function restartJob(on: Queryable, job: JobRow, reason: string): Promise<v
   if (!isPaused) await queueSlice(on, job);
 }
 
-async function failJob(
-  on: Queryable,
-  job: JobRow,
-  {
-    code,
-    message,
-    param = null,
-  }: { readonly code: string; readonly message: string; readonly param?: string | null },
-): Promise<void> {
+async function failJob(on: Queryable, job: JobRow, failure: Failure): Promise<void> {
+  const { code, message, param = null } = failure;
   await on.query(
     `update jobs set status = 'failed', slice = slice + 1, run = null, worker = null, wanted = null, error = $2,
        finished_at = now() where id = $1`,

@@ -26,8 +26,6 @@ export type ServiceState = z.output<typeof stateSchema>;
 const [ALIVE, FORGOTTEN] = [60, 3600];
 
 /** Heartbeats of workers, and what they and the queue amount to. */
-type ServiceWatch = ReturnType<typeof openWatch>;
-
 export function openWatch(database: Database) {
   return {
     /** Shows that a worker is alive; `isNew` as it starts. */
@@ -98,7 +96,10 @@ const { version }: { readonly version: string } = JSON.parse(
 );
 
 /** Shows that a worker is alive until it is disposed. */
-export function startHeartbeat(watch: ServiceWatch, worker: Omit<WorkerSign, "version">): AsyncDisposable {
+export function startHeartbeat(
+  watch: ReturnType<typeof openWatch>,
+  worker: Omit<WorkerSign, "version">,
+): AsyncDisposable {
   // a database that is away for a while is said elsewhere
   const beat = (isNew?: boolean): Promise<void> =>
     watch.beat({ ...worker, version }, isNew).catch(() => undefined);

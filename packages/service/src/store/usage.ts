@@ -1,7 +1,7 @@
 // Usage of tenants, by hour and model. Training is added in the transaction in which a slice ends, and so exactly once;
 // requests are added up in memory and written together.
 import { z } from "zod";
-import { type Database, isOwned, type Owner, ownerValues, parseRows, type Queryable } from "#database";
+import { type Database, isOwned, type Owner, ownerValues, type Queryable, queryRows } from "#database";
 import type { JobRow } from "./jobs.ts";
 
 const usage = {
@@ -151,7 +151,9 @@ async function readUsage(
   const count = Math.max(0, Math.min(limit, Math.ceil((until - first) / width)));
   const starts = Array.from({ length: count }, (_, i) => first + i * width);
   const next = first + count * width;
-  const rows = await on.query(
+  const rows = await queryRows(
+    on,
+    usage,
     `select floor(extract(epoch from hour) / $3::bigint)::bigint * $3::bigint as start, tenant, ${byModel ? "model" : "null"} as model,
        ${countedAs((name) => `sum(${name})::${SERVED[name]} as ${name}`)},
        sum(trained_tokens)::bigint as trained_tokens, sum(training_seconds) as training_seconds
@@ -160,5 +162,5 @@ async function readUsage(
      group by 1, 2, 3 order by 1, 2, 3`,
     [...ownerValues(owner), width, tenant ?? null, first, Math.min(next, until)],
   );
-  return { starts, rows: parseRows(usage, rows), next: next < until ? next : undefined };
+  return { starts, rows, next: next < until ? next : undefined };
 }

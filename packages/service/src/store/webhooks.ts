@@ -12,8 +12,8 @@ import {
   type Owner,
   ownerValues,
   type Page,
-  parseRows,
   type Queryable,
+  queryRows,
   randomId,
   removeRow,
   selectPage,
@@ -89,13 +89,14 @@ export function openWebhooks(database: Database) {
     remove: (owner: Owner, id: string): Promise<void> => removeRow(database, webhooks, { owner, id }),
     /** Sends an event of a job that does not exist. @throws MosError `bad_option` where the webhook is disabled. */
     test: async ({ id, events }: WebhookRow): Promise<DeliveryRow> => {
-      const rows = await database.query(
+      const [delivery] = await queryRows(
+        database,
+        deliveries,
         `insert into webhook_deliveries (webhook, tenant, event, type, job)
          select id, tenant, $2, $3, $4 from webhooks where id = $1 and disabled_at is null and not exists (
            select from webhook_deliveries where webhook = $1 and job = $4 and due_at is not null) returning *`,
         [id, randomId("evt_"), events[0], TEST_JOB],
       );
-      const [delivery] = parseRows(deliveries, rows);
       if (delivery === undefined)
         throw new MosError(
           "bad_option",
@@ -115,7 +116,9 @@ function addWebhook(
 ): Promise<WebhookRow> {
   return database.transaction(async (transaction) => {
     await lockTenant(transaction, tenant); // two at once would both be the last
-    const rows = await transaction.query(
+    const [webhook] = await queryRows(
+      transaction,
+      webhooks,
       `insert into webhooks (id, tenant, url, description, events, secret, allows_private)
        select $1, $2, $3, $4, $5::text[], $6, $7 where (select count(*) from webhooks where tenant = $2) < $8
        returning *`,
@@ -124,7 +127,6 @@ function addWebhook(
         ...[`whsec_${randomBytes(32).toString("base64")}`, allowsPrivate, MAX_WEBHOOKS],
       ],
     );
-    const [webhook] = parseRows(webhooks, rows);
     if (webhook === undefined)
       throw new MosError("bad_option", `too many webhooks (${MAX_WEBHOOKS}); delete one first`);
     return webhook;
@@ -146,14 +148,17 @@ export async function announceEnd(
   );
 }
 
-const claimSchema = z.object({
-  url: z.string(),
-  secret: z.string(),
-  allows_private: z.boolean(),
-  claimed_at: z.date(),
-});
+const claimed = {
+  ...deliveries,
+  schema: deliveries.schema.extend({
+    url: z.string(),
+    secret: z.string(),
+    allows_private: z.boolean(),
+    claimed_at: z.date(),
+  }),
+};
 /** A delivery that a server attempts now; the times are the database's. */
-export type ClaimedDelivery = DeliveryRow & z.output<typeof claimSchema>;
+export type ClaimedDelivery = z.output<typeof claimed.schema>;
 
 /** The outcome of an attempt. */
 export interface AttemptEnd {
@@ -172,14 +177,10 @@ export type Outbox = ReturnType<typeof openOutbox>;
 export function openOutbox(database: Database) {
   return {
     /** The next delivery, of none of these tenants, for this many seconds; then another server may have it. */
-    claim: async ({
-      except,
-      seconds,
-    }: {
-      readonly except: readonly string[];
-      readonly seconds: number;
-    }): Promise<ClaimedDelivery | undefined> => {
-      const rows = await database.query(
+    claim: async (except: readonly string[], seconds: number): Promise<ClaimedDelivery | undefined> => {
+      const [delivery] = await queryRows(
+        database,
+        claimed,
         `with next as (
            select id from webhook_deliveries where due_at <= now() and tenant <> all($1::text[])
            order by due_at limit 1 for update skip locked)
@@ -189,9 +190,7 @@ export function openOutbox(database: Database) {
          returning delivery.*, url, secret, allows_private, now() as claimed_at`,
         [except, seconds],
       );
-      const [delivery] = parseRows(deliveries, rows);
-      if (delivery === undefined) return undefined;
-      return { ...delivery, ...claimSchema.parse(rows[0]) };
+      return delivery;
     },
     /** Does nothing where another server has the delivery by now. */
     end: async (delivery: DeliveryRow, end: AttemptEnd): Promise<void> => {

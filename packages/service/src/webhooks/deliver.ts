@@ -49,8 +49,7 @@ export async function deliverWebhooks(options: DeliverOptions): Promise<void> {
     );
     try {
       const isFull = running.size >= MAX_CONCURRENT;
-      const claim = { except, seconds: answerSeconds + LEASE };
-      const delivery = isFull ? undefined : await outbox.claim(claim);
+      const delivery = isFull ? undefined : await outbox.claim(except, answerSeconds + LEASE);
       if (delivery === undefined)
         await sleep(idleSeconds * 1000, undefined, { signal }).catch(() => undefined);
       else {

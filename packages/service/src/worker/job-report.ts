@@ -3,15 +3,11 @@ import type { FinetuneEvent } from "mixture-of-shards";
 import { describeOutcome, readMeasurements } from "mixture-of-shards-core/training";
 import type { NewCheckpoint, NewEvent } from "#store";
 
-/** What is known of a run when it reports. */
-interface RunSoFar {
-  readonly steps: number | undefined;
-  /** The last step that this process has made. */
-  readonly trained?: Extract<FinetuneEvent, { readonly type: "step" }> | undefined;
-}
-
-/** Event for the job's owner; undefined for events that do not concern the owner. */
-export function toJobEvent(event: FinetuneEvent, { steps, trained }: RunSoFar): NewEvent | undefined {
+/** Event for the job's owner; undefined for events that do not concern the owner. `trained` is the last step that this process has made. */
+export function toJobEvent(
+  event: FinetuneEvent,
+  { steps, trained }: { steps: number | undefined; trained?: (FinetuneEvent & { type: "step" }) | undefined },
+): NewEvent | undefined {
   switch (event.type) {
     case "ready":
       return { name: "started", message: "Fine-tuning job started" };

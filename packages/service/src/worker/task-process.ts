@@ -35,10 +35,6 @@ async function findOtherData(order: PreviewRequest): Promise<OtherData | undefin
   return other && { file: "validation_file", kind: other };
 }
 
-/** An adapter, its base, and where the result goes. */
-export interface Conversion
-  extends Required<Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">> {}
-
 /** An answer to grade. */
 export interface GradeOrder {
   readonly grader: Grader;
@@ -56,10 +52,7 @@ export type ModelAnswer =
 
 const pythonGraders = new PythonGraders();
 /** Whose Python runs next: one program of a tenant at a time. The gradings that have programs are limited before. */
-const takePythonTurn = createTurns({
-  ...{ running: 2, runningPerTenant: 1, what: "programs" },
-  ...{ perTenant: Number.POSITIVE_INFINITY, waiting: Number.POSITIVE_INFINITY },
-});
+const takePythonTurn = createTurns({ running: 2, what: "programs" });
 
 const methods = {
   check: ({ path, most }: { path: string; most: number }): Promise<readonly FileProblem[]> =>
@@ -99,7 +92,9 @@ const methods = {
       },
     });
   },
-  convert: async (conversion: Conversion): Promise<void> => {
+  convert: async (
+    conversion: Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">,
+  ): Promise<void> => {
     // where another server has written it meanwhile, it is the same; and jobs of the base have been trained on it
     await exportAdapter({ ...conversion, format: "peft", overwrite: true, isBaseKnown: true });
   },

@@ -138,14 +138,7 @@ function withoutPaths(error: unknown, { data, validationData = data }: PreviewRe
  * first problem unless more are asked for; nothing for a good one. Ends when the client leaves.
  */
 export function createFileChecker({ running, seconds, megabytes, idleSeconds } = CHECK_LIMITS) {
-  const none = Number.POSITIVE_INFINITY; // uploads are limited before
-  const takeTurn = createTurns({
-    running,
-    runningPerTenant: 1,
-    perTenant: none,
-    waiting: none,
-    what: "checks",
-  });
+  const takeTurn = createTurns({ running, what: "checks" }); // uploads are limited before
   const tooMuch = new MosError(
     "bad_data",
     `validating the file exceeded ${seconds} s or ${megabytes} MB; split it`,
@@ -160,13 +153,10 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
     }
     return startTasks(endError("check", tooMuch), { heapMegabytes: megabytes });
   };
-  const checkApart = async (path: string, most: number, signal: AbortSignal) => {
+  const checkApart = (path: string, most: number, signal: AbortSignal) => {
     const child = take();
-    try {
-      return await child.call("check", { path, most }, { signal, killAfter: 0, timeout: seconds });
-    } finally {
-      idle.set(child, setTimeout(() => child.kill(), idleSeconds * 1000).unref());
-    }
+    const rest = (): unknown => idle.set(child, setTimeout(() => child.kill(), idleSeconds * 1000).unref());
+    return child.call("check", { path, most }, { signal, killAfter: 0, timeout: seconds }).finally(rest);
   };
   return (
     path: string,
@@ -188,7 +178,6 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
 
 const PREVIEW_LIMITS = {
   running: 2,
-  runningPerTenant: 1,
   perTenant: 2,
   waiting: 64,
   /** Seconds of one preview. */

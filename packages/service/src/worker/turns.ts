@@ -2,15 +2,15 @@
 import { MosError } from "mixture-of-shards";
 
 /** Limits of tasks. */
-export interface TurnLimits {
+interface TurnLimits {
   /** Running tasks. */
   readonly running: number;
-  /** Running tasks of one tenant: with fewer than `running`, no tenant takes all places. */
-  readonly runningPerTenant: number;
-  /** Running and waiting tasks of one tenant. */
-  readonly perTenant: number;
-  /** Waiting tasks. */
-  readonly waiting: number;
+  /** Running tasks of one tenant (1): with fewer than `running`, no tenant takes all places. */
+  readonly runningPerTenant?: number;
+  /** Running and waiting tasks of one tenant (any number). */
+  readonly perTenant?: number;
+  /** Waiting tasks (any number). */
+  readonly waiting?: number;
   /** The tasks, for errors. */
   readonly what: string;
   /** Seconds after which a refused client may ask again. */
@@ -23,18 +23,12 @@ export interface TurnClient {
   readonly signal: AbortSignal;
 }
 
-/** Runs a task in the turn of its tenant. Throws MosError `busy` where too many wait, `cancelled`, and what the task throws. */
-export type TakeTurn = <T>(task: () => Promise<T>, client: TurnClient) => Promise<T>;
-
-/** Semaphore that is fair to tenants: of those that wait, the one whose last task began longest ago comes next. */
-export function createTurns({
-  running,
-  runningPerTenant,
-  perTenant,
-  waiting,
-  what,
-  retryAfter,
-}: TurnLimits): TakeTurn {
+/**
+ * Semaphore that is fair to tenants: of those that wait, the one whose last task began longest ago comes next. The function runs a task
+ * in the turn of its tenant. It throws MosError `busy` where too many wait, `cancelled`, and what the task throws.
+ */
+export function createTurns({ running, what, retryAfter, ...limits }: TurnLimits) {
+  const { runningPerTenant = 1, perTenant = Infinity, waiting = Infinity } = limits;
   const queue: { readonly tenant: string; readonly start: () => void }[] = [];
   const runs: string[] = [];
   /** Number of the last task of each tenant, in the order in which tasks began. */
@@ -68,7 +62,7 @@ export function createTurns({
       if (signal.aborted) leave();
       else next();
     });
-  return async (task, client) => {
+  return async <T>(task: () => Promise<T>, client: TurnClient): Promise<T> => {
     const { tenant } = client;
     const own = countWaiting(tenant) + queue.filter((one) => one.tenant === tenant).length;
     const busy = (problem: string): MosError =>

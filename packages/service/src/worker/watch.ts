@@ -1,12 +1,12 @@
 // Supervision of a slice while it trains: its events become notes for the owner, checkpoints become models, and its turn, the
 // limits of its key and a stop of the worker end it at a checkpoint.
 import { setTimeout as sleep } from "node:timers/promises";
-import { type FinetuneEvent, MosError } from "mixture-of-shards";
+import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
 import { ADAPTER_FILES } from "mixture-of-shards-core/adapters";
 import { errorText } from "mixture-of-shards-core/common";
 import { pickChosen } from "mixture-of-shards-core/training";
 import type { ObjectStore } from "#objects";
-import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
+import { type Arrival, type JobRow, type NewEvent, type SliceEnd, type Slices, toFailedEnd } from "#store";
 import { isAfterStep, metricsAt, toJobEvent } from "./job-report.ts";
 import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
 
@@ -43,6 +43,8 @@ export type SliceTimes = { -readonly [Part in "fetchSeconds" | "trainSeconds" | 
 
 /** A slice whose lease is held. */
 export interface LeasedContext extends SliceContext {
+  /** Its folder on this machine. */
+  readonly folder: string;
   readonly times: SliceTimes;
   /** Keeps what the slice stores. */
   readonly arrival: Arrival;
@@ -87,23 +89,20 @@ export async function retryTransient<T>(
   }
 }
 
-/** End of a slice's training. */
-export type Watched =
-  | {
-      readonly type: "ended";
-      readonly isComplete: boolean;
-      readonly steps: number | undefined;
-      /** Tokens of a step that is not complete. */
-      readonly unfinishedTokens: number;
-    }
-  | { readonly type: "failed"; readonly code: string; readonly message: string; readonly hasBegun: boolean }
-  /** It takes more than its key allows. */
-  | { readonly type: "limited"; readonly end: SliceEnd }
-  | { readonly type: "died"; readonly message: string }
-  | { readonly type: "lost" };
+/** A run that the trainer has left, complete or at a checkpoint. */
+interface LeftRun {
+  readonly isComplete: boolean;
+  readonly steps: number | undefined;
+  /** Tokens of a step that is not complete. */
+  readonly unfinishedTokens: number;
+}
 
 /** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
-export async function watchSlice(job: JobRow, order: TrainRequest, context: WatchContext): Promise<Watched> {
+export async function watchSlice(
+  job: JobRow,
+  order: TrainRequest,
+  context: WatchContext,
+): Promise<LeftRun | SliceEnd | "lost"> {
   const { slices, trainer, signal, isLost } = context;
   const stop = (): void => trainer.stop();
   signal.addEventListener("abort", stop, { once: true });
@@ -112,12 +111,12 @@ export async function watchSlice(job: JobRow, order: TrainRequest, context: Watc
     const watched = await watchTrainer(job, order, { ...context, add: notes.add });
     // before the slice ends: the next one does not say it again
     await retryTransient(notes.flush, context.wait);
-    return isLost() ? { type: "lost" } : watched;
+    return isLost() ? "lost" : watched;
   } catch (error) {
-    if (isLost()) return { type: "lost" };
+    if (isLost()) return "lost";
     trainer.kill();
     if (error instanceof TrainerStalled) context.onStall(job, error.message);
-    return { type: "died", message: errorText(error) };
+    return { type: "interrupted", message: errorText(error) };
   } finally {
     signal.removeEventListener("abort", stop);
     notes.end();
@@ -129,17 +128,32 @@ interface Noting extends WatchContext {
   readonly add: (note: NewEvent) => void;
 }
 
-type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
+/** The message of an error, without the paths of this machine. */
+export const readable = (error: unknown, folder: string): string =>
+  errorText(error).replaceAll(`${folder}/`, "").replaceAll(folder, "");
 
+/**
+ * What a trainer's last report says. That a run which was valid when it began cannot be resumed here is not the owner's fault: its
+ * worker had another version, another base or more memory.
+ */
 function toEnd(
   report: Exclude<TrainReport, { readonly type: "event" }>,
-  { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
-): Watched {
-  if (report.type === "failed") return { ...report, hasBegun: steps !== undefined };
-  return { ...report, steps, unfinishedTokens: last?.type === "stopped" ? (last.tokens ?? 0) : 0 };
+  { folder, resume, steps, last }: RunEnd,
+): LeftRun | SliceEnd {
+  const unfinishedTokens = last?.type === "stopped" ? (last.tokens ?? 0) : 0;
+  if (report.type === "ended") return { isComplete: report.isComplete, steps, unfinishedTokens };
+  const { code } = report;
+  const message = readable(report.message, folder);
+  const end = toFailedEnd(code === "unexpected" ? message : new MosError(code as ErrorCode, message));
+  if (!resume || steps !== undefined || end.type !== "failed") return end;
+  return { type: code === "memory" ? "interrupted" : "restarted", message };
 }
 
-async function watchTrainer(job: JobRow, order: TrainRequest, context: Noting): Promise<Watched> {
+interface RunEnd extends Pick<LeasedContext, "folder">, Pick<TrainRequest, "resume">, Pick<LeftRun, "steps"> {
+  readonly last: FinetuneEvent | undefined;
+}
+
+async function watchTrainer(job: JobRow, order: TrainRequest, context: Noting): Promise<LeftRun | SliceEnd> {
   const { trainer, add, wait, keep } = context;
   const turn = startTurn(context, () => trainer.stop());
   const limits = watchLimits(job, () => trainer.stop());
@@ -147,7 +161,8 @@ async function watchTrainer(job: JobRow, order: TrainRequest, context: Noting): 
   let steps: number | undefined;
   let trained: Extract<FinetuneEvent, { readonly type: "step" }> | undefined;
   for await (const report of trainer.train(order)) {
-    if (report.type !== "event") return limits.exceeded() ?? toEnd(report, { steps, last });
+    if (report.type !== "event")
+      return limits.exceeded() ?? toEnd(report, { ...context, resume: order.resume, steps, last });
     const { event } = report;
     last = event;
     if (event.type === "ready") {
@@ -164,11 +179,15 @@ async function watchTrainer(job: JobRow, order: TrainRequest, context: Noting): 
     await retryTransient(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
     await keep(steps);
   }
-  return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
+  return { type: "interrupted", message: `the trainer stopped at ${last?.type ?? "its start"}` };
 }
 
 /** Keeps what a run is, and says so where it goes on after an interruption. */
-async function beginRun(job: JobRow, event: ReadyEvent, { slices, add, wait }: Noting): Promise<void> {
+async function beginRun(
+  job: JobRow,
+  event: FinetuneEvent & { readonly type: "ready" },
+  { slices, add, wait }: Noting,
+): Promise<void> {
   const { step, steps } = event;
   await retryTransient(() => slices.begin(job, { steps, chosen: pickChosen(event) }), wait);
   if (job.failures === 0) return;
@@ -179,12 +198,11 @@ async function beginRun(job: JobRow, event: ReadyEvent, { slices, add, wait }: N
 
 /** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
 function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
-  let exceeded: Watched | undefined;
+  let exceeded: SliceEnd | undefined;
   const check = (what: "step" | "token", count: number, most: number | null): void => {
     if (most === null || count <= most) return;
     const message = `the job takes ${count} ${what}s, more than the limit of this key, ${most}`;
-    const failure = { code: `${what}_limit_exceeded`, param: "hyperparameters", message };
-    exceeded = { type: "limited", end: { type: "failed", ...failure } };
+    exceeded = { type: "failed", code: `${what}_limit_exceeded`, param: "hyperparameters", message };
     stop();
   };
   return {
@@ -208,12 +226,7 @@ export function isAskedFor({ plan }: Pick<JobRow, "plan">, step: number, steps =
 }
 
 /** Events that say that a batch was computed. */
-const ADVANCES: ReadonlySet<FinetuneEvent["type"]> = new Set([
-  "step",
-  "progress",
-  "evaluation",
-  "evaluating",
-]);
+const ADVANCES: readonly FinetuneEvent["type"][] = ["step", "progress", "evaluation", "evaluating"];
 
 /**
  * Ends a turn after some seconds, in the middle of a step or an evaluation too, but not before a batch was computed: a slice
@@ -226,7 +239,7 @@ function startTurn(
   let until = Number.POSITIVE_INFINITY;
   return (event) => {
     if (event.type === "ready") until = performance.now() + sliceSeconds * 1000;
-    if (ADVANCES.has(event.type) && (signal.aborted || performance.now() >= until)) stop();
+    if (ADVANCES.includes(event.type) && (signal.aborted || performance.now() >= until)) stop();
   };
 }
 
@@ -234,15 +247,9 @@ function startTurn(
 async function publishCheckpoint(
   job: JobRow,
   event: FinetuneEvent & { readonly type: "saved" },
-  {
-    slices,
-    objects,
-    arrival,
-    add,
-    out,
-    steps,
-  }: Noting & { readonly out: string; readonly steps: number | undefined },
+  context: Noting & Pick<LeftRun, "steps"> & Pick<TrainRequest, "out">,
 ): Promise<void> {
+  const { slices, objects, arrival, add, out, steps } = context;
   const { step, path } = event;
   // within a step it has the adapter of the one before, which is published already
   if (!isAfterStep(event) || !isAskedFor(job, step, steps)) return;

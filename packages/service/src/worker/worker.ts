@@ -3,23 +3,22 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ErrorCode, MosError } from "mixture-of-shards";
+import { MosError } from "mixture-of-shards";
 import type { ServerLog } from "mixture-of-shards/server";
 import { ADAPTER_FILES, RUN_FILES } from "mixture-of-shards-core/adapters";
-import { errorText } from "mixture-of-shards-core/common";
 import { makeFolder, pathExists } from "mixture-of-shards-core/files";
-import type { ObjectStore } from "#objects";
-import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
+import { readMeasurements } from "mixture-of-shards-core/training";
+import type { Files, ObjectStore } from "#objects";
+import type { Arrival, JobRow, Progress, SliceEnd } from "#store";
 import { excessLines } from "./check-lines.ts";
 import { formatResults } from "./job-report.ts";
-import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";
-import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
+import { createTrainer, type Trainer, type TrainRequest } from "./trainer.ts";
 import {
   type LeasedContext,
+  readable,
   retryTransient,
   type SliceContext,
   type SliceTimes,
-  type Watched,
   watchSlice,
 } from "./watch.ts";
 
@@ -121,8 +120,8 @@ async function runSlice(job: JobRow, context: SliceContext): Promise<SliceReport
   const wait = { isOver, onWait: context.onWait };
   const deadline = startDeadline(context);
   try {
-    const held = { ...context, arrival, isLost: lease.isLost, wait, times };
-    const trained = trainSlice(job, folder, held).catch(
+    const held = { ...context, folder, arrival, isLost: lease.isLost, wait, times };
+    const trained = trainSlice(job, held).catch(
       (error: unknown): SliceEnd => ({ type: "interrupted", message: readable(error, folder) }),
     );
     const end = await Promise.race([trained, deadline.passed]);
@@ -175,30 +174,22 @@ async function timed<T>(times: SliceTimes, part: keyof SliceTimes, work: () => P
   }
 }
 
-async function trainSlice(job: JobRow, folder: string, context: LeasedContext): Promise<SliceEnd | "lost"> {
-  const { objects, model, threads, times, arrival } = context;
+async function trainSlice(job: JobRow, context: LeasedContext): Promise<SliceEnd | "lost"> {
+  const { folder, objects, model, threads, times, arrival } = context;
   const started = performance.now();
   const out = join(folder, "run");
-  let order: TrainRequest;
-  try {
-    const fetched = await timed(times, "fetchSeconds", () =>
-      retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
-    );
-    const endpoint = await retryTransient(() => endpointFor(job, context), context.wait);
-    order = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS, models: endpoint };
-    const excess = order.resume ? undefined : await excessLines(job, order);
-    if (excess !== undefined) return excess;
-  } catch (error) {
-    return { type: "interrupted", message: readable(error, folder) };
-  }
+  const fetched = await timed(times, "fetchSeconds", () =>
+    retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
+  );
+  const endpoint = await retryTransient(() => endpointFor(job, context), context.wait);
+  const order: TrainRequest = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS, models: endpoint };
+  const excess = order.resume ? undefined : await excessLines(job, order);
+  if (excess !== undefined) return excess;
   if (context.signal.aborted) return { type: "interrupted", message: "the worker stopped" };
   const keeper = runKeeper(job, out, { ...context, started });
   const watching = { ...context, keep: keeper.keep };
   const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, watching));
-  if (watched.type === "lost") return "lost";
-  if (watched.type === "limited") return watched.end;
-  if (watched.type === "failed") return failureIn(order, watched, toFailedEnd(toError(watched, folder)));
-  if (watched.type === "died") return { type: "interrupted", message: watched.message };
+  if (watched === "lost" || "type" in watched) return watched;
   const { steps, unfinishedTokens } = watched;
   const progress = { ...(await keeper.progress(steps, unfinishedTokens)), seconds: keeper.seconds() };
   const kept = async (): Promise<SliceEnd> => {
@@ -208,11 +199,7 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
     const results = await objects.put(formatResults(out), arrival);
     return { type: "succeeded", adapter, results, ...progress };
   };
-  try {
-    return await timed(times, "storeSeconds", () => retryTransient(kept, context.wait));
-  } catch (error) {
-    return { type: "interrupted", message: readable(error, folder) };
-  }
+  return timed(times, "storeSeconds", () => retryTransient(kept, context.wait));
 }
 
 /** Beside the run: the adapter that it starts from. */
@@ -269,26 +256,66 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
   return { isLost: () => isLost, end: () => clearInterval(timer) };
 }
 
-/** The message of an error, without the paths of this machine. */
-const readable = (error: unknown, folder: string): string =>
-  errorText(error).replaceAll(`${folder}/`, "").replaceAll(folder, "");
+/** Seconds after which a trainer makes a checkpoint. */
+const SAVE_SECONDS = 30;
+/** Seconds between those that are stored at least: with the ones above, there is one each minute. */
+const KEEP_SECONDS = 25;
 
-/**
- * The end of a slice whose run was valid when it began but cannot be resumed here: its worker had another version, another base
- * or more memory. That is not the owner's fault.
- */
-function failureIn(
-  { resume }: TrainRequest,
-  { hasBegun, code, message }: Watched & { readonly type: "failed" },
-  failure: SliceEnd,
-): SliceEnd {
-  if (!resume || hasBegun || failure.type !== "failed") return failure;
-  return code === "memory"
-    ? { type: "interrupted", message }
-    : { type: "restarted", message: failure.message };
+/** What a slice that trains has come to, and its run in the storage, from which another worker goes on. */
+function runKeeper(job: JobRow, out: string, context: LeasedContext & { readonly started: number }) {
+  const { slices, objects, wait, keepSeconds = KEEP_SECONDS } = context;
+  let since = context.started;
+  const read = followProgress(out);
+  const seconds = (): number => (performance.now() - since) / 1000;
+  const progress = async (
+    steps: number = job.steps ?? 0,
+    unfinishedTokens = 0,
+  ): Promise<Omit<Progress, "seconds">> => {
+    const { step, tokens } = await read();
+    // a slice that was stopped before it trained says nothing of the step that an earlier one began
+    return { step, steps, trainedTokens: Math.max(tokens + unfinishedTokens, job.trained_tokens ?? 0) };
+  };
+  const keep = async (steps: number | undefined): Promise<void> => {
+    if (seconds() < keepSeconds) return;
+    // of its own: what the next one replaces is not kept until the slice ends
+    const arrival = slices.arrive(job);
+    try {
+      const run = await runFiles(out, objects, arrival);
+      const now = performance.now();
+      await slices.keep(job, { run, ...(await progress(steps)), seconds: seconds() }, arrival.id);
+      since = now;
+    } finally {
+      await arrival.end();
+    }
+  };
+  return {
+    seconds,
+    progress,
+    // the slice goes on without it, and at its end the storage is waited for
+    keep: (steps: number | undefined) => keep(steps).catch(wait.onWait),
+  };
 }
 
-function toError(report: TrainReport & { readonly type: "failed" }, folder: string): unknown {
-  const message = readable(new Error(report.message), folder);
-  return report.code === "unexpected" ? message : new MosError(report.code as ErrorCode, message);
+/** Everything of a run but what only its process needs. */
+async function runFiles(out: string, objects: ObjectStore, arrival: Arrival): Promise<Files> {
+  if (!(await pathExists(out))) return {};
+  return objects.putFolder(
+    out,
+    (path) => path === "running.json" || path.split("/").some((part) => part.startsWith(".")),
+    arrival,
+  );
+}
+
+/** Follows the progress of a run by its metrics, each of which is read once. */
+function followProgress(run: string) {
+  let [step, tokens, position] = [0, 0, 0];
+  return async (): Promise<{ readonly step: number; readonly tokens: number }> => {
+    for await (const { measurement, end } of readMeasurements(run, position)) {
+      position = end;
+      if (measurement.type === "evaluation") continue;
+      ({ step } = measurement);
+      tokens += measurement.tokens;
+    }
+    return { step, tokens };
+  };
 }
