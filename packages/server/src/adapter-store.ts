@@ -77,15 +77,6 @@ function requireFolder({ folder }: AdapterStoreOptions): string {
   });
 }
 
-/** The path of an upload. @throws ApiError 400 for a name that is not a plain one. */
-function newPath(name: string, options: AdapterStoreOptions): string {
-  const folder = requireFolder(options);
-  checkAdapterName(name);
-  if (name === options.modelName)
-    throw invalidValue(`name: ${name} is the base model; choose another name`, "name");
-  return join(folder, name);
-}
-
 /** The path of an existing adapter, whose name need not be a plain one: the operator may have put it there. @throws ApiError 404. */
 async function existingPath(name: string, options: AdapterStoreOptions): Promise<string> {
   const folder = requireFolder(options);
@@ -123,19 +114,15 @@ export function checkTensorsBegin(begin: Uint8Array): void {
   if (problem instanceof MosError) throw badAdapter(problem.message, problem);
 }
 
-function checkConfig(config: string): void {
-  const size = Buffer.byteLength(config);
-  if (size > MAX_CONFIG_BYTES)
-    throw new MosError("bad_adapter", `${CONFIG}: ${size} bytes exceed the limit of ${MAX_CONFIG_BYTES}`);
-  const value = parseJson(config, { code: "bad_adapter", where: CONFIG });
-  if (!isRecord(value)) throw new MosError("bad_adapter", `${CONFIG}: not a JSON object`);
-}
-
 async function writeUpload(
   folder: string,
   { files, check }: { readonly files: UploadedAdapter; readonly check: AdapterStoreOptions["check"] },
 ): Promise<void> {
-  checkConfig(files.config);
+  const size = Buffer.byteLength(files.config);
+  if (size > MAX_CONFIG_BYTES)
+    throw new MosError("bad_adapter", `${CONFIG}: ${size} bytes exceed the limit of ${MAX_CONFIG_BYTES}`);
+  if (!isRecord(parseJson(files.config, { code: "bad_adapter", where: CONFIG })))
+    throw new MosError("bad_adapter", `${CONFIG}: not a JSON object`);
   await using tensors = await openAtomicFile(join(folder, TENSORS));
   for await (const chunk of files.tensors.stream()) await tensors.write(chunk);
   await tensors.commit();
@@ -161,8 +148,12 @@ export function createAdapterStore(options: AdapterStoreOptions) {
       throw new MosError("storage", error.message, { cause: error });
     });
   const put = async (name: string, files: UploadedAdapter): Promise<AdapterInfo> => {
-    const path = newPath(name, options);
-    await repairFolder(requireFolder(options));
+    const folder = requireFolder(options);
+    checkAdapterName(name);
+    if (name === options.modelName)
+      throw invalidValue(`name: ${name} is the base model; choose another name`, "name");
+    const path = join(folder, name);
+    await repairFolder(folder);
     await using upload = await openAtomicFolder(path);
     await writeUpload(upload.path, { files, check })
       .catch((cause: unknown) => explainUpload(cause, upload.path))
@@ -170,7 +161,7 @@ export function createAdapterStore(options: AdapterStoreOptions) {
         throw error instanceof ApiError ? error : upload.explain(error);
       });
     // until the engine has seen it, no other server may change what it sees
-    await using _lock = await lockServed(requireFolder(options));
+    await using _lock = await lockServed(folder);
     await using old = await upload.replace();
     try {
       const isIt = (adapter: { readonly name: string }): boolean => adapter.name === name;

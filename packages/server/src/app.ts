@@ -76,7 +76,16 @@ export function createServer(options: ServerOptions): ApiServer {
   app.use("/v1/*", async (context, next) => {
     if (context.req.method === "GET") return await next();
     checkSite(context.req, server.cors);
-    await tracked(context, next);
+    server.engineWatch.check();
+    // so that it can be limited, cancelled and waited for; a stream ends it itself
+    const running = server.inFlight.begin(context.req.raw.signal);
+    try {
+      if (context.env?.isNested !== true) running.atEnd(server.concurrencyLimiter(context.var.key));
+      context.set("running", running);
+      await next();
+    } finally {
+      if (!context.var.record.isStream) running.end();
+    }
   });
   app.onError((error, context) => failed(context, error));
   app.notFound((context) => failed(context, notFound(context)));
@@ -164,20 +173,6 @@ const matchedRoute = (context: RequestContext): string =>
   matchedRoutes(context)
     .map(({ path }) => path.replace(/:(\w+)\{[^{}]*\}/, "{$1}"))
     .findLast((path) => !path.endsWith("*")) ?? "none";
-
-/** Counts a request that may run long, so that it can be limited, cancelled and waited for. A stream ends it itself. */
-async function tracked(context: RequestContext, next: Next): Promise<void> {
-  const { server, key, record } = context.var;
-  server.engineWatch.check();
-  const running = server.inFlight.begin(context.req.raw.signal);
-  try {
-    if (context.env?.isNested !== true) running.atEnd(server.concurrencyLimiter(key));
-    context.set("running", running);
-    await next();
-  } finally {
-    if (!record.isStream) running.end();
-  }
-}
 
 function failed(context: RequestContext, error: unknown): Response {
   const { server, record } = context.var;

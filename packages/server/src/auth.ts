@@ -185,11 +185,11 @@ export function findKey(keys: readonly HashedKey[], token: string): ApiKey | und
 /** Interval between comparisons of the file's times, in milliseconds. */
 const CHECK_EVERY = 1000;
 
-const place = (path: string) => ({ code: "bad_config", where: path }) as const;
-
 /** The text of a key file. Throws MosError `not_found`, `storage` or `bad_config`. */
-export const readKeyText = async (path: string): Promise<string> =>
-  decodeText(await readBytes(path, place(path)), place(path));
+export async function readKeyText(path: string): Promise<string> {
+  const place = { code: "bad_config", where: path } as const;
+  return decodeText(await readBytes(path, place), place);
+}
 
 /**
  * The keys of a file, which is read again when it has changed: a removed or revoked key is refused a second later. If the

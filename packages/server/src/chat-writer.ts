@@ -131,8 +131,6 @@ const writeCalled = ({
 }: Pick<GrowingCall, "kind" | "text"> & { readonly name?: string }) =>
   kind === "custom" ? { custom: { ...named, input: text } } : { function: { ...named, arguments: text } };
 
-const newCallId = (): string => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
-
 export class ChatWriter implements ChoiceWriter {
   readonly #options: ChatWriterOptions;
   readonly #reader: AnswerReader;
@@ -188,7 +186,7 @@ export class ChatWriter implements ChoiceWriter {
         this.#reasoning += delta.text;
         return [{ reasoning_content: delta.text }];
       case "call": {
-        const { id = newCallId(), kind, name } = delta;
+        const { id = `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`, kind, name } = delta;
         if (this.#options.isLegacy && delta.index > 0) return []; // the older form has room for one
         this.#calls[delta.index] = { id, kind, name, text: "", isWhole: false };
         return this.#callChunks(delta.index, true, "");

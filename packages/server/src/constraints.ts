@@ -153,9 +153,7 @@ export function invalidConstraint(
 }
 
 const toolsOf = ({ tools }: Demands) =>
-  tools === undefined
-    ? []
-    : tools.tools.map((tool, index) => ({ tool, place: tools.places[index] ?? "tools" }));
+  (tools?.tools ?? []).map((tool, i) => ({ tool, place: tools?.places[i] ?? "tools" }));
 
 /** @throws ApiError 400 for a schema with `strict` that is not in OpenAI's strict subset. */
 export function checkStrictness(demands: Demands): void {

@@ -54,7 +54,13 @@ export async function planConversation(
   const { server, key } = context.var;
   const { sampling, logprobs, field } = fields;
   const { model, defaults, text } = server.engine;
-  checkConstraint(fields);
+  const { constraint, tools } = fields;
+  if (constraint?.grammar !== undefined && tools !== undefined && tools.choice.mode !== "none")
+    throw invalidValue(
+      `${constraint.field} leaves no room for calls of tools; use response_format, or send tool_choice: "none"`,
+      constraint.field,
+    );
+  checkStrictness(fields);
   const adapter = await resolveAdapter(context, sampling.model);
   checkChoices(sampling.n ?? 1, server.limits.choices);
   const prompt = await server.prompts.fromText(render(text, fields), field);
@@ -103,15 +109,6 @@ export async function startConversation(
   }
 }
 
-function checkConstraint({ constraint, tools }: ConversationFields): void {
-  if (constraint?.grammar !== undefined && tools !== undefined && tools.choice.mode !== "none")
-    throw invalidValue(
-      `${constraint.field} leaves no room for calls of tools; use response_format, or send tool_choice: "none"`,
-      constraint.field,
-    );
-  checkStrictness({ constraint, tools });
-}
-
 /** @throws ApiError 400 for tools that this model's calls cannot have beside a constrained answer. */
 function formatOf(
   text: LoadedText,
@@ -131,16 +128,10 @@ function formatOf(
 
 /** The prompt. @throws ApiError 400 if the template refuses the messages, such as roles in an order it does not know. */
 function render({ template }: Pick<LoadedText, "template">, fields: ConversationFields): string {
-  const {
-    field,
-    constraint,
-    addGenerationPrompt = true,
-    continueFinalMessage = false,
-    variables = {},
-  } = fields;
+  const { field, addGenerationPrompt = true, continueFinalMessage = false, variables = {} } = fields;
   try {
     // tools are shown although none may be called, so that requests with another choice find the same prefix in the cache
-    const messages = withFormat(fields.messages, constraint?.responseFormat, template);
+    const messages = withFormat(fields.messages, fields.constraint?.responseFormat, template);
     const tools = fields.tools?.tools ?? [];
     return template.render(messages, { tools, addGenerationPrompt, continueFinalMessage, variables });
   } catch (cause) {

@@ -190,7 +190,7 @@ export function createPromptReader(
      * As in training. A whole text is to be embedded: no answer follows it, so the tokenizer's end token does, where it adds one.
      * Other requests are answered while the tokens of a long text are counted.
      */
-    fromText: async (text: string, field: string, isWhole = false): Promise<EncodedPrompt> => {
+    fromText: async (text: string, field: string, { isWhole = false } = {}): Promise<EncodedPrompt> => {
       if (isWhole && text === "") throw invalidValue(`${field} is empty`, field);
       await checkLength(text, field);
       checkWords(text, field);

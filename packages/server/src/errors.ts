@@ -196,17 +196,13 @@ function answerTo(error: unknown): ErrorAnswer {
   return known ?? answer(message, { status: 500, code: "internal_error", isServerFault: true });
 }
 
-/** The reason why an engine answers no requests. */
-export interface EngineProblem {
-  /** Once it is broken, only a restart of the server brings it back. */
-  readonly status: "broken" | "stuck";
-  readonly reason: string;
-}
+/** Reasons why an engine answers no requests. Once it is broken, only a restart of the server brings it back. */
+const PROBLEMS = {
+  broken: "the engine process exited",
+  stuck: "the engine process does not respond",
+};
 
-const BROKEN: EngineProblem = { status: "broken", reason: "the engine process exited" };
-const NOT_RESPONDING: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
-
-function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError {
+function engineUnavailable(status: keyof typeof PROBLEMS, cause?: unknown): ApiError {
   const details = { status: 503, code: "engine_unavailable", retryAfter: 5, cause };
   if (status === "stuck") return new ApiError("the engine does not respond; retry later", details);
   const message = "the engine exited; retry when the server has restarted";
@@ -220,18 +216,19 @@ export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">) {
     isGone = true;
   });
   return {
-    get problem(): EngineProblem | undefined {
-      return isGone ? BROKEN : engine.isResponding ? undefined : NOT_RESPONDING;
+    get problem() {
+      const status = isGone ? "broken" : "stuck";
+      return isGone || !engine.isResponding ? ({ status, reason: PROBLEMS[status] } as const) : undefined;
     },
     /** @throws ApiError 503 while there is a problem. */
     check(): void {
-      if (this.problem !== undefined) throw engineUnavailable(this.problem);
+      if (this.problem !== undefined) throw engineUnavailable(this.problem.status);
     },
     /** An error as it was thrown, or a 503 where the engine's problem is the reason for it. */
     explain(error: unknown): unknown {
       const { problem } = this;
       const isItsFault = error instanceof MosError && !(error instanceof ApiError) && error.code === "device";
-      return problem !== undefined && isItsFault ? engineUnavailable(problem, error) : error;
+      return problem !== undefined && isItsFault ? engineUnavailable(problem.status, error) : error;
     },
   };
 }
@@ -256,7 +253,10 @@ export function watchStorage(options: { readonly check: () => Promise<void>; rea
       looking ??= check().finally(() => {
         looking = undefined;
       });
-      await Promise.race([looking, timeoutError()]);
+      const late = sleep(RESPONSE_TIMEOUT, undefined, { ref: false }).then(() => {
+        throw new MosError("storage", `the storage has not responded for ${RESPONSE_TIMEOUT / 1000} s`);
+      });
+      await Promise.race([looking, late]);
       if (logged !== undefined) log.info({}, "the storage is available again");
       logged = undefined;
       return undefined;
@@ -267,11 +267,6 @@ export function watchStorage(options: { readonly check: () => Promise<void>; rea
       return storageProblem(error);
     }
   };
-}
-
-async function timeoutError(): Promise<never> {
-  await sleep(RESPONSE_TIMEOUT, undefined, { ref: false });
-  throw new MosError("storage", `the storage has not responded for ${RESPONSE_TIMEOUT / 1000} s`);
 }
 
 /** @returns ApiError 400 for a prompt and an answer that do not fit into the model's context. */

@@ -1,12 +1,7 @@
 // Connections: the port, timeouts for clients that are slow or silent, and closing it when running requests have ended.
 
 import { readdirSync } from "node:fs";
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
+import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer, Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -21,26 +16,6 @@ export interface ListeningServer {
   readonly app: { readonly fetch: Parameters<typeof getRequestListener>[0] };
   readonly inFlight?: InFlight;
   readonly limits?: ServerLimits;
-}
-
-/** A server without a port; with a certificate, of HTTPS. */
-function makeHttp(
-  { limits, app }: Required<Omit<ListeningServer, "inFlight">>,
-  tls: OpenCertificate | undefined,
-): Server {
-  const options = {
-    maxHeaderSize: limits.headerBytes,
-    headersTimeout: limits.headerSeconds * 1000,
-    requestTimeout: limits.uploadSeconds * 1000,
-    keepAliveTimeout: limits.idleSeconds * 1000,
-    connectionsCheckingInterval: Math.min(5000, limits.headerSeconds * 500),
-    keepAlive: true,
-    keepAliveInitialDelay: 30_000,
-  };
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler: jsonAnswer });
-  if (tls === undefined) return createHttpServer(options, listener);
-  const handshakeTimeout = limits.headerSeconds * 1000;
-  return createHttpsServer({ ...options, handshakeTimeout, ...tls.pair }, listener);
 }
 
 /** An address or name of this machine, and a port; 0 takes any free one. */
@@ -59,7 +34,21 @@ export async function listen(
   { host, port, tls }: Place & { readonly tls?: OpenCertificate | undefined },
 ) {
   const limits = withinFiles(given);
-  const http = makeHttp({ app, limits }, tls);
+  const options = {
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headerSeconds * 1000,
+    handshakeTimeout: limits.headerSeconds * 1000,
+    requestTimeout: limits.uploadSeconds * 1000,
+    keepAliveTimeout: limits.idleSeconds * 1000,
+    connectionsCheckingInterval: Math.min(5000, limits.headerSeconds * 500),
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+  };
+  const errorHandler = () => Response.json(badRequest("invalid request URL or host"), { status: 400 });
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler });
+  const http = tls
+    ? createHttpsServer({ ...options, ...tls.pair }, listener)
+    : createHttpServer(options, listener);
   http.maxHeadersCount = limits.headerCount;
   http.maxRequestsPerSocket = limits.requestsPerConnection;
   const { closeIdle, answerOn, isOpen } = watchConnections(http, limits);
@@ -126,9 +115,6 @@ const badRequest = (message: string) => ({
   error: { message, type: "invalid_request_error", param: null, code: "bad_request" },
 });
 
-/** The answer to requests whose address or host makes no URL. */
-const jsonAnswer = (): Response => Response.json(badRequest("invalid request URL or host"), { status: 400 });
-
 const BROKEN: Readonly<Record<string, readonly [status: string, message: string]>> = {
   HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "the headers are too large"],
   ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request timed out"],
@@ -159,10 +145,7 @@ function watchConnections(http: Server, limits: ServerLimits) {
   /** The address of each, the oldest first; and those of each address. */
   const sockets = new Map<Socket, string>();
   const byAddress = new Map<string, Set<Socket>>();
-  const answering = new Map<
-    Duplex,
-    { readonly request: IncomingMessage; readonly response: ServerResponse }
-  >();
+  const answering = new Map<Duplex, ServerResponse>();
   let isClosing = false;
   const remember = (socket: Socket): void => {
     const { remoteAddress: address = "" } = socket;
@@ -181,7 +164,7 @@ function watchConnections(http: Server, limits: ServerLimits) {
   const hasRoom = (among: Pick<ReadonlySet<Socket>, "size" | "keys">, limit: number): boolean => {
     if (among.size < limit) return true;
     for (const socket of among.keys())
-      if (answering.get(socket)?.request.complete !== true) {
+      if (answering.get(socket)?.req.complete !== true) {
         socket.destroy();
         forget(socket);
         return true;
@@ -202,9 +185,9 @@ function watchConnections(http: Server, limits: ServerLimits) {
   });
   http.on("request", (request, response) => {
     const { socket } = request;
-    answering.set(socket, { request, response });
+    answering.set(socket, response);
     response.once("close", () => {
-      if (answering.get(socket)?.response === response) answering.delete(socket);
+      if (answering.get(socket) === response) answering.delete(socket);
       if (isClosing) socket.destroySoon();
     });
   });
@@ -214,7 +197,7 @@ function watchConnections(http: Server, limits: ServerLimits) {
   });
   return {
     /** The answer that is being written to a connection. */
-    answerOn: (socket: Duplex): ServerResponse | undefined => answering.get(socket)?.response,
+    answerOn: (socket: Duplex): ServerResponse | undefined => answering.get(socket),
     /** Tests whether a connection can carry requests: with TLS, after its handshake. */
     isOpen: (socket: Duplex): boolean =>
       !(http instanceof HttpsServer) || (socket instanceof TLSSocket && sockets.has(socket)),

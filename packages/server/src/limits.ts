@@ -130,12 +130,6 @@ export const GRACE = 2000;
 /** The longest delay that a timer can have. */
 const MAX_DELAY = 2 ** 31 - 1 - GRACE;
 
-const timedOut = (seconds: number): ApiError =>
-  new ApiError(`the request exceeded the time limit of ${seconds} s; ask for less, or retry later`, {
-    status: 504,
-    code: "request_timeout",
-  });
-
 /** @returns 503 for an answer that the server ends. */
 export const cutOff = (): ApiError =>
   shuttingDown("the answer was cut off because the server is shutting down; retry the request");
@@ -175,7 +169,11 @@ export function createInFlight(seconds = 0) {
       client.addEventListener("abort", stop);
       running.add(controller);
       const limit = Math.min(seconds * 1000, MAX_DELAY);
-      const timer = limit > 0 ? setTimeout(() => controller.abort(timedOut(seconds)), limit) : undefined;
+      const expire = (): void => {
+        const message = `the request exceeded the time limit of ${seconds} s; ask for less, or retry later`;
+        controller.abort(new ApiError(message, { status: 504, code: "request_timeout" }));
+      };
+      const timer = limit > 0 ? setTimeout(expire, limit) : undefined;
       const works: (() => void)[] = [];
       /** The first call counts. */
       const end = (): void => {

@@ -94,16 +94,13 @@ export async function readMultipart(request: Request, options: MultipartOptions)
   } catch (cause) {
     // the parser does not end the file that it was in
     for (const { part } of files) part.destroy(cause instanceof Error ? cause : undefined);
+    const invalid = invalidForm("the request body is not valid multipart/form-data", cause);
     const ends = await Promise.allSettled(files.map(({ taken }) => taken));
     if (drains) await discard(chunks).catch(() => undefined);
     const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
-    throw (
-      [cause, ...reasons].find((reason) => reason instanceof MosError) ?? invalidForm(NOT_MULTIPART, cause)
-    );
+    throw [cause, ...reasons].find((reason) => reason instanceof MosError) ?? invalid;
   }
 }
-
-const NOT_MULTIPART = "the request body is not valid multipart/form-data";
 
 async function discard(chunks: AsyncIterable<unknown>): Promise<void> {
   for await (const _chunk of chunks);

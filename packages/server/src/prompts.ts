@@ -33,11 +33,10 @@ export const promptSchema = z
   });
 
 /** A list of texts, or of lists of ids. A single prompt becomes a list of one. */
-export const promptItems = (input: PromptInput) =>
-  (typeof input === "string" || typeof input[0] === "number" ? [input] : input) as readonly (
-    | string
-    | readonly number[]
-  )[];
+export function promptItems(input: PromptInput): readonly (string | readonly number[])[] {
+  const isOne = typeof input === "string" || typeof input[0] === "number";
+  return (isOne ? [input] : input) as ReturnType<typeof promptItems>;
+}
 
 /**
  * Reads one prompt in each turn of the event loop, so that many long ones do not delay other requests.
@@ -48,13 +47,13 @@ export async function readPrompts(
   input: PromptInput,
   options: { readonly reader: PromptReader; readonly field: string; readonly isWhole?: boolean },
 ): Promise<readonly EncodedPrompt[]> {
-  const { reader, field, isWhole } = options;
+  const { reader, field } = options;
   const prompts: EncodedPrompt[] = [];
   const items = promptItems(input);
   for (const [i, item] of items.entries()) {
     const place = items.length === 1 ? field : `${field}.${i}`;
     const isText = typeof item === "string";
-    prompts.push(isText ? await reader.fromText(item, place, isWhole) : reader.fromIds(item, place));
+    prompts.push(isText ? await reader.fromText(item, place, options) : reader.fromIds(item, place));
     await nextTurn();
   }
   return prompts;

@@ -233,7 +233,11 @@ export async function openQuotas(
     }, report);
     return result;
   };
-  if (isNeeded) await write().catch((cause) => Promise.reject(notWritable(path, cause)));
+  if (isNeeded)
+    await write().catch((cause: unknown) => {
+      const message = `${path}: token counts cannot be saved here: ${errorText(cause)}; choose another file with --usage-file`;
+      throw new MosError(cause instanceof MosError ? cause.code : "storage", message, { cause });
+    });
   const timer = setInterval(() => void save().catch(() => undefined), SAVE_EVERY).unref();
   return {
     ...createQuotas(date, { saved: () => saved, fresh }),
@@ -250,10 +254,3 @@ export async function openQuotas(
     },
   };
 }
-
-const notWritable = (path: string, cause: unknown): MosError =>
-  new MosError(
-    cause instanceof MosError ? cause.code : "storage",
-    `${path}: token counts cannot be saved here: ${errorText(cause)}; choose another file with --usage-file`,
-    { cause },
-  );

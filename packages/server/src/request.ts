@@ -134,17 +134,15 @@ const clipped = (name: string): string => (name.length > 100 ? `${name.slice(0, 
 /** Depth of OpenAI's fields: body, messages, message, calls, call, function. */
 const FIELD_DEPTH = 6;
 
-const isOpaque = (name: string, depth: number): boolean =>
-  OPAQUE.has(name) || (name === OPAQUE_IN_BODY && depth === FIELD_DEPTH);
-
 /** As in OpenAI's API, null counts as left out: clients send messages back with all the members they know. */
 function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
   if (depth === 0) return value;
   if (Array.isArray(value)) return value.map((item) => withoutNulls(item, depth - 1));
   if (!isRecord(value)) return value;
   const members = Object.entries(value).filter(([, member]) => member !== null);
+  const isOpaque = (name: string) => OPAQUE.has(name) || (name === OPAQUE_IN_BODY && depth === FIELD_DEPTH);
   return Object.fromEntries(
-    members.map(([name, member]) => [name, isOpaque(name, depth) ? member : withoutNulls(member, depth - 1)]),
+    members.map(([name, member]) => [name, isOpaque(name) ? member : withoutNulls(member, depth - 1)]),
   );
 }
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/kit";
-import { listen, type ServerApp, type ServerLog } from "mixture-of-shards/server";
+import { listen, type ServerApp } from "mixture-of-shards/server";
 import { makePrivateFolder, writeFolderAtomic } from "mixture-of-shards-core/files";
 import { openUpkeep } from "#database";
 import { isBucket } from "#objects";
@@ -207,7 +207,7 @@ function startBackground(service: Service, serving: Serving): readonly Promise<v
   const onEnd = (error: unknown): void =>
     log.error({ reason: String(error) }, "a worker of this server exited");
   return [
-    ...chores.map((chore) => repeat(chore, log, signal)),
+    ...chores.map((chore) => repeat(chore, { log, signal })),
     deliverWebhooks({ outbox, log, signal, ports, onAttempt: metrics.webhookAttempted }),
     ...Array.from({ length: service.workers }, (_, i) =>
       work({ ...service, ...serving, name: workerName(i) }).catch(onEnd),
@@ -215,7 +215,7 @@ function startBackground(service: Service, serving: Serving): readonly Promise<v
   ];
 }
 
-async function repeat([seconds, once]: Chore, log: ServerLog, signal: AbortSignal): Promise<void> {
+async function repeat([seconds, once]: Chore, { log, signal }: Pick<Service & Serving, "log" | "signal">) {
   while (!signal.aborted) {
     await sleep(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;

@@ -21,9 +21,7 @@ const DATA = "assets/quickstart/train.jsonl";
 interface Preview {
   readonly training: { readonly truncated: number };
   readonly total_steps: number;
-  readonly n_epochs: number;
-  readonly batch_size: number;
-  readonly max_length: number;
+  readonly chosen: { readonly epochs: number; readonly batch_size: number; readonly max_length: number };
   readonly trainable_parameters: number;
   readonly lora_parameters: number;
   readonly tokens_per_second: number | null;
@@ -278,7 +276,8 @@ describe.each(databases)("%s", (name, open) => {
       if (job.finished_at !== null) break;
     }
     expect(made.hyperparameters).toMatchObject({ n_epochs: "auto", batch_size: "auto" });
-    const { total_steps, n_epochs, batch_size, max_length } = shown;
+    const { total_steps, chosen } = shown;
+    const { epochs: n_epochs, batch_size, max_length } = chosen;
     expect(job.mos).toMatchObject({ total_steps, max_length, stopped_early: false });
     expect(n_epochs).toBe(13);
     expect(job.hyperparameters).toEqual({ n_epochs, batch_size, learning_rate_multiplier: 1 });

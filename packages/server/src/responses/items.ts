@@ -73,14 +73,11 @@ export function checkItemTypes(input: unknown): void {
         `input[${i}] is an item of type ${JSON.stringify(type.slice(0, 100))}, which this server does not support; leave it out`,
         `input[${i}].type`,
       );
-    for (const field of ["content", "output"]) checkMedia(item[field], `input[${i}].${field}`);
+    for (const field of ["content", "output"]) {
+      const media = mediaPart(item[field]);
+      if (media !== undefined) throw unsupportedMedia(`input[${i}].${field}[${media.index}]`, media.what);
+    }
   }
-}
-
-function checkMedia(content: unknown, place: string): void {
-  const media = mediaPart(content);
-  if (media === undefined) return;
-  throw unsupportedMedia(`${place}[${media.index}]`, media.what);
 }
 
 /** Tests whether an item stands for another one, which the server has stored. */
@@ -96,13 +93,6 @@ const plainText = (value: z.output<typeof content>): string =>
 interface Turn extends Record<"content" | "reasoning", string[]> {
   readonly toolCalls: ToolCall[];
 }
-
-const toAnswer = ({ content, reasoning, toolCalls }: Turn): ChatMessage => ({
-  role: "assistant",
-  content: content.join("\n"),
-  ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join("\n") }),
-  ...(toolCalls.length === 0 ? {} : { toolCalls }),
-});
 
 /**
  * The conversation that items are: the instructions and system messages at its beginning become one system message, since most
@@ -120,7 +110,14 @@ export function toMessages(
     return turn;
   };
   const endTurn = (): void => {
-    if (turn !== undefined) messages.push(toAnswer(turn));
+    if (turn === undefined) return;
+    const { content, reasoning, toolCalls } = turn;
+    messages.push({
+      role: "assistant",
+      content: content.join("\n"),
+      ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join("\n") }),
+      ...(toolCalls.length === 0 ? {} : { toolCalls }),
+    });
     turn = undefined;
   };
   for (const item of items) {

@@ -5,7 +5,6 @@ import { clientFields, metadata, samplingFields } from "../engine-requests.ts";
 import { ApiError, invalidValue, notFound } from "../errors.ts";
 import { neutral, nullOnly, optional, unused } from "../request.ts";
 import { type ConversationItem, inputItem, isReference, toMessages } from "./items.ts";
-import type { OutputItem } from "./output.ts";
 import type { ResponseStore, StoredResponse } from "./store.ts";
 import { type ResponseTools, toolFields } from "./tools.ts";
 
@@ -198,8 +197,6 @@ const usage = z.object({
   total_tokens: tokens,
 });
 
-export type ResponseUsage = z.output<typeof usage>;
-
 const outputItem = z.looseObject({
   type: z.enum(["message", "reasoning", "function_call", "custom_tool_call"]),
   id: z.string(),
@@ -227,39 +224,14 @@ export const responseEvent = z
   .looseObject({ type: z.string(), sequence_number: z.int() })
   .openapi("ResponseEvent");
 
-/** What the writer of a response adds to its request. */
-export interface Written {
-  readonly id: string;
-  /** Seconds since 1970. */
-  readonly created_at: number;
-  readonly completed_at?: number;
-  readonly status: "in_progress" | "completed" | "incomplete" | "failed";
-  readonly error?: { readonly code: string; readonly message: string };
-  readonly model: string;
-  readonly output: readonly OutputItem[];
-  readonly tools: ResponseTools["shown"];
-  /** Sampling as it is, defaults filled in. */
-  readonly temperature: number;
-  readonly top_p: number;
-  readonly store: boolean;
-  readonly usage?: ResponseUsage;
-}
-
-/** The response as JSON, at any state of it. */
-export const toResource = (request: ResponseRequest, { tools, ...written }: Written) =>
-  ({
-    ...UNSET,
-    ...pickShown(request),
-    object: "response",
-    completed_at: null,
-    incomplete_details: written.status === "incomplete" ? { reason: "max_output_tokens" } : null,
-    error: null,
-    usage: null,
-    tools: tools.map(withDefaults),
-    text: { verbosity: "medium", ...request.text, format: withFormatDefaults(request.text?.format) },
-    reasoning: { effort: null, summary: null, ...request.reasoning },
-    ...written,
-  }) as const;
+/** What a response says of its request. */
+export const askedFor = (request: ResponseRequest, tools: ResponseTools["shown"]) => ({
+  ...UNSET,
+  ...Object.fromEntries(Object.entries(request).filter(([field]) => field in UNSET)),
+  tools: tools.map(withDefaults),
+  text: { verbosity: "medium", ...request.text, format: withFormatDefaults(request.text?.format) },
+  reasoning: { effort: null, summary: null, ...request.reasoning },
+});
 
 /** Members of the object that say what was asked for, with their values where nothing was. */
 const UNSET = {
@@ -280,9 +252,6 @@ const UNSET = {
   prompt_cache_key: null,
   user: null,
 } as const;
-
-const pickShown = (request: ResponseRequest): Partial<typeof UNSET> =>
-  Object.fromEntries(Object.entries(request).filter(([field]) => field in UNSET));
 
 /** Members that clients expect of a function, though a request may leave them out. */
 const withDefaults = (tool: ResponseTools["shown"][number]) =>

@@ -36,16 +36,11 @@ const namespaceTool = z.object({
   tools: z.array(z.union([functionTool, customTool])),
 });
 
+const isHosted = (type: string): boolean => !["function", "custom", "namespace"].includes(type);
+
 /** One that the provider of a model runs. */
 const hostedTool = z.object({
-  type: z
-    .string()
-    .min(1)
-    .max(100)
-    .refine(
-      (type) => !["function", "custom", "namespace"].includes(type),
-      "a tool of this type, with its fields",
-    ),
+  type: z.string().min(1).max(100).refine(isHosted, "a tool of this type, with its fields"),
 });
 
 export const toolFields = {
@@ -80,10 +75,10 @@ const flatName = (namespace: string, name: string): string => `${namespace}__${n
 export const toFlatName = (
   { name, namespace }: { readonly name: string; readonly namespace?: string | null | undefined },
   names: FlatNames,
-): string =>
-  namespace !== undefined && namespace !== null && names.has(flatName(namespace, name))
-    ? flatName(namespace, name)
-    : name;
+): string => {
+  const flat = flatName(namespace ?? "", name);
+  return names.has(flat) ? flat : name;
+};
 
 /** The tools of a request as a model takes them. */
 export type ResponseTools = ReturnType<typeof readTools>;

@@ -1,7 +1,5 @@
 // What is in an adapter: its layers as a picture, and its files for other programs.
 import { z } from "@hono/zod-openapi";
-import type { AdapterLayers } from "mixture-of-shards-core/adapters";
-import type { AdapterInfo } from "mixture-of-shards-core/inference";
 import { EXPORT_FILES } from "../adapter-tasks.ts";
 import { seesAll } from "../auth.ts";
 import type { RequestContext } from "../context.ts";
@@ -86,34 +84,6 @@ async function openAdapter({ server, key }: RequestContext["var"], name: string)
   });
 }
 
-const layersJson = (
-  { name, digest }: AdapterInfo,
-  { config, layers, pools, modules, isCut }: AdapterLayers,
-): z.output<typeof layersSchema> => ({
-  object: "adapter.layers",
-  id: name,
-  digest,
-  method: config.method,
-  rank: config.rank,
-  equivalent_rank: "equivalentRank" in config ? config.equivalentRank : null,
-  private_rank: "privateRank" in config ? config.privateRank : null,
-  shards_per_vector: "shardsPerVector" in config ? config.shardsPerVector : null,
-  layers,
-  targets: [...config.targets],
-  pools: pools.map(({ linear, ...pool }) => ({ target: linear, ...pool })),
-  modules: modules.map((module) => ({
-    layer: module.layer,
-    target: module.linear,
-    rows_a: module.rowsA === undefined ? null : [...module.rowsA],
-    rows_b: module.rowsB === undefined ? null : [...module.rowsB],
-    norm_a: module.a,
-    norm_b: module.b,
-    norm_update: module.update,
-    stable_rank: module.stableRank,
-  })),
-  is_cut: isCut,
-});
-
 export const adapterContentRoutes = [
   route({
     method: "get",
@@ -123,7 +93,32 @@ export const adapterContentRoutes = [
     ok: [layersSchema, "The layers, by target and then by layer."],
     answer: async ({ params: { name }, context }) => {
       const { info, path, tasks } = await openAdapter(context.var, name);
-      return layersJson(info, await tasks.layers(info.digest, { path, signal: context.req.raw.signal }));
+      const { signal } = context.req.raw;
+      const { config, pools, modules, ...found } = await tasks.layers(info.digest, { path, signal });
+      return {
+        object: "adapter.layers" as const,
+        id: info.name,
+        digest: info.digest,
+        method: config.method,
+        rank: config.rank,
+        equivalent_rank: "equivalentRank" in config ? config.equivalentRank : null,
+        private_rank: "privateRank" in config ? config.privateRank : null,
+        shards_per_vector: "shardsPerVector" in config ? config.shardsPerVector : null,
+        layers: found.layers,
+        targets: [...config.targets],
+        pools: pools.map(({ linear, ...pool }) => ({ target: linear, ...pool })),
+        modules: modules.map((module) => ({
+          layer: module.layer,
+          target: module.linear,
+          rows_a: module.rowsA === undefined ? null : [...module.rowsA],
+          rows_b: module.rowsB === undefined ? null : [...module.rowsB],
+          norm_a: module.a,
+          norm_b: module.b,
+          norm_update: module.update,
+          stable_rank: module.stableRank,
+        })),
+        is_cut: found.isCut,
+      };
     },
   }),
   route({

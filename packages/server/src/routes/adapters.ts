@@ -95,28 +95,23 @@ const adminOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
 /** Reads a form or JSON before the schema of either checks it. */
 const uploadBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
   const { req } = context;
-  if (mediaType(req.raw) !== "multipart/form-data") return jsonBody(context, next).catch(adviseForm);
+  if (mediaType(req.raw) !== "multipart/form-data")
+    return jsonBody(context, next).catch((error: unknown) => {
+      // JSON is read as a whole, so it is for small adapters
+      if (!(error instanceof ApiError) || error.details.code !== "request_too_large") throw error;
+      throw new ApiError(`${error.message}, or send the adapter as multipart/form-data`, error.details);
+    });
   req.bodyCache.formData = await readForm(req.raw, context.var.server.limits);
   await next();
 };
-
-/** JSON is read as a whole, so it is for small adapters. */
-function adviseForm(error: unknown): never {
-  if (!(error instanceof ApiError) || error.details.code !== "request_too_large") throw error;
-  throw new ApiError(`${error.message}, or send the adapter as multipart/form-data`, error.details);
-}
 
 /** What is known of adapters beside their files, now. Without an engine that answers none is loaded. */
 async function readState({ server, key }: RequestContext["var"]) {
   const stats = server.engineWatch.problem === undefined ? await server.engine.stats() : undefined;
   const { aliases } = (await server.extension?.models?.describe(key)) ?? { aliases: [] };
-  return {
-    resident: new Set(stats?.adapters.residentDigests),
-    activeBytes: (name: string): number =>
-      (stats?.runningAdapters[name] ?? 0) * (stats?.adapters.slotBytes ?? 0),
-    lastUse: (name: string): number | null => server.lastUse.get(name) ?? null,
-    aliases,
-  };
+  const { residentDigests, slotBytes = 0 } = stats?.adapters ?? {};
+  const { runningAdapters: running = {} } = stats ?? {};
+  return { resident: new Set(residentDigests), slotBytes, running, lastUse: server.lastUse, aliases };
 }
 
 const adapterJson = (
@@ -135,8 +130,8 @@ const adapterJson = (
   size_bytes: info.sizeBytes,
   resident_bytes: info.residentBytes,
   is_resident: state.resident.has(info.digest),
-  active_bytes: state.activeBytes(info.name),
-  last_used_at: state.lastUse(info.name),
+  active_bytes: (state.running[info.name] ?? 0) * state.slotBytes,
+  last_used_at: state.lastUse.get(info.name) ?? null,
   aliases: state.aliases.filter(({ model }) => model === info.name).map(({ id }) => id),
   trained_on:
     info.trainedOn === undefined || info.trainedOn.sameNumbers === true
@@ -230,6 +225,7 @@ const MAX_PARTS = 8;
  */
 async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimits): Promise<FormData> {
   const form = new FormData();
+  const problem = `without adapter_model, the form exceeds the limit of ${bodyBytes} bytes`;
   let textBytes = 0;
   await readMultipart(request, {
     maxBytes: uploadBytes,
@@ -239,7 +235,7 @@ async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimi
       const chunks: Blob[] = []; // their bytes are outside of the JavaScript heap
       for await (const chunk of body) {
         if (isText) textBytes += chunk.length;
-        if (textBytes > bodyBytes) throw tooLarge(bodyBytes);
+        if (textBytes > bodyBytes) throw new ApiError(problem, { status: 413, code: "request_too_large" });
         if (!isText && chunks.length === 0) checkTensorsBegin(chunk);
         chunks.push(new Blob([chunk]));
       }
@@ -251,9 +247,3 @@ async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimi
   });
   return form;
 }
-
-const tooLarge = (bodyBytes: number): ApiError =>
-  new ApiError(`without adapter_model, the form exceeds the limit of ${bodyBytes} bytes`, {
-    status: 413,
-    code: "request_too_large",
-  });

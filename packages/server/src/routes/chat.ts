@@ -144,17 +144,11 @@ function readCalls({ tool_calls = [], function_call }: Message, index: number): 
   });
 }
 
-function readArguments(
-  given: unknown,
-  { index, field }: { readonly index: number; readonly field: string },
-): string {
+function readArguments(given: unknown, place: { readonly index: number; readonly field: string }): string {
   const { success, data } = callArguments.safeParse(given);
   if (success) return data;
-  throw invalidMessage(
-    index,
-    "is not a JSON object; if that answer was cut off, omit the message or ask for it again",
-    field,
-  );
+  const problem = "is not a JSON object; if that answer was cut off, omit the message or ask for it again";
+  throw invalidMessage(place.index, problem, place.field);
 }
 
 const chatRequest = z
@@ -213,6 +207,9 @@ async function answerChat(context: RequestContext, request: ChatRequest) {
 
 function readFields(request: ChatRequest, tools: RequestedTools): ConversationFields {
   const { add_generation_prompt: addGenerationPrompt = true, continue_final_message = false } = request;
+  const { logprobs, top_logprobs } = request;
+  if (top_logprobs !== undefined && logprobs !== true)
+    throw invalidValue("top_logprobs requires logprobs: true", "top_logprobs");
   if (continue_final_message && addGenerationPrompt)
     throw invalidValue(
       "continue_final_message requires add_generation_prompt: false",
@@ -226,13 +223,7 @@ function readFields(request: ChatRequest, tools: RequestedTools): ConversationFi
     addGenerationPrompt,
     continueFinalMessage: continue_final_message,
     sampling: request,
-    logprobs: requestedLogprobs(request),
+    logprobs: logprobs === true ? (top_logprobs ?? 0) : undefined,
     field: "messages",
   };
-}
-
-function requestedLogprobs({ logprobs, top_logprobs }: ChatRequest): number | undefined {
-  if (logprobs === true) return top_logprobs ?? 0;
-  if (top_logprobs === undefined) return undefined;
-  throw invalidValue("top_logprobs requires logprobs: true", "top_logprobs");
 }

@@ -97,8 +97,13 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   const { server, key } = context.var;
   const { engine } = server;
   const adapter = await resolveAdapter(context, request.model);
-  checkBestOf(request);
-  const { n = 1 } = request;
+  const { n = 1, best_of = n } = request;
+  if (best_of !== n)
+    throw new ApiError(`best_of is ${best_of} and n is ${n}; only equal values are supported`, {
+      status: 400,
+      code: "unsupported_parameter",
+      param: "best_of",
+    });
   checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
   checkTokenIds(request, engine.model);
   const prompts = await readPrompts(request.prompt, { reader: server.prompts, field: "prompt" });
@@ -124,15 +129,6 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   });
   const format = { idPrefix: "cmpl", object: "text_completion", chunkObject: "text_completion" };
   return await sendAnswer(context, { format, request, events, writers });
-}
-
-function checkBestOf({ best_of, n = 1 }: CompletionRequest): void {
-  if (best_of !== undefined && best_of !== n)
-    throw new ApiError(`best_of is ${best_of} and n is ${n}; only equal values are supported`, {
-      status: 400,
-      code: "unsupported_parameter",
-      param: "best_of",
-    });
 }
 
 function engineOptions({ logprobs, echo }: CompletionRequest, maxTokens: number) {

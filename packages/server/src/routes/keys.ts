@@ -112,10 +112,8 @@ const managersOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
   await next();
 };
 
-function statusOf(line: KeyLine, now: number): "active" | "expired" | "revoked" {
-  if (line.revoked === true) return "revoked";
-  return isExpired(line, now) ? "expired" : "active";
-}
+const statusOf = (line: KeyLine, now: number) =>
+  line.revoked === true ? "revoked" : isExpired(line, now) ? "expired" : "active";
 
 /** A key as the API shows it; `own` is the key of the request. */
 function keyJson(

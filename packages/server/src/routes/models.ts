@@ -37,7 +37,7 @@ const modelSchema = z
 
 type Model = z.output<typeof modelSchema>;
 
-function defaultParameters({ engine: { defaults } }: ServerContext): z.output<typeof parametersSchema> {
+function defaultParameters({ engine: { defaults } }: ServerContext) {
   const { temperature, topP = 1, topK = 0, minP = 0, ...penalties } = samplingBy(defaults);
   const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = penalties;
   return {

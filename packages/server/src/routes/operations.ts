@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { html } from "hono/html";
 import { authenticate } from "../auth.ts";
-import type { RequestContext, ServerApp } from "../context.ts";
+import type { ServerApp } from "../context.ts";
 import { needsAdmin } from "../errors.ts";
 import { ok, route } from "../route.ts";
 import { authorizationOf } from "../session.ts";
@@ -32,25 +32,20 @@ const readyRoute = createRoute({
   },
 });
 
-/** Labels name adapters, so where there are keys only administrators see them, unless the operator publishes them. */
-async function checkMayReadMetrics(context: RequestContext): Promise<void> {
-  const { server } = context.var;
-  const { keys, publicMetrics, rateLimiter } = server;
-  if (keys === undefined || publicMetrics === true) return;
-  const key = await authenticate(server, authorizationOf(context));
-  context.var.record.keyName = key.name;
-  rateLimiter(key);
-  if (!key.isAdmin) throw needsAdmin("metrics name the adapters of all tenants; use an admin key");
-}
-
 const metricsRoute = route({
   method: "get",
   path: "/metrics",
   summary: "Prometheus metrics (administrators)",
   ok: [z.string(), "Metrics in Prometheus' text format."],
   type: "text/plain",
-  answer: async ({ server, context }) => {
-    await checkMayReadMetrics(context);
+  answer: async ({ server, record, context }) => {
+    // labels name adapters, so where there are keys only administrators see them, unless the operator publishes them
+    if (server.keys !== undefined && server.publicMetrics !== true) {
+      const key = await authenticate(server, authorizationOf(context));
+      record.keyName = key.name;
+      server.rateLimiter(key);
+      if (!key.isAdmin) throw needsAdmin("metrics name the adapters of all tenants; use an admin key");
+    }
     server.engineWatch.check();
     const { type, text } = await server.metrics.render();
     return context.text(text, 200, { "content-type": type });

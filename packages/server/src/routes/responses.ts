@@ -14,14 +14,12 @@ import { jsonBody } from "../request.ts";
 import { checkCalls, checkItemTypes, inputItem, toMessages } from "../responses/items.ts";
 import { type OutputEvent, OutputWriter } from "../responses/output.ts";
 import {
+  askedFor,
   type ResponseRequest,
-  type ResponseUsage,
   readInput,
   responseEvent,
   responseRequest,
   responseResource,
-  toResource,
-  type Written,
 } from "../responses/request.ts";
 import type { StoredResponse } from "../responses/store.ts";
 import { readTools } from "../responses/tools.ts";
@@ -44,12 +42,6 @@ const checkItems: MiddlewareHandler<ServerEnv> = async (context, next) => {
 };
 
 const body = { body: responseRequest, middleware: [jsonBody, checkItems] };
-
-const itemQuery = z.object({
-  limit: z.coerce.number().int().min(1).max(100).default(20),
-  order: z.enum(["asc", "desc"]).default("desc"),
-  after: z.string().max(200).optional(),
-});
 
 export const responseRoutes: readonly AddRoute[] = [
   route({
@@ -119,10 +111,19 @@ export const responseRoutes: readonly AddRoute[] = [
     path: `${path}/{id}/input_items`,
     summary: "List the input items of a stored response",
     params,
-    query: itemQuery,
+    query: z.object({
+      limit: z.coerce.number().int().min(1).max(100).default(20),
+      order: z.enum(["asc", "desc"]).default("desc"),
+      after: z.string().max(200).optional(),
+    }),
     ok: [pageSchema(inputItem), "The items."],
-    answer: async ({ params: { id }, query, context }) =>
-      itemPage((await findStored(context, id)).input, query),
+    answer: async ({ params: { id }, query: { limit, order, after }, context }) => {
+      const { input } = await findStored(context, id);
+      const ordered = order === "asc" ? input : [...input].reverse();
+      const start = after === undefined ? 0 : ordered.findIndex((item) => item.id === after) + 1;
+      const data = ordered.slice(start, start + limit);
+      return toPage(data, start + data.length < ordered.length);
+    },
   }),
 ];
 
@@ -133,13 +134,6 @@ async function findStored(context: RequestContext, id: string): Promise<StoredRe
   if (stored !== undefined) return stored;
   const hint = server.responses === undefined ? "; this server stores none (--response-bytes 0)" : "";
   throw notFound(`there is no response ${JSON.stringify(id)}${hint}`, "response_not_found", "id");
-}
-
-function itemPage(input: StoredResponse["input"], { limit, order, after }: z.output<typeof itemQuery>) {
-  const ordered = order === "asc" ? input : [...input].reverse();
-  const start = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1;
-  const data = ordered.slice(start, start + limit);
-  return toPage(data, start + data.length < ordered.length);
 }
 
 /** A new id, such as msg_…, that nobody can guess. */
@@ -294,36 +288,42 @@ class ResponseAnswer {
     return Math.floor(this.#context.var.server.date() / 1000);
   }
 
-  #resource(status: Written["status"], more: Pick<Partial<Written>, "completed_at" | "error"> = {}) {
+  /** The response as JSON, at any state of it. */
+  #resource(
+    status: z.output<typeof responseResource>["status"],
+    more: { completed_at?: number; error?: { code: string; message: string } } = {},
+  ) {
     const { request, tools } = this.#planned;
     const { server, record } = this.#context.var;
+    const { promptTokens, cachedTokens, completionTokens } = record;
+    // as it is, defaults filled in
     const { temperature, topP = 1 } = samplingBy(server.engine.defaults, {
       temperature: request.temperature,
       topP: request.top_p,
     });
-    return toResource(request, {
-      id: this.#id,
-      created_at: this.#createdAt,
-      model: record.model ?? server.modelName,
-      tools: tools.shown,
-      store: this.#isStored,
-      temperature,
-      top_p: topP,
-      status,
-      output: this.#writer.items,
-      ...(status === "in_progress" ? {} : { usage: this.#usage() }),
-      ...more,
-    });
-  }
-
-  #usage(): ResponseUsage {
-    const { promptTokens, cachedTokens, completionTokens } = this.#context.var.record;
-    return {
+    const usage = {
       input_tokens: promptTokens,
       input_tokens_details: { cached_tokens: cachedTokens },
       output_tokens: completionTokens,
       output_tokens_details: { reasoning_tokens: this.#reasoningTokens },
       total_tokens: promptTokens + completionTokens,
     };
+    return {
+      ...askedFor(request, tools.shown),
+      id: this.#id,
+      object: "response",
+      created_at: this.#createdAt,
+      completed_at: null,
+      status,
+      incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
+      error: null,
+      model: record.model ?? server.modelName,
+      store: this.#isStored,
+      temperature,
+      top_p: topP,
+      output: this.#writer.items,
+      usage: status === "in_progress" ? null : usage,
+      ...more,
+    } as const;
   }
 }

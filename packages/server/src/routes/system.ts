@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards-core/common";
-import type { EngineStats } from "mixture-of-shards-core/inference";
 import { seesAll } from "../auth.ts";
 import type { ServerContext } from "../context.ts";
 import { needsAdmin } from "../errors.ts";
@@ -99,39 +98,14 @@ async function readTraining({ extension }: ServerContext): Promise<TrainingState
   return (await Promise.race([state, sleep(TRAINING_TIMEOUT, undefined, { ref: false })])) ?? null;
 }
 
-function memoryJson({ engine }: ServerContext, stats: EngineStats): z.output<typeof systemSchema>["memory"] {
-  const { cache, adapters, grammars, process: worker } = stats;
-  const base = engine.model.plan?.parts.find(({ name }) => name === "base");
-  return {
-    base_bytes: base === undefined ? null : Math.round(base.bytes),
-    cache: { bytes: cache.bytes, used_bytes: cache.usedBytes, limit_bytes: cache.limitBytes },
-    adapters: {
-      registered: adapters.registered,
-      resident: adapters.resident,
-      bytes: adapters.residentBytes,
-      limit_bytes: adapters.residentLimit,
-    },
-    active_adapters: {
-      active: adapters.active,
-      bytes: adapters.activeBytes,
-      limit_bytes: adapters.activeLimit,
-    },
-    grammars: { resident: grammars.resident, bytes: grammars.residentBytes },
-    processes: [
-      { name: "server", bytes: process.memoryUsage.rss() },
-      // the same one where the engine has no process of its own
-      ...(worker.pid === process.pid ? [] : [{ name: "engine" as const, bytes: worker.bytes }]),
-    ],
-  };
-}
-
 async function systemJson(server: ServerContext): Promise<z.output<typeof systemSchema>> {
   const [version, stats, training] = await Promise.all([
     server.version,
     server.engine.stats(),
     readTraining(server),
   ]);
-  const { adapters, grammars } = stats;
+  const { cache, adapters, grammars, process: worker } = stats;
+  const base = server.engine.model.plan?.parts.find(({ name }) => name === "base");
   const history = server.metrics.tokenRate();
   const recent = history.slice(-RATE_SECONDS).reduce((sum, tokens) => sum + tokens, 0);
   return {
@@ -150,7 +124,27 @@ async function systemJson(server: ServerContext): Promise<z.output<typeof system
     tokens_per_second: recent / RATE_SECONDS,
     token_history: [...history],
     tokens: { prompt: stats.promptTokens, cached: stats.cachedTokens, completion: stats.completionTokens },
-    memory: memoryJson(server, stats),
+    memory: {
+      base_bytes: base === undefined ? null : Math.round(base.bytes),
+      cache: { bytes: cache.bytes, used_bytes: cache.usedBytes, limit_bytes: cache.limitBytes },
+      adapters: {
+        registered: adapters.registered,
+        resident: adapters.resident,
+        bytes: adapters.residentBytes,
+        limit_bytes: adapters.residentLimit,
+      },
+      active_adapters: {
+        active: adapters.active,
+        bytes: adapters.activeBytes,
+        limit_bytes: adapters.activeLimit,
+      },
+      grammars: { resident: grammars.resident, bytes: grammars.residentBytes },
+      processes: [
+        { name: "server", bytes: process.memoryUsage.rss() },
+        // the same one where the engine has no process of its own
+        ...(worker.pid === process.pid ? [] : [{ name: "engine" as const, bytes: worker.bytes }]),
+      ],
+    },
     caches: {
       adapters: { hits: adapters.hits, misses: adapters.misses, evictions: adapters.evictions },
       grammars: { hits: grammars.hits, compiled: grammars.compiled },

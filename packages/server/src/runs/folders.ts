@@ -127,12 +127,6 @@ const MAX_LINE = 1 << 16;
 /** A link is not followed, and a pipe is not waited for. */
 const SAFE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-const parseLines = (bytes: Buffer): readonly unknown[] =>
-  bytes
-    .toString("utf8")
-    .split("\n")
-    .flatMap((line) => (line === "" || line.length > MAX_LINE ? [] : (tryJson(line) ?? [])));
-
 /**
  * Measurements of whole lines behind a position. A last line without its end is left for the next time, anything that is no
  * measurement is passed over, and a file that cannot be read has none.
@@ -148,7 +142,9 @@ async function* readAddedLines(path: string, from: number): AsyncGenerator<Measu
       const end = buffer.subarray(0, bytesRead).lastIndexOf(NEWLINE) + 1;
       if (end > 0) {
         position += end;
-        yield { measurements: parseLines(buffer.subarray(0, end)), position };
+        const lines = buffer.toString("utf8", 0, end).split("\n");
+        const whole = lines.filter((line) => line !== "" && line.length <= MAX_LINE);
+        yield { measurements: whole.flatMap((line) => tryJson(line) ?? []), position };
       } else if (bytesRead === CHUNK) {
         // within a line that is far too long
         position += CHUNK;
