@@ -62,18 +62,15 @@ function withLeadIn(prompt: string, leadIn: string): string {
   return /[\n ]$/.test(prompt) ? prompt + leadIn : `${prompt} ${leadIn}`;
 }
 
-/** The number of examples in a prompt: the rules' own, and the range to choose from. */
-export interface ShotRange {
-  readonly benchmark: string;
-  readonly default: number;
-  readonly min: number;
-  readonly max: number;
-  /** The reason for the range. */
-  readonly reason: string;
-}
-
-/** @throws MosError `bad_option` for a number that the benchmark does not have. */
-export function chooseShots({ shots }: Pick<QuestionOptions, "shots">, range: ShotRange): number {
+/**
+ * The number of examples in a prompt: the rules' own, or another of a range, which has its reason.
+ *
+ * @throws MosError `bad_option` for a number that the benchmark does not have.
+ */
+export function chooseShots(
+  { shots }: Pick<QuestionOptions, "shots">,
+  range: Readonly<Record<"benchmark" | "reason", string> & Record<"default" | "min" | "max", number>>,
+): number {
   const { benchmark, default: own, min, max, reason } = range;
   if (shots === undefined) return own;
   if (Number.isSafeInteger(shots) && shots >= min && shots <= max) return shots;

@@ -63,7 +63,10 @@ async function tune(work: Work): Promise<void> {
     for (const { key, trials } of wanted) {
       for (const { folder } of trials) requested.add(folder);
       // the first round is in the plan
-      if (round > 0) events.push(refineEvent(key, trials, grid));
+      if (round === 0) continue;
+      const learningRates = [...new Set(trials.map(({ learningRate }) => learningRate))];
+      const updates = trials.length * grid.settings.tuneSteps;
+      events.push({ type: "refine", key, learningRates, trials: trials.length, updates });
     }
     await runTrials(
       wanted.flatMap(({ trials }) => trials),
@@ -71,14 +74,6 @@ async function tune(work: Work): Promise<void> {
     );
   }
 }
-
-const refineEvent = (key: string, trials: readonly TrialSpec[], { settings }: Grid): ReproduceEvent => ({
-  type: "refine",
-  key,
-  trials: trials.length,
-  updates: trials.length * settings.tuneSteps,
-  learningRates: [...new Set(trials.map(({ learningRate }) => learningRate))],
-});
 
 /** Runs the cells that have no result, or not all scores, a few at a time. */
 async function runTrials(trials: readonly TrialSpec[], work: Work): Promise<void> {
@@ -105,7 +100,7 @@ async function runWithRetry(spec: TrialSpec, work: Work): Promise<void> {
     if (result !== undefined) work.records.results.set(spec.folder, result);
     const isOver = isFinished(spec, result);
     if (isOver && isResult(result)) return work.events.push(resultEvent(spec, result, work.grid));
-    const message = endText(end);
+    const message = end.type === "failed" ? end.message : END_TEXT[end.type];
     work.records.failures.set(spec.folder, message);
     // a stored failure, such as a loss that diverged, would come again
     const retried = !isOver && attempt < ATTEMPTS;
@@ -115,12 +110,10 @@ async function runWithRetry(spec: TrialSpec, work: Work): Promise<void> {
   }
 }
 
-function endText(end: TrialEnd): string {
-  if (end.type === "failed") return end.message;
-  return end.type === "stopped"
-    ? "its process was stopped by another program"
-    : "its process ended without a result";
-}
+const END_TEXT = {
+  stopped: "its process was stopped by another program",
+  finished: "its process ended without a result",
+} as const;
 
 function resultEvent(spec: TrialSpec, result: TrialResult, { settings }: Grid): ReproduceEvent {
   const { validationLoss, answers, seconds } = result;

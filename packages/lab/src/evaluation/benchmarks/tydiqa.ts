@@ -95,14 +95,8 @@ async function writeLanguages(
   }
 }
 
-/** A question on a passage that holds its answer. */
-export interface TydiqaRow {
-  readonly id: string;
-  readonly context: string;
-  readonly question: string;
-  /** At least one. */
-  readonly answers: readonly string[];
-}
+/** A question on a passage that holds its answer, with one right answer at least. */
+export type TydiqaRow = NonNullable<Awaited<ReturnType<typeof readSplit>>>[number];
 
 /** One language's part; `train` is undefined where its file is not at hand. */
 export interface TydiqaLanguage {
@@ -147,7 +141,7 @@ export async function readTydiqa(folder: string) {
   };
 }
 
-async function readSplit(place: BenchmarkFile): Promise<readonly TydiqaRow[] | undefined> {
+async function readSplit(place: BenchmarkFile) {
   if (!(await benchmarkFileExists(place))) return undefined;
   const { data } = await readValue(place, file);
   return data.flatMap(({ paragraphs }) =>
