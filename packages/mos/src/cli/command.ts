@@ -117,12 +117,12 @@ const reader =
       : given.data;
   };
 
-function makeOption(name: string, setting: Setting, isRequired: boolean): Option {
+function makeOption(name: string, setting: Setting): Option {
   const info = settingInfo(setting);
   const { help, kind, isRepeated, default: standard, defaultText, choices } = info;
   const shown =
     standard === undefined && defaultText !== undefined ? `${help} (default: ${defaultText})` : help;
-  const option = new Option(formatFlags(name, setting), shown).makeOptionMandatory(isRequired);
+  const option = new Option(formatFlags(name, setting), shown);
   if (kind === "flag") return option;
   if (kind === "choice" && choices !== undefined) option.choices(choices);
   if (!isRepeated && standard !== undefined) option.default(standard, defaultText);
@@ -168,8 +168,9 @@ async function collectValues(
   const values = Object.entries(options).map(([name, setting]) => {
     const found = given.get(name);
     const { isRequired, default: standard } = settingInfo(setting);
-    if (found === undefined && isConfigurable && isRequired)
-      throw missingError(name, setting, commander.name());
+    // not by commander, which looks for required options before it says that one is mistyped
+    if (found === undefined && isRequired)
+      throw missingError(formatFlags(name, setting), name, { section: commander.name(), isConfigurable });
     return [name, found === undefined ? standard : found.value];
   });
   return Object.fromEntries(values);
@@ -179,10 +180,16 @@ async function collectValues(
 interface Sources
   extends Required<Pick<CommandSpec<Settings, Settings>, "conflicts" | "isConfigurable" | "harmless">> {}
 
-const missingError = (name: string, setting: Setting, section: string): MosError =>
+const missingError = (
+  flags: string,
+  name: string,
+  { section, isConfigurable }: { readonly section: string; readonly isConfigurable: boolean },
+): MosError =>
   new MosError(
     "bad_option",
-    `${formatFlags(name, setting)} is required; pass it, set ${variableName(name)}, or set "${name}" in "${section}" of the file of --config`,
+    isConfigurable
+      ? `${flags} is required; pass it, set ${variableName(name)}, or set "${name}" in "${section}" of the file of --config`
+      : `required option '${flags}' not specified; see mos ${section} --help`,
   );
 
 /** All but what says how this one call prints. */
@@ -192,15 +199,14 @@ const ownOptions = ({ json: _json, verbose: _verbose, ...own }: Settings): Setti
 const FEW = 3;
 
 /** Adds the options of a command under their headings, those that most users need first. */
-function addOptions(commander: Commander, options: Settings, { conflicts, isConfigurable }: Sources): void {
+function addOptions(commander: Commander, options: Settings, { conflicts }: Sources): void {
   const all = Object.entries(options).map(([name, setting]) => ({ name, setting, ...settingInfo(setting) }));
   const common = all.filter(({ isCommon }) => isCommon);
   const first = common.length > FEW ? common : [];
   const byUse = [...first, ...all.filter((one) => !first.includes(one))];
   for (const option of byUse) {
-    const { name, setting, isRequired, group } = option;
-    // other sources may have what the command line lacks
-    const made = makeOption(name, setting, isRequired && !isConfigurable);
+    const { name, setting, group } = option;
+    const made = makeOption(name, setting);
     const others = conflicts.filter((one) => one.includes(name)).flat();
     made.conflicts(others.filter((other) => other !== name));
     commander.optionsGroup(first.includes(option) ? "Most used:" : `${group}:`).addOption(made);

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { extname } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { flag, MosError, type SettingValues, setting } from "mixture-of-shards-core/common";
+import { flag, MosError, setting } from "mixture-of-shards-core/common";
 import {
   askForQuestions,
   type ChatClient,
@@ -21,6 +21,7 @@ import {
 import { openEngine } from "mixture-of-shards-core/inference";
 import { loadText } from "mixture-of-shards-core/models";
 import { z } from "zod";
+import type { Given } from "./data.ts";
 import { counted, formatBar, formatDuration, formatInteger, labelled } from "./format.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, type FindModelOptions, findModel, userPlaces } from "./loading.ts";
@@ -56,16 +57,7 @@ export const teacherOptions = {
   dryRun: flag({ help: "show the cost and the first request, and ask nothing" }),
 };
 
-interface Values extends SettingValues<typeof teacherOptions> {
-  readonly files: readonly string[];
-  readonly out: string;
-  readonly overwrite: boolean;
-  readonly model: string | undefined;
-  readonly maxWords: number;
-  readonly maxTokens: number | undefined;
-  readonly json: boolean;
-  readonly quiet: boolean;
-}
+type Values = Given & { readonly out: string };
 
 /** Reads the passages, shows the cost, and writes the examples; the exit code. */
 export async function generateFrom(values: Values): Promise<number> {

@@ -72,7 +72,10 @@ const positional = {
   }),
 };
 /** What an action gets. */
-type Given = SettingValues<typeof options> & { readonly files: readonly string[]; readonly json: boolean };
+export type Given = SettingValues<typeof options> & {
+  readonly files: readonly string[];
+  readonly json: boolean;
+};
 
 const teacherNames = Object.keys(teacherOptions) as (keyof typeof teacherOptions)[];
 
@@ -204,12 +207,8 @@ function preferenceRows({ pairs, rated }: DatasetInspection): readonly Row[] {
   return rows;
 }
 
-const lengthsText = ({
-  min,
-  median,
-  p95,
-  max,
-}: Omit<NonNullable<DatasetInspection["pairs"]>["prompt"], "total">): string =>
+type Lengths = Omit<NonNullable<DatasetInspection["pairs"]>["prompt"], "total">;
+const lengthsText = ({ min, median, p95, max }: Lengths): string =>
   `${min} to ${max}, median ${median}, 95% at most ${p95}`;
 
 const tokensText = (
@@ -270,5 +269,5 @@ async function passages({ files, out, overwrite, json, quiet, ...options }: Give
 
 async function generate({ files, out, ...options }: Given): Promise<number> {
   if (out === undefined) throw missingOut();
-  return await generateFrom({ files, out, ...options });
+  return await generateFrom({ ...options, files, out });
 }

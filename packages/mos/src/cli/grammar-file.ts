@@ -1,7 +1,7 @@
 // Files that say what an answer may be: a JSON schema, or a grammar in one of two syntaxes.
 import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
-import { MosError, parseJson, setting } from "mixture-of-shards-core/common";
+import { MosError, parseJson, type SettingValues, setting } from "mixture-of-shards-core/common";
 import { storageError } from "mixture-of-shards-core/files";
 import type { ChatRequest } from "mixture-of-shards-core/inference";
 import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
@@ -32,10 +32,7 @@ export interface GrammarFile {
 export async function readGrammarFile({
   jsonSchema,
   grammar,
-}: {
-  readonly jsonSchema: string | undefined;
-  readonly grammar: string | undefined;
-}): Promise<GrammarFile | undefined> {
+}: SettingValues<typeof grammarOptions>): Promise<GrammarFile | undefined> {
   if (jsonSchema !== undefined) {
     const origin = `--json-schema ${jsonSchema}`;
     const schema = parseJson(await read(jsonSchema, origin), { code: "bad_option", where: origin });

@@ -139,24 +139,6 @@ function findCommand(program: Commander, args: readonly string[]): FailedCommand
   return { command: `${MOS} ${command.name()}`, options: new Map(flags) };
 }
 
-const isMissingOption = (error: unknown): boolean =>
-  error instanceof CommanderError && error.code === "commander.missingMandatoryOptionValue";
-
-/** Commander looks for required options first; where one was mistyped, that is the better message. */
-function mistypedOption(args: readonly string[], commands: LoadedCommands): unknown {
-  const program = createProgram(commands);
-  for (const command of program.commands) {
-    for (const option of command.options) option.makeOptionMandatory(false);
-    command.action(() => undefined);
-  }
-  try {
-    program.parse(args, { from: "user" });
-    return undefined;
-  } catch (error) {
-    return error;
-  }
-}
-
 /** An option of mos serve or mos keys that comes with a package which is not installed. */
 function missingAddOn(error: unknown, args: readonly string[]): MosError | undefined {
   if (!(error instanceof CommanderError) || error.code !== "commander.unknownOption") return undefined;
@@ -205,11 +187,9 @@ function endOnBrokenStream(stream: NodeJS.WriteStream, name: string): void {
 export async function run(args: readonly string[]): Promise<number> {
   endOnBrokenStream(process.stdout, "standard output");
   endOnBrokenStream(process.stderr, "standard error");
-  let commands: LoadedCommands = new Map();
-  let program = createProgram(commands);
+  let program = createProgram(new Map());
   try {
-    commands = await loadCommands([nameIn(args)]);
-    program = createProgram(commands);
+    program = createProgram(await loadCommands([nameIn(args)]));
     if (args.length === 0) {
       program.outputHelp();
       return 0;
@@ -218,9 +198,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version was shown
-    const cause = isMissingOption(error)
-      ? (mistypedOption(args, commands) ?? error)
-      : (missingAddOn(error, args) ?? error);
+    const cause = missingAddOn(error, args) ?? error;
     const described = describeFailure(cause, findCommand(program, args));
     const failure = { ...described, message: asCalled(described.message) };
     const flags = { json: args.includes("--json"), verbose: args.includes("--verbose") };

@@ -73,21 +73,15 @@ async function baseName({ kind, path }: PulledModel): Promise<string | undefined
   return looksLikeRepository(name) ? name : undefined;
 }
 
+/** The repository, the folders that were named, and the base of an adapter on the Hub. */
+interface PulledNames extends Partial<Readonly<Record<"cache" | "out" | "base", string | undefined>>> {
+  readonly repository: string;
+}
+
 /** Path of the model or adapter, and the next commands. */
 export function pulledText(
   model: PulledModel,
-  {
-    repository,
-    cache,
-    out,
-    base = "org/base",
-  }: {
-    readonly repository: string;
-    readonly cache: string | undefined;
-    readonly out?: string | undefined;
-    /** Base of an adapter, on the Hub. */
-    readonly base?: string | undefined;
-  },
+  { repository, cache, out, base = "org/base" }: PulledNames,
 ): string {
   // with the usual cache the name is enough, as every command looks there
   const name = shellWord(out ?? (cache === undefined ? repository : model.path));

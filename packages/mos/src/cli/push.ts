@@ -154,15 +154,9 @@ const SETTINGS = [
   "seed",
 ];
 
-/** What a card describes: an adapter, with the names of its repository and of its base on the hub. */
-interface CardContent extends AdapterDescription {
-  readonly repository: string;
-  readonly baseModel: string;
-  /** Bytes of its tensors. */
-  readonly bytes: number;
-  /** Folder of its run, for the record of its training. */
-  readonly folder: string;
-}
+/** An adapter with its repository, its base on the hub, the bytes of its tensors, and the folder of its run. */
+type CardContent = AdapterDescription &
+  Readonly<Record<"repository" | "baseModel" | "folder", string> & Record<"bytes", number>>;
 
 /** The text of README.md: metadata that the hub reads, the adapter's settings, and the record of its training. */
 async function adapterCard(content: CardContent): Promise<string> {

@@ -223,10 +223,7 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
 }
 
 /** Record of a run for its result: the command as it was typed, and the machine. */
-export function thisRun(): {
-  readonly command: string;
-  readonly environment: { readonly node: string; readonly cpu: string; readonly cores: number };
-} {
+export function thisRun() {
   return {
     command: [MOS, ...process.argv.slice(2).map(shellWord)].join(" "),
     environment: {

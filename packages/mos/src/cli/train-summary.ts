@@ -1,17 +1,11 @@
 // Summaries of a training run: what it will do, before its first step, with the tokens of a dry run; and what came of it, at its end.
 import { basename, dirname, extname } from "node:path";
 import { findAdapter } from "mixture-of-shards-core/adapters";
-import {
-  describeBytes,
-  describeCount,
-  omitUndefined,
-  type SettingValues,
-} from "mixture-of-shards-core/common";
+import { describeBytes, describeCount, omitUndefined } from "mixture-of-shards-core/common";
 import { placeText } from "mixture-of-shards-core/data";
 import {
   type ChosenSettings,
   describeOutcome,
-  type finetuneSettings,
   type PreviewedLine,
   type PreviewedToken,
   type RunPreview,
@@ -30,6 +24,7 @@ import {
 } from "./format.ts";
 import { adapterText, budgetText } from "./model-text.ts";
 import { heading, MOS, nextText, shellWord, terminalColumns } from "./terminal.ts";
+import type { Options } from "./train.ts";
 import {
   curveText,
   type MemoryEvent,
@@ -41,15 +36,11 @@ import {
 } from "./training-view.ts";
 
 /** The options that a summary shows. */
-interface SummaryOptions
-  extends Pick<SettingValues<typeof finetuneSettings>, "gradientAccumulationSteps" | "packing" | "schedule"> {
-  readonly model: string;
-  readonly data: readonly string[];
-  readonly validationData: readonly string[] | undefined;
-  readonly baseDtype: string;
-  readonly out: string | undefined;
-  readonly tensorboard: boolean;
-}
+type SummaryOptions = Pick<
+  Options,
+  | ("model" | "data" | "validationData" | "baseDtype" | "out" | "tensorboard")
+  | ("gradientAccumulationSteps" | "packing" | "schedule")
+>;
 /** Those of a run that is made. */
 type RunOptions = SummaryOptions & { readonly out: string };
 

@@ -101,7 +101,7 @@ const options = {
   }),
   ...group("Machine", { device, threads }),
 };
-type Options = SettingValues<typeof options> & { readonly json: boolean };
+export type Options = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
   description:
