@@ -32,8 +32,6 @@ export const locateKinds = {
  *
  * @param call The name of the function, for messages.
  * @throws MosError `bad_option` that names the option, what was given, and what would be accepted.
- * @example
- * checkCall<ExportOptions>("exportAdapter", options, { model: z.string(), out: z.string(), overwrite: z.boolean().optional() });
  */
 export function checkCall<O extends object>(call: string, options: O, schemas: OptionKinds<O>): void {
   const known = Object.entries<z.ZodType | Settings>(schemas);

@@ -9,9 +9,6 @@ const waitForAbort = (signal: AbortSignal | undefined): MosError =>
  *
  * @returns a function that runs a task when there is room for it, unless its signal is aborted before.
  * @throws MosError from that function: what `cancelled` makes of an aborted signal, and whatever the task throws.
- * @example
- * const limited = limitConcurrency(2);
- * await Promise.all(files.map((file) => limited(() => read(file))));
  */
 export function limitConcurrency(
   max: number,
@@ -50,14 +47,7 @@ export function limitConcurrency(
   };
 }
 
-/**
- * Closes what has not been used for so many seconds; the next use has to open it again.
- *
- * @returns a function that runs one use
- * @example
- * const use = closeWhenIdle(60, () => child?.kill());
- * await use(async () => (child ??= start()).call("work", args));
- */
+/** Closes what has not been used for so many seconds; the next use has to open it again. Returns a function that runs one use. */
 export function closeWhenIdle(seconds: number, close: () => void): <T>(use: () => Promise<T>) => Promise<T> {
   let users = 0;
   let timer: NodeJS.Timeout | undefined;

@@ -67,16 +67,21 @@ function describeValue(value: unknown): string {
   return clip(JSON.stringify(typeof value === "string" ? value.slice(0, 40) : value) ?? "missing", 40);
 }
 
-const at = (value: unknown, key: PropertyKey): unknown =>
-  typeof value === "object" && value !== null && Object.hasOwn(value, key)
-    ? (value as Readonly<Record<PropertyKey, unknown>>)[key]
-    : undefined;
+/** The value that a path leads to; undefined where there is none. */
+export const follow = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === "object" && inner !== null && Object.hasOwn(inner, key)
+        ? (inner as Readonly<Record<PropertyKey, unknown>>)[key]
+        : undefined,
+    value,
+  );
 
 /** The issues of a failed parse, each with its path and the value that was found there. */
 export const readIssues = ({ issues }: z.ZodError, value: unknown) =>
   issues.map((issue) => {
     const path = issue.path.map((key) => (typeof key === "symbol" ? String(key) : key));
-    return { issue, path, found: path.reduce(at, value) };
+    return { issue, path, found: follow(value, path) };
   });
 
 /** The message of a failed parse: `field "rope_scaling.factor" is "2"; expected a number`. */

@@ -63,29 +63,25 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface RunningCall {
-  readonly stop: AbortController;
-  /** What goes on with it when each of its deliveries is handled, in order. */
-  readonly deliveries: ((answer: unknown) => void)[];
-}
-
 /** Answers the calls of a channel; `onEnd` is told when one has ended. Gives the calls that run. */
 export function serveCalls(
   channel: Channel,
   run: (method: string, argument: never, context: CallContext<unknown>) => unknown,
   onEnd: () => void = () => undefined,
 ) {
-  const calls = new Map<number, RunningCall>();
+  /** `deliveries` go on with a call when each of them is handled, in order. */
+  const calls = new Map<number, { stop: AbortController; deliveries: ((answer: unknown) => void)[] }>();
   const send = (reply: Reply): void => channel.send(reply);
   const answer = async (id: number, method: string, argument: unknown): Promise<void> => {
-    const call: RunningCall = { stop: new AbortController(), deliveries: [] };
-    calls.set(id, call);
+    const stop = new AbortController();
+    const deliveries: ((answer: unknown) => void)[] = [];
+    calls.set(id, { stop, deliveries });
     const context: CallContext<unknown> = {
-      signal: call.stop.signal,
+      signal: stop.signal,
       emit: (event) => send({ type: "event", id, event, isDelivery: false }),
       deliver: (event) =>
         new Promise((resolve) => {
-          call.deliveries.push(resolve);
+          deliveries.push(resolve);
           send({ type: "event", id, event, isDelivery: true });
         }),
     };

@@ -191,24 +191,13 @@ function readText(text: string, form: z.core.$ZodType, isFile = false): unknown 
   }
 }
 
-const UNITS: Readonly<Record<string, number>> = {
-  "": 1,
-  b: 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  tb: 1e12,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-  tib: 2 ** 40,
-};
-
 /** `2GB`, `500 MB`, `1.5GiB`; without a unit the bytes themselves. */
 function readBytes(text: string): number {
-  const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?) ?([kmgt]?i?b)?$/i.exec(text.trim()) ?? [];
-  const factor = UNITS[unit.toLowerCase()];
-  return digits === "" || factor === undefined ? Number.NaN : Math.round(Number(digits) * factor);
+  const [, digits, prefix = " ", binary] =
+    /^(\d+(?:\.\d+)?) ?(?:(?:([kmgt])(i)?)?b)?$/i.exec(text.trim()) ?? [];
+  if (digits === undefined) return Number.NaN;
+  const power = " kmgt".indexOf(prefix.toLowerCase());
+  return Math.round(Number(digits) * (binary === undefined ? 1000 : 1024) ** power);
 }
 
 /** Undefined for a file that is missing, and for text that is not JSON. */
@@ -302,8 +291,6 @@ export function show(value: unknown, maxLength = Number.POSITIVE_INFINITY): stri
  * Checks settings and fills in their defaults.
  *
  * @throws MosError `bad_option` with the name of the setting, what was given, and what would be accepted.
- * @example
- * const { steps } = parseSettings({ steps: integer({ min: 1, default: 100, help: "updates to make" }) }, {});
  */
 export function parseSettings<S extends Settings>(
   settings: S,

@@ -66,9 +66,6 @@ const MAX_OUTPUT = 2000;
  * Starts a child process, which ends when this one is gone. It keeps this process running only while a call does.
  *
  * @throws MosError from calls: `device` where it could not be started.
- * @example
- * await using child = startChild<AddMethods>(moduleBeside(import.meta.url, "add-process"), { exitError });
- * const sum = await child.call("add", [1, 2]);
  */
 export function startChild<M extends Methods>(
   entry: string,

@@ -82,11 +82,6 @@ const channel: Channel = {
 /**
  * Serves the methods that the parent calls. Signals to the group of processes are ignored, since the parent decides what they
  * mean. When the parent is gone, this process ends: at once, or where `orphanSeconds` were given, when its calls have.
- *
- * @example
- * const methods = { add: (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0) };
- * export type AddMethods = typeof methods;
- * serveParent(methods);
  */
 export function serveParent(methods: Methods): void {
   const calls = serveCalls(

@@ -126,18 +126,18 @@ const MOVES = ".moves";
 
 type OpfsEntry = OpfsFile | OpfsFolder;
 
-/** Facts of the browser about the space of an origin. */
-interface StorageEstimate {
-  readonly quota?: number;
-  readonly usage?: number;
+/** The storage of an origin. */
+interface Storage {
+  getDirectory(): Promise<OpfsFolder>;
+  estimate(): Promise<{ readonly quota?: number; readonly usage?: number }>;
 }
 
 class OpfsVolume implements Volume {
   readonly isReadOnly = false;
   readonly #root: OpfsFolder;
-  readonly #estimate: () => Promise<StorageEstimate>;
+  readonly #estimate: Storage["estimate"];
 
-  constructor(root: OpfsFolder, estimate: () => Promise<StorageEstimate>) {
+  constructor(root: OpfsFolder, estimate: Storage["estimate"]) {
     this.#root = root;
     this.#estimate = estimate;
   }
@@ -314,9 +314,4 @@ export async function openOpfsVolume(): Promise<Volume> {
   const volume = new OpfsVolume(await storage.getDirectory(), () => storage.estimate());
   await exclusively(() => volume.finishMoves());
   return volume;
-}
-
-interface Storage {
-  getDirectory(): Promise<OpfsFolder>;
-  estimate(): Promise<StorageEstimate>;
 }
