@@ -62,11 +62,7 @@ export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
   [Symbol.asyncDispose]: async () => {},
 });
 
-/**
- * Opens a regular file for reading; `code` is the error code for a file that is too short.
- *
- * @throws MosError "not_found" or "storage".
- */
+/** Opens a regular file for reading; `code` is the error code for a file that is too short. Throws "not_found" or "storage". */
 export async function openForReading(path: string, code: ErrorCode): Promise<ReadableFile> {
   try {
     const found = await stat(path);
@@ -117,8 +113,6 @@ export async function readBytes(
  * Reads a JSON file of bounded size and checks it against a zod schema.
  *
  * @throws MosError "not_found" or "storage" from the disk; `options.code` for anything wrong with the content.
- * @example
- * const config = await readJson("config.json", z.looseObject({ hidden_size: z.int() }), { code: "bad_model" });
  */
 export async function readJson<S extends z.ZodType>(
   path: string,
@@ -226,30 +220,14 @@ export function temporaryEntry(final: string, close: () => Promise<void> = async
 }
 
 /** A file being written: it appears under its name at `commit`; without a commit, disposal removes it. */
-export interface AtomicFile extends AsyncDisposable {
-  /** Appends bytes. */
-  write(bytes: Uint8Array): Promise<void>;
-  /** Puts bytes at a position; those before it that were never written are zero. */
-  writeAt(bytes: Uint8Array, position: number): Promise<void>;
-  /** Fills `target` with what was written from `position` on. */
-  read(target: Uint8Array, position: number): Promise<void>;
-  /** Flushes to the disk and gives the file its name, replacing a file of that name. */
-  commit(): Promise<void>;
-}
+export type AtomicFile = Awaited<ReturnType<typeof openAtomicFile>>;
 
 /**
  * Starts a file that is complete or absent, never partial.
  * `mode` are the permissions, less the umask.
  * @throws MosError "storage" or "not_found" (the folder does not exist); nothing is left behind.
- * @example
- * await using file = await openAtomicFile("adapter_model.safetensors");
- * await file.write(header);
- * await file.commit();
  */
-export async function openAtomicFile(
-  path: string,
-  { mode = 0o666 }: { readonly mode?: number } = {},
-): Promise<AtomicFile> {
+export async function openAtomicFile(path: string, { mode = 0o666 }: { readonly mode?: number } = {}) {
   await removeLeftovers(dirname(path), basename(path));
   const { guarded, ...temporary } = temporaryEntry(path, () => handle.close());
   const handle = await open(temporary.path, "wx+", mode).catch(storageFailure(path));
@@ -262,11 +240,15 @@ export async function openAtomicFile(
     }
   };
   return {
-    write: (bytes) => guarded(() => put(bytes, null)),
-    writeAt: (bytes, position) => guarded(() => put(bytes, position)),
-    read: (target, position) =>
+    /** Appends bytes. */
+    write: (bytes: Uint8Array): Promise<void> => guarded(() => put(bytes, null)),
+    /** Puts bytes at a position; those before it that were never written are zero. */
+    writeAt: (bytes: Uint8Array, position: number): Promise<void> => guarded(() => put(bytes, position)),
+    /** Fills `target` with what was written from `position` on. */
+    read: (target: Uint8Array, position: number): Promise<void> =>
       guarded(async () => void (await handle.read(target, 0, target.length, position))),
-    commit: () =>
+    /** Flushes to the disk and gives the file its name, replacing a file of that name. */
+    commit: (): Promise<void> =>
       guarded(async () => {
         await handle.sync();
         await handle.close();

@@ -27,29 +27,20 @@ const asUint16 = (source: Uint8Array): Uint16Array =>
     ? new Uint16Array(source.buffer, source.byteOffset, source.byteLength >> 1)
     : new Uint16Array(source.slice().buffer);
 
-/** Sixteen bytes: byte j holds weight j in its low half and weight j + 16 in its high half. */
-function decodeQ4_0(source: Uint8Array, target: Float32Array): void {
-  for (let at = 0, out = 0; at < source.length; at += 18, out += 32) {
-    const d = halfAt(source, at);
-    for (let j = 0; j < 16; j++) {
-      const byte = source[at + 2 + j] ?? 0;
-      target[out + j] = d * ((byte & 15) - 8);
-      target[out + j + 16] = d * ((byte >> 4) - 8);
+/** Of Q4_0 and Q4_1: sixteen bytes, of which byte j holds weight j in its low half and weight j + 16 in its high half. */
+const decodeQ4 =
+  ({ head, zero }: { readonly head: 2 | 4; readonly zero: 8 | 0 }): Decode =>
+  (source, target) => {
+    for (let at = 0, out = 0; at < source.length; at += head + 16, out += 32) {
+      const d = halfAt(source, at);
+      const m = head === 4 ? halfAt(source, at + 2) : -0; // which changes no sum
+      for (let j = 0; j < 16; j++) {
+        const byte = source[at + head + j] ?? 0;
+        target[out + j] = d * ((byte & 15) - zero) + m;
+        target[out + j + 16] = d * ((byte >> 4) - zero) + m;
+      }
     }
-  }
-}
-
-function decodeQ4_1(source: Uint8Array, target: Float32Array): void {
-  for (let at = 0, out = 0; at < source.length; at += 20, out += 32) {
-    const d = halfAt(source, at);
-    const m = halfAt(source, at + 2);
-    for (let j = 0; j < 16; j++) {
-      const byte = source[at + 4 + j] ?? 0;
-      target[out + j] = d * (byte & 15) + m;
-      target[out + j + 16] = d * (byte >> 4) + m;
-    }
-  }
-}
+  };
 
 /** The fifth bits of 32 weights, weight 0 lowest. */
 export const highBits = (source: Uint8Array, at: number): number =>
@@ -58,30 +49,21 @@ export const highBits = (source: Uint8Array, at: number): number =>
   ((source[at + 2] ?? 0) << 16) |
   ((source[at + 3] ?? 0) << 24);
 
-function decodeQ5_0(source: Uint8Array, target: Float32Array): void {
-  for (let at = 0, out = 0; at < source.length; at += 22, out += 32) {
-    const d = halfAt(source, at);
-    const high = highBits(source, at + 2);
-    for (let j = 0; j < 16; j++) {
-      const byte = source[at + 6 + j] ?? 0;
-      target[out + j] = d * (((byte & 15) | (((high >>> j) & 1) << 4)) - 16);
-      target[out + j + 16] = d * (((byte >> 4) | (((high >>> (j + 16)) & 1) << 4)) - 16);
+/** Of Q5_0 and Q5_1. */
+const decodeQ5 =
+  ({ head, zero }: { readonly head: 2 | 4; readonly zero: 16 | 0 }): Decode =>
+  (source, target) => {
+    for (let at = 0, out = 0; at < source.length; at += head + 20, out += 32) {
+      const d = halfAt(source, at);
+      const m = head === 4 ? halfAt(source, at + 2) : -0;
+      const high = highBits(source, at + head);
+      for (let j = 0; j < 16; j++) {
+        const byte = source[at + head + 4 + j] ?? 0;
+        target[out + j] = d * (((byte & 15) | (((high >>> j) & 1) << 4)) - zero) + m;
+        target[out + j + 16] = d * (((byte >> 4) | (((high >>> (j + 16)) & 1) << 4)) - zero) + m;
+      }
     }
-  }
-}
-
-function decodeQ5_1(source: Uint8Array, target: Float32Array): void {
-  for (let at = 0, out = 0; at < source.length; at += 24, out += 32) {
-    const d = halfAt(source, at);
-    const m = halfAt(source, at + 2);
-    const high = highBits(source, at + 4);
-    for (let j = 0; j < 16; j++) {
-      const byte = source[at + 8 + j] ?? 0;
-      target[out + j] = d * ((byte & 15) | (((high >>> j) & 1) << 4)) + m;
-      target[out + j + 16] = d * ((byte >> 4) | (((high >>> (j + 16)) & 1) << 4)) + m;
-    }
-  }
-}
+  };
 
 function decodeQ8_0(source: Uint8Array, target: Float32Array): void {
   for (let at = 0, out = 0; at < source.length; at += 34, out += 32) {
@@ -173,10 +155,10 @@ export const blockFormats = {
     bytes: 2,
     decode: (source, target) => void decodeBfloat16(asUint16(source), target),
   },
-  Q4_0: { blockSize: 32, bytes: 18, decode: decodeQ4_0 },
-  Q4_1: { blockSize: 32, bytes: 20, decode: decodeQ4_1 },
-  Q5_0: { blockSize: 32, bytes: 22, decode: decodeQ5_0 },
-  Q5_1: { blockSize: 32, bytes: 24, decode: decodeQ5_1 },
+  Q4_0: { blockSize: 32, bytes: 18, decode: decodeQ4({ head: 2, zero: 8 }) },
+  Q4_1: { blockSize: 32, bytes: 20, decode: decodeQ4({ head: 4, zero: 0 }) },
+  Q5_0: { blockSize: 32, bytes: 22, decode: decodeQ5({ head: 2, zero: 16 }) },
+  Q5_1: { blockSize: 32, bytes: 24, decode: decodeQ5({ head: 4, zero: 0 }) },
   Q8_0: { blockSize: 32, bytes: 34, decode: decodeQ8_0 },
   Q4_K: { blockSize: 256, bytes: 144, decode: decodeQ4_K },
   Q5_K: { blockSize: 256, bytes: 176, decode: decodeQ5_K },

@@ -18,10 +18,6 @@ const encoded = (text: string): string =>
 /**
  * The name of the file or folder for a name. Different names get different file names, and plain names stay as they are. The
  * length is not checked.
- *
- * @example
- * toFileName("ft:base:acme:support:Ab12Cd34"); // "ft%3Abase%3Aacme%3Asupport%3AAb12Cd34"
- * toFileName("con.txt"); // "%63on.txt"
  */
 export function toFileName(name: string): string {
   const allowed = name.replace(FORBIDDEN, encoded).replace(DROPPED_AT_END, encoded);

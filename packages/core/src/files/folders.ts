@@ -81,20 +81,12 @@ export async function makeTemporaryFolder(prefix: string): Promise<string> {
   }
 }
 
-/**
- * The names in a folder, unordered.
- *
- * @throws MosError "not_found" or "storage".
- */
+/** The names in a folder, unordered. Throws "not_found" or "storage". */
 export async function listFolder(path: string): Promise<readonly string[]> {
   return readdir(path).catch(storageFailure(path));
 }
 
-/**
- * Refuses a folder where a file is to be written: called before the work that the file is for.
- *
- * @throws MosError "bad_option".
- */
+/** Refuses a folder where a file is to be written: called before the work that the file is for. Throws "bad_option". */
 export async function assertNoFolder(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined); // anything else that is wrong is reported when the file is written
   if (found?.isDirectory() === true) throw new MosError("bad_option", `${path} is a folder; name a file`);
@@ -221,11 +213,6 @@ export async function replaceFolder(path: string, by: string): Promise<void> {
 /**
  * Writes a folder as a whole: `fill` gets an empty folder under a temporary name, which then takes the place of `path`.
  * If `fill` fails, the old folder stays and nothing else is left.
- *
- * @example
- * await writeFolderAtomic("adapters/acme", async (folder) => {
- *   await writeFileAtomic(`${folder}/adapter_config.json`, "{}");
- * });
  */
 export async function writeFolderAtomic(
   path: string,
@@ -285,11 +272,7 @@ async function linkOrCopy(path: string, copy: string): Promise<void> {
     await link(path, copy).catch(() => copyFile(path, copy, constants.COPYFILE_FICLONE));
 }
 
-/**
- * Links entries of a folder into another one. Entries that exist there stay, and missing ones are skipped.
- *
- * @throws MosError "storage".
- */
+/** Links entries of a folder into another one. Entries that exist there stay, and missing ones are skipped. Throws "storage". */
 export async function linkEntries(from: string, to: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const [source, target] = [join(from, name), join(to, name)];

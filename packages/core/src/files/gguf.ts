@@ -171,16 +171,7 @@ export interface GgufTensor {
   readonly offset: number;
 }
 
-export interface GgufFile extends AsyncDisposable {
-  readonly path: string;
-  readonly version: number;
-  readonly metadata: GgufMetadata;
-  readonly tensors: ReadonlyMap<string, GgufTensor>;
-  /** Any readable type as float32. */
-  readFloat32(name: string): Promise<Float32Array>;
-  /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
-  readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
-}
+export type GgufFile = Awaited<ReturnType<typeof openGguf>>;
 
 /** Names of tensor types by their numbers; the gaps are types that were withdrawn. */
 export const TYPE_NAMES: Readonly<Record<number, string>> = {
@@ -225,7 +216,6 @@ const MAX_ALIGNMENT = 1 << 20;
 const MAX_NAME_LENGTH = 1 << 10;
 /** 2⁴⁰ weights: beyond any model, and far from where float64 loses whole numbers. */
 const MAX_WEIGHTS = 2 ** 40;
-const CHUNK = 1 << 22;
 
 function readCounts(cursor: GgufCursor, path: string): { version: number; tensors: number; keys: number } {
   if (cursor.remaining < 24 || cursor.uint32("the magic number") !== MAGIC)
@@ -308,35 +298,13 @@ export function readableType(type: string, where: string): StoredType {
   );
 }
 
-async function dequantizeTensor(
-  file: ReadableFile,
-  { shape, offset }: GgufTensor,
-  type: StoredType,
-): Promise<Float32Array> {
-  const { bytes: size, blockSize, decode } = blockFormats[type];
-  const result = new Float32Array(countElements(shape));
-  const blocks = result.length / blockSize;
-  const step = Math.min(blocks, Math.ceil(CHUNK / size));
-  const buffer = new Uint8Array(step * size);
-  for (let block = 0; block < blocks; block += step) {
-    const some = Math.min(step, blocks - block);
-    const part = buffer.subarray(0, some * size);
-    await file.read(part, offset + block * size);
-    decode(part, result.subarray(block * blockSize, (block + some) * blockSize));
-  }
-  return result;
-}
-
 /**
  * Opens a GGUF file and checks its whole header: every count and length against the file, types, shapes, and that the
  * tensors lie inside the file without overlap.
  *
  * @throws MosError "bad_model" for a broken file, "unsupported" for other versions, "not_found", "storage".
- * @example
- * await using file = await openGguf("model.gguf");
- * const embedding = await file.readFloat32("token_embd.weight");
  */
-export async function openGguf(path: string): Promise<GgufFile> {
+export async function openGguf(path: string) {
   return closeOnFailure(await openForReading(path, "bad_model"), (file) => {
     const cursor = ggufCursor(file);
     const counts = readCounts(cursor, path);
@@ -355,11 +323,19 @@ export async function openGguf(path: string): Promise<GgufFile> {
       version: counts.version,
       metadata,
       tensors,
-      readFloat32: async (name) => {
-        const tensor = find(name);
-        return dequantizeTensor(file, tensor, readableType(tensor.type, `${path}: tensor "${name}"`));
+      /** Any readable type as float32. */
+      async readFloat32(name: string): Promise<Float32Array> {
+        const { type: given, shape, offset } = find(name);
+        const type = readableType(given, `${path}: tensor "${name}"`);
+        const numbers = new Float32Array(countElements(shape));
+        const bytes = new Uint8Array(fileBytes(type, numbers.length));
+        await file.read(bytes, offset);
+        blockFormats[type].decode(bytes, numbers);
+        return numbers;
       },
-      readInto: async (name, target, begin) => file.read(target, find(name).offset + begin),
+      /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
+      readInto: async (name: string, target: Uint8Array, begin: number): Promise<void> =>
+        file.read(target, find(name).offset + begin),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
   });

@@ -16,22 +16,7 @@ export {
 export { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 export { fromFileName, toFileName } from "./file-names.ts";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
-export {
-  assertNoFolder,
-  assertWritable,
-  linkEntries,
-  listFolder,
-  makeFolder,
-  makeTemporaryFolder,
-  openAtomicFolder,
-  repairFolder,
-  replacedName,
-  replaceFolder,
-  restoreFolder,
-  type SavedFolder,
-  saveFolder,
-  writeFolderAtomic,
-} from "./folders.ts";
+export * from "./folders.ts";
 export {
   type GgufFile,
   type GgufMetadata,
@@ -40,45 +25,14 @@ export {
   openGguf,
   readableType,
 } from "./gguf.ts";
-export {
-  type JsonLinesWriter,
-  openJsonLinesWriter,
-  type ReadJsonLinesOptions,
-  readJsonLines,
-  writeJsonLines,
-} from "./json-lines.ts";
+export * from "./json-lines.ts";
 export { isFolderLocked, lockChanges, lockFolder } from "./lock.ts";
 export { readParquetRows } from "./parquet.ts";
 export { makePrivateFolder } from "./private.ts";
-export {
-  assertAdapterHeader,
-  openSafetensors,
-  type SafetensorsDtype,
-  type SafetensorsFile,
-} from "./safetensors.ts";
+export * from "./safetensors.ts";
 export { assertSpace } from "./space.ts";
-export {
-  isDiskFull,
-  isUnavailable,
-  storageError,
-  storageFailure,
-  storageProblem,
-  systemCode,
-} from "./system-error.ts";
+export * from "./system-error.ts";
 export { restartRecord, scalarsRecord, versionRecord } from "./tfevents.ts";
 export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
-export {
-  openGgufWriter,
-  type PlannedGgufTensor,
-  type WritableGgufTensor,
-  type WritableGgufValue,
-  writeGguf,
-} from "./write-gguf.ts";
-export {
-  openSafetensorsWriter,
-  type PlacedTensor,
-  type PlannedTensor,
-  safetensorsHeader,
-  type WritableTensor,
-  writeSafetensors,
-} from "./write-safetensors.ts";
+export * from "./write-gguf.ts";
+export * from "./write-safetensors.ts";

@@ -146,8 +146,6 @@ function decodeLine(bytes: Uint8Array, path: string, line: number): string {
  *
  * @throws MosError "bad_data" as `file:line[:column]` for bytes that are not UTF-8, text that is not JSON, and a line of more
  * than two million lists, objects and members; "not_found".
- * @example
- * for await (const { line, value } of readJsonLines("train.jsonl")) check(value, line);
  */
 export async function* readJsonLines(
   path: string,
@@ -193,9 +191,6 @@ async function removeTornLine(handle: FileHandle): Promise<void> {
  * Opens a JSON Lines file for appending, and makes it if need be. A last line without its end is removed first.
  *
  * @throws MosError "storage" or "not_found" (the folder does not exist).
- * @example
- * await using metrics = await openJsonLinesWriter("metrics.jsonl");
- * await metrics.write({ step: 1, loss: 2.5 });
  */
 export async function openJsonLinesWriter(path: string) {
   try {

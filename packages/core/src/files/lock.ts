@@ -156,8 +156,6 @@ function inUse(folder: string, holder: Awaited<ReturnType<typeof readHolder>>): 
  * taken over.
  *
  * @throws MosError `bad_option` where another process holds the lock, `storage`.
- * @example
- * await using _lock = await lockFolder(out);
  */
 export async function lockFolder(
   folder: string,

@@ -32,20 +32,7 @@ export interface ReadParquetOptions extends ParquetLimits {
 /** A row by the names of its columns: 64-bit numbers are bigints, missing values null, lists and structs nested. */
 export type ParquetRow = Readonly<Record<string, unknown>>;
 
-type Metadata = Awaited<ReturnType<typeof parquetMetadataAsync>>;
-type Group = Metadata["row_groups"][number];
-
-/** An open table. */
-interface Table {
-  readonly path: string;
-  readonly file: { readonly byteLength: number; slice(start: number, end?: number): Promise<ArrayBuffer> };
-  readonly metadata: Metadata;
-  readonly compressors: Compressors;
-  /** Names of all columns. */
-  readonly names: readonly string[];
-  /** Those of the columns that are read. */
-  readonly read: ReadonlySet<string>;
-}
+type Table = Awaited<ReturnType<typeof openTable>>;
 
 /**
  * The rows of a Parquet file, in this process. A broken file can end the process or keep it busy for ever: `readParquetRows`
@@ -57,58 +44,53 @@ export async function* decodeParquetRows(
   path: string,
   options: ReadParquetOptions,
 ): AsyncGenerator<ParquetRow, void> {
-  await using opened = await openForReading(path, "bad_data");
+  await using source = await openForReading(path, "bad_data");
   const file = {
-    byteLength: opened.size,
-    slice: async (start: number, end: number = opened.size): Promise<ArrayBuffer> => {
-      const from = Math.max(0, start < 0 ? opened.size + start : start);
-      const bytes = new Uint8Array(Math.max(0, Math.min(end, opened.size) - from));
-      await opened.read(bytes, from);
+    byteLength: source.size,
+    slice: async (start: number, end: number = source.size): Promise<ArrayBuffer> => {
+      const from = Math.max(0, start < 0 ? source.size + start : start);
+      const bytes = new Uint8Array(Math.max(0, Math.min(end, source.size) - from));
+      await source.read(bytes, from);
       return bytes.buffer;
     },
   };
-  const table = await guarded(path, () => openTable(path, file, options));
+  const table = await guarded(path, async () => {
+    const opened = await openTable(path, file, options);
+    checkSizes(opened, options);
+    return opened;
+  });
   const { maximumUnpackedBytes } = options;
-  const plausible = MIN_UNPACKED_BYTES + UNPACKED_FOR_EACH_BYTE * opened.size;
-  const unpacked = new Budget(path, Math.min(maximumUnpackedBytes, plausible));
-  const texts = new Budget(path, Math.min(maximumUnpackedBytes, plausible));
+  const plausible = MIN_UNPACKED_BYTES + UNPACKED_FOR_EACH_BYTE * source.size;
+  const take = budget(path, Math.min(maximumUnpackedBytes, plausible));
+  const takeTexts = budget(path, Math.min(maximumUnpackedBytes, plausible));
   let rowStart = 0;
   for (const group of table.metadata.row_groups) {
     const rows = Number(group.num_rows);
     const range = { rowStart, rowEnd: rowStart + rows };
     const columns = await guarded(path, async () => {
-      await checkPages(group, { ...options, ...range, table, unpacked });
+      await checkPages(group, { ...options, ...range, table, take });
       return await readColumns(table, range);
     });
     for (let i = 0; i < rows; i++) {
       const row = Object.fromEntries(table.names.map((name) => [name, columns.get(name)?.[i]]));
-      texts.take(charactersIn(row));
+      takeTexts(charactersIn(row));
       yield row;
     }
     rowStart += rows;
   }
 }
 
-/** Remaining budget of unpacked bytes of a file. */
-class Budget {
-  readonly #path: string;
-  readonly #limit: number;
-  #taken = 0;
-
-  constructor(path: string, limit: number) {
-    this.#path = path;
-    this.#limit = limit;
-  }
-
-  /** @throws MosError `bad_data` where it is used up. */
-  take(bytes: number): void {
-    this.#taken += bytes;
-    if (this.#taken <= this.#limit) return;
+/** Takes unpacked bytes of a file. Throws `bad_data` where there are more than the limit in all. */
+function budget(path: string, limit: number): (bytes: number) => void {
+  let taken = 0;
+  return (bytes) => {
+    taken += bytes;
+    if (taken <= limit) return;
     throw new MosError(
       "bad_data",
-      `${this.#path}: the table has more than ${this.#limit} bytes when decompressed, the limit for a file of its size`,
+      `${path}: the table has more than ${limit} bytes when decompressed, the limit for a file of its size`,
     );
-  }
+  };
 }
 
 /** Characters of all texts of a value: a text may stand in a million rows and be in the file and in memory once. */
@@ -120,14 +102,17 @@ export function charactersIn(value: unknown): number {
   return sum;
 }
 
-async function openTable(path: string, file: Table["file"], options: ReadParquetOptions): Promise<Table> {
+/** A table with the names of all its columns, and of those that are read. */
+async function openTable(
+  path: string,
+  file: { readonly byteLength: number; slice(start: number, end?: number): Promise<ArrayBuffer> },
+  options: ReadParquetOptions,
+) {
   const compressors = unpackers(options.maximumUnpackedBytes);
   const metadata = await parquetMetadataAsync(file);
   const names = parquetSchema(metadata).children.map(({ element }) => element.name);
   const read = new Set(names.filter((name) => options.columns?.includes(name) ?? true));
-  const table = { path, file, metadata, compressors, names, read };
-  checkSizes(table, options);
-  return table;
+  return { path, file, metadata, compressors, names, read };
 }
 
 interface RowRange {
@@ -152,12 +137,15 @@ async function readColumns(
 
 interface PageOptions extends ParquetLimits, RowRange {
   readonly table: Table;
-  readonly unpacked: Budget;
+  readonly take: (bytes: number) => void;
 }
 
 /** Adds up what the pages of a row group hold by their own headers, before one is unpacked. */
-async function checkPages({ columns }: Group, options: PageOptions): Promise<void> {
-  const { table, unpacked, rowStart, rowEnd, maximumValues = 1 << 25 } = options;
+async function checkPages(
+  { columns }: Table["metadata"]["row_groups"][number],
+  options: PageOptions,
+): Promise<void> {
+  const { table, take, rowStart, rowEnd, maximumValues = 1 << 25 } = options;
   let values = 0;
   for (const { meta_data: column } of columns) {
     if (column === undefined || !table.read.has(column.path_in_schema[0] ?? "")) continue;
@@ -165,7 +153,7 @@ async function checkPages({ columns }: Group, options: PageOptions): Promise<voi
     const chunk = await table.file.slice(start, start + Number(column.total_compressed_size));
     for (const page of readPages(new DataView(chunk))) {
       values += page.values;
-      unpacked.take(Math.max(page.bytes, VALUE_BYTES * page.values));
+      take(Math.max(page.bytes, VALUE_BYTES * page.values));
     }
     if (values > maximumValues)
       throw new MosError(

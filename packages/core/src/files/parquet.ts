@@ -21,8 +21,6 @@ const limitsFor = (fileBytes: number) => ({
  * in a child process, which a broken file may end.
  *
  * @throws MosError `bad_data`, `unsupported`, `not_found`, `storage`.
- * @example
- * for await (const row of readParquetRows("train.parquet", { maximumRows: 1e6, maximumUnpackedBytes: 2 ** 30 })) use(row);
  */
 export async function* readParquetRows(
   path: string,

@@ -36,19 +36,7 @@ interface SafetensorsEntry {
   readonly end: number;
 }
 
-export interface SafetensorsFile extends AsyncDisposable {
-  readonly path: string;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
-  /** F32, F16 or BF16 as float32. */
-  readFloat32(name: string): Promise<Float32Array>;
-  /** I32, or I64 whose values fit. */
-  readInt32(name: string): Promise<Int32Array>;
-  /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
-  readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
-  /** The bytes as they stand in the file. */
-  readBytes(name: string): Promise<Uint8Array>;
-}
+export type SafetensorsFile = Awaited<ReturnType<typeof openSafetensors>>;
 
 const CHUNK = 1 << 22;
 const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
@@ -238,14 +226,11 @@ async function readIntegers(file: ByteSource, entry: SafetensorsEntry, place: Pl
  * "bad_adapter" is shorter.
  *
  * @throws MosError `options.code` for a broken file, "unsupported" for an unknown type, "not_found", "storage".
- * @example
- * await using file = await openSafetensors("model.safetensors");
- * const embedding = await file.readFloat32("model.embed_tokens.weight");
  */
 export async function openSafetensors(
   from: string | ByteSource,
   { code = "bad_model" }: { readonly code?: ErrorCode } = {},
-): Promise<SafetensorsFile> {
+) {
   const source = typeof from === "string" ? await openForReading(from, code) : from;
   return closeOnFailure(source, async (file) => {
     const { path } = file;
@@ -273,13 +258,15 @@ export async function openSafetensors(
       path,
       metadata,
       tensors,
-      readFloat32: async (name) => readFloats(...find(name)),
-      readInt32: async (name) => readIntegers(...find(name)),
-      readInto: async (name, target, begin) => {
-        const [source, entry] = find(name);
-        await source.read(target, entry.begin + begin);
-      },
-      readBytes: async (name) => {
+      /** F32, F16 or BF16 as float32. */
+      readFloat32: async (name: string) => readFloats(...find(name)),
+      /** I32, or I64 whose values fit. */
+      readInt32: async (name: string) => readIntegers(...find(name)),
+      /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
+      readInto: async (name: string, target: Uint8Array, begin: number): Promise<void> =>
+        file.read(target, find(name)[1].begin + begin),
+      /** The bytes as they stand in the file. */
+      async readBytes(name: string): Promise<Uint8Array> {
         const [, { begin, end }] = find(name);
         const bytes = new Uint8Array(end - begin);
         await file.read(bytes, begin);

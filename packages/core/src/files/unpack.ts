@@ -30,68 +30,36 @@ export type StoredFormat =
 const bitsAt = (source: Uint8Array, at: number): number =>
   (source[at] as number) | ((source[at + 1] as number) << 8);
 
-/** Sixteen bytes: byte j holds code j in its low half and code j + 16 in its high half. */
-function addNibbles(
-  source: Uint8Array,
-  at: number,
-  {
-    codes,
-    to,
-    shift,
-  }: { readonly codes: Uint8Array | Int8Array; readonly to: number; readonly shift: number },
-): void {
-  for (let j = 0; j < 16; j++) {
-    const byte = source[at + j] as number;
-    const low = to + j;
-    const high = low + 16;
-    codes[low] = (codes[low] as number) | ((byte & 15) << shift);
-    codes[high] = (codes[high] as number) | ((byte >> 4) << shift);
-  }
-}
-
-function unpackQ4_0(source: Uint8Array, { codes, start, shift, scales, block }: RowTarget): void {
-  const place = { codes, to: start, shift };
-  for (let at = 0, i = block; at < source.length; at += 18, i++, place.to += 32) {
-    scales[i] = bitsAt(source, at);
-    addNibbles(source, at + 2, place);
-  }
-}
-
-function unpackQ4_1(source: Uint8Array, { codes, start, shift, scales, offsets, block }: RowTarget): void {
-  const place = { codes, to: start, shift };
-  const minima = offsets as Uint16Array;
-  for (let at = 0, i = block; at < source.length; at += 20, i++, place.to += 32) {
-    scales[i] = bitsAt(source, at);
-    minima[i] = bitsAt(source, at + 2);
-    addNibbles(source, at + 4, place);
-  }
-}
-
-function unpackQ5_0(source: Uint8Array, { codes, start, scales, block }: RowTarget): void {
-  for (let at = 0, to = start, i = block; at < source.length; at += 22, to += 32, i++) {
-    scales[i] = bitsAt(source, at);
-    const high = highBits(source, at + 2);
-    for (let j = 0; j < 16; j++) {
-      const byte = source[at + 6 + j] as number;
-      codes[to + j] = ((byte & 15) | (((high >>> j) & 1) << 4)) - 16;
-      codes[to + j + 16] = ((byte >> 4) | (((high >>> (j + 16)) & 1) << 4)) - 16;
+/** Of Q4_0 and Q4_1: sixteen bytes, of which byte j holds code j in its low half and code j + 16 in its high half. */
+const unpackQ4 =
+  (head: 2 | 4): UnpackRow =>
+  (source, { codes, start, shift, scales, offsets, block }) => {
+    for (let at = 0, to = start, i = block; at < source.length; at += head + 16, to += 32, i++) {
+      scales[i] = bitsAt(source, at);
+      if (offsets !== undefined) offsets[i] = bitsAt(source, at + 2);
+      for (let j = 0; j < 16; j++) {
+        const byte = source[at + head + j] as number;
+        codes[to + j] = (codes[to + j] as number) | ((byte & 15) << shift);
+        codes[to + j + 16] = (codes[to + j + 16] as number) | ((byte >> 4) << shift);
+      }
     }
-  }
-}
+  };
 
-function unpackQ5_1(source: Uint8Array, { codes, start, scales, offsets, block }: RowTarget): void {
-  const minima = offsets as Uint16Array;
-  for (let at = 0, to = start, i = block; at < source.length; at += 24, to += 32, i++) {
-    scales[i] = bitsAt(source, at);
-    minima[i] = bitsAt(source, at + 2);
-    const high = highBits(source, at + 4);
-    for (let j = 0; j < 16; j++) {
-      const byte = source[at + 8 + j] as number;
-      codes[to + j] = (byte & 15) | (((high >>> j) & 1) << 4);
-      codes[to + j + 16] = (byte >> 4) | (((high >>> (j + 16)) & 1) << 4);
+/** Of Q5_0, whose codes are around 0, and Q5_1. */
+const unpackQ5 =
+  ({ head, zero }: { readonly head: 2 | 4; readonly zero: 16 | 0 }): UnpackRow =>
+  (source, { codes, start, scales, offsets, block }) => {
+    for (let at = 0, to = start, i = block; at < source.length; at += head + 20, to += 32, i++) {
+      scales[i] = bitsAt(source, at);
+      if (offsets !== undefined) offsets[i] = bitsAt(source, at + 2);
+      const high = highBits(source, at + head);
+      for (let j = 0; j < 16; j++) {
+        const byte = source[at + head + 4 + j] as number;
+        codes[to + j] = ((byte & 15) | (((high >>> j) & 1) << 4)) - zero;
+        codes[to + j + 16] = ((byte >> 4) | (((high >>> (j + 16)) & 1) << 4)) - zero;
+      }
     }
-  }
-}
+  };
 
 function unpackQ8_0(source: Uint8Array, { codes, start, scales, block }: RowTarget): void {
   for (let at = 0, to = start, i = block; at < source.length; at += 34, to += 32, i++) {
@@ -173,10 +141,10 @@ const storedFormats: Readonly<Record<StoredType, StoredFormat>> = {
   F32: { format: { kind: "float32" } },
   F16: { format: { kind: "float16" } },
   BF16: { format: { kind: "bfloat16" } },
-  Q4_0: { format: blocks(4, { zeroPoint: 8 }), unpack: unpackQ4_0 },
-  Q4_1: { format: blocks(4, { offsets: true }), unpack: unpackQ4_1 },
-  Q5_0: { format: blocks(8), unpack: unpackQ5_0 },
-  Q5_1: { format: blocks(8, { offsets: true }), unpack: unpackQ5_1 },
+  Q4_0: { format: blocks(4, { zeroPoint: 8 }), unpack: unpackQ4(2) },
+  Q4_1: { format: blocks(4, { offsets: true }), unpack: unpackQ4(4) },
+  Q5_0: { format: blocks(8), unpack: unpackQ5({ head: 2, zero: 16 }) },
+  Q5_1: { format: blocks(8, { offsets: true }), unpack: unpackQ5({ head: 4, zero: 0 }) },
   Q8_0: { format: blocks(8), unpack: unpackQ8_0 },
   Q4_K: { format: blocks(4, { scales: "float32", offsets: true }), unpack: unpackQ4_K },
   Q5_K: { format: blocks(8, { scales: "float32", offsets: true }), unpack: unpackQ5_K },

@@ -127,10 +127,6 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
  *
  * @throws MosError "bad_config" if a tensor is not the next one, has another size, or cannot be written; "storage",
  * "not_found".
- * @example
- * await using file = await openGgufWriter("m.gguf", {}, [{ name: "w", type: "Q8_0", shape: [1, 32] }]);
- * await file.write("w", new Uint8Array(34));
- * await file.commit();
  */
 export async function openGgufWriter(
   path: string,
@@ -155,11 +151,6 @@ export async function openGgufWriter(
  * Writes a GGUF file, complete or not at all.
  *
  * @throws MosError "bad_config" if the number of values does not match the shape or a name is too long; "storage", "not_found".
- * @example
- * await writeGguf("adapter.gguf", {
- *   metadata: { "general.type": { type: "string", value: "adapter" } },
- *   tensors: { "blk.0.attn_q.weight.lora_a": { dtype: "F32", shape: [1, 2], data: Float32Array.of(1, 2) } },
- * });
  */
 export async function writeGguf(
   path: string,

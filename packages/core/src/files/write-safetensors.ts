@@ -54,10 +54,6 @@ export function safetensorsHeader(
  * the four-byte ones should come first, so that all stand aligned. F16 and BF16 are rounded from float32.
  *
  * @throws MosError "bad_config" if a tensor is not the next one or has another size; "storage", "not_found".
- * @example
- * await using file = await openSafetensorsWriter("m.safetensors", [{ name: "w", dtype: "F16", shape: [2] }]);
- * await file.write("w", Float32Array.of(1, 2));
- * await file.commit();
  */
 export async function openSafetensorsWriter(
   path: string,
@@ -84,10 +80,6 @@ export async function openSafetensorsWriter(
  * first, so that all stand aligned in the file; then names decide: the same input, the same bytes.
  *
  * @throws MosError "bad_config" if the number of values does not match the shape; "storage", "not_found".
- * @example
- * await writeSafetensors("pools.safetensors", {
- *   "q_proj.shards": { dtype: "F32", shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },
- * });
  */
 export async function writeSafetensors(
   path: string,
