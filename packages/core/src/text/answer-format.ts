@@ -9,6 +9,7 @@ import { spacedJson } from "./json-text.ts";
 import type { LoadedText } from "./load-text.ts";
 import type { ChatMessage, CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice } from "./messages.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { withInstruction } from "./tool-messages.ts";
 import { INPUT_KEY } from "./tool-schemas.ts";
 
 /** How an answer is constrained and read. */
@@ -276,18 +277,8 @@ export function withFormat(
 ): readonly ChatMessage[] {
   const request = describeFormat(format);
   if (request === undefined) return messages;
-  if (template.answerLayout().system !== "first_user") {
-    const [first, ...rest] = messages;
-    return first?.role === "system"
-      ? [{ ...first, content: joined(first.content, request) }, ...rest]
-      : [{ role: "system", content: request }, ...messages];
-  }
-  const index = messages.findIndex(({ role }) => role === "user");
-  return messages.map((one, i) => (i === index ? { ...one, content: joined(request, one.content) } : one));
+  return withInstruction(messages, request, template.answerLayout().system !== "first_user");
 }
-
-const joined = (first: string, second: string): string =>
-  [first, second].filter((text) => text !== "").join("\n\n");
 
 function describeFormat(format: ResponseFormat | undefined): string | undefined {
   if (format?.type === "json_object") return "Answer with a JSON object only.";

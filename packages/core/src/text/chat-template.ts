@@ -183,9 +183,6 @@ const TULU =
  * Tulu's layout.
  *
  * @throws MosError `bad_model` when the template does not parse.
- * @example
- * const chat = chatTemplate({ tokenizer });
- * const prompt = chat.render([{ role: "user", content: "Hi" }], { addGenerationPrompt: true });
  */
 export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const { source, name, template } = choose(options);

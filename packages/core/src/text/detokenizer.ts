@@ -17,11 +17,6 @@ export interface Detokenizer {
  * An incremental detokenizer that never splits a code point. The results of all calls of `push` and one of `flush`,
  * joined, are `tokenizer.decode` of all ids. Where they continue a text, a leading blank, which SentencePiece prepends to a text,
  * is part of it.
- *
- * @example
- * const detokenizer = createDetokenizer(tokenizer, { skipSpecialTokens: true });
- * for (const id of ids) write(detokenizer.push(id));
- * write(detokenizer.flush());
  */
 export function createDetokenizer(
   tokenizer: Pick<Tokenizer, "idToBytes" | "isSpecial" | "strippedBlanks">,
@@ -65,10 +60,6 @@ export interface StopScanner {
  * held back until that is decided.
  *
  * @throws MosError `bad_option` for an empty stop string.
- * @example
- * const scanner = createStopScanner(["\nUser:"]);
- * scanner.push("Hi.\nUs"); // { text: "Hi.", stopped: false }
- * scanner.push("er: ok"); // { text: "", stopped: true }
  */
 export function createStopScanner(stops: readonly string[]): StopScanner {
   if (stops.includes("")) throw new MosError("bad_option", "a stop sequence is empty; omit it");

@@ -36,42 +36,28 @@ const plain = (...splits: readonly string[]): GgufPreTokenizer => ({
   addBos: false,
   composes: false,
 });
-const gpt2 = plain(GPT2_SPLIT);
-const llama3: GgufPreTokenizer = { ...plain(LLAMA3_SPLIT), ignoreMerges: true, addBos: true };
-const digitsFirst = plain("\\p{N}", GPT2_SPLIT);
-const gpt4o = plain(cased(`${CONTRACTIONS}?`, "\\p{N}{1,3}"));
-
-/** llama.cpp's rule for files of which it does not know the model; no model was trained with it. */
-const unknownModel = plain("[\\p{P}$+<=>^~|]+", GPT2_SPLIT, "\\p{N}+", "[0-9][0-9][0-9]");
-
-const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map([
-  ["default", unknownModel],
-  ["gpt-2", gpt2],
-  ["phi-2", gpt2],
-  ["olmo", gpt2],
-  ["llama3", llama3],
-  ["llama-v3", llama3],
-  ["llama-bpe", llama3],
-  ["falcon3", llama3],
-  ["pixtral", llama3],
-  // SmolLM3
-  ["smaug-bpe", plain(LLAMA3_SPLIT)],
-  // OLMo 2, Phi-4, Granite 4
-  ["dbrx", plain(LLAMA3_SPLIT)],
-  ["tekken", { ...plain(cased("", "\\p{N}")), ignoreMerges: true, addBos: true }],
-  // Qwen 2 to 3
-  ["qwen2", { ...plain(QWEN2_SPLIT), composes: true }],
-  ["deepseek-r1-qwen", plain(QWEN2_SPLIT)],
-  ["qwen35", { ...plain(QWEN35_SPLIT), composes: true }],
-  // Phi-4-mini
-  ["gpt-4o", gpt4o],
-  ["llama4", gpt4o],
-  // SmolLM, SmolLM2
-  ["smollm", digitsFirst],
-  // Granite 3
-  ["refact", digitsFirst],
-  ["starcoder", digitsFirst],
-]);
+const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map(
+  [
+    // llama.cpp's rule for files of which it does not know the model; no model was trained with it
+    { names: ["default"], rule: plain("[\\p{P}$+<=>^~|]+", GPT2_SPLIT, "\\p{N}+", "[0-9][0-9][0-9]") },
+    { names: ["gpt-2", "phi-2", "olmo"], rule: plain(GPT2_SPLIT) },
+    {
+      names: ["llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral"],
+      rule: { ...plain(LLAMA3_SPLIT), ignoreMerges: true, addBos: true },
+    },
+    // SmolLM3; OLMo 2, Phi-4, Granite 4
+    { names: ["smaug-bpe", "dbrx"], rule: plain(LLAMA3_SPLIT) },
+    { names: ["tekken"], rule: { ...plain(cased("", "\\p{N}")), ignoreMerges: true, addBos: true } },
+    // Qwen 2 to 3
+    { names: ["qwen2"], rule: { ...plain(QWEN2_SPLIT), composes: true } },
+    { names: ["deepseek-r1-qwen"], rule: plain(QWEN2_SPLIT) },
+    { names: ["qwen35"], rule: { ...plain(QWEN35_SPLIT), composes: true } },
+    // Phi-4-mini
+    { names: ["gpt-4o", "llama4"], rule: plain(cased(`${CONTRACTIONS}?`, "\\p{N}{1,3}")) },
+    // SmolLM, SmolLM2; Granite 3
+    { names: ["smollm", "refact", "starcoder"], rule: plain("\\p{N}", GPT2_SPLIT) },
+  ].flatMap(({ names, rule }) => names.map((name) => [name, rule] as const)),
+);
 
 /** The patterns of all of them, which end in time on any text. */
 export const knownSplits = (): readonly string[] =>

@@ -11,8 +11,6 @@ const KIND = { normal: 1, unknown: 2, control: 3, userDefined: 4 } as const;
  * The tokenizer that a GGUF file's metadata describes.
  *
  * @throws MosError `bad_model` naming the key, `unsupported` naming the kind of tokenizer or pre-tokenizer.
- * @example
- * const tokenizer = tokenizerFromGguf(metadata);
  */
 export const tokenizerFromGguf = (metadata: GgufMetadata): Tokenizer =>
   tokenizerFromJson(tokenizerFilesFromGguf(metadata));

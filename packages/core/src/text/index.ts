@@ -6,13 +6,7 @@ export {
   withFormat,
 } from "./answer-format.ts";
 export type { AnswerDelta, AnswerParser } from "./answer-parser.ts";
-export {
-  type ChatTemplate,
-  chatTemplate,
-  type TemplateVariables,
-  templateSettings,
-  withVariables,
-} from "./chat-template.ts";
+export * from "./chat-template.ts";
 export {
   type CallLayout,
   createAnswerScanner,
@@ -29,16 +23,7 @@ export {
   type Pooling,
   textFromGguf,
 } from "./load-text.ts";
-export {
-  type ChatMessage,
-  type CustomTool,
-  type FunctionTool,
-  findUnpaired,
-  type ResponseFormat,
-  type Tool,
-  type ToolCall,
-  type ToolChoice,
-} from "./messages.ts";
+export * from "./messages.ts";
 export * from "./openai.ts";
 export { pythonStrip } from "./python-strip.ts";
 export type { RenderedPiece } from "./render-turns.ts";

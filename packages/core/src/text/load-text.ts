@@ -35,8 +35,6 @@ const templates = z.looseObject({
  * exist chat_template.jinja and generation_config.json.
  *
  * @throws MosError `not_found`, `bad_model`, `unsupported` or `storage`, naming the file.
- * @example
- * const { tokenizer, template } = await loadTextFromFolder("models/SmolLM2-135M-Instruct");
  */
 export async function loadTextFromFolder(folder: string, { now }: LoadTextOptions = {}): Promise<LoadedText> {
   const files = await readTokenizerFiles(folder);
@@ -56,11 +54,7 @@ function inFolder<T>(folder: string, make: () => T): T {
   }
 }
 
-/**
- * Tokenizer and chat template from a GGUF file's metadata.
- *
- * @throws MosError `bad_model` or `unsupported`, naming the key.
- */
+/** Tokenizer and chat template from a GGUF file's metadata. Throws `bad_model` or `unsupported`, naming the key. */
 export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = {}): LoadedText {
   const tokenizer = tokenizerFromGguf(metadata);
   const template = stringAt(metadata, "tokenizer.chat_template");
@@ -126,13 +120,9 @@ export interface GenerationConfig {
   /** The file, for messages. */
   readonly where: string;
   /** Without the fields that the file leaves out. A temperature of 0 is greedy decoding. */
-  readonly sampling: {
-    readonly temperature?: unknown;
-    readonly topP?: unknown;
-    readonly topK?: unknown;
-    readonly minP?: unknown;
-    readonly repetitionPenalty?: unknown;
-  };
+  readonly sampling: Readonly<
+    Partial<Record<"temperature" | "topP" | "topK" | "minP" | "repetitionPenalty", unknown>>
+  >;
   /** Most tokens of an answer. */
   readonly maxTokens?: unknown;
   /** Ids that end an answer beside the tokenizer's own. */

@@ -173,20 +173,12 @@ export function toResponseFormat(format: z.output<typeof responseFormat>): Respo
 export const parseResponseFormat = (value: unknown, where = "responseFormat"): ResponseFormat =>
   toResponseFormat(parseWith(responseFormat, value, { code: "bad_option", where }));
 
-const KINDS: Readonly<Record<string, string>> = {
-  image_url: "an image",
-  input_image: "an image",
-  image_file: "an image",
-  image: "an image",
-  input_audio: "audio",
-  audio_url: "audio",
-  audio: "audio",
-  video_url: "a video",
-  video: "a video",
-  input_file: "a file",
-  file: "a file",
-  document: "a file",
-};
+const MEDIA = [
+  ["an image", /^(?:image|image_url|image_file|input_image)$/],
+  ["audio", /^(?:audio|audio_url|input_audio)$/],
+  ["a video", /^(?:video|video_url)$/],
+  ["a file", /^(?:file|input_file|document)$/],
+] as const;
 
 /** Maximum number of parts that are checked; an invalid list may have millions. */
 const LOOKED_AT = 1000;
@@ -199,8 +191,8 @@ export function mediaPart(content: unknown): { readonly index: number; readonly 
   if (!Array.isArray(content)) return undefined;
   for (const [index, part] of content.slice(0, LOOKED_AT).entries()) {
     const type: unknown = part?.type;
-    if (typeof type === "string" && Object.hasOwn(KINDS, type))
-      return { index, what: `${KINDS[type]} (type "${type}")` };
+    const [kind] = MEDIA.find(([, types]) => typeof type === "string" && types.test(type)) ?? [];
+    if (kind !== undefined) return { index, what: `${kind} (type "${type}")` };
   }
   return undefined;
 }

@@ -87,9 +87,6 @@ export const TOKENIZER_BYTES = 1500;
  * generated. Neither have `add_bos_token` and `add_eos_token`: tokenizer.json's `post_processor` states the added tokens.
  *
  * @throws MosError `bad_model` for a broken file, `unsupported` for another kind of tokenizer.
- * @example
- * const tokenizer = tokenizerFromJson({ tokenizer: JSON.parse(text), config: JSON.parse(configText) });
- * tokenizer.decode(tokenizer.encode("Hello"), { skipSpecialTokens: true }); // "Hello"
  */
 export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const definition = parseTokenizerJson(files.tokenizer);
@@ -169,11 +166,7 @@ function tokensById({ vocabulary, addedTokens }: TokenizerDefinition): (string |
 /** Bytes; Llama 3's file has 9 MB. */
 const MAX_JSON_BYTES = 256 * 1024 * 1024;
 
-/**
- * The two files of a Hugging Face folder, parsed.
- *
- * @throws MosError `not_found` or `bad_model`, naming the file.
- */
+/** The two files of a Hugging Face folder, parsed. Throws `not_found` or `bad_model`, naming the file. */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const read = async (name: string): Promise<unknown> => {
     const path = join(folder, name);
@@ -221,11 +214,7 @@ const file = z.looseObject({
   }),
 });
 
-/**
- * Checks the shape of a parsed tokenizer.json.
- *
- * @throws MosError `bad_model` naming the field, `unsupported` for kinds other than BPE.
- */
+/** Checks the shape of a parsed tokenizer.json. Throws `bad_model` naming the field, `unsupported` for kinds other than BPE. */
 function parseTokenizerJson(json: unknown) {
   const { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, model } = parseWith(file, json, {
     code: "bad_model",

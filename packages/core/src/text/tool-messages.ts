@@ -25,17 +25,15 @@ export interface ToolLayout {
 export interface TemplateMessage {
   readonly role: string;
   readonly content: string;
-  readonly tool_calls?: readonly TemplateCall[];
+  readonly tool_calls?: readonly {
+    readonly id: string;
+    readonly type: "function";
+    readonly function: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> };
+  }[];
   readonly tool_call_id?: string;
   readonly name?: string;
   readonly reasoning_content?: string;
   readonly tools?: string;
-}
-
-interface TemplateCall {
-  readonly id: string;
-  readonly type: "function";
-  readonly function: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> };
 }
 
 /** What a template gets. */
@@ -92,11 +90,11 @@ function callMessage(
   parse: (json: string, what: string) => Readonly<Record<string, unknown>>,
 ): TemplateMessage {
   const { syntax } = layout;
-  const calls = (message.toolCalls ?? []).map((call): TemplateCall => {
+  const calls = (message.toolCalls ?? []).map((call) => {
     const what = `the arguments of the call of "${call.name}"`;
     const given = call.type === "custom" ? { [INPUT_KEY]: call.input } : parse(call.arguments, what);
     const id = syntax.hasId ? shortId(call.id) : call.id;
-    return { id, type: "function", function: { name: call.name, arguments: given } };
+    return { id, type: "function" as const, function: { name: call.name, arguments: given } };
   });
   const base = plainMessage(message);
   if (layout.calls === "tool_calls") return { ...base, tool_calls: calls };
@@ -148,13 +146,10 @@ function foldSystem(
   if (first?.role !== "system" || system === "role") return messages;
   const isUser = ({ role }: TemplateMessage): boolean => role === "user";
   const index = system === "first_user" ? rest.findIndex(isUser) : rest.findLastIndex(isUser);
-  return index < 0 ? messages : rest.map((one, i) => (i === index ? inFront(first.content, one) : one));
+  return index < 0
+    ? messages
+    : rest.map((one, i) => (i === index ? { ...one, content: joined(first.content, one.content) } : one));
 }
-
-const inFront = (text: string, message: TemplateMessage): TemplateMessage => ({
-  ...message,
-  content: message.content === "" ? text : `${text}\n\n${message.content}`,
-});
 
 function withTools(
   messages: readonly TemplateMessage[],
@@ -171,12 +166,10 @@ function withTools(
       return { messages, xml_tools: functions.map(spacedJson) };
     case "system_tools":
       return { messages: withSystem(messages, { tools: spacedJson(functions) }) };
-    case "text": {
-      const text = describeTools(tools, layout.syntax);
+    case "text":
       return {
-        messages: layout.system === "role" ? withSystemText(messages, text) : withUserText(messages, text),
+        messages: withInstruction(messages, describeTools(tools, layout.syntax), layout.system === "role"),
       };
-    }
   }
 }
 
@@ -191,17 +184,25 @@ function withSystem(
     : [{ role: "system", content: "", ...fields }, ...messages];
 }
 
-/** The system message followed by a text, or the text as a system message. */
-function withSystemText(messages: readonly TemplateMessage[], text: string): readonly TemplateMessage[] {
-  const [first] = messages;
-  const isEmpty = first?.role !== "system" || first.content === "";
-  return withSystem(messages, { content: isEmpty ? text : `${first.content}\n\n${text}` });
-}
-
-/** The text in front of the user's first message. */
-function withUserText(messages: readonly TemplateMessage[], text: string): readonly TemplateMessage[] {
+/**
+ * A text of ours at the end of the system message, which there is then, or in front of the user's first message where the template has
+ * no system role.
+ */
+export function withInstruction<M extends Pick<ChatMessage, "role" | "content">>(
+  messages: readonly M[],
+  text: string,
+  hasSystem: boolean,
+): readonly (M | Pick<ChatMessage, "role" | "content">)[] {
+  const [first, ...rest] = messages;
+  if (hasSystem)
+    return first?.role === "system"
+      ? [{ ...first, content: joined(first.content, text) }, ...rest]
+      : [{ role: "system", content: text }, ...messages];
   const index = messages.findIndex(({ role }) => role === "user");
   return index < 0
     ? [{ role: "user", content: text }, ...messages]
-    : messages.map((one, i) => (i === index ? inFront(text, one) : one));
+    : messages.map((one, i) => (i === index ? { ...one, content: joined(text, one.content) } : one));
 }
+
+const joined = (first: string, second: string): string =>
+  [first, second].filter((text) => text !== "").join("\n\n");
