@@ -1,5 +1,5 @@
 // The keys of a call's arguments in the order of the tool's schema, in which a constrained answer writes them.
-import { isRecord } from "#common";
+import { follow, isRecord } from "#common";
 
 /** JSON whose numbers keep their spelling: 1.0 stays 1.0. */
 type Json = string | { readonly items: readonly Json[] } | { readonly members: readonly Member[] };
@@ -76,9 +76,8 @@ function fits({ type, properties, required }: Readonly<Record<string, unknown>>,
 function refer(pointer: string, root: unknown): unknown {
   if (!pointer.startsWith("#")) return undefined;
   const keys = pointer.slice(1).split("/").slice(1);
-  return keys
-    .map((key) => decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~"))
-    .reduce<unknown>((at, key) => (isRecord(at) && Object.hasOwn(at, key) ? at[key] : undefined), root);
+  const unescaped = keys.map((key) => decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~"));
+  return follow(root, unescaped);
 }
 
 const nameOf = (key: string): string => String(JSON.parse(key));

@@ -3,9 +3,9 @@
 import { MosError, randomStream } from "#common";
 import {
   type EncodedExample,
+  joinColumns,
   type LabelledIds,
   sequenceLengths,
-  type TokenColumn,
   type TokenColumns,
 } from "./encode.ts";
 
@@ -151,22 +151,6 @@ function shiftLabels(
   };
 }
 
-/** The columns of examples, one after another. */
-function joinColumns(examples: readonly EncodedExample[]): TokenColumns {
-  const names = new Set(examples.flatMap(({ columns = {} }) => Object.keys(columns) as TokenColumn[]));
-  const targets = examples.reduce((sum, { targetTokens }) => sum + targetTokens, 0);
-  const join = (name: TokenColumn): Float32Array => {
-    const joined = new Float32Array(targets).fill(name === "weight" ? 1 : 0);
-    let from = 0;
-    for (const { columns, targetTokens } of examples) {
-      joined.set(columns?.[name] ?? [], from);
-      from += targetTokens;
-    }
-    return joined;
-  };
-  return Object.fromEntries([...names].map((name) => [name, join(name)]));
-}
-
 const rowTokens = (row: readonly EncodedExample[]): number =>
   row.reduce((sum, { ids }) => sum + ids.length, 0);
 
@@ -179,13 +163,7 @@ export interface BatchesOptions extends PlanOptions {
   readonly lengthMultiple?: number;
 }
 
-/**
- * The batches of one epoch, made one at a time. The same options give the same batches, whatever `start` is.
- *
- * @example
- * for (const batch of batches(encoded, { epoch: 0, seed: 0, batchSize: 4, maxLength: 512, packing: true, padToken: 2 }))
- *   await step(batch);
- */
+/** The batches of one epoch, made one at a time. The same options give the same batches, whatever `start` is. */
 export function* batches(
   encoded: readonly EncodedExample[],
   { start = 0, lengthMultiple = 32, padToken, ...options }: BatchesOptions,
@@ -268,7 +246,8 @@ function checkSize(name: string, size: number): void {
     throw new MosError("bad_option", `${name} is ${size}; give a whole number of at least 1`);
 }
 
-const chunk = <T>(items: readonly T[], size: number): T[][] =>
+/** Parts of so many items; the last one may be shorter. */
+export const chunk = <T>(items: readonly T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 
 type OrderOptions = Pick<PlanOptions, "seed" | "epoch">;

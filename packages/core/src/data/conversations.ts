@@ -38,20 +38,15 @@ export const message = z
       context.addIssue({ code: "custom", path: ["content"], message: "a string" });
   })
   .transform(
-    ({
-      role,
-      content,
-      tool_calls: calls,
-      function_call: call,
-      tool_call_id: id,
-      name,
-      ...rest
-    }): LineTurn => ({
+    ({ role, content, weight: given, name, ...message }): LineTurn => ({
       role: toRole(role),
       content: content ?? "",
-      weight: rest.weight,
-      calls: [...(calls ?? []), ...(call == null ? [] : [call])],
-      callId: id ?? undefined,
+      weight: given,
+      calls: [
+        ...(message.tool_calls ?? []),
+        ...(message.function_call == null ? [] : [message.function_call]),
+      ],
+      callId: message.tool_call_id ?? undefined,
       callName: typeof name === "string" ? name : undefined,
     }),
   );

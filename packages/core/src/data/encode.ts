@@ -320,9 +320,6 @@ export interface EncodedDataset {
  * Encodes examples in order, and leaves out those in which truncation or the prompt format leaves no target.
  *
  * @throws MosError as `encodeExample` does, `bad_data` when no example is left, and `cancelled`.
- *
- * @example
- * const { encoded, report } = await encodeExamples(train, { tokenizer, template, maxLength: 512 });
  */
 export async function encodeExamples(
   examples: readonly Example[],
@@ -389,6 +386,22 @@ function paysToShare(prompt: number, answers: readonly number[]): boolean {
   return prompt * (answers.length - 1) * TOKEN_COMPARISONS > wasted;
 }
 
+/** The columns of examples, one after another. */
+export function joinColumns(examples: readonly EncodedExample[]): TokenColumns {
+  const names = new Set(examples.flatMap(({ columns = {} }) => Object.keys(columns) as TokenColumn[]));
+  const targets = examples.reduce((sum, { targetTokens }) => sum + targetTokens, 0);
+  const join = (name: TokenColumn): Float32Array => {
+    const joined = new Float32Array(targets).fill(name === "weight" ? 1 : 0);
+    let from = 0;
+    for (const { columns, targetTokens } of examples) {
+      joined.set(columns?.[name] ?? [], from);
+      from += targetTokens;
+    }
+    return joined;
+  };
+  return Object.fromEntries([...names].map((name) => [name, join(name)]));
+}
+
 /**
  * Sequences as one example.
  *
@@ -404,13 +417,7 @@ export function joinSequences(sequences: readonly EncodedExample[], shared: numb
     ]);
   const sum = (field: "targetTokens" | "truncatedTargets"): number =>
     sequences.reduce((total, one) => total + one[field], 0);
-  const names = new Set(sequences.flatMap(({ columns = {} }) => Object.keys(columns) as TokenColumn[]));
-  const column = (name: TokenColumn): Float32Array =>
-    Float32Array.from(
-      sequences.flatMap(({ columns, targetTokens }) => [
-        ...(columns?.[name] ?? new Float32Array(targetTokens).fill(name === "weight" ? 1 : 0)),
-      ]),
-    );
+  const columns = joinColumns(sequences);
   return {
     ...first,
     ids: join("ids"),
@@ -420,9 +427,7 @@ export function joinSequences(sequences: readonly EncodedExample[], shared: numb
     truncatedTargets: sum("truncatedTargets"),
     sequences: sequences.map(({ ids }) => ids.length - shared),
     ...(shared === 0 ? {} : { shared }),
-    ...(names.size === 0
-      ? {}
-      : { columns: Object.fromEntries([...names].map((name) => [name, column(name)])) }),
+    ...(Object.keys(columns).length === 0 ? {} : { columns }),
   };
 }
 

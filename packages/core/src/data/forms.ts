@@ -8,11 +8,6 @@ import { isBlank, joinInput, lineForm } from "./line-form.ts";
 import { PREFERENCE_FORMS } from "./preference-forms.ts";
 
 const text = z.string("a string");
-const completion = z.object({ prompt: text, completion: text });
-const instruction = z.object({ instruction: text, input: text.nullish(), output: text });
-const question = z.object({ question: text, answer: text });
-const plainText = z.object({ text });
-
 /** A question and its answer as a conversation of two messages. */
 const asChat = (place: Place, ask: string, answer: string): Example => ({
   kind: "chat",
@@ -23,19 +18,19 @@ const asChat = (place: Place, ask: string, answer: string): Example => ({
 const completionForm = lineForm({
   fields: ["prompt", "completion"],
   sample: '{"prompt": "The capital of France is", "completion": " Paris."}',
-  schema: completion,
-  toExample: ({ prompt, completion: continuation }, place) =>
-    isBlank(continuation)
+  schema: z.object({ prompt: text, completion: text }),
+  toExample: ({ prompt, completion }, place) =>
+    isBlank(completion)
       ? "completion is empty, so there is nothing to learn"
-      : { kind: "completion", ...place, prompt, completion: continuation },
+      : { kind: "completion", ...place, prompt, completion },
 });
 
 const instructionForm = lineForm({
   fields: ["instruction", "output"],
   sample: '{"instruction": "Translate into French", "input": "cheese", "output": "fromage"}',
-  schema: instruction,
-  toExample({ instruction: ask, input, output }, place) {
-    const given = joinInput(ask, input);
+  schema: z.object({ instruction: text, input: text.nullish(), output: text }),
+  toExample({ instruction, input, output }, place) {
+    const given = joinInput(instruction, input);
     if (given === "") return "instruction is empty";
     if (isBlank(output)) return "output is empty, so there is nothing to learn";
     return asChat(place, given, output);
@@ -45,17 +40,19 @@ const instructionForm = lineForm({
 const questionForm = lineForm({
   fields: ["question", "answer"],
   sample: '{"question": "How much is 2 + 2?", "answer": "2 + 2 = 4"}',
-  schema: question,
-  toExample({ question: ask, answer }, place) {
-    if (isBlank(ask)) return "question is empty";
-    return isBlank(answer) ? "answer is empty, so there is nothing to learn" : asChat(place, ask, answer);
+  schema: z.object({ question: text, answer: text }),
+  toExample({ question, answer }, place) {
+    if (isBlank(question)) return "question is empty";
+    return isBlank(answer)
+      ? "answer is empty, so there is nothing to learn"
+      : asChat(place, question, answer);
   },
 });
 
 const textForm = lineForm({
   fields: ["text"],
   sample: '{"text": "All of this text is learnt."}',
-  schema: plainText,
+  schema: z.object({ text }),
   toExample: ({ text: whole }, place) =>
     isBlank(whole) ? "text is empty, so there is nothing to learn" : { kind: "text", ...place, text: whole },
 });

@@ -143,8 +143,6 @@ const promptBytes = (passage: SourcedPassage, options: QuestionOptions): number 
  *
  * @throws MosError what the teacher throws; `bad_option` where `out` exists or another process writes it; `bad_data` where no
  * pair is left; `storage`, `cancelled`.
- * @example
- * for await (const event of generateExamples(passages, { teacher, teacherName, out: "train.jsonl", ...sizes })) show(event);
  */
 export async function* generateExamples(
   passages: readonly SourcedPassage[],

@@ -1,6 +1,7 @@
 export {
   type Batch,
   batches,
+  chunk,
   type EpochPlan,
   makeBatch,
   type PlanOptions,
@@ -59,13 +60,7 @@ export {
   type Role,
   wantedAnswer,
 } from "./example.ts";
-export {
-  type GenerateEvent,
-  type GenerationCounts,
-  type GenerationPlan,
-  generateExamples,
-  planGeneration,
-} from "./generate.ts";
+export * from "./generate.ts";
 export { type DatasetInspection, inspectDataset } from "./inspect-dataset.ts";
 export { locateData } from "./locate-data.ts";
 export { countWords } from "./passages.ts";

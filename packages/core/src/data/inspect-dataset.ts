@@ -122,12 +122,17 @@ const firstLine = ({ message }: MosError): string => message.split("\n", 1)[0] ?
 
 /** What was found so far. */
 class Findings {
-  readonly #problems: string[] = [];
-  #problemCount = 0;
-  #emptyAnswers = 0;
-  readonly #duplicates: Duplicate[] = [];
-  #exactDuplicates = 0;
-  #nearDuplicates = 0;
+  readonly #found = {
+    problems: [] as string[],
+    problemCount: 0,
+    emptyAnswers: 0,
+    duplicates: [] as Duplicate[],
+    exactDuplicates: 0,
+    nearDuplicates: 0,
+    toolExamples: 0,
+    callWarnings: [] as string[],
+    callWarningCount: 0,
+  };
   readonly #options: InspectDatasetOptions;
   /** Places by the checksum of an example, and of its normalised form. */
   readonly #exact = new Map<string, string>();
@@ -135,18 +140,15 @@ class Findings {
   readonly #lengths: number[] = [];
   readonly #preferences = new PreferenceCounts();
   #checker: CallChecker | undefined;
-  #toolExamples = 0;
-  readonly #callWarnings: string[] = [];
-  #callWarningCount = 0;
 
   constructor(options: InspectDatasetOptions) {
     this.#options = options;
   }
 
   addProblem(error: MosError): false {
-    this.#problemCount++;
-    if (EMPTY_ANSWER.test(error.message)) this.#emptyAnswers++;
-    if (this.#problems.length < this.#options.limit) this.#problems.push(firstLine(error));
+    this.#found.problemCount++;
+    if (EMPTY_ANSWER.test(error.message)) this.#found.emptyAnswers++;
+    if (this.#found.problems.length < this.#options.limit) this.#found.problems.push(firstLine(error));
     return false;
   }
 
@@ -177,13 +179,13 @@ class Findings {
 
   #checkCalls(example: Example): void {
     if (!hasTools(example)) return;
-    this.#toolExamples++;
+    this.#found.toolExamples++;
     this.#checker ??= new CallChecker();
     const problem = this.#checker.findProblem(example);
     if (problem === undefined) return;
-    this.#callWarningCount++;
-    if (this.#callWarnings.length < this.#options.limit)
-      this.#callWarnings.push(`${placeText(example)}: ${problem}`);
+    this.#found.callWarningCount++;
+    if (this.#found.callWarnings.length < this.#options.limit)
+      this.#found.callWarnings.push(`${placeText(example)}: ${problem}`);
   }
 
   #findDuplicate(example: Example): void {
@@ -199,25 +201,14 @@ class Findings {
       return;
     }
     const isNear = same === undefined;
-    if (isNear) this.#nearDuplicates++;
-    else this.#exactDuplicates++;
-    if (this.#duplicates.length < this.#options.limit) this.#duplicates.push({ place, first, isNear });
+    if (isNear) this.#found.nearDuplicates++;
+    else this.#found.exactDuplicates++;
+    if (this.#found.duplicates.length < this.#options.limit)
+      this.#found.duplicates.push({ place, first, isNear });
   }
 
   summary(): Omit<DatasetInspection, "files" | "examples"> {
-    return {
-      problems: this.#problems,
-      problemCount: this.#problemCount,
-      emptyAnswers: this.#emptyAnswers,
-      duplicates: this.#duplicates,
-      exactDuplicates: this.#exactDuplicates,
-      nearDuplicates: this.#nearDuplicates,
-      tokens: this.#tokenLengths(),
-      ...this.#preferences.summary(),
-      toolExamples: this.#toolExamples,
-      callWarnings: this.#callWarnings,
-      callWarningCount: this.#callWarningCount,
-    };
+    return { ...this.#found, tokens: this.#tokenLengths(), ...this.#preferences.summary() };
   }
 
   #tokenLengths(): TokenLengths | undefined {

@@ -1,6 +1,6 @@
 // A format of lines as a schema, and what is wrong with a line in the words of its fields.
 import type { z } from "zod";
-import { isRecord, readIssues } from "#common";
+import { follow, isRecord, readIssues } from "#common";
 import { mediaPart } from "#text";
 import type { DataKind, Example, Place } from "./example.ts";
 
@@ -54,14 +54,9 @@ function describeIssue(error: z.ZodError, value: unknown): string {
   if (found === undefined && typeof last === "string") {
     const parent = keys.slice(0, -1);
     const owner = parent.length === 0 ? "there is" : `${formatPath(parent)} has`;
-    return `${owner} no field "${last}" (found: ${listFields(parent.reduce<unknown>(at, value))})`;
+    return `${owner} no field "${last}" (found: ${listFields(follow(value, parent))})`;
   }
   return `${formatPath(keys)} is ${describeValue(found)}; expected ${issue.message}`;
-}
-
-function at(value: unknown, key: string | number): unknown {
-  if (Array.isArray(value) && typeof key === "number") return value[key];
-  return isRecord(value) && Object.hasOwn(value, String(key)) ? value[String(key)] : undefined;
 }
 
 const formatPath = (keys: readonly (string | number)[]): string =>

@@ -29,8 +29,6 @@ export interface LocateDataOptions {
  * of downloads, and returns the paths.
  *
  * @throws MosError `not_found`; `bad_option` where a file is named twice; and what a download throws.
- * @example
- * const paths = yield* locateData(["train.jsonl", "more/*.parquet"], {});
  */
 export async function* locateData(
   names: string | readonly string[],

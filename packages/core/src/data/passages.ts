@@ -34,9 +34,6 @@ interface Block extends Range {
 /**
  * Cuts a text into passages, in their order. Together they are the whole text but front matter and space between them. A
  * passage never crosses a heading, and begins with the headings directly before it.
- *
- * @example
- * const passages = splitPassages(text, { isMarkdown: true, fits: (part) => countWords(part) <= 200 });
  */
 export function splitPassages(text: string, { isMarkdown, fits }: SplitPassagesOptions): readonly Passage[] {
   const cutter = new Cutter(text, fits);
@@ -205,49 +202,36 @@ interface OpenBlock {
   readonly mark: string | undefined;
 }
 
-interface ScannedLine extends Range {
-  readonly line: string;
-  readonly open: OpenBlock | undefined;
-}
-
-/** The blocks that a line ends, and the one that it leaves open. */
-interface Step {
-  readonly blocks: readonly Block[];
-  readonly open: OpenBlock | undefined;
-}
-
 /** The blocks of a text: between blank lines, and in Markdown also headings, and code between fences. */
 function* scanBlocks(text: string, isMarkdown: boolean): Generator<Block, void> {
   const start = isMarkdown ? (FRONT_MATTER.exec(text)?.[0].length ?? 0) : 0;
   let open: OpenBlock | undefined;
-  for (const { begin, end } of lines(text, { begin: start, end: text.length })) {
-    const scanned = { line: text.slice(begin, end).trimEnd(), begin, end, open };
-    const step: Step = isMarkdown ? scanMarkdown(text, scanned) : scanText(text, scanned);
+  for (const range of lines(text, { begin: start, end: text.length })) {
+    const step: ReturnType<typeof scanLine> = scanLine(text, { ...range, open, isMarkdown });
     yield* step.blocks;
     open = step.open;
   }
   if (open !== undefined) yield toBlock(text, open.begin, text.length);
 }
 
-function scanText(text: string, { line, begin, open }: ScannedLine): Step {
-  if (line !== "") return { blocks: [], open: open ?? { begin, mark: undefined } };
-  return { blocks: open === undefined ? [] : [toBlock(text, open.begin, begin)], open: undefined };
-}
-
-function scanMarkdown(text: string, scanned: ScannedLine): Step {
-  const { line, begin, end, open } = scanned;
+/** The blocks that a line ends, and the one that it leaves open. */
+function scanLine(
+  text: string,
+  { begin, end, open, isMarkdown }: Range & { open: OpenBlock | undefined; isMarkdown: boolean },
+): { readonly blocks: readonly Block[]; readonly open: OpenBlock | undefined } {
+  const line = text.slice(begin, end).trimEnd();
   if (open?.mark !== undefined)
     return isFenceEnd(line, open.mark)
       ? { blocks: [toBlock(text, open.begin, end)], open: undefined }
       : { blocks: [], open };
-  const heading = readHeading(text, scanned);
-  const mark = FENCE.exec(line)?.[1];
-  if (heading === undefined && mark === undefined) return scanText(text, scanned);
-  const isUnderlined = heading !== undefined && heading.begin !== begin;
+  const heading = isMarkdown ? readHeading(text, { line, begin, end, open }) : undefined;
+  const mark = isMarkdown ? FENCE.exec(line)?.[1] : undefined;
+  if (heading === undefined && mark === undefined && line !== "")
+    return { blocks: [], open: open ?? { begin, mark } };
+  const isUnderlined = heading !== undefined && heading.begin !== begin; // it is the block that was open
   const before = open === undefined || isUnderlined ? [] : [toBlock(text, open.begin, begin)];
-  return heading === undefined
-    ? { blocks: before, open: { begin, mark } }
-    : { blocks: [...before, heading], open: undefined };
+  if (heading !== undefined) return { blocks: [...before, heading], open: undefined };
+  return { blocks: before, open: mark === undefined ? undefined : { begin, mark } };
 }
 
 /** Items of lists, rows of tables, quotations and code are apart by lines. */
@@ -265,7 +249,10 @@ function isFenceEnd(line: string, mark: string): boolean {
 }
 
 /** A heading: `## Title`, or a paragraph that a line of = or - underlines. */
-function readHeading(text: string, { line, begin, end, open }: ScannedLine): Block | undefined {
+function readHeading(
+  text: string,
+  { line, begin, end, open }: Range & { readonly line: string; readonly open: OpenBlock | undefined },
+): Block | undefined {
   const marks = /^ {0,3}(#{1,6})(?=[ \t]|$)/.exec(line);
   if (marks !== null) {
     const title = line.slice(marks[0].length).replace(/[ \t]#+$/, "");

@@ -9,7 +9,6 @@ import {
   type ChatMessage,
   type ChatTemplate,
   pythonStrip,
-  type RenderedPiece,
   type ResponseFormat,
   type Tokenizer,
   type Tool,
@@ -19,7 +18,6 @@ import {
 import { inSchemaOrder } from "./argument-order.ts";
 import {
   type AnsweredExample,
-  type ChatExample,
   type CompletionExample,
   conversationOf,
   type Message,
@@ -61,7 +59,7 @@ export function labelledTokens(
     case "template":
       return tokenizePieces(templatePieces(example, { template, system }), tokenizer);
     case "chatml":
-      return tokenizePieces(chatmlPieces(example, { system }), tokenizer);
+      return tokenizePieces(chatmlPieces(example, system), tokenizer);
     case "plain":
       return withEndOfText(tokenizePieces(plainPieces(example), tokenizer), tokenizer);
     case "open-instruct":
@@ -94,29 +92,28 @@ function textTokens({ text }: TextExample, tokenizer: Tokenizer): Labelled {
   return isEnded ? tokens : withEndOfText(tokens, tokenizer);
 }
 
-interface SystemOption {
-  readonly system: string | undefined;
-}
-
 /** An example as a conversation, with the system message unless it has its own. */
-const toTurns = (example: AnsweredExample, options: SystemOption): readonly Message[] =>
-  withSystem(conversationOf(example), options);
+const toTurns = (example: AnsweredExample, system: string | undefined): readonly Message[] =>
+  withSystem(conversationOf(example), system);
 
-const withSystem = (turns: readonly Message[], { system }: SystemOption): readonly Message[] =>
+const withSystem = (turns: readonly Message[], system: string | undefined): readonly Message[] =>
   system === undefined || turns[0]?.role === "system"
     ? turns
     : [{ role: "system", content: system, isTarget: false }, ...turns];
 
-interface TemplateOptions extends SystemOption {
-  readonly template: ChatTemplate;
-}
-
 /** The conversation in the model's own chat template. */
-function templatePieces(example: AnsweredExample, { template, system }: TemplateOptions): readonly Piece[] {
-  const turns = toTurns(example, { system });
+function templatePieces(
+  example: AnsweredExample,
+  { template, system }: Pick<PromptFormatOptions, "template" | "system">,
+): readonly Piece[] {
+  const turns = toTurns(example, system);
   const lastOnly = turns.at(-1)?.isTarget === true && turns.filter(({ isTarget }) => isTarget).length === 1;
-  const { tools, variables } = example.kind === "chat" ? example : {};
-  const rendered = renderTurns(template, { turns, tools, variables, lastOnly }, example);
+  const { tools = [], variables } = example.kind === "chat" ? example : {};
+  const schemas = new Map(tools.map((tool) => [tool.name, tool]));
+  const messages = turns.map((turn) => toChatMessage(turn, schemas));
+  const rendered = refusing(example, () =>
+    template.renderTurns(messages, { lastOnly, tools, ...omitUndefined({ variables }) }),
+  );
   const answers = turns.filter(({ role, isTarget }) => (lastOnly ? isTarget : role === "assistant"));
   if (rendered.filter(({ isAnswer }) => isAnswer).length !== answers.length)
     throw new MosError(
@@ -144,33 +141,13 @@ function promptTokens(example: PromptExample, options: PromptFormatOptions): Lab
       `answers to prompts need the model's chat template; the prompt format is ${promptFormat}`,
     );
   const { tools = [], variables = {} } = example;
-  const turns = withSystem(example.turns, { system }).map((turn) => toChatMessage(turn, new Map()));
+  const turns = withSystem(example.turns, system).map((turn) => toChatMessage(turn, new Map()));
   const messages = withFormat(turns, responseFormat, template);
   const text = refusing(example, () =>
     template.render(messages, { addGenerationPrompt: true, tools, variables }),
   );
   const ids = encodePrompt(text, tokenizer);
   return { ids, weights: ids.map(() => 0) };
-}
-
-interface LocatedTurns {
-  readonly turns: readonly Message[];
-  readonly tools: readonly Tool[] | undefined;
-  readonly variables: ChatExample["variables"] | undefined;
-  /** Only the last one is trained on. */
-  readonly lastOnly: boolean;
-}
-
-function renderTurns(
-  template: ChatTemplate,
-  { turns, tools = [], variables, lastOnly }: LocatedTurns,
-  place: Place,
-): readonly RenderedPiece[] {
-  const schemas = new Map(tools.map((tool) => [tool.name, tool]));
-  const messages = turns.map((turn) => toChatMessage(turn, schemas));
-  return refusing(place, () =>
-    template.renderTurns(messages, { lastOnly, tools, ...omitUndefined({ variables }) }),
-  );
 }
 
 /** What a chat template makes of a conversation; its error says where that is. */
@@ -202,15 +179,13 @@ function toChatMessage(
 }
 
 /** ChatML without a default system message: `<|im_start|>role\ncontent<|im_end|>\n`. */
-const chatmlPieces = (example: AnsweredExample, options: SystemOption): readonly Piece[] =>
-  toTurns(example, options).flatMap((turn) => [
+const chatmlPieces = (example: AnsweredExample, system: string | undefined): readonly Piece[] =>
+  toTurns(example, system).flatMap((turn) => [
     { text: `<|im_start|>${turn.role}\n`, weight: 0 },
     { text: `${turn.content}<|im_end|>\n`, weight: weightOf(turn) },
   ]);
 
-/**
- * Prompt and completion as they are; a question and its answer on two lines. A longer conversation has no plain format.
- */
+/** Prompt and completion as they are; a question and its answer on two lines. A longer conversation has no plain format. */
 function plainPieces(example: AnsweredExample): readonly Piece[] {
   if (example.kind === "completion")
     return [
@@ -238,7 +213,7 @@ type OpenInstructOptions = Pick<PromptFormatOptions, "tokenizer" | "maxLength" |
 /** All ids of the text, with the targets that the script sees in the first `maxLength` of them. */
 function openInstruct(example: AnsweredExample, options: OpenInstructOptions): Labelled {
   return example.kind === "chat"
-    ? openInstructChat(toTurns(example, { system: options.system }), options)
+    ? openInstructChat(toTurns(example, options.system), options)
     : openInstructCompletion(example, options.tokenizer);
 }
 

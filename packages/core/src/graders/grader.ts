@@ -1,16 +1,9 @@
 // Graders as data, after OpenAI's schemas: what gives an answer its reward.
 import { z } from "zod";
-import { MosError, parseWith, utf8Length } from "#common";
+import { follow, MosError, parseWith, utf8Length } from "#common";
 import { type Formula, parseFormula } from "./formula.ts";
 import { MEASURES } from "./similarity/measures.ts";
-import {
-  filledLength,
-  follow,
-  type GradeInput,
-  type Path,
-  parseTemplate,
-  type Template,
-} from "./template.ts";
+import { filledLength, type GradeInput, type Path, parseTemplate, type Template } from "./template.ts";
 
 const MAX_SOURCE_BYTES = 256_000;
 /** Characters of a grader as JSON. */

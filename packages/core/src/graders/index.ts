@@ -8,10 +8,5 @@ export {
   graderSchema,
   parseGrader,
 } from "./grader.ts";
-export {
-  type CheckerOptions,
-  type CheckReason,
-  createProgramChecker,
-  type ProgramChecker,
-} from "./program-checker.ts";
+export * from "./program-checker.ts";
 export { PythonGraders } from "./python.ts";

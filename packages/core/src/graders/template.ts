@@ -1,5 +1,5 @@
 // Text with {{item.path}} and {{sample.path}}: its parts, checked, and the text with an answer's values in place.
-import { MosError } from "#common";
+import { follow, MosError } from "#common";
 
 /** What a model answered, as graders see it. */
 export interface Sample {
@@ -72,17 +72,6 @@ export function parseTemplate(text: string, where: string): Template {
   }
   parts.push(text.slice(from));
   return parts.filter((part) => part !== "");
-}
-
-/** The value that a path leads to; undefined where there is none. */
-export function follow(value: unknown, path: Path): unknown {
-  return path.reduce<unknown>(
-    (inner, key) =>
-      typeof inner === "object" && inner !== null && Object.hasOwn(inner, key)
-        ? (inner as Readonly<Record<string | number, unknown>>)[key]
-        : undefined,
-    value,
-  );
 }
 
 /** A template's path that leads nowhere. It is the grader's or the data's fault below item, and the model's below sample. */
