@@ -199,8 +199,6 @@ const moduleFactors = ({ rank, scale, a, b }: ExpandedFactors): ModuleFactors =>
  * changes. Exact where every module has the same rank and scale, as in all methods of this package: no number is rounded.
  *
  * @throws MosError "bad_config" for factors of a rank that no LoRA can have.
- * @example
- * const { adapter: lora, alpha } = await toLora(adapter);
  */
 export async function toLora(adapter: Adapter): Promise<AssembledLora> {
   const factors = await expandFactors(adapter);

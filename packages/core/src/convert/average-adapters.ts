@@ -56,8 +56,6 @@ export interface AverageSummary {
  *
  * @throws MosError `bad_adapter` with the file and the field or tensor that differs; `unsupported` for a method whose factors are
  * not linear in what it trains; `bad_option`, and what loading an adapter throws.
- * @example
- * await averageAdapters({ adapters: ["round-1/ann", "round-1/ben"], weights: [120, 80], out: "adapters/shared" });
  */
 export async function averageAdapters(options: AverageOptions): Promise<AverageSummary> {
   checkCall<AverageOptions>("averageAdapters", options, {

@@ -9,10 +9,4 @@ export {
   importSettings,
   type LoraSummary,
 } from "./export-import.ts";
-export {
-  type MergeEvent,
-  type MergeOptions,
-  mergeAdapter,
-  mergeSettings,
-  planMerge,
-} from "./merge-adapter.ts";
+export * from "./merge-adapter.ts";

@@ -338,20 +338,7 @@ async function* writeMerged(folder: string, options: WriteMergedOptions): AsyncG
 type Planned = PlannedTensor & { readonly dtype: StoredDtype };
 
 /** Everything about the files of a merged model except their data. */
-interface MergePlan {
-  readonly shards: readonly {
-    readonly file: string;
-    readonly tensors: readonly Planned[];
-    /** Bytes of the data, without the header. */
-    readonly bytes: number;
-  }[];
-  readonly bytes: number;
-  readonly tensors: number;
-  /** Type of most weights, as config.json states it. */
-  readonly dtype: FileDtype;
-  /** Block types of the base, such as Q4_1, which cannot hold the sums: their weights become `dtype`. */
-  readonly replaced: readonly string[];
-}
+type MergePlan = ReturnType<typeof planMerge>;
 
 const countBytes = ({ shape, dtype }: Planned): number =>
   shape.reduce((product, size) => product * size, bytesPerNumber(dtype));
@@ -388,7 +375,7 @@ function mostUsed(tensors: readonly Planned[]): FileDtype {
 export function planMerge(
   { config, source, storedRows }: Pick<ModelFiles, "config" | "source" | "storedRows">,
   { dtype, shardSize = DEFAULT_SHARD_SIZE }: Pick<MergeOptions, "dtype" | "shardSize"> = {},
-): MergePlan {
+) {
   const matrices = [...weightShapes(config)].filter(([, shape]) => shape.length > 1);
   const types = new Set(source.kind === "gguf" ? matrices.map(([name]) => storedRows(name).type) : []);
   const chooseDtype = (name: string): StoredDtype => {
@@ -411,5 +398,13 @@ export function planMerge(
     bytes: total(part),
   }));
   const replaced = [...types].filter((type) => !Object.values<string>(STORED).includes(type)).sort();
-  return { shards, bytes: total(tensors), tensors: tensors.length, dtype: mostUsed(tensors), replaced };
+  return {
+    shards,
+    bytes: total(tensors),
+    tensors: tensors.length,
+    /** Type of most weights, as config.json states it. */
+    dtype: mostUsed(tensors),
+    /** Block types of the base, such as Q4_1, which cannot hold the sums: their weights become `dtype`. */
+    replaced,
+  };
 }

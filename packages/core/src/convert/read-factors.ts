@@ -130,6 +130,8 @@ const MAX_RANK = 4096;
 const invalid = (file: SafetensorsFile, what: string): MosError =>
   new MosError("bad_adapter", `${file.path}: ${what}`);
 
+type PartPlace = ReturnType<typeof describePart>;
+
 /** Name and shape of one part; every tensor that is needed was found before. */
 function describePart(file: SafetensorsFile, { module, parts }: ModuleTensors, part: ModulePart) {
   const name = parts.get(part) ?? "";
@@ -192,10 +194,7 @@ async function readVector(
   return result;
 }
 
-/**
- * Refuses pools whose masks would make a large adapter of a small file: each entry becomes a chunk. Only headers are
- * read.
- */
+/** Refuses pools whose masks would make a large adapter of a small file: each entry becomes a chunk. Only headers are read. */
 export function checkExpansion(modules: Iterable<ModuleTensors>, file: SafetensorsFile): void {
   let expanded = 0;
   for (const { parts } of modules) {
@@ -214,17 +213,10 @@ export function checkExpansion(modules: Iterable<ModuleTensors>, file: Safetenso
     );
 }
 
-interface PoolParts {
-  readonly pool: { readonly name: string; readonly shape: readonly number[] };
-  readonly mask: { readonly name: string; readonly shape: readonly number[] };
-  /** Chunks stand in columns, as in B. */
-  readonly inColumns: boolean;
-}
-
 /** Row j of the result is the join of the chunks mask[j·l] to mask[j·l + l − 1]: [r, width of the layer]. */
 async function joinChunks(
   file: SafetensorsFile,
-  { pool, mask, inColumns }: PoolParts,
+  { pool, mask, inColumns }: Readonly<Record<"pool" | "mask", PartPlace>> & { readonly inColumns: boolean },
 ): Promise<Float32Array> {
   const stored = await readFinite(file, pool.name);
   const [rows = 0, columns = 0] = pool.shape;

@@ -29,12 +29,6 @@ export const IMPORT_SOURCES = ["peft", "mos-official"] as const;
 /** One of `IMPORT_SOURCES`. */
 export type ImportSource = (typeof IMPORT_SOURCES)[number];
 
-interface ReadLoraOptions {
-  /** The base's config: its family decides how linear layers are called, and which are fused. */
-  readonly model: ModelConfig;
-  readonly from: ImportSource;
-}
-
 /** The fields of a LoRA. Throws `unsupported` for another method, and `bad_adapter` for one without effect. */
 function loraFields(fields: SavedFields, where: string): LoraFields {
   const { peft_type: type, lora_alpha: alpha } = fields;
@@ -121,7 +115,7 @@ async function readFactors(
  */
 export async function readLora(
   folder: string,
-  { model, from }: ReadLoraOptions,
+  { model, from }: { readonly model: ModelConfig; readonly from: ImportSource },
 ): Promise<AssembledLora & { readonly base: SavedBase }> {
   await using opened = await openAdapterFolder(folder);
   const fields = loraFields(opened.fields(), join(folder, ADAPTER_CONFIG));

@@ -1,6 +1,6 @@
 // A plain LoRA for other programs: as the folder that Hugging Face PEFT saves, and as the GGUF file that llama.cpp takes.
 import { type Adapter, bindMethod, commonFields, writeFolderFiles } from "#adapters";
-import { type WritableGgufTensor, writeFolderAtomic, writeGguf } from "#files";
+import { writeFolderAtomic, writeGguf } from "#files";
 import {
   ggufArchitecture,
   ggufName,
@@ -11,19 +11,13 @@ import {
 } from "#models";
 import { type AssembledLora, type Factors, peftTensorName } from "./assemble-lora.ts";
 import { checkRange, type FileDtype, STORED } from "./file-dtype.ts";
-import { type FileModule, fileModules } from "./file-modules.ts";
+import { fileModules } from "./file-modules.ts";
 import { fuseFactors } from "./fuse-factors.ts";
 
 /** llama.cpp's numbers for a file that is mostly of one type. */
 const FILE_TYPES = { float32: 0, float16: 1, bfloat16: 32 } as const;
 
-/** Both factors of one module of the base's files. */
-interface StoredModule extends Pick<FileModule, "path" | "name"> {
-  /** Number of fused linear layers with factors: its rank is that multiple of the adapter's. */
-  readonly stacked: number;
-  readonly a: WritableGgufTensor;
-  readonly b: WritableGgufTensor;
-}
+type StoredModule = ReturnType<typeof storedModules>[number];
 
 /** Both factors of every module that has any, in the order of the layers. */
 function storedModules(
@@ -33,7 +27,7 @@ function storedModules(
     model,
     modulePrefix,
   }: { readonly dtype: FileDtype; readonly model: ModelConfig; readonly modulePrefix?: string | undefined },
-): readonly StoredModule[] {
+) {
   const method = bindMethod(config);
   const byName = new Map([...tensors].map(([name, tensor]) => [method.tensorName(name), tensor]));
   const read = (target: TargetModule, side: "A" | "B"): Float32Array | undefined => {
@@ -46,6 +40,7 @@ function storedModules(
   };
   return [...fileModules(model, modulePrefix).values()].flatMap(({ path, name, parts, widths }) => {
     const own = parts.map(({ target, out }) => ({ out, factors: readFactors(target) }));
+    // fused linear layers with factors: the rank is that multiple of the adapter's
     const stacked = own.filter(({ factors }) => factors !== undefined).length;
     if (stacked === 0) return [];
     const { rank, a, b } = fuseFactors(own);
@@ -82,10 +77,7 @@ function rankFields(
   };
 }
 
-/**
- * PEFT's target modules: these names or, if vision modules have the same names, Python's regular
- * expression for their paths.
- */
+/** PEFT's target modules: these names or, if vision modules have the same names, Python's regular expression for their paths. */
 function targetModules(modules: readonly StoredModule[], prefix: string): readonly string[] | string {
   const names = [...new Set(modules.map(({ name }) => name))];
   return prefix === "model."

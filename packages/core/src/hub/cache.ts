@@ -43,8 +43,6 @@ export type CacheEntry = ReturnType<typeof cacheEntry>;
  *
  * @returns undefined where the cache has no complete model of that name and revision.
  * @throws MosError `bad_option` where the name is malformed, or the cache holds several GGUF files to choose from.
- * @example
- * const model = await resolveCached("org/name", { cacheFolder });
  */
 export async function resolveCached(
   repository: string,

@@ -2,23 +2,9 @@ export { type PulledModel, resolveCached } from "./cache.ts";
 
 export { connect, readBounded } from "./connection.ts";
 export { type Failure, retryAdvice } from "./failure.ts";
-export {
-  type HubOptions,
-  type HubSettings,
-  hubAssetsFolder,
-  hubSettings,
-  withHubDefaults,
-} from "./hub-settings.ts";
+export * from "./hub-settings.ts";
 export { type Digest, findModelFiles } from "./listing.ts";
-export {
-  cachedDataset,
-  fetchTextFile,
-  type PullDatasetOptions,
-  type PullEvent,
-  type PulledDataset,
-  pull,
-  pullDataset,
-} from "./pull.ts";
+export * from "./pull.ts";
 export { type PushEvent, push } from "./push.ts";
 export { looksLikeRepository, repositoryAt } from "./repository.ts";
 export type { ListedFile } from "./select.ts";

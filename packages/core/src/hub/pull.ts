@@ -37,11 +37,6 @@ export interface PullOptions extends ConnectionOptions {
  *
  * @param repository `org/name[@revision][:file.gguf]`.
  * @throws MosError `bad_option`, `not_found`, `unsupported`, `bad_model`, `network`, `storage`, `cancelled`.
- * @example
- * const settings = await hubSettings(process.env);
- * for await (const event of pull("HuggingFaceTB/SmolLM2-135M-Instruct", settings)) {
- *   if (event.type === "finish") console.log(event.model.path);
- * }
  */
 export async function* pull(
   repository: string,

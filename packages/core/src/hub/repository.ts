@@ -39,9 +39,6 @@ export function isSafePath(path: string): boolean {
 
 /**
  * The model of an address of the hub, or of its mirror at `endpoint`, as `org/name[@revision][:file]`. Other text stays as it is.
- *
- * @example
- * repositoryAt("https://huggingface.co/org/name/blob/v1.0/name.gguf"); // "org/name@v1.0:name.gguf"
  */
 export function repositoryAt(text: string, endpoint?: string): string {
   const isMirror = endpoint !== undefined && text.startsWith(`${endpoint}/`);
@@ -57,10 +54,7 @@ export function repositoryAt(text: string, endpoint?: string): string {
   }
 }
 
-/**
- * Tests whether text has the form `org/name[@revision][:file]`. The caller rules out local paths of the same form
- * first.
- */
+/** Tests whether text has the form `org/name[@revision][:file]`. The caller rules out local paths of the same form first. */
 export const looksLikeRepository = (text: string): boolean =>
   NAME.test(WRITTEN.exec(text)?.groups?.["name"] ?? "");
 
@@ -68,8 +62,6 @@ export const looksLikeRepository = (text: string): boolean =>
  * Reads `org/name[@revision][:file]`, or the address of such a model on the hub.
  *
  * @throws MosError `bad_option` where a part cannot be on the hub.
- * @example
- * parseRepository("org/name@v1.0:name.Q4_1.gguf"); // { name: "org/name", revision: "v1.0", file: "name.Q4_1.gguf" }
  */
 export function parseRepository(text: string, revision = "main"): Repository {
   const groups = WRITTEN.exec(repositoryAt(text))?.groups ?? {};

@@ -82,24 +82,17 @@ export async function* transfer(
   await writeRef(entry, resource.revision, commit);
 }
 
-interface PlannedFile {
-  readonly file: HubFile;
-  readonly blob: string;
-  /** Its name in the snapshot folder. */
-  readonly name: string;
-  /** Bytes that are on this machine already. */
-  readonly received: number;
-}
-
 type Plan = Awaited<ReturnType<typeof planTransfer>>;
 
 async function planTransfer(request: TransferRequest) {
   const { entry, commit, files } = request;
-  const planned: PlannedFile[] = [];
+  const planned = [];
   for (const file of files) {
     const blob = entry.blob(file.digest.hex);
     const name = join(entry.snapshot(commit), file.path);
-    planned.push({ file, blob, name, received: await countReceived(file, [blob, name]) });
+    // bytes that are on this machine already
+    const received = await countReceived(file, [blob, name]);
+    planned.push({ file, blob, name, received });
   }
   return {
     ...request,
@@ -138,7 +131,7 @@ async function* fetchAll(connection: Connection, plan: Plan): AsyncGenerator<Tra
 async function* fetchOne(
   connection: Connection,
   plan: Plan,
-  planned: PlannedFile,
+  planned: Plan["planned"][number],
 ): AsyncGenerator<
   Extract<TransferEvent, { type: "file" | "retry" }> | { readonly type: "received"; readonly bytes: number },
   void

@@ -77,12 +77,7 @@ async function fetchTo(url: string, partial: string, options: DownloadOptions): 
 }
 
 /** What an earlier download has left. */
-interface KeptPart {
-  readonly bytes: number;
-  readonly etag: string | null;
-}
-
-async function keptPart(partial: string, digest: Digest | undefined): Promise<KeptPart> {
+async function keptPart(partial: string, digest: Digest | undefined) {
   const mark = markPath(partial);
   if (!(await pathExists(partial)) || !(await pathExists(mark))) return { bytes: 0, etag: null };
   const { etag } = await readJson(mark, markSchema, { code: "storage" });
@@ -96,7 +91,7 @@ async function keptPart(partial: string, digest: Digest | undefined): Promise<Ke
  */
 async function request(
   url: string,
-  { bytes, etag }: KeptPart,
+  { bytes, etag }: Awaited<ReturnType<typeof keptPart>>,
   { signal, headers: given = {}, digest }: DownloadOptions,
 ): Promise<Response> {
   if (bytes === 0) return fetch(url, { signal, headers: given });

@@ -88,11 +88,7 @@ async function findRecord(name: string): Promise<z.output<typeof recordSchema>> 
   throw new MosError("not_found", `the model ${name} is not kept in this browser; load it with loadModel`);
 }
 
-/**
- * The path of a kept model: its folder, or its .gguf file.
- *
- * @throws MosError `not_found`.
- */
+/** The path of a kept model: its folder, or its .gguf file. Throws `not_found`. */
 export async function modelPath(name: string): Promise<string> {
   const { gguf } = await findRecord(name);
   return gguf === undefined ? folderOf(name) : join(folderOf(name), gguf);

@@ -44,11 +44,7 @@ function header(name: string, size: number): Uint8Array<ArrayBuffer> {
   return block;
 }
 
-/**
- * The files of an archive; folders and links are left out.
- *
- * @throws MosError `bad_adapter` for what is no archive, or is cut off.
- */
+/** The files of an archive; folders and links are left out. Throws `bad_adapter` for what is no archive, or is cut off. */
 export function readTar(bytes: Uint8Array): TarEntry[] {
   const entries: TarEntry[] = [];
   for (let at = 0; at + BLOCK <= bytes.length; ) {

@@ -94,14 +94,12 @@ async function explainFull(error: unknown): Promise<unknown> {
   });
 }
 
-/** What the page asks for. */
-interface OpenOptions extends Pick<RuntimeSource, "threads" | "url"> {
-  readonly device: WebDevice | "auto";
-}
-
 let methods: Methods | undefined;
 
-async function open({ device: wanted, ...options }: OpenOptions) {
+async function open({
+  device: wanted,
+  ...options
+}: Pick<RuntimeSource, "threads" | "url"> & { readonly device: WebDevice | "auto" }) {
   const isKept = await openStorage();
   const chosen = await chooseDevice(wanted);
   methods = openHost({ ...options, ...chosen });
