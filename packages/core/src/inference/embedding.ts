@@ -2,11 +2,7 @@
 import { MosError } from "#common";
 import type { Pooling } from "#text";
 
-/**
- * The first `dimensions` numbers, all by default, scaled to length 1.
- *
- * @throws MosError "diverged" for numbers that are not finite.
- */
+/** The first `dimensions` numbers, all by default, scaled to length 1. Throws "diverged" for numbers that are not finite. */
 export function unitVector(values: ArrayLike<number>, dimensions = values.length): Float32Array {
   const kept = Float64Array.from({ length: dimensions }, (_, i) => values[i] ?? 0);
   const length = Math.hypot(...kept);

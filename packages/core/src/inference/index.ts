@@ -13,31 +13,11 @@ export {
   type OpenProgress,
 } from "./engine-options.ts";
 export { generate, type Prompt, textResponse, textStream } from "./generate.ts";
-export {
-  type LiveEngine,
-  openLiveEngine,
-  type Sample,
-  type SampleRequest,
-} from "./live-engine.ts";
+export * from "./live-engine.ts";
 export { unpackLogprobs } from "./logprobs.ts";
 export { liveEngineBytes } from "./memory.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export { openEngine } from "./open-engine.ts";
 export { samplingBy } from "./sampler.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
-export type {
-  AdapterInfo,
-  AnswerDefaults,
-  ChatRequest,
-  Engine,
-  EngineEvent,
-  EngineModel,
-  EngineRequest,
-  EngineStats,
-  EngineUsage,
-  FinishReason,
-  RefusedAdapter,
-  SamplingOptions,
-  TextRequest,
-  TokenLogprob,
-} from "./types.ts";
+export type * from "./types.ts";

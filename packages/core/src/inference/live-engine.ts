@@ -153,29 +153,25 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
   return { base: live, refresh: (now: FactorMap): void => slots.fill(0, now) };
 }
 
-/** Events of a request, until it ends. */
-class Completion {
-  readonly #tokens: number[] = [];
-  readonly #logprobs: number[] = [];
-  #text = "";
-
-  /** The sample, where these events end it. */
-  take(events: readonly EngineEvent[]): Sample | undefined {
+/** Takes the events of a request, and gives the sample where they end it. */
+function completion(): (events: readonly EngineEvent[]) => Sample | undefined {
+  const tokens: number[] = [];
+  const logprobs: number[] = [];
+  let text = "";
+  return (events) => {
     for (const event of events) {
       if (event.type !== "token" && event.type !== "finish") continue;
-      this.#text += event.text;
+      text += event.text;
       if (event.type === "finish")
         return {
-          tokens: this.#tokens,
-          logprobs: Float32Array.from(this.#logprobs),
-          text: this.#text,
+          ...{ tokens, text, logprobs: Float32Array.from(logprobs) },
           hasEnded: event.finishReason === "end",
         };
-      this.#tokens.push(event.id);
-      this.#logprobs.push(unpackLogprobs(event)[0]?.logprob ?? Number.NaN);
+      tokens.push(event.id);
+      logprobs.push(unpackLogprobs(event)[0]?.logprob ?? Number.NaN);
     }
     return undefined;
-  }
+  };
 }
 
 /** Runs requests in a core of their own, which finds nothing of what others have left in the cache. */
@@ -218,11 +214,11 @@ async function* runRequests(
   });
   const done = new AsyncQueue<readonly [number, Sample]>();
   const cancel = (): void => done.close(new MosError("cancelled", "sampling was interrupted"));
-  const running = requests.map(() => new Completion());
+  const running = requests.map(completion);
   let left = requests.length;
   const take = ({ id, events, error }: SequenceUpdate): void => {
     if (error !== undefined) done.close(new MosError(error.code, error.message));
-    const sample = running[id]?.take(events);
+    const sample = running[id]?.(events);
     if (sample === undefined) return;
     done.push([id, sample]);
     left -= 1;

@@ -229,11 +229,7 @@ function planEngine(model: PlannedBase, size: ResolvedOptions, free: FreeMemory)
   return { plan: memoryPlan({ ...parts, cache: Math.min(all, cacheMemory) }), cacheMemory, ...way };
 }
 
-/**
- * The memory of an engine that has room.
- *
- * @throws MosError "memory" with the parts of the plan and the settings that would fit.
- */
+/** The memory of an engine that has room. Throws "memory" with the parts of the plan and the settings that would fit. */
 export function requireEngineMemory(
   model: PlannedBase,
   size: ResolvedOptions,

@@ -102,11 +102,7 @@ function isWorthFusing(
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
 export type ModelRunner = Awaited<ReturnType<typeof createModelRunner>>;
 
-/**
- * Compiles the programs of an engine's steps.
- *
- * @throws MosError "bad_option" where `maxLength` is more than the model has; "device".
- */
+/** Compiles the programs of an engine's steps. Throws "bad_option" where `maxLength` is more than the model has; "device". */
 export async function createModelRunner(base: BaseWeights, options: ModelRunnerOptions) {
   const { config } = base;
   const { maxLength, session = {} } = options;

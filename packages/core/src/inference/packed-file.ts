@@ -21,6 +21,8 @@ import {
   type AddPart,
   type MatrixShape,
   type PackedStore,
+  type PartShapes,
+  partShapes,
   type StoredTensor,
   writeMatrix,
 } from "./packed-store.ts";
@@ -168,26 +170,6 @@ function cachedStore(
       return { ...facts, codes, scales, zeroPoints, offsets };
     },
     [Symbol.asyncDispose]: async () => undefined,
-  };
-}
-
-type PartShapes = Readonly<
-  Record<"codes" | "scales", readonly number[]> & Partial<Record<"zeroPoints" | "offsets", readonly number[]>>
->;
-
-/** The shapes that `writeMatrix` gives the tensors of a matrix. */
-function partShapes(facts: MatrixFacts): PartShapes {
-  const { blockSize, out, in: width } = facts;
-  if (facts.kind === "nf4") return { codes: [(out * width) / 2], scales: [(out * width) / blockSize] };
-  const own = width / blockSize;
-  const blocks = { x: own, "x twice": 2 * own, "x and means": own + Math.ceil(own / blockSize) }[
-    facts.columns
-  ];
-  return {
-    codes: [out, blocks, (blockSize * facts.bits) / 8],
-    scales: [out, blocks],
-    zeroPoints: [out, Math.ceil(blocks / 2)],
-    offsets: [out, own],
   };
 }
 

@@ -1,9 +1,11 @@
 // Storage of a base's tensors that become constants of programs: a temporary file that is filled while weights are
 // read, or in a cache (weight-cache.ts), where they may be already.
 import {
+  type BlockMatrix,
   constant,
   type DType,
   fileConstant,
+  type Nf4Matrix,
   type PackedMatrix,
   type TensorData,
   unwritten,
@@ -103,25 +105,44 @@ export type AddPart = (
   tensor: { readonly data: TensorData; readonly shape: readonly number[]; readonly dtype: DType },
 ) => Promise<Value>;
 
+export type PartShapes = Readonly<
+  Record<"codes" | "scales", readonly number[]> & Partial<Record<"zeroPoints" | "offsets", readonly number[]>>
+>;
+
+/** The shapes of the tensors of a matrix. */
+export function partShapes(
+  facts:
+    | Omit<BlockMatrix, "codes" | "scales" | "zeroPoints" | "offsets">
+    | Omit<Nf4Matrix, "codes" | "scales">,
+): PartShapes {
+  const { blockSize, out, in: width } = facts;
+  if (facts.kind === "nf4") return { codes: [(out * width) / 2], scales: [(out * width) / blockSize] };
+  const own = width / blockSize;
+  const blocks = { x: own, "x twice": 2 * own, "x and means": own + Math.ceil(own / blockSize) }[
+    facts.columns
+  ];
+  return {
+    codes: [out, blocks, (blockSize * facts.bits) / 8],
+    scales: [out, blocks],
+    zeroPoints: [out, Math.ceil(blocks / 2)],
+    offsets: [out, own],
+  };
+}
+
 /** Writes the arrays of a packed matrix, which gets constants in their place. */
 export async function writeMatrix(arrays: MatrixArrays, add: AddPart): Promise<PackedMatrix> {
-  if (arrays.kind === "nf4") {
-    const { codes, scales } = arrays;
-    return {
-      ...arrays,
-      codes: await add("codes", { data: codes, shape: [codes.length], dtype: "uint8" }),
-      scales: await add("scales", { data: scales, shape: [scales.length], dtype: "float32" }),
-    };
-  }
-  const { codes, scales, zeroPoints, offsets, out, blockSize, bits } = arrays;
-  const blocks = scales.length / out;
-  const rows = (data: TensorData, dtype: DType) => ({ data, shape: [out, data.length / out], dtype });
-  const shape = [out, blocks, (blockSize * bits) / 8];
+  const shapes = partShapes(arrays);
+  const put = (part: keyof PartShapes, data: TensorData, dtype: DType): Promise<Value> =>
+    add(part, { data, shape: shapes[part] ?? [], dtype });
+  const codes = await put("codes", arrays.codes, "uint8");
+  const scales = await put("scales", arrays.scales, "float32");
+  if (arrays.kind === "nf4") return { ...arrays, codes, scales };
+  const { zeroPoints, offsets } = arrays;
   return {
     ...arrays,
-    codes: await add("codes", { data: codes, shape, dtype: "uint8" }),
-    scales: await add("scales", rows(scales, "float32")),
-    zeroPoints: zeroPoints && (await add("zeroPoints", rows(zeroPoints, "uint8"))),
-    offsets: offsets && (await add("offsets", rows(offsets, "float32"))),
+    codes,
+    scales,
+    zeroPoints: zeroPoints && (await put("zeroPoints", zeroPoints, "uint8")),
+    offsets: offsets && (await put("offsets", offsets, "float32")),
   };
 }

@@ -69,10 +69,7 @@ export const listSharedTensors = (config: AdapterConfig, shapes: LayerShapes) =>
       bytes: 4 * countElements(spec.shape),
     }));
 
-/**
- * Exact bytes of a resident adapter, before it is loaded: its own, and what it shares with those of its method, seed and
- * shape.
- */
+/** Exact bytes of a resident adapter, before it is loaded: its own, and what it shares with those of its method, seed and shape. */
 export const residentBytes = (config: AdapterConfig, shapes: LayerShapes, dtype: ResidentDtype) => ({
   own: bufferLayout(config, shapes, dtype).bytes,
   shared: listSharedTensors(config, shapes).reduce((sum, { bytes }) => sum + bytes, 0),

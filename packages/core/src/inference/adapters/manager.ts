@@ -224,11 +224,6 @@ export type AdapterManager = Omit<Manager, "open">;
  * Registers the adapters of a folder, and polls it for changes. Dispose it; leases that are still held stay valid.
  *
  * @throws MosError `not_found` or `storage` for the folder, `cancelled`.
- * @example
- * const limits = { limitBytes: 2e9, dtype: "bfloat16", now } as const;
- * await using adapters = await openAdapterManager({ source: "adapters", shapes, fingerprint, ...limits });
- * using lease = await adapters.acquire("acme");
- * const factors = lease.expand();
  */
 export async function openAdapterManager(options: AdapterManagerOptions): Promise<AdapterManager> {
   const manager = new Manager(options);
