@@ -32,17 +32,11 @@ const sums = {
   loss: z.number(),
   correct: z.int().nonnegative(),
   targets: z.int().nonnegative(),
-  // what the loss is divided by; checkpoints of plain training once had targets alone
-  count: z.number().optional(),
+  /** What the loss is divided by. */
+  count: z.number(),
   metrics: z.record(z.string(), z.strictObject({ sum: z.number(), count: z.number() })).default({}),
 };
 const seconds = z.number().nonnegative();
-const withCount = <T extends { readonly count?: number | undefined; readonly targets: number }>(
-  found: T,
-) => ({
-  ...found,
-  count: found.count ?? found.targets,
-});
 const updateSums = z.strictObject({
   microBatches: z.int().positive(),
   epoch: z.int().nonnegative(), // of the first one, from 0
@@ -54,15 +48,13 @@ const updateSums = z.strictObject({
 const evaluationSums = z.strictObject({ batches: z.int().positive(), ...sums, seconds });
 const bestEvaluation = z.object({ step: z.int(), loss: z.number(), reward: z.number().optional() });
 
-type Summed<T extends z.ZodType> = z.output<T> & { readonly count: number };
-
 /** Sums of an unfinished update. */
-export type UnfinishedUpdate = Readonly<Summed<typeof updateSums>> & {
+export type UnfinishedUpdate = Readonly<z.output<typeof updateSums>> & {
   /** By parameter. The next micro-batch is added in place. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
 };
 /** Sums of an unfinished evaluation. */
-export type UnfinishedEvaluation = Readonly<Summed<typeof evaluationSums>>;
+export type UnfinishedEvaluation = Readonly<z.output<typeof evaluationSums>>;
 /** The best evaluation so far, by its reward or else its loss, and the step after which it was made. */
 export type BestEvaluation = Readonly<z.output<typeof bestEvaluation>>;
 
@@ -70,12 +62,12 @@ const progressSchema = z.object({
   format: z.literal(1),
   step: z.int().nonnegative(),
   tokens: z.int().nonnegative(),
-  unfinished: updateSums.refine(ofTheirTargets, MORE_RIGHT).transform(withCount).optional(),
+  unfinished: updateSums.refine(ofTheirTargets, MORE_RIGHT).optional(),
   best: bestEvaluation.optional(),
   baseLoss: z.number().optional(),
   baseReward: z.number().optional(),
   evaluated: z.int().optional(),
-  evaluating: evaluationSums.refine(ofTheirTargets, MORE_RIGHT).transform(withCount).optional(),
+  evaluating: evaluationSums.refine(ofTheirTargets, MORE_RIGHT).optional(),
 });
 
 /** Everything from which a run resumes as if it had not been interrupted. */

@@ -170,10 +170,6 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
 }
 
 /** The compiled programs of a model. */
-interface ProgramCache extends AsyncDisposable {
-  get(batch: Batch, pass: Pass): Promise<Program>;
-}
-
 function programCache(
   model: TrainableModel,
   {
@@ -184,7 +180,7 @@ function programCache(
     rematerialise = "none",
     ...session
   }: GradientSourceOptions,
-): ProgramCache {
+) {
   const { config, weights, trainable } = model;
   const build = async (shape: StepShape, pass: Pass): Promise<Program> => {
     const training = pass === "training";
@@ -205,7 +201,7 @@ function programCache(
   };
   const programs = new Map<string, Program>();
   return {
-    async get({ rows, length, prompts }, pass) {
+    async get({ rows, length, prompts }: Batch, pass: Pass): Promise<Program> {
       const reach = known ?? (prompts === undefined ? undefined : length);
       const name = `${pass} ${rows} ${length} ${reach}`;
       const found = programs.get(name);
@@ -222,7 +218,7 @@ function programCache(
       programs.set(name, program);
       return program;
     },
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       for (const program of programs.values()) await program[Symbol.asyncDispose]();
       programs.clear();
     },

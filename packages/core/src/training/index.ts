@@ -24,19 +24,7 @@ export type { FinetuneEvent, FinetuneOptions } from "./run/interface.ts";
 export { describeOutcome, type Outcome } from "./run/outcome.ts";
 export { runCheck } from "./run/plan.ts";
 export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";
-export {
-  type ChosenSettings,
-  checkpointSettings,
-  dataSettings,
-  type FinetuneSettings,
-  type FinetuneSettingsInput,
-  finetuneSettings,
-  memorySettings,
-  objectiveChoice,
-  pickChosen,
-  trainingSettings,
-  usualLearningRate,
-} from "./settings.ts";
+export * from "./settings.ts";
 export {
   adapterModel,
   hiddenStates,

@@ -156,11 +156,7 @@ export function assertBaseMemory(
 const HALVINGS = 6;
 export const MIN_LENGTH = 64;
 
-/**
- * The memory of a run that has room.
- *
- * @throws MosError "memory" with what would fit, and what `planMemory` throws.
- */
+/** The memory of a run that has room. Throws "memory" with what would fit, and what `planMemory` throws. */
 export function requireRunMemory(
   base: PlannedBase,
   adapter: AdapterConfig,

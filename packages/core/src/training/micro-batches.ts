@@ -3,6 +3,7 @@
 import { MosError } from "#common";
 import {
   type Batch,
+  chunk,
   type EncodedExample,
   type EpochPlan,
   type PlanOptions,
@@ -90,20 +91,8 @@ export function countSteps(lengths: readonly number[], epochs: number, settings:
   return Math.max(1, Math.ceil(count / settings.gradientAccumulationSteps));
 }
 
-/** Padded size of an epoch's batches. */
-export interface PaddedBatches {
-  /** Tokens of all batches, padding included. */
-  readonly tokens: number;
-  readonly batches: number;
-  /** Size of the largest micro-batch: the most rows, and the most tokens of a row. */
-  readonly rows: number;
-  readonly longest: number;
-  /** Examples of a micro-batch at most. */
-  readonly examples: number;
-}
-
 /** The batches of the first epoch; `lengths` are the tokens of each example. */
-export function paddedTokens(lengths: readonly number[], settings: MicroBatchSettings): PaddedBatches {
+export function paddedTokens(lengths: readonly number[], settings: MicroBatchSettings) {
   const plan = planEpoch(lengths, epochPlanOptions(settings, 0));
   const multiple = lengthMultiple(settings);
   const shapes = plan
@@ -117,8 +106,10 @@ export function paddedTokens(lengths: readonly number[], settings: MicroBatchSet
       };
     });
   return {
+    /** Tokens of all batches, padding included. */
     tokens: shapes.reduce((sum, { rows, length }) => sum + rows * length, 0),
     batches: plan.length,
+    // of the largest micro-batch: the most rows, tokens of a row, and examples
     rows: shapes.reduce((most, { rows }) => Math.max(most, rows), 0),
     longest: shapes.reduce((most, { length }) => Math.max(most, length), 0),
     examples: shapes.reduce((most, { examples }) => Math.max(most, examples), 0),
@@ -132,12 +123,8 @@ const countRowTokens = (rows: PlannedRows, lengths: readonly number[]): number =
   rows.reduce((sum, row) => sum + row.reduce((more, i) => more + (lengths[i] ?? 0), 0), 0);
 
 /** The micro-batches of a batch. */
-function splitRows(rows: PlannedRows, settings: BatchSettings): readonly PlannedRows[] {
-  const size = rowsAtOnce(settings);
-  return Array.from({ length: Math.ceil(rows.length / size) }, (_, i) =>
-    rows.slice(i * size, (i + 1) * size),
-  );
-}
+const splitRows = (rows: PlannedRows, settings: BatchSettings): readonly PlannedRows[] =>
+  chunk(rows, rowsAtOnce(settings));
 
 interface Planned extends Omit<MicroBatch, "batch" | "update"> {
   readonly rows: PlannedRows;

@@ -5,12 +5,14 @@ import { type FreeMemory, kinds, type MemoryPlan, MosError, withProgress } from 
 import {
   type AnswerKind,
   CallChecker,
+  type ChatExample,
   type EncodedExample,
   type EncodingReport,
   type Example,
   encodeSequences,
   hasTools,
   IGNORED,
+  type Place,
   placeText,
   type Role,
 } from "#data";
@@ -183,14 +185,7 @@ const MAX_CHECKED = 100;
 /** Problems of a reason that are listed. */
 const MAX_PROBLEMS = 50;
 
-type Place = Pick<EncodedExample, "line" | "source">;
-
-interface CheckedCalls {
-  readonly checked: number;
-  readonly problems: readonly PreviewProblem[];
-}
-
-function checkCalls(train: readonly Example[]): CheckedCalls {
+function checkCalls(train: readonly Example[]) {
   const withTools = train.filter(hasTools).slice(0, MAX_CHECKED);
   const checker = withTools.length === 0 ? undefined : new CallChecker();
   const problems = withTools.flatMap((one) => {
@@ -200,7 +195,7 @@ function checkCalls(train: readonly Example[]): CheckedCalls {
   return { checked: withTools.length, problems };
 }
 
-function callWarnings({ checked, problems }: CheckedCalls): readonly PreviewWarning[] {
+function callWarnings({ checked, problems }: ReturnType<typeof checkCalls>): readonly PreviewWarning[] {
   const [first] = problems;
   if (first === undefined) return [];
   const message = `${problems.length} of the first ${checked} examples with tools have calls that the schemas do not allow; ${placeText(first)}: ${first.message}`;
@@ -241,33 +236,24 @@ function listWarnings({
   validation,
   maxLength,
 }: Pick<RunPlan, "train" | "validation"> & { readonly maxLength: number }): readonly PreviewWarning[] {
-  const { truncated, truncatedTargets, dropped } = train.report;
-  return [
-    ...(dropped === 0
-      ? []
-      : [
-          {
-            reason: "dropped",
-            message: `${dropped} of ${train.report.examples + dropped} examples have no target tokens within the first ${maxLength} and are dropped`,
-          } as const,
-        ]),
-    ...(truncatedTargets === 0
-      ? []
-      : [
-          {
-            reason: "truncated",
-            message: `${truncated} examples are truncated to ${maxLength} tokens, which loses ${truncatedTargets} target tokens`,
-          } as const,
-        ]),
-    ...(validation !== undefined
-      ? []
-      : [
-          {
-            reason: "no_validation",
-            message: "there are no validation examples, so generalisation is not measured",
-          } as const,
-        ]),
-  ];
+  const { examples, truncated, truncatedTargets, dropped } = train.report;
+  const found: PreviewWarning[] = [];
+  if (dropped > 0)
+    found.push({
+      reason: "dropped",
+      message: `${dropped} of ${examples + dropped} examples have no target tokens within the first ${maxLength} and are dropped`,
+    });
+  if (truncatedTargets > 0)
+    found.push({
+      reason: "truncated",
+      message: `${truncated} examples are truncated to ${maxLength} tokens, which loses ${truncatedTargets} target tokens`,
+    });
+  if (validation === undefined)
+    found.push({
+      reason: "no_validation",
+      message: "there are no validation examples, so generalisation is not measured",
+    });
+  return found;
 }
 
 // The messages of an example among its tokens, so that a preview shows who speaks.
@@ -281,12 +267,7 @@ interface PreviewedTurn {
   readonly end: number;
 }
 
-interface Spoken {
-  readonly role: PreviewedTurn["role"];
-  readonly content: string;
-  /** True where the loss may count it. */
-  readonly isTarget: boolean;
-}
+type Spoken = Pick<ChatExample["turns"][number], "content" | "isTarget"> & Pick<PreviewedTurn, "role">;
 
 /** An example of one sequence. */
 type OneSequence = Exclude<Example, { readonly kind: "pair" | "rated" }>;
@@ -306,20 +287,12 @@ function spokenIn(example: OneSequence): readonly Spoken[] {
   }
 }
 
-interface ShownToken {
-  readonly text: string;
-  readonly isTrained: boolean;
-}
+type ShownToken = Pick<PreviewedToken, "text" | "isTrained">;
 
-/** The text of tokens, and where in it that of each begins. */
-interface Located {
-  readonly text: string;
-  readonly tokens: readonly ShownToken[];
-  /** Offsets in the text; one more than there are tokens. */
-  readonly starts: readonly number[];
-}
+type Located = ReturnType<typeof locate>;
 
-function locate(tokens: readonly ShownToken[]): Located {
+/** The text of tokens, and where in it that of each begins; `starts` has one more than there are tokens. */
+function locate(tokens: readonly ShownToken[]) {
   const starts = [0];
   for (const { text } of tokens) starts.push((starts.at(-1) ?? 0) + text.length);
   return { text: tokens.map(({ text }) => text).join(""), tokens, starts };

@@ -8,10 +8,10 @@ import {
   pathExists,
   restartRecord,
   scalarsRecord,
-  storageError,
+  storageFailure,
   versionRecord,
 } from "#files";
-import { type FileHandle, join, open, rm, rmdir, stat } from "#platform";
+import { join, open, rm, rmdir, stat } from "#platform";
 import { type Measurement, readMeasurements } from "./run-record.ts";
 
 /** The scalars that TensorBoard shows, under the names that Hugging Face's trainer has for them. */
@@ -61,10 +61,8 @@ export async function openTensorboard(run: string, { now }: TensorboardOptions):
   // TensorBoard reads files in the order of their names
   const second = Math.max(Math.floor(now() / 1000), latest + 1);
   const path = join(folder, `events.out.tfevents.${String(second).padStart(10, "0")}.mos`);
-  const handle = await open(path, "wx").catch((error: unknown) => {
-    throw storageError(error, path);
-  });
-  const append = appendTo(handle, path);
+  const handle = await open(path, "wx").catch(storageFailure(path));
+  const append = (record: Uint8Array): Promise<void> => handle.appendFile(record).catch(storageFailure(path));
   try {
     await append(versionRecord(now() / 1000));
     // a part of the run between two of these files may have gone without one, so that nothing of them is kept
@@ -81,14 +79,6 @@ export async function openTensorboard(run: string, { now }: TensorboardOptions):
     [Symbol.asyncDispose]: () => handle.close(),
   };
 }
-
-const appendTo =
-  (handle: FileHandle, path: string) =>
-  async (record: Uint8Array): Promise<void> => {
-    await handle.appendFile(record).catch((error: unknown) => {
-      throw storageError(error, path);
-    });
-  };
 
 /** Records of what was measured before; the times follow from the durations, back from when the file was written last. */
 async function* pastRecords(run: string): AsyncGenerator<Uint8Array, void> {
@@ -107,8 +97,6 @@ async function* pastRecords(run: string): AsyncGenerator<Uint8Array, void> {
  * Writes the metrics of a run that is there as an event file of TensorBoard, and gives the folder of it.
  *
  * @throws MosError `not_found` without metrics, `bad_option` where there are event files already.
- * @example
- * console.log(await metricsToTensorboard("adapters/tenant")); // then: tensorboard --logdir adapters
  */
 export async function metricsToTensorboard(run: string, { now }: TensorboardOptions): Promise<string> {
   const metrics = join(run, RUN_FILES.metrics);

@@ -277,8 +277,6 @@ async function* betweenUpdates(
  * an evaluation, with a checkpoint that goes on with the next one.
  *
  * @throws MosError `diverged` at a loss or a parameter that is not finite, `bad_data` where there are no examples.
- * @example
- * for await (const event of train(options)) if (event.type === "step") console.log(event.loss);
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, signal, now } = options;

@@ -154,11 +154,7 @@ function applyGradients(
   return norm;
 }
 
-/**
- * Applies the sums of an update in place, and returns the state after it with its event.
- *
- * @throws MosError `diverged`.
- */
+/** Applies the sums of an update in place, and returns the state after it with its event. Throws `diverged`. */
 function completeUpdate(
   { unfinished: _, ...state }: TrainingState,
   update: UnfinishedUpdate,
@@ -266,22 +262,16 @@ export function globalNorm(gradients: Iterable<Float32Array>): number {
 /** The factor that limits a gradient of this norm to `limit`, that of torch.nn.utils.clip_grad_norm_. */
 export const clipFactor = (norm: number, limit: number): number => Math.min(1, limit / (norm + 1e-6));
 
-/** A schedule for a run. */
-export interface ScheduleOptions {
-  readonly name: ScheduleName;
-  /** Optimizer steps of the whole run. */
-  readonly steps: number;
-  /** Steps of the warm-up, in which the learning rate grows linearly from 0. */
-  readonly warmup: number;
-}
-
 /**
  * The factor on the learning rate at optimizer step s = 0, 1, …, that of transformers' schedulers: s / warm-up, then
  * (steps − s) / (steps − warm-up), half a cosine to 0, or 1.
  *
  * @throws MosError `bad_option` for a warm-up longer than the run.
  */
-export function learningRateFactor(step: number, { name, steps, warmup }: ScheduleOptions): number {
+export function learningRateFactor(
+  step: number,
+  { name, steps, warmup }: Pick<UpdateSettings, "steps" | "warmup"> & { readonly name: ScheduleName },
+): number {
   if (warmup < 0 || warmup > steps)
     throw new MosError("bad_option", `warm-up of ${warmup} steps does not fit into ${steps} steps`);
   if (step < warmup) return step / warmup;

@@ -6,7 +6,7 @@ import { MosError } from "#common";
 import { batches, type EncodedExample, type Example, encodeExamples } from "#data";
 import type { BaseModel } from "#models";
 import { nextTurn } from "#platform";
-import type { UnfinishedEvaluation } from "./checkpoint.ts";
+import type { TrainingState, UnfinishedEvaluation } from "./checkpoint.ts";
 import { addLosses, type GradientSource, gradientSource, NO_LOSS } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
 import { totalsOf } from "./objectives/objective.ts";
@@ -32,10 +32,8 @@ export interface Evaluated {
 export const baseOf = ({
   baseLoss: loss,
   baseReward: reward,
-}: {
-  readonly baseLoss?: number | undefined;
-  readonly baseReward?: number | undefined;
-}): Evaluated | undefined => (loss === undefined ? undefined : { loss, reward });
+}: Pick<TrainingState, "baseLoss" | "baseReward">): Evaluated | undefined =>
+  loss === undefined ? undefined : { loss, reward };
 
 /** The mean reward in the metrics of an evaluation. */
 export const rewardOf = ({

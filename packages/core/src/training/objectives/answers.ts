@@ -28,17 +28,11 @@ export function meanBySequence(
   return sumBySequence(batch, marked).map((sum, k) => sum / (lengths[k] ?? 1));
 }
 
-/** Where a label stands in a matrix [rows, labels], and with what number. */
-interface Entry {
-  readonly row: number;
-  readonly value: number;
-}
-
 /** A matrix [rows, labels] with one number in the column of each label. */
 export function labelMatrix(
   { labelSequences }: Batch,
   rows: number,
-  entry: (sequence: number, label: number) => Entry,
+  entry: (sequence: number, label: number) => { readonly row: number; readonly value: number },
 ): HostTensor {
   const labels = labelSequences.length;
   const data = new Float32Array(rows * labels);

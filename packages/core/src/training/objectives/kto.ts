@@ -90,20 +90,10 @@ export const kto = objectiveKind({
 
 // Prompts with the answers to other prompts, by which the shift is measured
 
-/** Tokens of a sequence up to its first target, and from there on, with their labels. */
-interface Parts {
-  readonly prompt: readonly number[];
-  readonly answer: readonly number[];
-  readonly labels: readonly number[];
-}
+type Parts = ReturnType<typeof partsOf>;
 
-interface Sequence {
-  /** Indices of its labels in the batch. */
-  readonly labels: readonly number[];
-  readonly rest: LabelledIds | undefined;
-}
-
-function partsOf(batch: Batch, { labels, rest }: Sequence): Parts {
+/** Tokens of a sequence up to its first target, and from there on, with their labels; `labels` are indices in the batch. */
+function partsOf(batch: Batch, labels: readonly number[], rest: LabelledIds | undefined) {
   const { ids, positions, segments, labelIndices, labelIds, length } = batch;
   const last = labelIndices[labels[0] ?? 0] ?? 0; // of the prompt
   const rowEnd = (Math.floor(last / length) + 1) * length;
@@ -145,7 +135,7 @@ export function mismatched(batch: Batch, longest: number): readonly Batch[] {
   const { rows, sequences, rests } = batch;
   const labels = Array.from({ length: sequences }, (): number[] => []);
   for (const [label, sequence] of batch.labelSequences.entries()) labels[sequence]?.push(label);
-  const parts = labels.map((own, k) => partsOf(batch, { labels: own, rest: rests[k] }));
+  const parts = labels.map((own, k) => partsOf(batch, own, rests[k]));
   const examples = parts.map((own, k) => joined(own, parts.at(k - 1) ?? own, longest));
   const most = Math.max(...examples.map(({ ids }) => ids.length));
   const length = Math.max(

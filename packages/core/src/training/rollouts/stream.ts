@@ -33,15 +33,7 @@ function toPrompts(examples: readonly Example[], encoded: readonly EncodedExampl
   return encoded.map((one) => ({ ...one, item: items.get(placeText(one)) ?? {} }));
 }
 
-/** The answers of a run. Dispose it. */
-interface Rollouts extends AsyncDisposable {
-  /** What it learns, where it learns from answers. */
-  readonly maker: BatchMaker | undefined;
-  /** What it is evaluated by. */
-  readonly answers: HeldOutAnswers | undefined;
-}
-
-/** Opens what samples and grades the answers of a run; undefined where it gives none. */
+/** Opens what samples and grades the answers of a run: those that it learns, and by which it is evaluated. Undefined where it gives none. */
 export async function openRollouts(
   { plan, base, adapter }: Pick<LoadedRun, "plan" | "base" | "adapter">,
   {
@@ -49,7 +41,7 @@ export async function openRollouts(
     session,
     now,
   }: Pick<TrainOptions, "signal" | "now"> & { readonly session: SessionOptions | undefined },
-): Promise<Rollouts | undefined> {
+) {
   const { settings, run: trainer, data, train, graders } = plan;
   if (graders.heldOut === undefined) return undefined;
   const learnt = graders.learnt === undefined ? [] : toPrompts(data.train, train.encoded);
@@ -88,7 +80,7 @@ export async function openRollouts(
   return {
     maker,
     answers: prompts.length === 0 ? undefined : heldOut,
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await engine[Symbol.asyncDispose]();
       // both may be one
       for (const one of new Set([grader, heldOutGrader])) await one?.[Symbol.asyncDispose]();
@@ -166,14 +158,8 @@ export async function* rollouts(options: RolloutOptions, start: Position): Async
 /** Numbers of micro-batches, which name their random numbers, are apart by this from update to update. */
 const MAX_PARTS = 2 ** 16;
 
-interface PlannedUpdate {
-  readonly update: number;
-  readonly epoch: number;
-  readonly prompts: readonly Prompt[];
-}
-
 /** The prompts of each update, epoch after epoch, in an order that the seed decides. */
-function* planUpdates({ prompts, settings }: RolloutOptions, from: number): Generator<PlannedUpdate, void> {
+function* planUpdates({ prompts, settings }: RolloutOptions, from: number) {
   const { seed, batchSize, gradientAccumulationSteps } = settings;
   const plan = { seed, batchSize: batchSize * gradientAccumulationSteps, maxLength: 1, packing: false };
   const ones = prompts.map(() => 1);
