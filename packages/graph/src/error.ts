@@ -12,6 +12,7 @@ export type ErrorCode =
   | "network" // the Hub is unreachable or denies access
   | "busy" // a queue or memory is full; retry later
   | "diverged" // a loss or model output is NaN or infinite
+  | "no_signal" // all sampled answers earn the same, so that nothing can be learnt from them
   | "cancelled" // aborted by the caller's signal
   | "memory"; // not enough memory
 

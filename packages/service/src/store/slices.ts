@@ -348,6 +348,8 @@ export function toFailedEnd(error: unknown): SliceEnd {
       return { type: "failed", code: "invalid_hyperparameters", param: "hyperparameters", message };
     case "memory":
       return { type: "failed", code: "insufficient_memory", message };
+    case "no_signal":
+      return { type: "failed", code, message };
     case "diverged":
       return { type: "failed", code: "training_diverged", param: "hyperparameters", message };
     default:

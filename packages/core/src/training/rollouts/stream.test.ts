@@ -110,7 +110,7 @@ test("without a difference in rewards there is an end, and a reason", async () =
   const none: RewardGrader["grade"] = async () => ({ reward: Number.NaN, scores: {} });
   const start = { updates: 0, microBatches: 0 };
   const error = {
-    code: "bad_data",
+    code: "no_signal",
     message: expect.stringContaining(
       "no signal: all rewards of every group are equal in the first 6 updates (now 0)",
     ),

@@ -128,7 +128,7 @@ const PATIENCE = 8;
 /**
  * Samples and grades the answers of each update, from a position on, without end.
  *
- * @throws MosError `bad_data` where no answer of the first updates has an advantage; `cancelled` by the signal.
+ * @throws MosError `no_signal` where no answer of the first updates has an advantage; `cancelled` by the signal.
  */
 export async function* rollouts(options: RolloutOptions, start: Position): AsyncGenerator<MicroBatch, never> {
   const { settings, grader } = options;
@@ -141,7 +141,7 @@ export async function* rollouts(options: RolloutOptions, start: Position): Async
     isSilent &&= examples.every(isSettled);
     if (isSilent && update + 1 >= Math.min(PATIENCE, settings.steps))
       throw new MosError(
-        "bad_data",
+        "no_signal",
         `no signal: ${grader.explainSilence(groups, `in the first ${update + 1} updates`)}`,
       );
     const parts = layOut(examples, settings);
