@@ -87,6 +87,23 @@ test("a run folder is a run with its settings, measurements and state", async ()
   });
 });
 
+test("a run says what it has taught and what is lost; a file that says anything else says nothing", async () => {
+  const folder = await addRun("taught", { metrics: stepLine(1, 5), isComplete: true });
+  await using server = await serveRuns();
+  const outcome = async () => (await server.send("/v1/runs")).json.data[0].outcome;
+  expect(await outcome()).toBeNull();
+  const write = (content: unknown) => writeFile(join(folder, "outcome.json"), JSON.stringify(content));
+  await write({ taught: { right: 4, of: 4 }, kept: { right: 1, of: 20 }, textLoss: { before: 4, after: 4 } });
+  expect(await outcome()).toEqual({
+    text: "Learnt: 4 of 4 answers word for word. Kept: 1 of 20 answers to general prompts, loss on ordinary text 4.00 → 4.00 (+0 %).",
+    warning: expect.stringMatching(/^much of what the base knew is lost/),
+  });
+  await write({ kept: { right: 20, of: 20 }, textLoss: { before: 4, after: 4.1 } });
+  expect(await outcome()).toMatchObject({ text: expect.stringMatching(/^Kept: 20 of 20/), warning: null });
+  await write({ textLoss: { before: "<b>", after: 4 } });
+  expect(await outcome()).toBeNull();
+});
+
 test("a run that is written to shows whole lines only, and is running while it is locked", async () => {
   const line = stepLine(2, 4);
   const folder = await addRun("live", { metrics: stepLine(1, 5) + line.slice(0, 20) });

@@ -96,6 +96,22 @@ describe.each(databases)("%s", (_, open) => {
     });
   });
 
+  test("a job says what it has taught and what is lost, as its events do", async () => {
+    const { id } = await queueJob(opened);
+    const say = (name: string, message: string) =>
+      opened.database.query(
+        "insert into events (id, job, name, level, type, message) values ($1, $2, $3, 'info', 'message', $4)",
+        [`event-${events++}`, id, name, message],
+      );
+    const outcome = async () => (await get(`/v1/runs/${id}`)).json.outcome;
+    await say("warning-guessing", "no better than guessing");
+    expect(await outcome()).toBeNull();
+    await say("outcome", "Kept: all.");
+    expect(await outcome()).toEqual({ text: "Kept: all.", warning: null });
+    await say("warning-forgotten", "much is lost");
+    expect(await outcome()).toEqual({ text: "Kept: all.", warning: "much is lost" });
+  });
+
   test("a job that began again shows its new measurements", async () => {
     const { id } = await queueJob(opened);
     for (const step of [1, 2, 3]) await addStep(id, step, step);

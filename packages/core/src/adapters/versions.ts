@@ -31,6 +31,8 @@ export const RUN_FILES = {
   checkpoints: "checkpoints",
   /** Folder of the best adapter so far. */
   best: "best",
+  /** What it has taught and lost, of a run that is complete. */
+  outcome: "outcome.json",
   /** Everything that decides the result. It is written last and marks the folder as a run's. */
   record: "run.json",
 } as const;

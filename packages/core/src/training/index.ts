@@ -21,7 +21,7 @@ export { expectedUpdate } from "./resolve-settings.ts";
 export { finetune } from "./run/finetune.ts";
 export { DEFAULT_KEPT_VERSIONS } from "./run/folder.ts";
 export type { FinetuneEvent, FinetuneOptions } from "./run/interface.ts";
-export { describeOutcome, type Outcome } from "./run/outcome.ts";
+export { describeOutcome, type Outcome, outcomeWarning, readOutcome } from "./run/outcome.ts";
 export { runCheck } from "./run/plan.ts";
 export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";
 export * from "./settings.ts";

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, RETRAINING, RUN_FILES } from "mixture-of-shards-core/adapters";
 import { isRecord, limitConcurrency, MosError, monotonicNow, tryJson } from "mixture-of-shards-core/common";
 import { fromFileName, isFolderLocked, openSafetensors, storageError } from "mixture-of-shards-core/files";
+import { describeOutcome, outcomeWarning, readOutcome } from "mixture-of-shards-core/training";
 import { baseName } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
 import {
@@ -254,6 +255,13 @@ const toSeconds = ({ mtimeMs }: Stats): number => Math.floor(mtimeMs / 1000);
 const servedName = (path: string, adapters: string | undefined): string | null =>
   dirname(path) === adapters && !basename(path).startsWith(".") ? fromFileName(basename(path)) : null;
 
+async function shownOutcome(path: string): Promise<RunFacts["outcome"]> {
+  const outcome = await readOutcome(path);
+  return outcome === undefined
+    ? null
+    : { text: describeOutcome(outcome).text, warning: outcomeWarning(outcome) ?? null };
+}
+
 /** Reads run folders, of which those in `adapters` are served; what has not changed since the last time is not read again. */
 function createFolderReader(adapters: string | undefined) {
   const cache = new Map<string, { readonly stamp: string; readonly facts: FixedFacts }>();
@@ -270,11 +278,12 @@ function createFolderReader(adapters: string | undefined) {
     /** The run in a folder; undefined where none is, or is no more. */
     read: async ({ path, name }: FoundRun): Promise<RunEntry | undefined> => {
       const metricsPath = join(path, RUN_FILES.metrics);
-      const [record, metrics, config, isLocked] = await Promise.all([
+      const [record, metrics, config, isLocked, outcome] = await Promise.all([
         statFile(join(path, RUN_FILES.record)),
         statFile(metricsPath),
         statFile(join(path, ADAPTER_CONFIG)),
         isFolderLocked(path),
+        shownOutcome(path),
       ]);
       if (record === undefined) return undefined;
       const { error, settings, ...fixed } = await fixedFacts(path, record);
@@ -284,6 +293,7 @@ function createFolderReader(adapters: string | undefined) {
       const facts: RunFacts = {
         ...{ id: folderId(path), object: "run", kind: "folder", name, created_at: toSeconds(record) },
         ...{ ...fixed, tenant: null, step: 0, error },
+        outcome,
         fine_tuned_model: isComplete ? servedName(path, adapters) : null,
         status: isLocked ? "running" : isComplete ? "succeeded" : "interrupted",
         finished_at: isLocked ? null : toSeconds(config ?? metrics ?? record),

@@ -31,6 +31,12 @@ export const runSchema = z
     trainable_parameters: z.int().nullable(),
     fine_tuned_model: z.string().nullable().describe("The name under which this server serves its adapter."),
     error: z.string().nullable(),
+    outcome: z
+      .object({ text: z.string(), warning: z.string().nullable() })
+      .nullable()
+      .describe(
+        "What a complete run that teaches a chat model has taught, and what of its base is kept; null in lists of jobs.",
+      ),
   })
   .openapi("Run");
 export type Run = z.output<typeof runSchema>;

@@ -55,7 +55,7 @@ export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
       if (rows.length < MEASUREMENTS) return;
     }
   }
-  const toEntry = (job: JobRow): RunEntry => {
+  const toEntry = (job: JobRow, outcome: RunEntry["facts"]["outcome"] = null): RunEntry => {
     const { settings, ...planned } = planOf(job);
     return {
       settings,
@@ -67,6 +67,7 @@ export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
         ...planned,
         fine_tuned_model: job.fine_tuned_model,
         error: job.error?.message ?? null,
+        outcome,
       },
       createdAt: job.created_at.getTime(),
       series: "",
@@ -75,13 +76,14 @@ export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
     };
   };
   return {
-    list: async (key, page) => (await withHttpErrors(jobs.newest(toOwner(key), page))).map(toEntry),
+    list: async (key, page) =>
+      (await withHttpErrors(jobs.newest(toOwner(key), page))).map((job) => toEntry(job)),
     find: async (key, id) => {
       const job = await withHttpErrors(jobs.find(toOwner(key), id)).catch((error: unknown) => {
         if (error instanceof MosError && error.code === "not_found") return undefined;
         throw error;
       });
-      return job && toEntry(job);
+      return job && toEntry(job, await withHttpErrors(jobs.outcome(job)));
     },
   };
 }

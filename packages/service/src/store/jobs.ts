@@ -180,6 +180,18 @@ export function openJobs(database: Database) {
         `select data, number from events where job = $1 and number > $2 and type = 'metrics' order by number limit ${MEASUREMENTS}`,
         [job, number],
       ),
+    /** What a job has taught and lost, as its events say it; null where that was not measured. */
+    outcome: async ({
+      id,
+    }: JobRow): Promise<{ readonly text: string; readonly warning: string | null } | null> => {
+      const rows = await database.query(
+        "select name, message from events where job = $1 and name in ('outcome', 'warning-forgotten')",
+        [id],
+      );
+      const said = new Map(rows.map(({ name, message }) => [name, String(message)]));
+      const text = said.get("outcome");
+      return text === undefined ? null : { text, warning: said.get("warning-forgotten") ?? null };
+    },
     newest: (owner: Owner, page: NewestOptions): Promise<readonly JobRow[]> =>
       newestJobs(database, owner, page),
     ...openChanges(database),

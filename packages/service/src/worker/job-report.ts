@@ -27,10 +27,8 @@ export function toJobEvent(
             ? `Stopped early at step ${event.step}: no evaluation was better than the one before training`
             : `Stopped early at step ${event.step}: the best evaluation was at step ${event.best.step}`,
       };
-    case "outcome": {
-      const { learnt, kept } = describeOutcome(event);
-      return { name: "outcome", message: `${learnt === "" ? "" : `Learnt: ${learnt}. `}Kept: ${kept}.` };
-    }
+    case "outcome":
+      return { name: "outcome", message: describeOutcome(event).text };
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };
     default:

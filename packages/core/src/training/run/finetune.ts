@@ -14,7 +14,7 @@ import {
   retrainingFolder,
 } from "#adapters";
 import { MosError, monotonicNow, omitUndefined } from "#common";
-import { lockFolder, pathExists } from "#files";
+import { lockFolder, pathExists, writeFileAtomic } from "#files";
 import { type BaseModel, loadBase, toLayerShapes } from "#models";
 import { basename, join, resolve } from "#platform";
 import { tokenDigest } from "#text";
@@ -67,7 +67,7 @@ import { watchForCollapse } from "./warnings.ts";
  * Fine-tunes an adapter and saves it in `out` in PEFT's folder layout, with metrics.jsonl, the best adapter by validation
  * loss, and checkpoints that `resume` continues to the same bytes. Aborting the signal saves and ends. A run that replaces
  * or extends a complete adapter lives in a hidden folder beside it, and takes its place in one move when it is complete.
- * Throws MosError: `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage`, `diverged`, `cancelled`.
+ * Throws MosError: `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage`, `diverged`, `no_signal`, `cancelled`.
  *
  * @example
  * for await (const event of finetune({
@@ -294,11 +294,12 @@ async function* trainRun(
 
 /** What a run has taught and lost. */
 async function* reportOutcome(
-  { plan, reference }: LoadedRun,
+  { plan, reference, out }: LoadedRun,
   { step, ...options }: { readonly step: number } & Omit<OutcomeOptions, "before">,
 ): AsyncGenerator<FinetuneEvent, void> {
   const outcome = reference && (await measureOutcome(plan, { ...options, before: reference }));
   if (outcome === undefined) return;
+  await writeFileAtomic(join(out, RUN_FILES.outcome), `${JSON.stringify(outcome)}\n`);
   yield { type: "outcome", step, ...outcome };
   const message = outcomeWarning(outcome);
   if (message !== undefined) yield { type: "warning", reason: "forgotten", step, message };

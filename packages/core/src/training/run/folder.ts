@@ -78,7 +78,9 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
 }
 
 /** Entries that a run takes from the one that it extends. */
-const CONTINUED = Object.values(RUN_FILES).filter((name) => name !== RUN_FILES.record);
+const CONTINUED = Object.values(RUN_FILES).filter(
+  (name) => name !== RUN_FILES.record && name !== RUN_FILES.outcome,
+);
 
 /** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
 export interface ClaimedFolder extends AsyncDisposable {

@@ -62,6 +62,7 @@ test("what is lost is told, with what would do", async () => {
   expect(describeOutcome(measured!)).toEqual({
     learnt: "0 of 5 answers word for word, 0 of 5 where the question is typed in haste",
     kept: "0 of 20 answers to general prompts, loss on ordinary text 0.10 → 0.80 (+700 %)",
+    text: expect.stringMatching(/^Learnt: 0 of 5 .*\. Kept: 0 of 20 .*\(\+700 %\)\.$/),
   });
 });
 
@@ -76,6 +77,7 @@ test("little lost is no warning", () => {
   expect(describeOutcome(fine)).toEqual({
     learnt: "1 of 1 answers word for word",
     kept: "loss on ordinary text 4.00 → 4.10 (+2 %)",
+    text: "Learnt: 1 of 1 answers word for word. Kept: loss on ordinary text 4.00 → 4.10 (+2 %).",
   });
 });
 

@@ -1,5 +1,10 @@
 // What a run has taught, and what its base has lost by it, from the probabilities of answers that are known: nothing is sampled.
+import { z } from "zod";
+import { RUN_FILES } from "#adapters";
+import { MosError } from "#common";
 import { type EncodedExample, type Example, encodeAnswers } from "#data";
+import { readJson } from "#files";
+import { join } from "#platform";
 import { ORDINARY_TEXT } from "../augment/ordinary-text.ts";
 import { replayExample } from "../augment/replay.ts";
 import type { GradientSource } from "../gradients.ts";
@@ -10,22 +15,30 @@ import { hasTargets, hastyQuestions, heldOutAnswers, teachesChat } from "./augme
 import { encodingOptions, type RunPlan } from "./plan.ts";
 
 /** How many of the answers that were tried. */
-export interface AnswerCount {
-  readonly right: number;
-  readonly of: number;
-}
+const answerCount = z.object({ right: z.int().min(0), of: z.int().min(0) });
+type AnswerCount = z.output<typeof answerCount>;
 
-/** What a run has taught and lost, measured as it ends. */
-export interface Outcome {
+const outcomeSchema = z.object({
   /** Answers of the data that the model gives word for word; undefined where the data are plain text. */
-  readonly taught: AnswerCount | undefined;
+  taught: answerCount.optional(),
   /** The same where the question is typed in haste; undefined where no question is short, or they are many. */
-  readonly hasty: AnswerCount | undefined;
+  hasty: answerCount.optional(),
   /** The base's own answers to general prompts that are as likely as before, nearly; undefined where few were asked for. */
-  readonly kept: AnswerCount | undefined;
+  kept: answerCount.optional(),
   /** Loss on ordinary text, in nats per token. */
-  readonly textLoss: { readonly before: number; readonly after: number };
-}
+  textLoss: z.object({ before: z.number(), after: z.number() }),
+});
+/** What a run has taught and lost, measured as it ends. */
+export type Outcome = z.output<typeof outcomeSchema>;
+
+/** The outcome of a run by its folder; undefined where none was measured, or the file is another one. */
+export const readOutcome = (run: string): Promise<Outcome | undefined> =>
+  readJson(join(run, RUN_FILES.outcome), outcomeSchema, { code: "bad_data", maximumBytes: 4096 }).catch(
+    (cause: unknown) => {
+      if (cause instanceof MosError) return undefined;
+      throw cause;
+    },
+  );
 
 /** Answers of the data that are tried at most. */
 const MOST = 40;
@@ -77,7 +90,7 @@ export async function measureOutcome(
     -mean((await measure(texts, parameters)).flat());
   const outcome = {
     taught: await countCertain(plan.data.train.filter(({ kind }) => kind !== "text")),
-    hasty: await countCertain(hastyQuestions(plan)),
+    hasty: await countCertain(await hastyQuestions(plan)),
     kept: general.length === 0 ? undefined : { right: kept, of: general.length },
     textLoss: { before: await lossOf(before), after: await lossOf() },
   };
@@ -90,17 +103,16 @@ const evenly = <T>(all: readonly T[], count: number): readonly T[] =>
     ? all
     : Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)] as T);
 
-/** What was learnt and what was kept, in words. */
-export function describeOutcome({ taught, hasty, kept, textLoss: { before, after } }: Outcome) {
+/** What was learnt and what was kept, in words, and both in a text. */
+export function describeOutcome({ taught, hasty, kept: general, textLoss: { before, after } }: Outcome) {
   const count = ({ right, of }: AnswerCount): string => `${right} of ${of}`;
   const change = Math.round(100 * (after / before - 1));
-  return {
-    learnt: [
-      ...(taught === undefined ? [] : [`${count(taught)} answers word for word`]),
-      ...(hasty === undefined ? [] : [`${count(hasty)} where the question is typed in haste`]),
-    ].join(", "),
-    kept: `${kept === undefined ? "" : `${count(kept)} answers to general prompts, `}loss on ordinary text ${before.toFixed(2)} → ${after.toFixed(2)} (${change < 0 ? "" : "+"}${change} %)`,
-  };
+  const learnt = [
+    ...(taught === undefined ? [] : [`${count(taught)} answers word for word`]),
+    ...(hasty === undefined ? [] : [`${count(hasty)} where the question is typed in haste`]),
+  ].join(", ");
+  const kept = `${general === undefined ? "" : `${count(general)} answers to general prompts, `}loss on ordinary text ${before.toFixed(2)} → ${after.toFixed(2)} (${change < 0 ? "" : "+"}${change} %)`;
+  return { learnt, kept, text: `${learnt === "" ? "" : `Learnt: ${learnt}. `}Kept: ${kept}.` };
 }
 
 /** What is wrong with an outcome; undefined where nothing is. */

@@ -37,6 +37,13 @@ function RunPage({ id }: { readonly id: string }) {
     >
       <Progress {...state} />
       {run.error !== null && <Problem error={run.error} />}
+      {run.outcome !== null && (
+        <section class="card" aria-label="Outcome">
+          <h2>Outcome</h2>
+          <p>{run.outcome.text}</p>
+          {run.outcome.warning !== null && <Problem error={run.outcome.warning} />}
+        </section>
+      )}
       <RunCharts id={id} metrics={metrics} />
       <div class="run-below">
         <div class="stack">

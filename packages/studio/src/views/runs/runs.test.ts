@@ -6,7 +6,7 @@ const runOf = (more: Partial<Run> = {}): Run => ({
   ...{ id: "run-1", object: "run", kind: "folder", name: "support", status: "succeeded", created_at: 100 },
   ...{ finished_at: 160, model: "tiny-english", method: "mos", tenant: null, step: 5, total_steps: 5 },
   ...{ loss: 2, validation_loss: 3, best_validation_loss: 3, best_step: 5, sparkline: [3, 2], settings: {} },
-  ...{ trainable_parameters: 100, fine_tuned_model: null, error: null },
+  ...{ trainable_parameters: 100, fine_tuned_model: null, error: null, outcome: null },
   ...more,
 });
 
