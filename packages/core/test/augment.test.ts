@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { IGNORED } from "mixture-of-shards-core/data";
@@ -70,6 +70,39 @@ test("questions have other wordings and the base's answers are learnt besides, a
   await run("whole", { settings });
   const bytes = (name: string) => readFile(join(folder, name, "adapter_model.safetensors"));
   expect((await bytes("kept")).equals(await bytes("whole"))).toBe(true);
+});
+
+test("the next run on a base asks for no answer that the last one had", async () => {
+  const cacheFolder = join(folder, "answers");
+  const asked = async (name: string, keep: number, change: Partial<FinetuneOptions> = {}) => {
+    const settings = { epochs: 30, steps: 2, keep, reword: 0 };
+    const events = await run(name, { settings, cacheFolder, ...change });
+    return events.filter(({ type }) => type === "replay").length;
+  };
+  const bytes = (name: string) => readFile(join(folder, name, "adapter_model.safetensors"));
+  const both = await Promise.all([asked("first", 0.05), asked("beside", 0.05)]);
+  expect(both).toEqual([6, 6]);
+  expect(await asked("second", 0.05)).toBe(0);
+  expect((await bytes("first")).equals(await bytes("second"))).toBe(true);
+  expect(await asked("more", 0.1)).toBe(12 - 6);
+  const [kept = "", ...others] = await readdir(cacheFolder);
+  expect(others).toEqual([]);
+  const settings = { epochs: 30, steps: 2, keep: 0.05, reword: 0, system: "Be brief." };
+  expect(await asked("system", 0, { settings })).toBe(6);
+  await writeFile(join(cacheFolder, kept), "[{]");
+  expect(await asked("damaged", 0.05)).toBe(6);
+  // a cache that cannot be written is none
+  expect(await asked("none", 0.05, { cacheFolder: join(cacheFolder, kept) })).toBe(6);
+});
+
+test("a preview counts the tokens of all that is learnt", async () => {
+  const preview = (settings: object) =>
+    previewRun({ model: tiny.model, data, settings: { epochs: 30, ...settings } });
+  const plain = await preview({ keep: 0, reword: 0 });
+  expect(plain.tokens).toBe(30 * plain.train.tokens);
+  const kept = await preview({ keep: 0.5, reword: 4 });
+  expect(kept.train.tokens).toBe(plain.train.tokens);
+  expect(kept.tokens).toBeGreaterThan(plain.tokens + 60);
 });
 
 test("nothing is added where nothing is asked for, and to other objectives", async () => {

@@ -104,6 +104,7 @@ test("the sandbox of a job's grader stays open from slice to slice, and leaves n
       model: "assets/tiny-english",
       data: "assets/quickstart/prompts.jsonl",
       out,
+      cacheFolder: join(folder, "answers"),
       threads: 1,
       saveSeconds: 60,
     },

@@ -326,6 +326,8 @@ export async function encodeExamples(
   options: EncodeOptions & { readonly signal?: AbortSignal | undefined },
 ): Promise<EncodedDataset> {
   const encoded: EncodedExample[] = [];
+  /** An example may be there several times. */
+  const known = new Map<Example, readonly EncodedExample[]>();
   let dropped = 0;
   let since = monotonicNow();
   for (const [i, example] of examples.entries()) {
@@ -335,7 +337,8 @@ export async function encodeExamples(
     }
     if (options.signal?.aborted === true)
       throw new MosError("cancelled", `cancelled after ${i} of ${examples.length} examples were encoded`);
-    const answers = encodeAnswers(example, options);
+    const answers = known.get(example) ?? encodeAnswers(example, options);
+    known.set(example, answers);
     // a prompt has no answer yet, and makes no sense in part
     const kept = answers.filter(({ targetTokens, truncated }) =>
       example.kind === "prompt" ? !truncated : targetTokens > 0,

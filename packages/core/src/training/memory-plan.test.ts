@@ -46,6 +46,21 @@ test("a run that learns from hints has room for its teacher's forward pass, by t
   expect(plan(1024)).toBeGreaterThan(plan(256));
 });
 
+test("a run has room for the parameters that it began with, and for what its teacher says of a batch", () => {
+  const part = (name: string, change: Partial<RunSize>): number =>
+    planMemory(base, adapter, { ...size, ...change, free: free(100 * GB) }).plan.parts.find(
+      (one) => one.name === name,
+    )?.bytes ?? 0;
+  expect(part("adapter", { keepsStart: true })).toBe(2 * part("adapter", {}));
+  const objective = OBJECTIVES.sdft.create({ teacherKind: "live" } as FinetuneSettings);
+  const shapes = (rows: number) => () => ({
+    shape: { rows, length: 256, maxSegment: 256 },
+    validationShape: undefined,
+  });
+  const teaching = (rows: number): number => part("evaluation", { objective, batchShapes: shapes(rows) });
+  expect(teaching(4) - teaching(1)).toBeCloseTo(3 * 256 * 4 * base.config.hiddenSize, -4);
+});
+
 test("a run that samples has room for keys and values, and for a base in blocks as the runtime packs it", () => {
   const sampler = { maxLength: 200, maxBatch: 4 };
   const bytes = (part: string, change: Partial<RunSize>): number | undefined =>

@@ -45,6 +45,8 @@ export type RunSize = Pick<
   readonly objective?: Objective;
   /** True if there are validation data, or the outcome is measured. */
   readonly evaluates: boolean;
+  /** True if the parameters before the first step are kept, to compare with them. */
+  readonly keepsStart?: boolean;
   /** The engine that a run samples answers with, if any. */
   readonly sampler?: SamplerSize | undefined;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
@@ -199,6 +201,7 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
   const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
   const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
   const { maxPositions } = base.config;
+  const keepsStart = comparesWithStart(planned);
   const sampler = isSampling ? samplerSize(settings, { longestPrompt, maxPositions }) : undefined;
   if (learnsFromAnswers(settings)) {
     const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
@@ -206,7 +209,7 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
       shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length), reach: length },
       validationShape: undefined,
     });
-    const rows = { batchSize: 1, evaluates: false, batchShapes: shapes };
+    const rows = { batchSize: 1, evaluates: false, keepsStart, batchShapes: shapes };
     return { ...settings, ...rows, objective, free, device, sampler };
   }
   const reach = sharedReach([...train.encoded, ...(validation?.encoded ?? [])]);
@@ -220,8 +223,8 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  const evaluates = validation !== undefined || comparesWithStart(planned);
-  return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
+  const evaluates = validation !== undefined || keepsStart;
+  return { ...settings, evaluates, keepsStart, free, device, objective, batchShapes, sampler };
 }
 
 // The memory of one candidate: the bytes of the base by their formats, and what the runtime will hold for its programs,
@@ -236,7 +239,7 @@ const NODE = 7500;
 /** A run, and how its base is kept. */
 interface PlannedRun
   extends RunShapes,
-    Pick<RunSize, "gradientAccumulationSteps" | "objective" | "evaluates" | "sampler">,
+    Pick<RunSize, "gradientAccumulationSteps" | "objective" | "evaluates" | "keepsStart" | "sampler">,
     Pick<RunMemory, "rematerialise"> {
   readonly formats: ReadonlyMap<string, WeightFormat>;
 }
@@ -254,19 +257,22 @@ function trainingMemory(model: PlannedModel, run: PlannedRun): MemoryPlan {
     run.evaluates || objective.usesReference // which is measured as an evaluation is
       ? stepPeak(model, { shape: validationShape, pass: "loss", ...forward })
       : NO_PROGRAM;
-  // a teacher reads a row at a time, of which two copies of its results are kept
+  // a teacher reads a row at a time, of which two copies of its results are kept, and those of a batch are put together
   const { maxSegment: length = shape.length } = shape;
-  const teacher =
+  const [teacher, states] =
     objective.divergence === undefined
-      ? NO_PROGRAM
-      : stepPeak(model, { shape: { ...shape, rows: 1, length }, pass: "hidden", ...forward });
+      ? [NO_PROGRAM, 0]
+      : [
+          stepPeak(model, { shape: { ...shape, rows: 1, length }, pass: "hidden", ...forward }),
+          4 * shape.rows * shape.length * config.hiddenSize,
+        ];
   return memoryPlan({
     base: baseBytes(config, formats),
-    adapter: trained,
+    adapter: (run.keepsStart === true ? 2 : 1) * trained,
     // two moments; gradients of a batch, their sum, and those of the batch before until they are collected
     optimiser: 2 * trained + (run.gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
     activations: step.workspace + 2 * masks,
-    evaluation: evaluation.workspace + teacher.workspace + 2 * teacher.results,
+    evaluation: evaluation.workspace + teacher.workspace + 2 * teacher.results + states,
     ...(sampler === undefined ? {} : liveEngineBytes(config, { ...sampler, formats })),
     runtime:
       PROCESS +

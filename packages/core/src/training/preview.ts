@@ -84,6 +84,8 @@ export interface RunPreview extends ChosenSettings {
   readonly augmented: AugmentedCounts | undefined;
   /** Updates. */
   readonly steps: number;
+  /** Tokens of all passes, with what there is besides the examples; of sampled answers the prompts alone. */
+  readonly tokens: number;
   /** Updates of warm-up. */
   readonly warmup: number;
   readonly plan: MemoryPlan;
@@ -125,6 +127,10 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     validation: validation?.report,
     augmented: plan.augmented?.counts,
     steps: run.steps,
+    tokens: Math.round(
+      (settings.epochs / (plan.augmented?.record.copies ?? 1)) *
+        train.encoded.reduce((sum, { ids }) => sum + ids.length, 0),
+    ),
     ...pickChosen(settings),
     warmup: run.warmup,
     plan: memory.plan,

@@ -21,13 +21,15 @@ import { type LiveLine, liveLine, warn } from "./terminal.ts";
 /** The hub and the cache folders by the user's environment. */
 export async function userPlaces() {
   const home = homedir();
-  const cache = process.env["XDG_CACHE_HOME"] || join(home, ".cache");
+  const cache = join(process.env["XDG_CACHE_HOME"] || join(home, ".cache"), "mixture-of-shards");
   return {
     hub: await hubSettings(process.env, home),
     /** Folder of benchmarks from the hub. */
     benchmarks: join(hubAssetsFolder(process.env, home), "benchmarks"),
     /** Cache folder for packed weights of models whose own folder is read-only. */
-    weights: join(cache, "mixture-of-shards", "weights"),
+    weights: join(cache, "weights"),
+    /** Folder of a base's own answers, which runs on it keep. */
+    answers: join(cache, "answers"),
   };
 }
 

@@ -35,7 +35,7 @@ import {
 } from "./common-options.ts";
 import { labelled } from "./format.ts";
 import { EXIT_INTERRUPTED, listenForInterrupt } from "./interrupt.ts";
-import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
+import { type FindModelOptions, findData, findModel, loadingProgress, userPlaces } from "./loading.ts";
 import { keyVariable, retryNotice, teacherKey } from "./teacher-access.ts";
 import { liveLine, printJson, printLine, terminalColumns, warn, warningText } from "./terminal.ts";
 import { endText, linesText, peakMemory, scheduleRows, startRows } from "./train-summary.ts";
@@ -229,6 +229,7 @@ async function train({ out, ...others }: Options): Promise<number> {
   const events = finetune({
     ...{ ...run, model: path, out, resume, overwrite, keepVersions, tensorboard },
     teacherAccess: { key, onRetry: retryNotice({ json, quiet, print }) },
+    cacheFolder: (await userPlaces()).answers,
     signal: interrupt.signal,
     ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(line) } : {}),
   });

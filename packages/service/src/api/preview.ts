@@ -152,8 +152,7 @@ const toPreviewObject = (
     free_bytes: preview.free.bytes,
   },
   tokens_per_second: tokensPerSecond ?? null,
-  estimated_seconds:
-    tokensPerSecond === undefined ? null : (preview.epochs * preview.train.tokens) / tokensPerSecond,
+  estimated_seconds: tokensPerSecond === undefined ? null : preview.tokens / tokensPerSecond,
   lines: preview.lines.map(toLineObject),
   warnings: preview.warnings.map(({ reason, message }) => ({ code: reason, message })),
   problems: preview.problems.map(({ line, reason, message }) => ({ line, code: reason, message })),
@@ -202,7 +201,7 @@ async function previewJob(
 
 /** Limits of the key that the job would exceed. */
 function limitWarnings(
-  { steps, epochs, train }: RunPreview,
+  { steps, tokens }: RunPreview,
   { max_steps_per_job, max_tokens_per_job }: FineTuningLimits,
 ): readonly { readonly code: string; readonly message: string }[] {
   const warning = (what: "step" | "token", count: number, most = Number.POSITIVE_INFINITY) =>
@@ -214,10 +213,7 @@ function limitWarnings(
             message: `the job would take ${count} ${what}s and fail: the limit of this key is ${most}`,
           },
         ];
-  return [
-    ...warning("step", steps, max_steps_per_job),
-    ...warning("token", Math.round(epochs * train.tokens), max_tokens_per_job),
-  ];
+  return [...warning("step", steps, max_steps_per_job), ...warning("token", tokens, max_tokens_per_job)];
 }
 
 /** What files hold, in messages and codes. */

@@ -24,6 +24,8 @@ export interface TrainRequest {
   readonly maxTokens: number | undefined;
   /** Seconds after which a checkpoint is made, wherever the run stands. */
   readonly saveSeconds: number;
+  /** Where the base's own answers are kept for further jobs. */
+  readonly cacheFolder: string;
   readonly threads: number;
   /** The endpoint that graders ask models at, with a key for this slice. */
   readonly models: { readonly url: string; readonly key: string } | undefined;

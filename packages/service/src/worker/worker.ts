@@ -182,7 +182,11 @@ async function trainSlice(job: JobRow, context: LeasedContext): Promise<SliceEnd
     retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
   );
   const endpoint = await retryTransient(() => endpointFor(job, context), context.wait);
-  const order: TrainRequest = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS, models: endpoint };
+  const cacheFolder = join(context.scratch, "answers");
+  const order: TrainRequest = {
+    ...{ ...fetched, model, threads, saveSeconds: SAVE_SECONDS, cacheFolder },
+    models: endpoint,
+  };
   const excess = order.resume ? undefined : await excessLines(job, order);
   if (excess !== undefined) return excess;
   if (context.signal.aborted) return { type: "interrupted", message: "the worker stopped" };
@@ -209,7 +213,7 @@ const INITIAL = "initial";
 async function fetchRun(
   job: JobRow,
   { folder, out, objects }: { readonly folder: string; readonly out: string; readonly objects: ObjectStore },
-): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds" | "models">> {
+): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds" | "cacheFolder" | "models">> {
   await rm(folder, { recursive: true, force: true }); // of an attempt before
   await makeFolder(folder);
   const restoreData = async (file: string, digest: string): Promise<string> => {

@@ -6,7 +6,7 @@ import { type Engine, type EngineOptions, openEngine } from "#inference";
 import { setMaxListeners } from "#platform";
 
 /** Tokens of an answer at most: the rest of a longer one is not replayed. */
-const MAX_TOKENS = 64;
+export const MAX_TOKENS = 64;
 /** Prompts that are answered at a time. */
 const MAX_BATCH = 16;
 
@@ -51,17 +51,19 @@ export async function* answerPrompts(
   yield* done;
 }
 
+/** A prompt as it is asked. */
+export const messagesOf = (prompt: string, system: string | undefined) => [
+  ...(system === undefined ? [] : [{ role: "system", content: system }]),
+  { role: "user", content: prompt },
+];
+
 async function answer(
   engine: Engine,
   prompt: string,
   { system, signal }: Pick<ReplayOptions, "system" | "signal">,
 ): Promise<Replayed> {
-  const messages = [
-    ...(system === undefined ? [] : [{ role: "system", content: system }]),
-    { role: "user", content: prompt },
-  ];
   const request = { maxTokens: MAX_TOKENS, sampling: { temperature: 0 }, signal };
-  const { content, finishReason } = await engine.chat(messages, request).message();
+  const { content, finishReason } = await engine.chat(messagesOf(prompt, system), request).message();
   return { prompt, answer: content ?? "", isCut: finishReason === "length" };
 }
 

@@ -18,9 +18,9 @@ test("a wording asks the question with which it shares rare words, and no other"
   expect(asks("delivery costs", 3)).toBe(true);
 });
 
-test("wordings are many, ask their own question, and keep codes", () => {
+test("wordings are many, ask their own question, and keep codes", async () => {
   const asks = questionIndex(lessons);
-  const made = otherWordings(lessons, { count: 20, seed: 1 });
+  const made = await otherWordings(lessons, { count: 20, seed: 1 });
   for (const [i, wordings] of made.entries()) {
     expect(wordings).toHaveLength(20);
     expect(new Set(wordings).size).toBeGreaterThan(4);
@@ -33,20 +33,20 @@ test("wordings are many, ask their own question, and keep codes", () => {
   expect(slips.length).toBeGreaterThan(0);
 });
 
-test("the same seed gives the same wordings, another one others", () => {
+test("the same seed gives the same wordings, another one others", async () => {
   const made = (seed: number) => otherWordings(lessons, { count: 5, seed });
-  expect(made(3)).toEqual(made(3));
-  expect(made(3)).not.toEqual(made(4));
+  expect(await made(3)).toEqual(await made(3));
+  expect(await made(3)).not.toEqual(await made(4));
 });
 
-test("negations and numbers stay, whatever the question", () => {
-  fc.assert(
-    fc.property(
+test("negations and numbers stay, whatever the question", async () => {
+  await fc.assert(
+    fc.asyncProperty(
       fc.nat(1000),
       fc.array(fc.constantFrom("alpha", "beta", "gamma", "delta"), { minLength: 3 }),
-      (seed, words) => {
+      async (seed, words) => {
         const question = `${words.join(" ")} not 12 omega`;
-        const [made = []] = otherWordings(
+        const [made = []] = await otherWordings(
           [
             { question, answer: "" },
             { question: "else", answer: "" },
@@ -59,13 +59,21 @@ test("negations and numbers stay, whatever the question", () => {
   );
 });
 
-test("questions without words in common with others stay as they are where nothing tells them apart", () => {
+test("questions without words in common with others stay as they are where nothing tells them apart", async () => {
   const twins = [
     { question: "What is it?", answer: "one" },
     { question: "What is it?", answer: "two" },
   ];
-  expect(otherWordings(twins, { count: 2, seed: 1 })).toEqual([
+  expect(await otherWordings(twins, { count: 2, seed: 1 })).toEqual([
     ["What is it?", "What is it?"],
     ["What is it?", "What is it?"],
   ]);
+});
+
+test("thousands of questions leave the thread to others, and end with the signal", async () => {
+  const many = Array.from({ length: 2000 }, (_, i) => ({ question: `What is number ${i}?`, answer: `${i}` }));
+  const stopping = new AbortController();
+  const made = otherWordings(many, { count: 3, seed: 1, signal: stopping.signal });
+  setTimeout(() => stopping.abort(), 1);
+  await expect(made).rejects.toMatchObject({ code: "cancelled" });
 });

@@ -1,6 +1,7 @@
 // Other wordings of a question by rule, as a hurried user types it: without some of its words, in lower case, with a slip of the
 // keys. A model that has learnt an answer by one wording alone knows it by the first characters.
-import { type Random, randomStream } from "#common";
+import { MosError, type Random, randomStream } from "#common";
+import { nextTurn } from "#platform";
 import { type Lesson, questionIndex } from "./question-index.ts";
 
 /** Shares of the words that are left out, one of which is drawn for each wording. */
@@ -20,23 +21,36 @@ const isNeeded = (word: string): boolean =>
 
 /**
  * `count` wordings of each question, none of which is nearer to another question of the data than to its own. One that has no
- * such wording keeps its own.
+ * such wording keeps its own. Throws `cancelled` by the signal.
  */
-export function otherWordings(
+export async function otherWordings(
   lessons: readonly Lesson[],
-  { count, seed }: { readonly count: number; readonly seed: number },
-): readonly (readonly string[])[] {
+  {
+    count,
+    seed,
+    signal,
+  }: { readonly count: number; readonly seed: number; readonly signal?: AbortSignal | undefined },
+): Promise<readonly (readonly string[])[]> {
   const asks = questionIndex(lessons);
-  return lessons.map(({ question }, lesson) => {
+  const made: (readonly string[])[] = [];
+  for (const [lesson, { question }] of lessons.entries()) {
+    await nextTurn(); // each is compared with all questions
+    if (signal?.aborted === true)
+      throw new MosError(
+        "cancelled",
+        `cancelled after ${lesson} of ${lessons.length} questions were reworded`,
+      );
     const random = randomStream(seed, `wordings ${lesson}`);
-    return Array.from({ length: count }, () => {
+    const wording = (): string => {
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        const wording = typedHastily(question, random);
-        if (asks(wording, lesson)) return wording;
+        const typed = typedHastily(question, random);
+        if (asks(typed, lesson)) return typed;
       }
       return question;
-    });
-  });
+    };
+    made.push(Array.from({ length: count }, wording));
+  }
+  return made;
 }
 
 function typedHastily(question: string, random: Random): string {

@@ -10,12 +10,15 @@ import {
   type EncodingReport,
   type Example,
 } from "#data";
-import { parameterCount } from "#models";
+import { openModel, parameterCount, sourceDigest } from "#models";
+import { answerCache } from "../augment/answer-cache.ts";
 import { GENERAL_PROMPTS } from "../augment/general-prompts.ts";
 import {
   anchoredExample,
   answerPrompts,
   isAnchored,
+  MAX_TOKENS,
+  messagesOf,
   type Replayed,
   replayExample,
   replayText,
@@ -123,17 +126,20 @@ export async function* augment(
 ): AsyncGenerator<ReplayEvent, Augmented | undefined> {
   if (recorded !== undefined) {
     const found = recordedAugmentation(plan, recorded);
-    return found && toAugmented(plan, found);
+    return found && (await toAugmented(plan, found, options));
   }
   const planned = planAugmentation(plan);
   if (planned === undefined) return undefined;
   const { keep, reword } = plan.settings;
   const answers = yield* answerAll(plan, planned.replayed, options);
-  return toAugmented(plan, { ...planned, answers: [...answers], asked: { keep, reword } });
+  return toAugmented(plan, { ...planned, answers: [...answers], asked: { keep, reword } }, options);
 }
 
 /** The same before the base has answered, with answers as long as they may become. */
-export function expectAugmented(plan: RunPlan): Augmented | undefined {
+export async function expectAugmented(
+  plan: RunPlan,
+  options: Pick<AskOptions, "signal">,
+): Promise<Augmented | undefined> {
   const planned = planAugmentation(plan);
   const answer = "word ".repeat(EXPECTED_WORDS).trim();
   const answers = GENERAL_PROMPTS.slice(0, planned?.replayed).map((prompt) => ({
@@ -141,39 +147,58 @@ export function expectAugmented(plan: RunPlan): Augmented | undefined {
     answer,
     isCut: true,
   }));
-  return planned && toAugmented(plan, { ...planned, answers, asked: {} });
+  return planned && toAugmented(plan, { ...planned, answers, asked: {} }, options);
 }
 
 /** Words of an answer as most bases give it. */
 const EXPECTED_WORDS = 45;
 
-function toAugmented(plan: RunPlan, record: AugmentedRecord): Augmented {
+async function toAugmented(
+  plan: RunPlan,
+  record: AugmentedRecord,
+  { signal }: Pick<AskOptions, "signal">,
+): Promise<Augmented> {
   const { copies, wordings, replayed, answers } = record;
-  const { train, reworded } = rewordQuestions(plan, { copies, wordings });
+  const { train, reworded } = await rewordQuestions(plan, { copies, wordings, signal });
   const counts = { reworded, wordings, replayed: answers.length === 0 ? 0 : replayed };
   return { train, record, counts, report: plan.train.report };
 }
 
-type AskOptions = Pick<RunOptions, "signal" | "adapter" | "session">;
+type AskOptions = Pick<RunOptions, "signal" | "adapter" | "session" | "cacheFolder">;
+
+async function digestAt(model: string): Promise<string> {
+  await using files = await openModel(model);
+  return await sourceDigest(files);
+}
 
 /** The base's answers to as many general prompts; where an adapter is trained further, that adapter's. */
 async function* answerAll(
-  { model, settings: { system, chatTemplateKwargs, baseDtype }, memory: { computeDtype } }: RunPlan,
+  { model, text, settings: { system, chatTemplateKwargs, baseDtype }, memory: { computeDtype } }: RunPlan,
   count: number,
-  { signal, adapter, session }: AskOptions,
+  { signal, adapter, session, cacheFolder }: AskOptions,
 ): AsyncGenerator<ReplayEvent, readonly Replayed[]> {
-  const prompts = GENERAL_PROMPTS.slice(0, count);
   const mergedAdapter = adapter !== undefined && "from" in adapter ? adapter.from : undefined;
   const { device, threads } = session ?? {};
   const forms = typeof model === "string" ? { baseDtype, computeDtype } : {};
   const asked = { model, mergedAdapter, system, chatTemplateKwargs, device, threads, signal, ...forms };
-  const answers: Replayed[] = [];
+  const render = { addGenerationPrompt: true, variables: chatTemplateKwargs ?? {} };
+  const decisive = async () => ({
+    base: typeof model === "string" ? await digestAt(model) : model.model.fingerprint,
+    prompts: GENERAL_PROMPTS.map((prompt) => text.template.render(messagesOf(prompt, system), render)),
+    ...{ ...forms, device: device ?? null, maxTokens: MAX_TOKENS },
+  });
+  const isBase = cacheFolder !== undefined && mergedAdapter === undefined;
+  const cache = isBase ? answerCache(cacheFolder, await decisive()) : undefined;
+  const known = (await cache?.read()) ?? [];
+  const answers = known.slice(0, count);
+  const prompts = GENERAL_PROMPTS.slice(answers.length, count);
   let done = 0;
   for await (const [i, one] of answerPrompts(prompts, asked)) {
-    answers[i] = one;
+    answers[count - prompts.length + i] = one;
     done += 1;
     yield { type: "replay", done, total: prompts.length };
   }
+  if (prompts.length > 0) await cache?.write(answers);
   // a model that thinks first may have said nothing yet
   return answers.filter(({ answer }) => answer !== "");
 }
@@ -191,10 +216,10 @@ export function heldOutAnswers({ augmented }: RunPlan): readonly Replayed[] {
 }
 
 /** The short questions of the data as a hurried user types them; none where they are many. */
-export function hastyQuestions({ data, settings }: RunPlan): readonly Example[] {
+export async function hastyQuestions({ data, settings }: RunPlan): Promise<readonly Example[]> {
   const chosen = data.train.filter(isQuestion).filter((one) => isShort(questionOf(one)));
   if (chosen.length > FEW) return [];
-  const wordings = otherWordings(chosen.map(toLesson), { count: 1, seed: settings.seed + 1 });
+  const wordings = await otherWordings(chosen.map(toLesson), { count: 1, seed: settings.seed + 1 });
   return chosen.map((one, i) => withQuestion(one, wordings[i]?.[0] ?? questionOf(one)));
 }
 
@@ -224,12 +249,16 @@ export function withReplay(
 }
 
 /** The data so many times: in each copy but every third one, questions have other wordings. */
-function rewordQuestions(
+async function rewordQuestions(
   { data, settings: { seed } }: RunPlan,
-  { copies, wordings: count }: Pick<AugmentedRecord, "copies" | "wordings">,
-): { readonly train: readonly Example[]; readonly reworded: number } {
+  {
+    copies,
+    wordings: count,
+    signal,
+  }: Pick<AugmentedRecord, "copies" | "wordings"> & Pick<AskOptions, "signal">,
+): Promise<{ readonly train: readonly Example[]; readonly reworded: number }> {
   const chosen = count === 0 ? [] : data.train.filter(isQuestion).filter((one) => isShort(questionOf(one)));
-  const made = otherWordings(chosen.map(toLesson), { count, seed });
+  const made = await otherWordings(chosen.map(toLesson), { count, seed, signal });
   const reworded = new Map<Example, readonly Example[]>(
     chosen.map((one, i) => [one, (made[i] ?? []).map((question) => withQuestion(one, question))]),
   );

@@ -64,6 +64,8 @@ export interface FinetuneOptions extends LocateOptions, GraderInputs, Pick<LoadO
   readonly maxTokens?: number;
   /** Seconds after which a checkpoint is saved, also within a step or an evaluation; left out, `saveEvery` alone says when. */
   readonly saveSeconds?: number;
+  /** Where the base's own answers are kept for further runs on it; without it they are asked for in each. */
+  readonly cacheFolder?: string | undefined;
   readonly session?: SessionOptions;
   /** Free memory of the machine; read from the system by default. */
   readonly free?: FreeMemory;
@@ -100,6 +102,7 @@ const runOptionKinds: OptionKinds<RunOptions> = {
   keepVersions: kinds.number.optional(),
   maxTokens: kinds.number.optional(),
   saveSeconds: kinds.number.optional(),
+  cacheFolder: z.string().optional(),
   session: kinds.object.optional(),
   free: kinds.object.optional(),
   freeBytes: kinds.function.optional(),

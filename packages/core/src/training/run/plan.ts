@@ -144,7 +144,9 @@ export async function* planRun(
   const text = typeof model === "string" ? await loadText(model) : model.text;
   const plan = await fitPlan({ ...prepared, data, text, augmented: undefined }, options.signal);
   const augmented =
-    options.isPreview === true ? expectAugmented(plan) : yield* augment(plan, { ...options, recorded });
+    options.isPreview === true
+      ? await expectAugmented(plan, options)
+      : yield* augment(plan, { ...options, recorded });
   if (augmented === undefined) return plan;
   // passes are those over the data as they are
   const { epochs } = settings.steps === undefined ? plan.settings : settings;
