@@ -1,12 +1,19 @@
 // `mergeAdapter` across rooms: what is in the folder, by plain loops; how it ends when it is stopped.
 
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { type MergeEvent, type MergeOptions, mergeAdapter, planMerge } from "#convert";
-import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#files";
+import {
+  decodeBfloat16,
+  decodeFloat16,
+  encodeBfloat16,
+  encodeFloat16,
+  openGguf,
+  openSafetensors,
+} from "#files";
 import {
   dequantizeWeight,
   LINEAR_NAMES,
@@ -71,12 +78,12 @@ async function merge(
 }
 
 /** W + scale · B A of every weight, by plain loops in float64. */
-async function expected(): Promise<ReadonlyMap<string, Float64Array>> {
+async function expected(model = base, added = loaded): Promise<ReadonlyMap<string, Float64Array>> {
   const weights = new Map(
-    [...base.weights].map(([name, weight]) => [name, Float64Array.from(dequantizeWeight(weight))]),
+    [...model.weights].map(([name, weight]) => [name, Float64Array.from(dequantizeWeight(weight))]),
   );
-  const factors = await expandFactors(loaded);
-  for (let layer = 0; layer < base.config.layers; layer++)
+  const factors = await expandFactors(added);
+  for (let layer = 0; layer < model.config.layers; layer++)
     for (const linear of LINEAR_NAMES) {
       const found = factors.get(`${layer}.${linear}`);
       const weight = weights.get(`${modulePath({ layer, linear })}.weight`)!;
@@ -253,6 +260,34 @@ test("a GGUF base becomes a whole Hugging Face folder", async () => {
   const untouched = "model.layers.0.self_attn.v_proj.weight";
   const rounded = decodeFloat16(encodeFloat16(dequantizeWeight(before.model.weights.get(untouched)!)));
   expect(dequantizeWeight(after.model.weights.get(untouched)!)).toEqual(rounded);
+});
+
+test("a GGUF base becomes a GGUF file, whose header says what its own did", async () => {
+  const file = join(folder, "own.gguf");
+  const { metadata, tensors } = tinyGguf(await writeTinyModel(join(folder, "as-file")));
+  metadata["general.file_type"] = ["uint32", 3];
+  metadata["general.odd"] = ["strings", ["ü", ""]];
+  await writeGguf(file, { metadata, tensors });
+  const own = join(folder, "file-adapter");
+  const stored = await loadBase(file);
+  const wanted = await expected(stored, await saveRandom(stored, own));
+  const out = join(folder, "deep", "merged.gguf");
+  const { events } = await merge({ model: file, adapter: own, out });
+  const merged = await loadBase(out);
+  expect(merged.config).toEqual(stored.config);
+  for (const [name, weight] of merged.weights)
+    expect(farthest(dequantizeWeight(weight), wanted.get(name)!)).toBeLessThan(1e-3);
+  await using before = await openGguf(file);
+  await using after = await openGguf(out);
+  expect(after.metadata).toEqual({ ...before.metadata, "general.file_type": 1 });
+  expect([...after.tensors].map(([name, { type, shape }]) => [name, type, shape])).toEqual(
+    [...before.tensors].map(([name, { shape }]) => [name, shape.length > 1 ? "F16" : "F32", shape]),
+  );
+  const gain = "blk.1.ffn_norm.weight";
+  expect(await after.readFloat32(gain)).toEqual(await before.readFloat32(gain));
+  const { bytes, files } = events.at(-1) as Extract<MergeEvent, { type: "finish" }>;
+  expect(files).toEqual(["merged.gguf"]);
+  expect(bytes).toBeLessThan((await stat(out)).size);
 });
 
 test("matrices of a GGUF base in bfloat16 stay so, and blocks become float16, which is said", async () => {

@@ -1,10 +1,4 @@
-import {
-  compile,
-  evaluateOnHost,
-  type HostTensor,
-  matmul,
-  type Value,
-} from "mixture-of-shards-graph";
+import { compile, evaluateOnHost, type HostTensor, matmul, type Value } from "mixture-of-shards-graph";
 import { listTargets, moduleKey, type TargetModule } from "#models";
 import { type Adapter, adapterLeaves } from "./adapter.ts";
 

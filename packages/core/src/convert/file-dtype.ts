@@ -12,6 +12,9 @@ export const STORED = { float32: "F32", float16: "F16", bfloat16: "BF16" } as co
   Record<FileDtype, StoredDtype>
 >;
 
+/** llama.cpp's numbers for a file that is mostly of one type. */
+export const FILE_TYPES = { float32: 0, float16: 1, bfloat16: 32 } as const;
+
 export const bytesPerNumber = (dtype: StoredDtype): number => (dtype === "F32" ? 4 : 2);
 
 /** From `end` on a number rounds to infinity: the type's largest, and half of its last step. */

@@ -1,12 +1,5 @@
 import { z } from "zod";
-import {
-  type Adapter,
-  checkBase,
-  computeDelta,
-  loadAdapter,
-  readAdapterBase,
-  type TrainedOn,
-} from "#adapters";
+import { type Adapter, checkBase, loadAdapter, readAdapterBase, type TrainedOn } from "#adapters";
 import { bytes, checkCall, kinds, MosError, parseSettings, pick, setting } from "#common";
 import {
   assertSpace,
@@ -28,19 +21,14 @@ import {
   huggingFaceConfig,
   type LoadProgress,
   type LocateOptions,
-  listTargets,
   locateModel,
   type ModelFiles,
-  modulePath,
   openModel,
-  storedOffset,
-  storedPlace,
   storedShapes,
-  type TargetModule,
   toLayerShapes,
   weightShapes,
 } from "#models";
-import { copyFile, dirname, join } from "#platform";
+import { basename, copyFile, dirname, join } from "#platform";
 import { tokenizerFilesFromGguf } from "#text";
 import { checkName } from "./export-import.ts";
 import {
@@ -51,6 +39,14 @@ import {
   STORED,
   type StoredDtype,
 } from "./file-dtype.ts";
+import { writeMergedGguf } from "./merge-gguf.ts";
+import {
+  assertGoesOn,
+  assertStillFree,
+  mergedParts,
+  targetsByTensor,
+  weightsByTensor,
+} from "./merged-weights.ts";
 
 /** Bytes of a file of weights at most, as Hugging Face's libraries have it; a tensor may be larger on its own. */
 const DEFAULT_SHARD_SIZE = 5e9;
@@ -75,7 +71,7 @@ export interface MergeOptions extends LocateOptions {
   readonly model: string;
   /** The adapter's folder. */
   readonly adapter: string;
-  /** The folder to be written; it must not exist yet. */
+  /** The folder to be written, or a file whose name ends in .gguf; it must not exist yet. */
   readonly out: string;
   /** Type of the stored weights; by default the base's, and for a GGUF base bfloat16 where its matrices are, else float16. */
   readonly dtype?: FileDtype | undefined;
@@ -105,7 +101,8 @@ export type MergeEvent =
     };
 
 /**
- * Writes base + adapter as a Hugging Face folder that needs no adapter any more. One weight at a time is in memory.
+ * Writes base + adapter as a model that needs no adapter any more: a Hugging Face folder or, of a GGUF base, a file whose name
+ * ends in .gguf. One weight at a time is in memory.
  * Throws `bad_option` for a folder that exists, `bad_adapter` for an adapter of another base, `storage`, `cancelled`.
  *
  * @example
@@ -124,20 +121,21 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   const { dtype, shardSize } = parseSettings(mergeSettings, pick(mergeSettings, options));
   const { model: given, adapter: folder, out, signal } = options;
   checkName(out);
-  if (out.toLowerCase().endsWith(".gguf"))
+  const isFile = out.toLowerCase().endsWith(".gguf");
+  if (await pathExists(out))
+    throw new MosError("bad_option", `${out} already exists; choose another name, or remove it`);
+  await using model = await openModel(yield* locateModel(given, options));
+  if (isFile && model.source.kind !== "gguf")
     throw new MosError(
       "bad_option",
-      `${out}: a merged model is a folder; to use the adapter in llama.cpp, write it with mos export --format gguf`,
+      `${out}: a GGUF file is merged of a GGUF base; merge into a folder, and convert that with llama.cpp's convert_hf_to_gguf.py`,
     );
-  if (await pathExists(out))
-    throw new MosError("bad_option", `${out} already exists; choose another folder, or remove it`);
-  await using model = await openModel(yield* locateModel(given, options));
   const base = await readAdapterBase(folder);
   const adapter = await loadAdapter(folder, {
     shapes: toLayerShapes(model.config),
     fingerprint: undefined, // is compared below, as that takes a while
   });
-  const plan = planMerge(model, { dtype, shardSize });
+  const plan = planMerge(model, { dtype, shardSize: isFile ? Number.POSITIVE_INFINITY : shardSize });
   yield { type: "plan", out, ...plan };
   if (base.fingerprint !== undefined) {
     const steps = fingerprintSteps(model, { signal });
@@ -148,10 +146,17 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
     if (trainedOn !== undefined) yield { type: "trainedOn", base: trainedOn };
   }
   const made = await missingAbove(out);
-  for await (const progress of writeMerged(out, { model, adapter, plan, signal }))
+  const { dtype: written, replaced } = plan;
+  const dtypes = new Map(plan.shards.flatMap(({ tensors }) => tensors.map((one) => [one.name, one.dtype])));
+  const writing = isFile
+    ? writeMergedGguf(out, { model, adapter, dtype: written, dtypes, signal })
+    : writeMerged(out, { model, adapter, plan, signal });
+  let size = 0;
+  for await (const progress of writing) {
     yield { type: "writing", ...progress };
-  const files = plan.shards.map(({ file }) => file);
-  const { bytes: size, dtype: written, replaced } = plan;
+    size = progress.totalBytes;
+  }
+  const files = isFile ? [basename(out)] : plan.shards.map(({ file }) => file);
   const said = { ...(replaced.length === 0 ? {} : { replaced }), ...(made.length === 0 ? {} : { made }) };
   yield { type: "finish", out, files, bytes: size, dtype: written, ...said };
 }
@@ -162,8 +167,7 @@ async function missingAbove(path: string): Promise<readonly string[]> {
   return (await pathExists(above)) ? [] : [...(await missingAbove(above)), above];
 }
 
-// Base + adapter as a model of its own: W' = W + scale · B A in float32, rounded once to the type that is stored. One
-// weight at a time is in memory, whatever the size of the model.
+// Base + adapter as a Hugging Face folder.
 
 /** Files of a folder that are copied to the merged model. Weights and code are not among them. */
 const COPIED =
@@ -229,53 +233,6 @@ const indexTensors = ({ bytes, shards }: MergePlan): object => ({
   ),
 });
 
-interface WriteMergedOptions {
-  readonly model: ModelFiles;
-  /** Adapter of this base: the caller has compared the fingerprints. */
-  readonly adapter: Adapter;
-  readonly plan: MergePlan;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** The target modules of an adapter by the names of their weights. */
-const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
-  new Map(
-    listTargets(shapes.layers, config.targets).map((target) => [`${modulePath(target)}.weight`, target]),
-  );
-
-/** The weights that each tensor of the family's files holds, in the order of their rows. */
-function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly string[]> {
-  const found = new Map<string, string[]>();
-  for (const name of weightShapes(config).keys()) {
-    const stored = storedPlace(config, name).name;
-    found.set(stored, [...(found.get(stored) ?? []), name]);
-  }
-  return found;
-}
-
-/**
- * W + scale · B A as a whole for a target module; W in parts elsewhere, since embeddings can be very large. Gains that
- * files store around 0 are copied, since adding 1 and subtracting it again would round.
- */
-async function* mergedParts(
-  name: string,
-  { model, adapter }: Pick<WriteMergedOptions, "model" | "adapter">,
-  target: TargetModule | undefined,
-): AsyncGenerator<Float32Array, void> {
-  if (storedOffset(model.config, name) !== 0) {
-    yield model.readStatedGains(name);
-    return;
-  }
-  const delta = target === undefined ? undefined : (await computeDelta(adapter, target))?.data;
-  if (delta === undefined) {
-    yield* model.readWeightParts(name);
-    return;
-  }
-  const weight = await model.readWeight(name);
-  for (let i = 0; i < weight.length; i++) weight[i] = (weight[i] ?? 0) + (delta[i] ?? 0);
-  yield weight;
-}
-
 async function* writeShard(
   path: string,
   { tensors }: MergePlan["shards"][number],
@@ -286,10 +243,7 @@ async function* writeShard(
   await using file = await openSafetensorsWriter(path, tensors, { format: "pt" });
   for (const tensor of tensors) {
     const { name, dtype } = tensor;
-    if (signal?.aborted)
-      throw new MosError("cancelled", "merging was interrupted; nothing was written", {
-        cause: signal.reason,
-      });
+    assertGoesOn(signal);
     let numbers = 0;
     for (const weight of weights.get(name) ?? [])
       for await (const part of mergedParts(weight, { model, adapter }, targets.get(weight))) {
@@ -300,6 +254,14 @@ async function* writeShard(
     yield { name, bytes: numbers * bytesPerNumber(dtype) };
   }
   await file.commit();
+}
+
+interface WriteMergedOptions {
+  readonly model: ModelFiles;
+  /** Adapter of this base: the caller has compared the fingerprints. */
+  readonly adapter: Adapter;
+  readonly plan: MergePlan;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -325,11 +287,7 @@ async function* writeMerged(folder: string, options: WriteMergedOptions): AsyncG
   } catch (error) {
     throw target.explain(error);
   }
-  if (await pathExists(folder))
-    throw new MosError(
-      "storage",
-      `${folder} was created by another program during the merge and is kept; merge into another folder`,
-    );
+  await assertStillFree(folder);
   await target.commit();
 }
 

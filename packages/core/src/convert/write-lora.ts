@@ -10,12 +10,9 @@ import {
   toGgufRows,
 } from "#models";
 import { type AssembledLora, type Factors, peftTensorName } from "./assemble-lora.ts";
-import { checkRange, type FileDtype, STORED } from "./file-dtype.ts";
+import { checkRange, FILE_TYPES, type FileDtype, STORED } from "./file-dtype.ts";
 import { fileModules } from "./file-modules.ts";
 import { fuseFactors } from "./fuse-factors.ts";
-
-/** llama.cpp's numbers for a file that is mostly of one type. */
-const FILE_TYPES = { float32: 0, float16: 1, bfloat16: 32 } as const;
 
 type StoredModule = ReturnType<typeof storedModules>[number];
 

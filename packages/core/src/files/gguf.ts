@@ -173,6 +173,15 @@ export interface GgufTensor {
 
 export type GgufFile = Awaited<ReturnType<typeof openGguf>>;
 
+/** Keys and values of a header as they stand in a file. */
+export interface RawKeys {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+/** The key of the type of most weights, with its own type, a uint32. */
+const FILE_TYPE = "general.file_type\x04\0\0\0";
+
 /** Names of tensor types by their numbers; the gaps are types that were withdrawn. */
 export const TYPE_NAMES: Readonly<Record<number, string>> = {
   0: "F32",
@@ -308,7 +317,9 @@ export async function openGguf(path: string) {
   return closeOnFailure(await openForReading(path, "bad_model"), (file) => {
     const cursor = ggufCursor(file);
     const counts = readCounts(cursor, path);
+    const begin = cursor.position;
     const metadata = readGgufMetadata(cursor, counts.keys);
+    const end = cursor.position;
     const listed = Array.from({ length: counts.tensors }, () => readTensor(cursor));
     const alignment = readAlignment(metadata, cursor);
     const dataBegin = Math.ceil(cursor.position / alignment) * alignment;
@@ -336,6 +347,14 @@ export async function openGguf(path: string) {
       /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
       readInto: async (name: string, target: Uint8Array, begin: number): Promise<void> =>
         file.read(target, find(name).offset + begin),
+      /** The keys and values of the header, for another file that is mostly of a type. */
+      async readKeys(fileType: number): Promise<RawKeys> {
+        const bytes = new Uint8Array(end - begin);
+        await file.read(bytes, begin);
+        const at = new TextDecoder("latin1").decode(bytes).indexOf(FILE_TYPE);
+        if (at >= 0) new DataView(bytes.buffer).setUint32(at + FILE_TYPE.length, fileType, true);
+        return { count: counts.keys, bytes };
+      },
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
   });

@@ -15,7 +15,7 @@ export {
 } from "./atomic-files.ts";
 export { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 export { fromFileName, toFileName } from "./file-names.ts";
-export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, writeNumbers } from "./floats.ts";
 export * from "./folders.ts";
 export {
   type GgufFile,

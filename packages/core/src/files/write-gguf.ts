@@ -4,7 +4,7 @@
 import { concatBytes, countElements, MosError } from "#common";
 import { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
-import { MAGIC, TYPE_NAMES } from "./gguf.ts";
+import { MAGIC, type RawKeys, TYPE_NAMES } from "./gguf.ts";
 import { checkCount, openPlannedWriter, type PlannedWriter } from "./planned-writer.ts";
 
 /** A value of the header with the type that it is written in. */
@@ -101,14 +101,20 @@ function encodeValue(value: WritableGgufValue): readonly Uint8Array[] {
   }
 }
 
-/** All that comes before the tensors' bytes, padded to the alignment. */
-function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]): Uint8Array {
+function encodeKeys(metadata: GgufHeader): RawKeys {
   const keys = Object.entries(metadata);
-  const parts: Uint8Array[] = [uint32(MAGIC), uint32(VERSION), uint64(table.length), uint64(keys.length)];
+  const parts: Uint8Array[] = [];
   for (const [key, value] of keys) {
     parts.push(...text(key), uint32(VALUE_TYPES[value.type]));
     for (const part of encodeValue(value)) parts.push(part); // a vocabulary has more parts than a call has arguments
   }
+  return { count: keys.length, bytes: concatBytes(parts) };
+}
+
+/** All that comes before the tensors' bytes, padded to the alignment. */
+function buildHeader(keys: RawKeys, table: readonly PlannedGgufTensor[]): Uint8Array {
+  const counts = [uint64(table.length), uint64(keys.count)];
+  const parts: Uint8Array[] = [uint32(MAGIC), uint32(VERSION), ...counts, keys.bytes];
   let offset = 0;
   for (const tensor of table) {
     const sizes = [...tensor.shape].reverse(); // GGUF lists the fastest dimension first
@@ -122,6 +128,8 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
   return header;
 }
 
+const isRaw = (keys: GgufHeader | RawKeys): keys is RawKeys => keys["bytes"] instanceof Uint8Array;
+
 /**
  * Starts a GGUF file whose tensors come one after the other, in the order of the plan, as bytes of their types.
  *
@@ -130,12 +138,12 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
  */
 export async function openGgufWriter(
   path: string,
-  metadata: GgufHeader,
+  metadata: GgufHeader | RawKeys,
   tensors: readonly PlannedGgufTensor[],
 ): Promise<PlannedWriter<Uint8Array>> {
   for (const tensor of tensors) checkTensor(tensor);
   return openPlannedWriter(path, {
-    header: buildHeader(metadata, tensors),
+    header: buildHeader(isRaw(metadata) ? metadata : encodeKeys(metadata), tensors),
     tensors,
     unit: "bytes",
     byteLength: tensorBytes,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { startCpuTimer } from "../../../../test/cpu-time.ts";
-import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
+import { type ChatTemplate, chatTemplate, defaultSystem } from "./chat-template.ts";
 import type { ChatMessage } from "./messages.ts";
 
 const names = ["<s>", "</s>"];
@@ -42,6 +42,16 @@ test("a model's own template gets bos_token, eos_token and add_generation_prompt
   expect(header.render([user(" Hi ")], { addGenerationPrompt: true })).toBe(
     "<s><|h|>user<|/h|>\n\nHi<|eot|><|h|>assistant<|/h|>\n\n",
   );
+});
+
+test("the system message of a template is found where it gives one", () => {
+  const given = from(
+    "{% if messages[0].role != 'system' %}<s>system\nBe brief.</s>{% endif %}{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>{% endfor %}",
+  );
+  expect(defaultSystem(given)).toBe("Be brief.");
+  expect(defaultSystem(header)).toBeUndefined();
+  // it refuses a system message, or has no role for one
+  expect(defaultSystem(instruct)).toBeUndefined();
 });
 
 test("without a template: ChatML where its tokens exist, else Tulu", () => {

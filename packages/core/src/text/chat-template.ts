@@ -388,3 +388,22 @@ function assertAllRendered(messages: readonly ChatMessage[], { name, render }: N
     `${name} omits message ${messages.indexOf(first) + 1} (role ${role}); move its content into a user message`,
   );
 }
+
+const MARK = "<system message>";
+
+/** The system message that a template gives to conversations without one; undefined where it gives none. */
+export function defaultSystem({ render }: Pick<ChatTemplate, "render">): string | undefined {
+  const ask = (content?: string): string =>
+    render([
+      ...(content === undefined ? [] : [{ role: "system", content }]),
+      { role: "user", content: "Hi" },
+    ]);
+  try {
+    const [plain, [before = "", after = ""]] = [ask(), ask(MARK).split(MARK)];
+    const own = plain.slice(before.length, plain.length - after.length);
+    return own !== "" && ask(own) === plain ? own : undefined;
+  } catch (cause) {
+    if (cause instanceof MosError) return undefined; // it refuses such messages
+    throw cause;
+  }
+}

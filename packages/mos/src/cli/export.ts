@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { flag, setting } from "mixture-of-shards-core/common";
+import { flag, omitUndefined, setting } from "mixture-of-shards-core/common";
 import { type ExportSummary, exportAdapter, exportSettings } from "mixture-of-shards-core/convert";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
@@ -7,7 +7,7 @@ import { adapterFolder, base } from "./common-options.ts";
 import { commandText, counted, labelled } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, usableAdapter, withReadingLine } from "./loading.ts";
-import { loraText, trainedOnRow } from "./model-text.ts";
+import { ALIKE, type ChatFacts, chatFacts, chatRows, loraText, trainedOnRow } from "./model-text.ts";
 import { heading, printable, printResult, shellWord } from "./terminal.ts";
 
 const options = {
@@ -31,7 +31,7 @@ Examples:
   mos export adapters/acme --model org/name --format peft --out acme-peft
       a folder for PEFT (PeftModel.from_pretrained), vLLM, LoRAX and others
   mos export adapters/acme --model org/name --format gguf --out acme.gguf --dtype float16
-      a file for llama.cpp: llama-cli --model base.gguf --lora acme.gguf
+      a file for llama.cpp: llama-cli --model base.gguf --lora acme.gguf --jinja
 
 The conversion is exact for every method, since routing does not depend on the input; float16 and bfloat16 round.`,
   async run({ adapter: folder, model, json, verbose: _, ...output }) {
@@ -42,11 +42,12 @@ The conversion is exact for every method, since routing does not depend on the i
     const summary = await withReadingLine({ json }, (onProgress) =>
       exportAdapter({ ...output, adapter, model: path, onProgress, signal }),
     );
-    printResult(json, summary, () => exportText(summary, path));
+    const chat = await chatFacts(path);
+    printResult(json, { ...summary, ...omitUndefined({ chat }) }, () => exportText(summary, path, chat));
   },
 });
 
-function exportText(summary: ExportSummary, model: string): string {
+function exportText(summary: ExportSummary, model: string, chat: ChatFacts | undefined): string {
   const { out, format, dtype, method, layers, baseName } = summary;
   return [
     labelled([
@@ -54,22 +55,26 @@ function exportText(summary: ExportSummary, model: string): string {
       ["written", `${out}: factors of ${counted(layers, "linear layer")} in ${dtype}`],
       ["base", printable(baseName)],
       ...trainedOnRow(summary),
+      ...chatRows(chat),
     ]),
     "",
     ...(format === "peft"
       ? [heading("With PEFT:"), `  model = PeftModel.from_pretrained(base, ${JSON.stringify(out)})`]
-      : ggufUse(out, model)),
+      : ggufUse(out, model, chat)),
   ].join("\n");
 }
 
 /** The ways to use an adapter for llama.cpp, with its base if that is a GGUF file. */
-function ggufUse(out: string, model: string): readonly string[] {
+function ggufUse(out: string, model: string, chat: ChatFacts | undefined): readonly string[] {
   const base = model.toLowerCase().endsWith(".gguf") ? resolve(model) : "./base.gguf";
   return [
-    heading("With llama.cpp, on the same base as GGUF:"),
-    commandText(`llama-cli --model ${shellWord(base)} --lora ${shellWord(out)}`),
+    heading("With llama.cpp, on the same base as GGUF, by its chat template:"),
+    commandText(`llama-cli --model ${shellWord(base)} --lora ${shellWord(out)} ${ALIKE}`),
     heading("With Ollama, by the lines of a Modelfile:"),
     `  FROM ${base}`,
     `  ADAPTER ${resolve(out)}`,
+    ...(chat?.system == null ? [] : [`  SYSTEM """${printable(chat.system)}"""`]),
+    ...(chat?.stops ?? []).map((stop) => `  PARAMETER stop ${JSON.stringify(stop)}`),
+    "  PARAMETER temperature 0",
   ];
 }

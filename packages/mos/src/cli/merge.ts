@@ -7,6 +7,7 @@ import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
 import { counted, formatBar, formatDuration } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, usableAdapter } from "./loading.ts";
+import { ALIKE, type ChatFacts, chatFacts, chatRows } from "./model-text.ts";
 import { MOS, nearPath, printLine, resultText, shellWord, watchEvents } from "./terminal.ts";
 
 const options = {
@@ -14,8 +15,8 @@ const options = {
   ...group("Output", {
     out: setting(z.string(), {
       required: true,
-      placeholder: "folder",
-      help: "output folder; must not exist",
+      placeholder: "path",
+      help: "output folder or, of a .gguf base, a .gguf file; must not exist",
     }),
     ...mergeSettings,
     quiet,
@@ -23,7 +24,8 @@ const options = {
 };
 
 export const command = defineCommand({
-  description: "Merges an adapter into its base model and writes the result as a Hugging Face model folder.",
+  description:
+    "Merges an adapter into its base model and writes the result as a Hugging Face folder, or as a GGUF file.",
   arguments: { adapter: adapterFolder },
   options,
   json: "events",
@@ -31,10 +33,12 @@ export const command = defineCommand({
 Examples:
   mos merge adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --out models/acme
   mos merge adapters/acme --model model.gguf --out models/acme --dtype bfloat16
+  mos merge adapters/acme --model model.gguf --out acme.gguf
   mos merge adapters/acme --model models/llama --out models/acme --shard-size 2GB
 
-The output loads in transformers, vLLM and others, and as --model here. Weights are merged one at a time, so the
-model may be larger than memory. W + scale * B A is computed in float32 and rounded once.
+A folder loads in transformers, vLLM and others, a file in llama.cpp, Ollama and LM Studio, and both as --model
+here. Weights are merged one at a time, so the model may be larger than memory. W + scale * B A is computed in
+float32 and rounded once.
 ${SIZES}`,
   async run({ adapter: folder, model, out, dtype, shardSize, quiet, json }) {
     const silent = quiet || json;
@@ -60,7 +64,8 @@ ${SIZES}`,
         if (text !== undefined) line.update(text);
       },
     });
-    if (done !== undefined && !silent) printLine(mergedText(done, { adapter, model }));
+    if (done !== undefined && !silent)
+      printLine(mergedText(done, { adapter, model, chat: await chatFacts(path) }));
   },
 });
 
@@ -90,7 +95,11 @@ function progressText(): (event: MergeEvent) => readonly string[] | undefined {
 
 const mergedText = (
   { out, files, bytes, dtype, replaced = [], made = [] }: Extract<MergeEvent, { readonly type: "finish" }>,
-  { adapter, model }: { readonly adapter: string; readonly model: string },
+  {
+    adapter,
+    model,
+    chat,
+  }: { readonly adapter: string; readonly model: string; readonly chat: ChatFacts | undefined },
 ): string =>
   resultText(
     [
@@ -102,6 +111,12 @@ const mergedText = (
       ],
       ["place", out],
       made.length > 0 && ["", `made for it: ${made.join(", ")}`],
+      ...chatRows(chat),
     ],
-    [`${MOS} generate --model ${shellWord(nearPath(out))} --chat`],
+    [
+      `${MOS} generate --model ${shellWord(nearPath(out))} --chat`,
+      ...(out.toLowerCase().endsWith(".gguf")
+        ? [`llama-cli --model ${shellWord(nearPath(out))} ${ALIKE}`]
+        : []),
+    ],
   );

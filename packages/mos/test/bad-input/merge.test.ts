@@ -65,7 +65,7 @@ test("a place that is taken, by a folder or by a file", async () => {
   for (const name of ["taken", "file", "model"])
     await refusal(
       ["merge", adapter, "--model", model, "--out", at(name)],
-      /already exists; choose another folder, or remove it/,
+      /already exists; choose another name, or remove it/,
       2,
     );
 });
@@ -84,7 +84,7 @@ test("a place that has no name", async () => {
   for (const name of ["", "..", "/"])
     await refusal(["merge", adapter, "--model", model, "--out", name], /cannot be an output/, 2);
   const file = ["merge", adapter, "--model", model, "--out", at("out.gguf")];
-  await refusal(file, /a merged model is a folder.*mos export --format gguf/, 2);
+  await refusal(file, /out\.gguf: a GGUF file is merged of a GGUF base.*convert_hf_to_gguf/, 2);
 });
 
 test("another base, of the same shape and of another", async () => {
