@@ -47,6 +47,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "explanation/memory",
       "explanation/benchmarks",
       "explanation/study",
+      "results/capacity-plan",
     ],
   },
 ];
