@@ -1,14 +1,14 @@
 // What a training step costs with each method, beside LoRA of the same rank (see docs/explanation/benchmarks.md).
 import {
-  createAdapter,
   METHOD_NAMES,
   type MethodName,
   methods,
   parseAdapterConfig,
+  startAdapter,
 } from "mixture-of-shards-core/adapters";
 import { randomStream } from "mixture-of-shards-core/common";
 import type { EncodedExample } from "mixture-of-shards-core/data";
-import { loadModel, toLayerShapes } from "mixture-of-shards-core/models";
+import { loadModel, toBaseShapes } from "mixture-of-shards-core/models";
 import { adapterModel, initialState, type TrainEvent, train } from "mixture-of-shards-core/training";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
 
@@ -56,11 +56,8 @@ const examples = Array.from({ length: batch * (steps + 1) }, (_, line): EncodedE
 });
 
 /** The steps of a method, one at a time. */
-function trainSteps(method: MethodName): AsyncIterator<TrainEvent> {
-  const adapter = createAdapter(
-    parseAdapterConfig(chooseSettings(method), "bench"),
-    toLayerShapes(base.config),
-  );
+async function trainSteps(method: MethodName): Promise<AsyncIterator<TrainEvent>> {
+  const adapter = await startAdapter(parseAdapterConfig(chooseSettings(method), "bench"), toBaseShapes(base));
   const model = adapterModel(base, adapter);
   const settings = {
     steps: steps + 1, // the first compiles the program
@@ -98,7 +95,7 @@ async function nextStep(events: AsyncIterator<TrainEvent>): Promise<number> {
 }
 
 for (const method of measured) {
-  const runs = [trainSteps("lora"), trainSteps(method)] as const;
+  const runs = await Promise.all([trainSteps("lora"), trainSteps(method)]);
   const seconds: (readonly [lora: number, other: number])[] = [];
   for (let step = 0; step <= steps; step++) {
     // the one that goes first changes, so that neither always follows the other

@@ -58,6 +58,7 @@ const NAMES: Readonly<Record<string, string>> = {
   p: "privateRank",
   u: "unsharedRank",
   m: "chunks",
+  d: "vectorLength",
 };
 
 /** Our settings for a case; undefined for a method that this version does not have. */

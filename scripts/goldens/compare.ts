@@ -2,8 +2,9 @@ import { join } from "node:path";
 import {
   type Adapter,
   type AdapterConfig,
+  bindMethod,
   computeDelta,
-  createAdapter,
+  startAdapter,
 } from "mixture-of-shards-core/adapters";
 import { type Batch, type EncodedExample, makeBatch } from "mixture-of-shards-core/data";
 import { openSafetensors, type SafetensorsFile } from "mixture-of-shards-core/files";
@@ -12,7 +13,7 @@ import {
   LINEAR_NAMES,
   type LoadedModel,
   loadBase,
-  toLayerShapes,
+  toBaseShapes,
 } from "mixture-of-shards-core/models";
 import {
   adapterModel,
@@ -110,13 +111,18 @@ export async function goldenAdapter(
   config: AdapterConfig,
   file: SafetensorsFile,
 ): Promise<Adapter> {
-  const adapter = createAdapter(config, toLayerShapes(model.config));
-  for (const [name, { data }] of adapter.tensors)
+  const adapter = await startAdapter(config, toBaseShapes(model));
+  const fromBase = bindMethod(config)
+    .tensors(adapter.shapes)
+    .flatMap(({ name, prepare }) => (prepare === undefined ? [] : [name]));
+  for (const [name, { data }] of adapter.tensors) {
+    if (fromBase.includes(name)) continue; // the file's numbers were computed with factors of its own
     if (data instanceof Int32Array) data.set(await file.readInt32(`frozen.${name}`));
     else
       data.set(
         await file.readFloat32(file.tensors.has(`param.${name}`) ? `param.${name}` : `frozen.${name}`),
       );
+  }
   return adapter;
 }
 

@@ -18,7 +18,8 @@ const { values, positionals } = parseArgs({
     adapter: { type: "string", multiple: true },
     methods: {
       type: "string",
-      default: "lora,mos,pure-sharing,random-scaling,subset-selection,vera,tied-lora,prolora",
+      default:
+        "lora,mos,pure-sharing,random-scaling,subset-selection,vera,tied-lora,prolora,lora-xs,uni-lora",
     },
   },
 });

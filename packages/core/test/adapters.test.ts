@@ -30,7 +30,7 @@ import {
 } from "../src/adapters/index.ts";
 import { randomStream } from "../src/common/index.ts";
 import { LINEAR_NAMES, type LinearName, moduleKey, type TargetModule } from "../src/models/linear-layers.ts";
-import { layerShapes } from "./layer-shapes.ts";
+import { layerShapes, withFactors } from "./layer-shapes.ts";
 import { fillRandom } from "./random-adapter.ts";
 
 const shapes = layerShapes(3);
@@ -62,6 +62,15 @@ const variants = {
     { method: "prolora", rank: 3, unsharedRank: 0, chunks: 4 },
     { method: "prolora", rank: 2, unsharedRank: 2, chunks: 4 }, // this is LoRA
   ],
+  "lora-xs": [
+    { method: "lora-xs", rank: 3 },
+    { method: "lora-xs", rank: 8, targets: ["k_proj", "down_proj"] },
+  ],
+  "uni-lora": [
+    { method: "uni-lora", rank: 2, vectorLength: 7 },
+    { method: "uni-lora", rank: 1, vectorLength: 240, targets: ["k_proj", "up_proj"] }, // every number is used once: this is LoRA
+    { method: "uni-lora", rank: 4, vectorLength: 700, targets: ["k_proj", "up_proj"] }, // some once, some twice
+  ],
 } as const satisfies Record<MethodName, readonly AdapterConfigInput[]>;
 
 test("prolora has at most as many chunks as a width, and as many unshared ranks as ranks", () => {
@@ -92,7 +101,8 @@ const trainedTensors = (adapter: Adapter) => [...adapterLeaves(adapter).paramete
 const disturb = (adapter: Adapter): Adapter => fillRandom(adapter, { seed: 5, only: "trainable" });
 
 /** A of the factors is drawn as LoRA's is. */
-const startsAsLora = ({ method }: AdapterConfig): boolean => method !== "vera" && method !== "random-scaling";
+const startsAsLora = ({ method }: AdapterConfig): boolean =>
+  !["vera", "random-scaling", "lora-xs", "uni-lora"].includes(method);
 
 const listSites = ({ config, shapes: { layers } }: Adapter): readonly TargetModule[] =>
   config.targets.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
@@ -241,7 +251,48 @@ const definitions: { readonly [M in MethodName]: Expand<M> } = {
       }),
     };
   },
+  "lora-xs"(adapter, { rank, alpha }, { layer, linear }) {
+    const { in: width, out } = adapter.shapes.widths[linear]!;
+    const [a, b, r] = ["A", "B", "R"].map((part) => numbers(adapter, `${linear}.${layer}.${part}`));
+    return {
+      rank,
+      scale: alpha / rank,
+      a: build(rank, width, (j, i) => a![j * width + i]!),
+      b: build(rank, out, (j, o) => {
+        let sum = 0;
+        for (let k = 0; k < rank; k++) sum += r![k * rank + j]! * b![k * out + o]!;
+        return sum;
+      }),
+    };
+  },
+  "uni-lora"(adapter, { rank, vectorLength, targets }, { layer, linear }) {
+    const { layers, widths } = adapter.shapes;
+    const [vector, places] = [numbers(adapter, "vector"), numbers(adapter, "places")];
+    const counts = countUses(places, vectorLength);
+    // A and then B of each layer, of one type after the other
+    const perRank = (name: LinearName) => widths[name]!.in + widths[name]!.out;
+    const before = targets.slice(0, targets.indexOf(linear)).reduce((sum, name) => sum + perRank(name), 0);
+    const begin = rank * (before * layers + layer * perRank(linear));
+    const { in: width, out } = widths[linear]!;
+    const at = (n: number): number => {
+      const place = places[n]!;
+      return vector[place]! * Math.fround(1 / Math.sqrt(counts[place]!));
+    };
+    return {
+      rank,
+      scale: 1,
+      a: build(rank, width, (j, i) => at(begin + j * width + i)),
+      b: build(rank, out, (j, o) => at(begin + rank * width + j * out + o)),
+    };
+  },
 };
+
+/** How often each number of a vector is used. */
+function countUses(places: ArrayLike<number>, length: number): readonly number[] {
+  const counts = Array.from({ length }, () => 0);
+  for (const place of Array.from(places)) counts[place]!++;
+  return counts;
+}
 
 /** The row of `definitions` for a configuration, which the union's type cannot pair by itself. */
 const computeDefinition = (adapter: Adapter, target: TargetModule): Plain =>
@@ -254,7 +305,16 @@ const computeDefinition = (adapter: Adapter, target: TargetModule): Plain =>
   )(adapter, adapter.config, target);
 
 describe.each(configs)("%s", (_, config) => {
-  test("starts as the base model: every delta is zero, and A is not", async () => {
+  // whose A and B are made of the same numbers, so that with zeros it could not learn
+  test.runIf(config.method === "uni-lora")("starts close to the base model", async () => {
+    for (const { rank, a, b } of (await expandFactors(createAdapter(config, shapes))).values()) {
+      expect(Math.max(...a.map(Math.abs), ...b.map(Math.abs)) ** 2 * rank).toBeLessThan(rank * 0.02 ** 2);
+      expect([...a, ...b].every((x) => x !== 0)).toBe(true);
+    }
+  });
+
+  const isZero = config.method !== "uni-lora";
+  test.runIf(isZero)("starts as the base model: every delta is zero, and A is not", async () => {
     const adapter = createAdapter(config, shapes);
     for (const target of listSites(adapter)) {
       const { in: width, out } = shapes.widths[target.linear]!;
@@ -334,12 +394,16 @@ describe.each(configs)("%s", (_, config) => {
     const at = (seed: number) => createAdapter({ ...config, seed }, shapes).tensors;
     expect(at(7)).toEqual(at(7));
     const [first, second] = [at(7), at(8)];
+    const fromBase = bindMethod(config)
+      .tensors(shapes)
+      .flatMap(({ name, prepare }) => (prepare === undefined ? [] : [name]));
     // with a private rank as large as the budget there is nothing to draw for the tables
     const fixed = config.method === "mos" && config.privateRank === config.equivalentRank;
     for (const [name, { data }] of first) {
       const isConstant = data instanceof Float32Array && data.every((x) => x === data[0]);
       const isRouting = data instanceof Int32Array;
-      if (isConstant || (isRouting && fixed)) continue;
+      if (fromBase.includes(name)) expect(second.get(name)!.data, name).toEqual(data);
+      if (isConstant || (isRouting && fixed) || fromBase.includes(name)) continue;
       expect(second.get(name)!.data, name).not.toEqual(data);
     }
   });
@@ -352,7 +416,8 @@ describe.each(configs)("%s", (_, config) => {
       expect(expanded.get(`${target.layer}.${target.linear}`)).toEqual(computeDefinition(adapter, target));
   });
 
-  test("the host's factors are those of a compiled program, bit for bit", async () => {
+  const isProduct = config.method === "lora-xs"; // the sum of a product depends on its order
+  test(`the host's factors are those of a compiled program${isProduct ? "" : ", bit for bit"}`, async () => {
     const adapter = disturb(createAdapter(config, shapes));
     const leaves = adapterLeaves(adapter);
     const factors = leaves.factors();
@@ -365,8 +430,13 @@ describe.each(configs)("%s", (_, config) => {
     const expected = await program.run(Object.fromEntries(leaves.parameters));
     const found = expandOnHost(adapter);
     expect(found.size).toBe(listSites(adapter).length);
-    for (const [key, { a, b }] of found)
-      expect({ a, b }, key).toEqual({ a: expected[`${key} a`]!.data, b: expected[`${key} b`]!.data });
+    for (const [key, { a, b }] of found) {
+      const compiled = expected[`${key} b`]!.data;
+      expect({ a, b: isProduct ? compiled : b }, key).toEqual({ a: expected[`${key} a`]!.data, b: compiled });
+      b.forEach((x, i) => {
+        expect(Math.abs(x - compiled[i]!)).toBeLessThan(1e-4);
+      });
+    }
   });
 
   test("its delta is scale · B A", async () => {
@@ -487,6 +557,8 @@ const fitting: Record<MethodName, (draw: Draw) => Readonly<Record<string, unknow
   vera: ({ e, extra }) => ({ rank: e + extra }),
   "tied-lora": ({ e }) => ({ rank: e }),
   prolora: ({ e, p, l }) => ({ rank: e, unsharedRank: Math.min(p, e), chunks: l }),
+  "lora-xs": ({ e, l }) => ({ rank: Math.min(e, l) }), // no width is below l
+  "uni-lora": ({ e, extra }) => ({ rank: e + extra, vectorLength: 1 + extra }),
 };
 
 /** Settings that fit together, and a model of random widths that they fit. */
@@ -508,10 +580,10 @@ const settings = fc
     const linear = methods[method].example.targets.includes(any) ? any : "v_proj";
     // one more than a multiple: only MoS has to divide it
     const odd = method === "prolora" ? 1 : 0;
-    const shape: LayerShapes = {
+    const shape = withFactors({
       layers: draw.layers,
       widths: { [linear]: { in: draw.l * width + odd, out: draw.l * out + odd } },
-    };
+    });
     const config = parseAdapterConfig({ method, targets: [linear], seed, ...fitting[method](draw) });
     return { shape, linear, config };
   });
@@ -555,7 +627,7 @@ test("gradients through the factors agree with finite differences, on random set
         const gradient = exact[`d ${name}`]!;
         expect(gradient.shape).toEqual(expected);
         for (const [i, kept] of [...data].entries()) {
-          // the loss is linear in every single number, so a large step costs no accuracy
+          // the loss is linear or quadratic in every single number, so a large step costs no accuracy
           data[i] = kept + 0.5;
           const above = await lossNow();
           data[i] = kept - 0.5;
@@ -595,6 +667,10 @@ function expectedTrainable(
       const chunk = Math.ceil(width / m) + Math.ceil(out / m);
       return layers * (u * (width + out) + (rank - u) * chunk);
     }
+    case "lora-xs":
+      return layers * rank * rank;
+    case "uni-lora":
+      return config.vectorLength;
   }
 }
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { toLora } from "#convert";
 import { generate } from "#inference";
-import { type BaseModel, loadModel, toLayerShapes } from "#models";
+import { type BaseModel, loadModel, toBaseShapes } from "#models";
 import { type FinetuneEvent, finetune } from "#training";
 import { collectAnswer } from "./inference/tiny-engine.ts";
 import { writeTinyFolder } from "./tiny-folder.ts";
@@ -74,7 +74,7 @@ describe.each(METHOD_NAMES)("%s", (method) => {
     for (const name of ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"])
       expect(await readFile(join(resumed, name)), name).toEqual(await readFile(join(whole, name)));
     const loaded = await loadAdapter(whole, {
-      shapes: toLayerShapes(base.model.config),
+      shapes: toBaseShapes(base.model),
       fingerprint: base.model.fingerprint,
     });
     expect(await answer((await toLora(loaded)).adapter)).toEqual(await answer(loaded));

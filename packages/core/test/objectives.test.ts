@@ -14,11 +14,12 @@ import {
   type ObjectiveName,
   objectiveSettings,
 } from "#training";
+import { withFactors } from "./layer-shapes.ts";
 import { randomAdapter } from "./random-adapter.ts";
 import { randomExamples, tinyLoaded, withHint } from "./tiny-training.ts";
 
 const loaded = tinyLoaded();
-const shapes = toLayerShapes(loaded.config);
+const shapes = withFactors(toLayerShapes(loaded.config));
 
 /** Pairs, or single answers, perhaps with hints. */
 function encode(data: (typeof OBJECTIVES)[ObjectiveName]["data"]): readonly EncodedExample[] {

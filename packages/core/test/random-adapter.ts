@@ -13,10 +13,16 @@ export interface RandomNumbers {
 
 /** Replaces the numbers of an adapter; routing stays. */
 export function fillRandom(adapter: Adapter, { seed, deviation = 1, only }: RandomNumbers): Adapter {
-  for (const { name, role } of bindMethod(adapter.config).tensors(adapter.shapes)) {
+  const specs = bindMethod(adapter.config).tensors(adapter.shapes);
+  const isZero = (data: ArrayLike<number> = []): boolean => Array.from(data).every((value) => value === 0);
+  // one vector for A and B cannot start as zeros
+  const hasZeros = specs.some(
+    ({ name, role }) => role === "trainable" && isZero(adapter.tensors.get(name)?.data),
+  );
+  for (const { name, role } of specs) {
     const data = adapter.tensors.get(name)?.data;
     if (!(data instanceof Float32Array) || (only !== undefined && role !== "trainable")) continue;
-    if (only === "zeros" && data.some((value) => value !== 0)) continue;
+    if (only === "zeros" && hasZeros && !isZero(data)) continue;
     const random = randomStream(seed, name);
     for (let i = 0; i < data.length; i++) data[i] = deviation * random.normal();
   }

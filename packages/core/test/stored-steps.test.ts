@@ -15,6 +15,7 @@ import {
   targetLogprobs,
 } from "#training";
 import { type Node, sortNodes } from "../../graph/src/value.ts";
+import { withFactors } from "./layer-shapes.ts";
 import { randomAdapter } from "./random-adapter.ts";
 import { expand, FORMS, randomWeight } from "./stored-weights.ts";
 import { randomExamples, tinyLoaded } from "./tiny-training.ts";
@@ -56,7 +57,7 @@ const withMethod = (
 ): TrainableModel =>
   adapterModel(
     base,
-    randomAdapter({ ...methods[method].example, dropout: 1 / 7 }, toLayerShapes(base.config), {
+    randomAdapter({ ...methods[method].example, dropout: 1 / 7 }, withFactors(toLayerShapes(base.config)), {
       seed: 7,
       deviation,
     }),

@@ -5,6 +5,7 @@ import { randomStream } from "#common";
 import type { EncodedExample } from "#data";
 import { floatWeight, type LoadedModel, toLayerShapes } from "#models";
 import { adapterModel, type Parameter, type TrainableModel, type TrainSettings } from "#training";
+import { withFactors } from "./layer-shapes.ts";
 import { randomAdapter } from "./random-adapter.ts";
 import { type TinyModelOptions, tinyModel } from "./tiny-model.ts";
 
@@ -33,7 +34,7 @@ export function tinyTrainable(
 ): TrainableModel {
   const loaded = tinyLoaded(options);
   const numbers = { seed: 7, deviation };
-  return adapterModel(loaded, randomAdapter(input, toLayerShapes(loaded.config), numbers));
+  return adapterModel(loaded, randomAdapter(input, withFactors(toLayerShapes(loaded.config)), numbers));
 }
 
 /** Examples of these lengths; the first third of each, a prompt, does not count in the loss. */

@@ -1,5 +1,5 @@
 // An interpreter of graphs in TypeScript, for work so small that compiling a program for ONNX Runtime would dominate. It
-// has the ops that adapters' factors are made of, on float32, with the same rounding as the runtime.
+// has the ops that adapters' factors are made of, on float32. But for MatMul, all round as the runtime does.
 
 import { MosError } from "./error.ts";
 import { countElements, type Shape } from "./tensor-type.ts";
@@ -66,6 +66,7 @@ function gather(inputs: readonly HostTensor[], node: Node): readonly TensorData[
   const data = requireFloats(table, "Gather");
   const { inner: width } = splitAxis(table.shape, 0);
   const result = new Float32Array(indices.length * width);
+  if (width === 1) return [result.map((_, i) => data[indices[i] ?? 0] ?? 0)];
   for (let i = 0; i < indices.length; i++) {
     const begin = (indices[i] ?? 0) * width;
     result.set(data.subarray(begin, begin + width), i * width);
@@ -145,6 +146,25 @@ function mul(inputs: readonly HostTensor[], node: Node): readonly TensorData[] {
   return [result];
 }
 
+/** Products are summed in float64 and rounded once, so that they may differ from the runtime's by rounding. */
+function matmul(inputs: readonly HostTensor[]): readonly TensorData[] {
+  const [a, b] = [operand(inputs, 0, "MatMul"), operand(inputs, 1, "MatMul")];
+  const [rows = 0, inner = 0] = a.shape;
+  const columns = b.shape[1] ?? 0;
+  if (a.shape.length !== 2 || b.shape.length !== 2) throw unsupported("MatMul of anything but matrices");
+  const [left, right] = [requireFloats(a, "MatMul"), requireFloats(b, "MatMul")];
+  const result = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const sums = new Float64Array(columns);
+    for (let k = 0; k < inner; k++) {
+      const scale = left[row * inner + k] ?? 0;
+      for (let j = 0; j < columns; j++) sums[j] = (sums[j] ?? 0) + scale * (right[k * columns + j] ?? 0);
+    }
+    result.set(sums, row * columns);
+  }
+  return [result];
+}
+
 const OPS: ReadonlyMap<string, HostOp> = new Map<string, HostOp>([
   ["Gather", gather],
   ["Reshape", (inputs) => [operand(inputs, 0, "Reshape").data]],
@@ -153,6 +173,7 @@ const OPS: ReadonlyMap<string, HostOp> = new Map<string, HostOp>([
   ["Concat", concat],
   ["Transpose", transpose],
   ["Mul", mul],
+  ["MatMul", matmul],
 ]);
 
 /**

@@ -10,13 +10,13 @@ import {
 import { MosError } from "mixture-of-shards-core/common";
 import { exportAdapter } from "mixture-of-shards-core/convert";
 import { makeFolder } from "mixture-of-shards-core/files";
-import { readModelConfig } from "mixture-of-shards-core/models";
+import { readModelConfig, singularFactors } from "mixture-of-shards-core/models";
 import { serveParent } from "mixture-of-shards-core/process";
 import type { ExportOrder } from "./adapter-tasks.ts";
 
 const methods = {
   layers: async ({ adapter, model }: Pick<ExportOrder, "adapter" | "model">): Promise<AdapterLayers> =>
-    readAdapterLayers(adapter, { model: await readModelConfig(model) }),
+    readAdapterLayers(adapter, { model: await readModelConfig(model), singular: singularFactors(model) }),
 
   /** Returns the digest of what was exported. */
   export: async ({ adapter, model, format, out }: ExportOrder): Promise<string> => {

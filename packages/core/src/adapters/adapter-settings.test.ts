@@ -31,7 +31,8 @@ test("targets are put in the order of the model, each once", () => {
 
 describe("settings that cannot be read", () => {
   const whole = (from: number, to: number): string => `invalid; give a whole number from ${from} to ${to}`;
-  const all = "lora, mos, pure-sharing, random-scaling, subset-selection, vera, tied-lora or prolora";
+  const all =
+    "lora, mos, pure-sharing, random-scaling, subset-selection, vera, tied-lora, prolora, lora-xs or uni-lora";
   const ofMos =
     "rank, dropout, targets, seed, alpha, equivalentRank, shardsPerVector, privateRank, pairDissociation";
   test.each<[unknown, string]>([

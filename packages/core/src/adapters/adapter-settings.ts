@@ -117,7 +117,7 @@ function differences(users: Users, format: (info: SettingInfo) => string): strin
 function describeScope(users: Users): string {
   const others = METHOD_NAMES.filter((name) => !users.has(name));
   if (others.length === 0) return "";
-  return others.length === 1 ? `all but ${others[0]}: ` : `${[...users.keys()].join(", ")}: `;
+  return others.length <= 2 ? `all but ${others.join(" and ")}: ` : `${[...users.keys()].join(", ")}: `;
 }
 
 /** One setting for all methods that have it: what any of them takes is taken here, and checked by the method. */

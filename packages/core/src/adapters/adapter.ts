@@ -5,6 +5,7 @@ import { countElements, MosError, omitUndefined, randomStream } from "#common";
 import { type LinearHook, plainLinear, type TargetModule, withBias } from "#models";
 import { nextTurn } from "#platform";
 import { type LoraConfig, lora } from "./lora.ts";
+import { type LoraXsConfig, loraXs } from "./lora-xs.ts";
 import type {
   AdapterMethod,
   AdapterTensor,
@@ -27,6 +28,7 @@ import {
   subsetSelection,
 } from "./pure-sharing.ts";
 import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
+import { type UniLoraConfig, uniLora } from "./uni-lora.ts";
 import { type VeraConfig, vera } from "./vera.ts";
 
 /** Settings of any method, defaults filled in. */
@@ -38,7 +40,9 @@ export type AdapterConfig =
   | SubsetSelectionConfig
   | VeraConfig
   | TiedLoraConfig
-  | ProloraConfig;
+  | ProloraConfig
+  | LoraXsConfig
+  | UniLoraConfig;
 /** A name that `--method` takes. */
 export type MethodName = AdapterConfig["method"];
 
@@ -54,6 +58,8 @@ export const methods = {
   vera,
   "tied-lora": tiedLora,
   prolora,
+  "lora-xs": loraXs,
+  "uni-lora": uniLora,
 } satisfies Table;
 
 /** All of them. */
@@ -99,10 +105,10 @@ export const drawTensor = ({ name, shape, initialize }: TensorSpec, seed: number
 export const CHUNK_SIZE = 1 << 16;
 
 /** Data of `drawTensor` for a seeded tensor, which may be large though the adapter's file is small. */
-export async function drawSeeded(
-  { name, shape, bound = 1 }: TensorSpec,
-  seed: number,
-): Promise<AdapterTensor> {
+export async function drawSeeded(spec: TensorSpec, seed: number): Promise<AdapterTensor> {
+  const { name, shape, bound, prepare } = spec;
+  await prepare?.();
+  if (bound === undefined) return drawTensor(spec, seed);
   const random = randomStream(seed, name);
   const data = new Float32Array(countElements(shape));
   for (let begin = 0; begin < data.length; begin += CHUNK_SIZE) {
@@ -125,6 +131,12 @@ export function createAdapter(config: AdapterConfig, shapes: LayerShapes): Adapt
   method.check(shapes);
   const tensors = method.tensors(shapes).map((spec) => [spec.name, drawTensor(spec, config.seed)] as const);
   return { config, shapes, tensors: new Map(tensors) };
+}
+
+/** A new adapter of a method that may take a part of it from the base's weights. Throws `bad_config`, and what reading the base throws. */
+export async function startAdapter(config: AdapterConfig, shapes: LayerShapes): Promise<Adapter> {
+  for (const { prepare } of bindMethod(config).tensors(shapes)) await prepare?.();
+  return createAdapter(config, shapes);
 }
 
 /** An adapter for plans: its tensors are zeros, only its index tables are drawn. Throws `bad_config`. */

@@ -12,7 +12,7 @@ export interface Budget {
   readonly trainable: number;
   /** Frozen parameters that are saved with the adapter. */
   readonly frozen: number;
-  /** Frozen parameters that are drawn again from the seed: not saved, and kept once for all adapters of that seed. */
+  /** Frozen parameters that come from the seed or the base: not saved, and kept once for all adapters that share them. */
   readonly seeded: number;
   /** Bytes of the trainable parameters in a precision, and of the frozen ones, four bytes each. */
   readonly bytes: { readonly float32: number; readonly bfloat16: number; readonly int8: number };

@@ -14,6 +14,8 @@ export interface ExpandedFactors {
   readonly a: Float32Array;
   readonly b: Float32Array;
   readonly scale: number;
+  /** [r, r] before b, where a and b are those of all adapters of the base. */
+  readonly core?: Float32Array;
 }
 
 /** A whole adapter as factors, by `moduleKey`; modules that it does not touch are missing. */
@@ -24,9 +26,10 @@ const floats = (array: HostTensor | undefined): Float32Array =>
 
 /**
  * The adapter as a plain LoRA, by `moduleKey`: exact, because routing does not depend on the input. Computed on this
- * thread. The arrays may be the adapter's own or be shared between modules: they are for reading.
+ * thread. The arrays may be the adapter's own or be shared between modules: they are for reading. With `asProducts`, what adapters of
+ * the base share is not multiplied by their cores.
  */
-export function expandOnHost(adapter: Adapter): FactorMap {
+export function expandOnHost(adapter: Adapter, { asProducts = false } = {}): FactorMap {
   const leaves = adapterLeaves(adapter);
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
@@ -35,16 +38,19 @@ export function expandOnHost(adapter: Adapter): FactorMap {
     const found = factors(target);
     if (found === undefined) continue;
     const key = moduleKey(target);
+    const product = asProducts ? found.product : undefined;
     outputs[`a.${key}`] = found.a;
-    outputs[`b.${key}`] = found.b;
+    outputs[`b.${key}`] = product?.shared ?? found.b;
+    if (product !== undefined) outputs[`core.${key}`] = product.core;
     scales.set(key, { rank: found.a.shape[0] as number, scale: found.scale });
   }
   const results = evaluateOnHost(outputs, leaves.parameters);
   return new Map(
-    [...scales].map(([key, { rank, scale }]) => [
-      key,
-      { rank, scale, a: floats(results.get(`a.${key}`)), b: floats(results.get(`b.${key}`)) },
-    ]),
+    [...scales].map(([key, { rank, scale }]) => {
+      const core = results.get(`core.${key}`);
+      const [a, b] = [floats(results.get(`a.${key}`)), floats(results.get(`b.${key}`))];
+      return [key, { rank, scale, a, b, ...(core === undefined ? {} : { core: floats(core) }) }];
+    }),
   );
 }
 

@@ -42,10 +42,12 @@ export function writeFields(
   base: AdapterBase,
 ): Readonly<Record<string, unknown>> {
   const method = bindMethod(config);
+  const usesWeights = method.tensors(shapes).some(({ prepare }) => prepare !== undefined);
   return {
     ...commonFields(config, config.targets, { peftType: method.peftType, baseName: base.name }),
     base_fingerprint: base.fingerprint,
-    ...(base.identity === undefined ? {} : { base_identity: base.identity }),
+    // singular vectors of another quantisation are others, so such an adapter fits these very weights alone
+    ...(base.identity === undefined || usesWeights ? {} : { base_identity: base.identity }),
     ...(base.tokens === undefined ? {} : { base_tokens: base.tokens }),
     ...(shapes.decoder === undefined ? {} : { base_decoder: shapes.decoder }),
     ...method.fields(),

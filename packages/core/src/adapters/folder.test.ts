@@ -108,7 +108,7 @@ describe("adapter_config.json", () => {
       "unknown method",
       { peft_type: "VERA" },
       "unsupported",
-      'peft_type "VERA" is not supported; it can be LORA, MOS, PURE_SHARING, RANDOM_SCALING, SUBSET_SELECTION, VERA_BY_TYPE, TIED_LORA or PROLORA',
+      'peft_type "VERA" is not supported; it can be LORA, MOS, PURE_SHARING, RANDOM_SCALING, SUBSET_SELECTION, VERA_BY_TYPE, TIED_LORA, PROLORA, LORA_XS or UNILORA_BY_SEED',
     ],
     [
       "peft_type absent",

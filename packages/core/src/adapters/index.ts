@@ -11,6 +11,7 @@ export {
   METHOD_NAMES,
   type MethodName,
   methods,
+  startAdapter,
 } from "./adapter.ts";
 export {
   type AdapterConfigInput,

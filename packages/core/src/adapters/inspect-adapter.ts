@@ -193,20 +193,25 @@ export interface Inspection {
 export interface InspectOptions {
   /** The base's config; some methods keep too little to tell the base's shape without it. */
   readonly model?: ModelConfig | undefined;
+  /** Factors of the base's weights, which only some methods need. */
+  readonly singular?: LayerShapes["singular"];
 }
 
 /**
  * Describes a saved adapter: settings, budget, norms of each layer, and how its pools are used. No weights of the base
- * are read. Throws `bad_option` where the base's config is needed, and what loading an adapter throws.
+ * are read, but for `singular`. Throws `bad_option` where the base's config is needed, and what loading an adapter throws.
  *
  * @example
  * const { modules } = await inspectAdapter("adapters/acme");
  * modules.map(({ layer, linear, update }) => `${layer} ${linear} ${update}`);
  */
-export async function inspectAdapter(folder: string, { model }: InspectOptions = {}): Promise<Inspection> {
+export async function inspectAdapter(
+  folder: string,
+  { model, singular }: InspectOptions = {},
+): Promise<Inspection> {
   const base = await readAdapterBase(folder);
   const shapes = model === undefined ? await readShapes(folder) : toLayerShapes(model);
-  const adapter = await loadAdapter(folder, { shapes, fingerprint: undefined });
+  const adapter = await loadAdapter(folder, { shapes: { ...shapes, singular }, fingerprint: undefined });
   return {
     adapter: adapter.config,
     base,
@@ -266,9 +271,9 @@ function moduleRows(adapter: Adapter, tables: readonly RoutingTable[], module: M
  */
 export async function readAdapterLayers(
   folder: string,
-  { model }: { readonly model: ModelConfig },
+  { model, singular }: InspectOptions & { readonly model: ModelConfig },
 ): Promise<AdapterLayers> {
-  const shapes = toLayerShapes(model);
+  const shapes = { ...toLayerShapes(model), singular };
   const adapter = await loadAdapter(folder, { shapes, fingerprint: undefined });
   const tables = bindMethod(adapter.config).routing(shapes);
   const entries = tables.reduce((sum, { table }) => sum + (adapter.tensors.get(table)?.data.length ?? 0), 0);

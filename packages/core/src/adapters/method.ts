@@ -1,7 +1,7 @@
 import type { Value } from "mixture-of-shards-graph";
 import type { z } from "zod";
 import type { Random, Settings } from "#common";
-import type { DecoderSettings, LinearName, TargetModule } from "#models";
+import type { DecoderSettings, LinearName, SingularFactors, TargetModule } from "#models";
 
 /** The linear layers that a model has, by their widths, in each of its decoder layers. @inline */
 export interface LayerShapes {
@@ -10,6 +10,8 @@ export interface LayerShapes {
   readonly widths: Readonly<Partial<Record<LinearName, Widths>>>;
   /** Settings of the model's decoder; undefined if only its shapes are known. */
   readonly decoder?: DecoderSettings | undefined;
+  /** Factors of its weights; undefined if only its shapes are known. */
+  readonly singular?: SingularFactors | undefined;
 }
 
 /** d_in and d_out of a linear layer. */
@@ -24,8 +26,9 @@ export interface TensorSpec {
   readonly shape: readonly number[];
   /**
    * Trained; or drawn once, frozen and saved; or drawn again from the seed whenever the adapter is loaded, and not
-   * saved. Only uniform numbers may be drawn again: they come from whole numbers, the same on every machine. What is
-   * drawn again depends on nothing but the method, the seed, the name and the shape, so that adapters can share it.
+   * saved. Only uniform numbers and permutations may be drawn again: they come from whole numbers, the same on every machine.
+   * What is drawn again depends on nothing but the method, the seed, the name, the shape and `below`, so that adapters can share it.
+   * With `prepare` it comes from the base's weights instead of the seed.
    */
   readonly role: "trainable" | "frozen" | "seeded";
   readonly dtype: "float32" | "int32";
@@ -35,6 +38,8 @@ export interface TensorSpec {
   readonly initialize: (random: Random) => Float32Array | Int32Array;
   /** The values of a seeded tensor are uniform in ± this. */
   readonly bound?: number;
+  /** What has to be awaited before `initialize`, which then gives a part of the base. */
+  readonly prepare?: () => Promise<void>;
   /**
    * Problem of content that was read from a file, beyond its shape; undefined if there is none. `before` are the
    * tensors that `tensors()` lists before this one.
@@ -56,6 +61,8 @@ export interface Factors {
   readonly a: Value;
   readonly b: Value;
   readonly scale: number;
+  /** b as a product: a trained core [r, r] times what all adapters of a base share, as they share a. */
+  readonly product?: { readonly core: Value; readonly shared: Value };
 }
 
 /** View of a method's tensors while factors are built: graph values, and index tables known now. */

@@ -18,12 +18,13 @@ import {
 } from "#adapters";
 import { toLayerShapes } from "#models";
 import { runs } from "../../../../test/runs.ts";
+import { withFactors } from "../../test/layer-shapes.ts";
 import { fillRandom } from "../../test/random-adapter.ts";
 import { tinyModel } from "../../test/tiny-model.ts";
 import { averageAdapters } from "./average-adapters.ts";
 
 const model = tinyModel().config;
-const shapes = toLayerShapes(model);
+const shapes = withFactors(toLayerShapes(model));
 const base = { name: "tiny", fingerprint: "sha256:0", identity: "sha256:1", tokens: "sha256:2" };
 
 let folder: string;

@@ -132,7 +132,8 @@ async function readAverageable(
     first?.adapter.shapes ?? (model === undefined ? await opened.shapes() : toLayerShapes(model));
   const checked = await opened.check({ shapes, fingerprint: undefined });
   // of PEFT's folders the decoder is not known, and of ours it stays what it was
-  const adapter = { ...(await checked.read()), shapes: { ...shapes, decoder: base.decoder } };
+  const read = await checked.read(async ({ shape }) => ({ shape, data: new Float32Array(0) })); // what no file has is not needed
+  const adapter = { ...read, shapes: { ...shapes, decoder: base.decoder } };
   return { folder, adapter, fields, base: { name, fingerprint, ...base } };
 }
 

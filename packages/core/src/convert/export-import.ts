@@ -30,7 +30,7 @@ import {
   locatedPath,
   type ModelFiles,
   openModel,
-  toLayerShapes,
+  toBaseShapes,
 } from "#models";
 import { basename, dirname, readdir, realpath, resolve, stat } from "#platform";
 import { type AssembledLora, toLora } from "./assemble-lora.ts";
@@ -153,7 +153,7 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const base = await readAdapterBase(folder);
   await using model = await openModel(await locatedPath(source, options));
   const adapter = await loadAdapter(folder, {
-    shapes: toLayerShapes(model.config),
+    shapes: toBaseShapes(model),
     fingerprint: undefined, // is compared below, as that takes a while
   });
   const isCompared = base.fingerprint !== undefined && options.isBaseKnown !== true;

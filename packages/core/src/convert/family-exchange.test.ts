@@ -8,6 +8,7 @@ import { type Adapter, computeDelta, loadAdapter, METHOD_NAMES, methods } from "
 import { randomStream } from "#common";
 import { openGguf, openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { ggufName, moduleKey, parseHuggingFaceConfig, toGgufRows, toLayerShapes } from "#models";
+import { withFactors } from "../../test/layer-shapes.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { tinyConfigJson } from "../../test/tiny-model.ts";
 import { type Factors, peftTensorName, toLora } from "./assemble-lora.ts";
@@ -67,7 +68,7 @@ const isAdapted = ({ config }: Adapter, { parts }: FileModule): boolean =>
 
 describe.each(FAMILIES)("%s", (family, model) => {
   const modules = fileModules(model);
-  const shapes = toLayerShapes(model);
+  const shapes = withFactors(toLayerShapes(model));
 
   test.each(METHOD_NAMES)("%s changes every matrix in PEFT and in llama.cpp as here", async (name) => {
     const adapter = randomAdapter(methods[name].example, shapes, { seed: 3, only: "zeros" });

@@ -25,7 +25,7 @@ import {
   type ModelFiles,
   openModel,
   storedShapes,
-  toLayerShapes,
+  toBaseShapes,
   weightShapes,
 } from "#models";
 import { basename, copyFile, dirname, join } from "#platform";
@@ -132,7 +132,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
     );
   const base = await readAdapterBase(folder);
   const adapter = await loadAdapter(folder, {
-    shapes: toLayerShapes(model.config),
+    shapes: toBaseShapes(model),
     fingerprint: undefined, // is compared below, as that takes a while
   });
   const plan = planMerge(model, { dtype, shardSize: isFile ? Number.POSITIVE_INFINITY : shardSize });

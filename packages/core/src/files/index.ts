@@ -28,7 +28,7 @@ export {
 export * from "./json-lines.ts";
 export { isFolderLocked, lockChanges, lockFolder } from "./lock.ts";
 export { readParquetRows } from "./parquet.ts";
-export { makePrivateFolder } from "./private.ts";
+export { assertOwned, makePrivateFolder, SHARED } from "./private.ts";
 export * from "./safetensors.ts";
 export { assertSpace } from "./space.ts";
 export * from "./system-error.ts";

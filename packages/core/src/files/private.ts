@@ -57,3 +57,25 @@ async function tighten(path: string): Promise<void> {
     );
   });
 }
+
+/** Rights of others to write. */
+export const SHARED = 0o022;
+
+/**
+ * Whoever can write the cache decides what the model answers: that may be who could write the model anyway. Windows has
+ * no such modes.
+ *
+ * @throws MosError `storage`.
+ */
+export async function assertOwned(paths: readonly string[], model: string): Promise<void> {
+  const user = process.getuid?.();
+  if (user === undefined) return;
+  const owners = [user, 0, (await stat(model)).uid];
+  for (const path of paths) {
+    const { uid, mode } = await stat(path);
+    if (!owners.includes(uid))
+      throw new MosError("storage", `${path}: owned by another user (uid ${uid}); remove it`);
+    if ((mode & SHARED) !== 0)
+      throw new MosError("storage", `${path}: writable by other users; remove it, or revoke that permission`);
+  }
+}

@@ -18,6 +18,7 @@ import {
   readWeights,
   steadyPositions,
   storageFormats,
+  toBaseShapes,
   toLayerShapes,
   type Weight,
   weightShapes,
@@ -80,7 +81,7 @@ export async function openCore(
   const { config, fingerprint, identity, tokenizer, maxLength, lonePrefillChunk } = opened;
   const { maxBatch, maxWaiting, cacheMemory, slotMemory } = opened;
   const { vocabularySize } = config;
-  const shapes = toLayerShapes(config);
+  const shapes = toBaseShapes({ config, path: pathOf(options) });
   const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
   const merged =
     typeof mergedAdapter === "string"
@@ -139,6 +140,9 @@ export async function openCore(
     throw cause;
   }
 }
+
+const pathOf = ({ model }: CoreOptions<string | ModelWithText>): string =>
+  typeof model === "string" ? model : model.model.path;
 
 function linearParameters(config: ModelConfig): number {
   const { layers, widths } = toLayerShapes(config);

@@ -1,7 +1,15 @@
-import { describeBytes, MosError } from "#common";
-import { assertSpace, openAtomicFile, pathExists, removeLeftovers, storageError } from "#files";
-import { type BaseDtype, type ComputeDtype, type ModelFiles, sourceDigest } from "#models";
-import { basename, chmod, join, mkdir, process, resolve, stat } from "#platform";
+import { describeBytes } from "#common";
+import {
+  assertOwned,
+  assertSpace,
+  openAtomicFile,
+  pathExists,
+  removeLeftovers,
+  SHARED,
+  storageError,
+} from "#files";
+import { type BaseDtype, type ComputeDtype, folderBeside, type ModelFiles, sourceDigest } from "#models";
+import { basename, chmod, join, mkdir, resolve, stat } from "#platform";
 import { createPackedFile, openPackedFile, PACKED_FORMAT, removeEmpty, sha256 } from "./packed-file.ts";
 
 interface WeightCacheOptions {
@@ -19,10 +27,6 @@ interface WeightCacheOptions {
 
 /** The packed weights of a model in one format. */
 export type WeightCache = Awaited<ReturnType<typeof weightCache>>;
-
-/** Beside the model: in its folder, or in one that is named after its file. */
-const folderBeside = ({ source, path }: ModelFiles): string =>
-  source.kind === "folder" ? join(path, ".mos") : `${path}.mos`;
 
 /** Where packed weights of a model may be, the best place first. */
 function cacheFolders(files: ModelFiles, fallback: string | undefined): readonly string[] {
@@ -98,26 +102,6 @@ export const unusableNote = (why: string): string =>
 /** Group and others may read. */
 const FILE_MODE = 0o644;
 const FOLDER_MODE = 0o755;
-const SHARED = 0o022;
-
-/**
- * Whoever can write the cache decides what the model answers: that may be who could write the model anyway. Windows has
- * no such modes.
- *
- * @throws MosError `storage`.
- */
-async function assertOwned(paths: readonly string[], model: string): Promise<void> {
-  const user = process.getuid?.();
-  if (user === undefined) return;
-  const owners = [user, 0, (await stat(model)).uid];
-  for (const path of paths) {
-    const { uid, mode } = await stat(path);
-    if (!owners.includes(uid))
-      throw new MosError("storage", `${path}: owned by another user (uid ${uid}); remove it`);
-    if ((mode & SHARED) !== 0)
-      throw new MosError("storage", `${path}: writable by other users; remove it, or revoke that permission`);
-  }
-}
 
 async function makeFolder(folder: string, model: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE });

@@ -48,6 +48,7 @@ export {
 } from "./linear-layers.ts";
 export {
   type BaseModel,
+  folderBeside,
   type LoadedModel,
   type LoadOptions,
   loadBase,
@@ -69,6 +70,7 @@ export { isForPictures, modulePrefixIn } from "./nested.ts";
 export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase, planBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
 export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
+export { type SingularFactors, singularFactors, toBaseShapes } from "./singular-factors.ts";
 export { sourceDigest } from "./source-digest.ts";
 export {
   type FloatTensor,

@@ -89,6 +89,10 @@ export interface LoadedModel {
   readonly source: ModelSource;
 }
 
+/** Place of what is kept beside a model: in its folder, or in one that is named after its file. */
+export const folderBeside = ({ source, path }: Pick<ModelFiles, "source" | "path">): string =>
+  source.kind === "folder" ? join(path, ".mos") : `${path}.mos`;
+
 /** Stored weights of one kind of files, by their Hugging Face names. */
 interface StoredWeights extends AsyncDisposable {
   readonly type: (name: string) => StoredType;

@@ -17,6 +17,7 @@ import {
 import { toLayerShapes } from "#models";
 import { chatTemplate, type LoadedText, type Tokenizer } from "#text";
 import type { AdapterManager } from "../../src/inference/adapters/manager.ts";
+import { withFactors } from "../layer-shapes.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 
@@ -56,7 +57,7 @@ export async function randomFactors(
   { config } = TINY,
 ): Promise<ReadonlyMap<string, ExpandedFactors>> {
   const numbers = { seed, deviation: 0.3 };
-  return expandFactors(randomAdapter({ seed, ...settings }, toLayerShapes(config), numbers));
+  return expandFactors(randomAdapter({ seed, ...settings }, withFactors(toLayerShapes(config)), numbers));
 }
 
 type Limits = CoreParts["limits"] & { readonly maxWaiting: number };

@@ -11,9 +11,9 @@ import {
   MosError,
   readDataset,
   textStream,
-  toLayerShapes,
   validationLoss,
 } from "mixture-of-shards";
+import { toBaseShapes } from "mixture-of-shards-core/models";
 import { readMeasurements } from "mixture-of-shards-core/training";
 import { runPath, sessionOptions, type TrialSpec } from "./cell.ts";
 import type { Settings } from "./settings.ts";
@@ -63,7 +63,7 @@ export async function measure(running: RunningTrial) {
   const adapter =
     spec.adapter === null
       ? undefined
-      : await loadAdapter(runPath(spec), { shapes: toLayerShapes(config), fingerprint });
+      : await loadAdapter(runPath(spec), { shapes: toBaseShapes(base.model), fingerprint });
   const measured = await validationLoss(base, examples, {
     adapter,
     settings,

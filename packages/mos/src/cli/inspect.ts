@@ -3,7 +3,7 @@ import { ADAPTER_CONFIG, type Inspection, inspectAdapter } from "mixture-of-shar
 import { describeBytes, MosError, setting } from "mixture-of-shards-core/common";
 import { listFolder, pathExists } from "mixture-of-shards-core/files";
 import { looksLikeRepository, resolveCached } from "mixture-of-shards-core/hub";
-import { inspectModel, readModelConfig } from "mixture-of-shards-core/models";
+import { inspectModel, readModelConfig, singularFactors } from "mixture-of-shards-core/models";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
@@ -35,8 +35,8 @@ Examples:
   mos inspect model.gguf
       types of the tensors, memory for each --base-dtype, fingerprint and identity
 
-The base is not read. pure-sharing, vera, tied-lora, and prolora without unshared ranks do not record the shapes of
-their base and need --model, but only the config of that model is read.`,
+The base is not read. pure-sharing, vera, tied-lora, uni-lora, and prolora without unshared ranks do not record the shapes
+of their base and need --model, but only the config of that model is read; of lora-xs its weights are read, too.`,
   async run({ adapter: folder, model, json }) {
     const modelPath = await modelAt(folder);
     if (modelPath !== undefined) {
@@ -46,12 +46,16 @@ their base and need --model, but only the config of that model is read.`,
       return;
     }
     const path = await usableAdapter(folder);
-    const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
-    const inspection = await inspectAdapter(path, { model: config });
+    const inspection = await inspectAdapter(path, model === undefined ? {} : await baseOf(model));
     const name = basename(resolve(folder));
     printResult(json, { name, ...inspection }, () => inspectionText(folder, inspection));
   },
 });
+
+async function baseOf(model: string) {
+  const path = await configPath(model);
+  return { model: await readModelConfig(path), singular: singularFactors(path) };
+}
 
 /** The files of a model, here or in the hub's cache; undefined for anything else, which is taken as an adapter. */
 async function modelAt(path: string): Promise<string | undefined> {

@@ -100,10 +100,7 @@ export function adapterText(adapter: AdapterConfig): string {
 /** Rows of frozen parameters for `labelled`; none where there are none. */
 export const frozenRows = ({ frozen, seeded }: Budget): readonly (Row | false)[] => [
   frozen > 0 && ["tables", `${formatInteger(frozen)} parameters, drawn once and saved with the adapter`],
-  seeded > 0 && [
-    "from the seed",
-    `${formatInteger(seeded)} parameters, regenerated from the seed, not saved`,
-  ],
+  seeded > 0 && ["made again", `${formatInteger(seeded)} numbers from the seed or the base, not saved`],
 ];
 
 /** A share in as many digits as say something. */

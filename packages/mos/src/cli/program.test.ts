@@ -301,9 +301,9 @@ test("every setting of every method is an option, with the methods that have it 
       expect(option.defaultText, name).toContain(defaultText);
     }
   expect(settingInfo(settings["rank"]).defaultText).toBe(
-    "8; 64 for pure-sharing, random-scaling; 256 for vera; 4 for prolora",
+    "8; 64 for pure-sharing, random-scaling; 256 for vera; 4 for prolora; 32 for lora-xs; 16 for uni-lora",
   );
-  expect(settingInfo(settings["alpha"]).help).toMatch(/^all but vera: /);
+  expect(settingInfo(settings["alpha"]).help).toMatch(/^all but vera and uni-lora: /);
   expect(settingInfo(settings["equivalentRank"]).help).toMatch(/^mos, subset-selection: /);
 });
 

@@ -58,16 +58,30 @@ export function bufferLayout(config: AdapterConfig, shapes: LayerShapes, dtype: 
   return { stored, bytes };
 }
 
-/** The tensors that are kept once for all adapters of this method, seed and shape. */
+/** The tensors that are kept once for all adapters of this method, shape and seed; those of the base, of any seed. */
 export const listSharedTensors = (config: AdapterConfig, shapes: LayerShapes) =>
   bindMethod(config)
     .tensors(shapes)
     .filter(({ role }) => role === "seeded")
     .map((spec) => ({
-      key: JSON.stringify([config.method, config.seed, spec.name, spec.shape]),
+      key: JSON.stringify([
+        config.method,
+        spec.prepare === undefined ? config.seed : "base",
+        spec.name,
+        spec.shape,
+        spec.below,
+      ]),
       spec,
       bytes: 4 * countElements(spec.shape),
     }));
+
+/** What adapters have in common whose factors are the base's own, but for a core; undefined for others. */
+export function baseFactorsKey(config: AdapterConfig, shapes: LayerShapes): string | undefined {
+  const usesBase = bindMethod(config)
+    .tensors(shapes)
+    .some(({ prepare }) => prepare !== undefined);
+  return usesBase ? JSON.stringify([config.method, config.rank, config.targets]) : undefined;
+}
 
 /** Exact bytes of a resident adapter, before it is loaded: its own, and what it shares with those of its method, seed and shape. */
 export const residentBytes = (config: AdapterConfig, shapes: LayerShapes, dtype: ResidentDtype) => ({

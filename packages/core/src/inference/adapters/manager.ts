@@ -3,7 +3,7 @@ import { type ExpandedFactors, expandOnHost, folderVersion } from "#adapters";
 import { MosError } from "#common";
 import { unref } from "#platform";
 import type { AdapterInfo, EngineStats, RefusedAdapter } from "../types.ts";
-import { unpackAdapter } from "./compact-adapter.ts";
+import { baseFactorsKey, unpackAdapter } from "./compact-adapter.ts";
 import { type AdapterManagerOptions, type RegisteredAdapter, Registry } from "./registry.ts";
 import { type Pinned, ResidentCache } from "./resident-cache.ts";
 
@@ -22,26 +22,31 @@ export interface AdapterLease extends Disposable {
    * the resident ones or be shared between modules: copy them, never write into them.
    */
   expand(): ReadonlyMap<string, ExpandedFactors>;
+  /** For factors that are the base's own, but for a core: adapters with the same key have the same ones. */
+  readonly shared?: { readonly key: string; readonly expand: () => ReadonlyMap<string, ExpandedFactors> };
 }
 
 const POLL_SECONDS = 5;
 const ATTEMPTS = 4;
 
 function createLease(
-  { info: { name, digest, rank } }: RegisteredAdapter,
+  { info: { name, digest, rank }, config }: RegisteredAdapter,
   pinned: Pinned,
   shapes: AdapterManagerOptions["shapes"],
 ): AdapterLease {
   let held: Pinned | undefined = pinned;
+  const expand = (asProducts: boolean): ReadonlyMap<string, ExpandedFactors> => {
+    if (held === undefined)
+      throw new MosError("bad_option", `the lease of adapter ${JSON.stringify(name)} is already released`);
+    return expandOnHost(unpackAdapter(held.compact, shapes, held.shared), { asProducts });
+  };
+  const key = baseFactorsKey(config, shapes);
   return {
     name,
     digest,
     rank,
-    expand(): ReadonlyMap<string, ExpandedFactors> {
-      if (held === undefined)
-        throw new MosError("bad_option", `the lease of adapter ${JSON.stringify(name)} is already released`);
-      return expandOnHost(unpackAdapter(held.compact, shapes, held.shared));
-    },
+    expand: () => expand(false),
+    ...(key === undefined ? {} : { shared: { key, expand: () => expand(true) } }),
     [Symbol.dispose]() {
       held?.release();
       held = undefined;

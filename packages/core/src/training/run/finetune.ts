@@ -6,16 +6,16 @@ import {
   type AdapterBase,
   type AdapterConfig,
   budget,
-  createAdapter,
   type LayerShapes,
   OTHER_TOKENS,
   openAdapterFolder,
   RUN_FILES,
   retrainingFolder,
+  startAdapter,
 } from "#adapters";
 import { MosError, monotonicNow, omitUndefined } from "#common";
 import { lockFolder, pathExists, writeFileAtomic } from "#files";
-import { type BaseModel, loadBase, toLayerShapes } from "#models";
+import { type BaseModel, loadBase, toBaseShapes } from "#models";
 import { basename, join, resolve } from "#platform";
 import { tokenDigest } from "#text";
 import { isAnchored } from "../augment/replay.ts";
@@ -142,7 +142,7 @@ async function loadRun(
   const base = typeof given === "string" ? { model: await loadBase(given, how), text } : given;
   const { name, fingerprint, identity } = base.model;
   const named = { name, fingerprint, identity, tokens: tokenDigest(base.text.tokenizer) };
-  const shapes = toLayerShapes(base.model.config);
+  const shapes = toBaseShapes(base.model);
   const { adapter, ...start } = await initialAdapter(options, config, { ...named, shapes });
   const record: RunRecord = {
     format: 1,
@@ -203,7 +203,7 @@ async function initialAdapter(
   base: AdapterBase & { readonly shapes: LayerShapes },
 ) {
   if (given === undefined || !("from" in given))
-    return { adapter: createAdapter(config, base.shapes), digest: undefined, otherTokens: false };
+    return { adapter: await startAdapter(config, base.shapes), digest: undefined, otherTokens: false };
   await using folder = await openAdapterFolder(given.from, { inMemory: true });
   const checked = await folder.check(base);
   const adapter = await checked.read();
