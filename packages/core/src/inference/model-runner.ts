@@ -47,7 +47,7 @@ import {
 } from "#models";
 import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { tokenSoftmax } from "./sampler.ts";
-import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } from "./slots.ts";
+import { AdapterSlots, type CacheDtype, coreNames, KVCache, type SlotRange, slotNames } from "./slots.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -55,6 +55,8 @@ import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } fro
 //   program has fewer than half as many: fused attention and norms, heads that stay joined. Its attention copies the
 //   cache, which costs more than is spared once that is large. Devices without this attention have the general program alone.
 //   A quantised base is part of each program, so that large ones have the second only if they fit into memory twice.
+// - Adapters whose A and B are the base's own have a third program, compiled when they first run without others beside them. It
+//   multiplies all rows by one A and one B, and those of a slot by its core.
 // - A draft is verified by the second program: with int8 products, its logits do not depend on how many tokens of a slot a step has.
 // - Without adapters programs have no slots. A lone adapter can be merged into float32 weights (`mergedAdapter` of
 //   prepareWeights), and then costs nothing at any step.
@@ -66,19 +68,26 @@ const FEW_SLOTS = 2;
 /** Bytes of one layer's keys and values up to which copying them is cheaper than the operators that fusing spares. */
 const COPY_LIMIT = 600e3;
 
+/** Bytes of the base up to which a third program may hold it. */
+const THIRD_COPY_LIMIT = SECOND_COPY_LIMIT / 2;
+
 /** Share of the base's bytes up to which copying keys and values does not matter. */
 const COPY_SHARE = 0.1;
 
-/** GroupQueryAttention needs head widths that are a multiple of 8. */
-function canFuse(
-  { config, constantBytes, feeds }: BaseWeights,
-  { session, twice }: ModelRunnerOptions,
-): boolean {
+/** Bytes of the base that each program holds. */
+function fixedBytes({ constantBytes, feeds }: BaseWeights, { session }: ModelRunnerOptions): number {
   const { device = DEFAULT_DEVICE } = session ?? {};
-  const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
   const fixed = prefersConstants(device) ? Object.values(feeds) : [];
-  const bytes = fixed.reduce((sum, { data }) => sum + data.byteLength, constantBytes);
-  const isHeldTwice = bytes <= (twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
+  return fixed.reduce((sum, { data }) => sum + data.byteLength, constantBytes);
+}
+
+/** GroupQueryAttention needs head widths that are a multiple of 8. */
+function canFuse(base: BaseWeights, options: ModelRunnerOptions): boolean {
+  const { config } = base;
+  const { device = DEFAULT_DEVICE } = options.session ?? {};
+  const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
+  const isHeldTwice =
+    fixedBytes(base, options) <= (options.twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
   return isHeldTwice && supports(device, attention) && config.headDim % 8 === 0;
 }
 
@@ -122,12 +131,18 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
   const general = await open(generalStep);
   const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
   const softmax = tokenSoftmax(config.vocabularySize, session);
+  // compiled when adapters that share their factors first run by themselves
+  let shared: ReturnType<typeof open> | undefined;
   const usesFused = (step: Step): boolean =>
-    fused !== undefined && isWorthFusing(step, { cache, constantBytes, fewSlots });
+    fused !== undefined &&
+    slots.shared === undefined &&
+    isWorthFusing(step, { cache, constantBytes, fewSlots });
   return {
     config,
     cache,
     slots,
+    /** True if slots may share the factors of adapters, for which a program more holds the base. */
+    sharesFactors: fixedBytes(base, options) <= THIRD_COPY_LIMIT,
     /** Softmax of the logits of its steps. */
     softmax,
     /** Tests whether the fused program computes a step. */
@@ -138,7 +153,9 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
      * the step.
      */
     async run(step: Step): Promise<readonly (readonly Float32Array[])[]> {
-      const { graph, program, bind } = fused !== undefined && usesFused(step) ? fused : general;
+      if (slots.shared !== undefined) shared ??= open(sharedStep);
+      const own = fused !== undefined && usesFused(step) ? fused : general;
+      const { graph, program, bind } = (slots.shared !== undefined && (await shared)) || own;
       bind(step);
       const { output = "logits" } = step;
       const feeds = graph.feeds(step, cache, maxLength);
@@ -155,6 +172,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     async [Symbol.asyncDispose](): Promise<void> {
       await general.program[Symbol.asyncDispose]();
       await fused?.program[Symbol.asyncDispose]();
+      await (await shared?.catch(() => undefined))?.program[Symbol.asyncDispose]();
       await softmax[Symbol.asyncDispose]();
     },
   };
@@ -242,9 +260,10 @@ interface StepGraph {
 }
 
 /** Any number of slots, each with any number of tokens: prompts, and decoding of many slots. */
-export const generalStep: StepGraph = {
+const anySlots = (makeProject: (base: StepBase, options: ModelRunnerOptions) => ProjectHook): StepGraph => ({
   slotAxis: 0,
-  outputs(base, { maxLength, adapters, cacheDtype }) {
+  outputs(base, options) {
+    const { maxLength, cacheDtype } = options;
     const grid = ["slots", "tokens"];
     const cache = new GraphCache(base.config, cacheDtype);
     const hidden = decoder(base.config, {
@@ -253,7 +272,7 @@ export const generalStep: StepGraph = {
       maxPositions: maxLength,
       logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
-      project: withSlots(base, { adapters }),
+      project: makeProject(base, options),
       attention: cachedAttention(base.config, cache, maxLength),
     });
     return { logits: base.head(hidden), hidden, new_keys_values: cache.written(1) }; // [T, V], [T, C], [R, 2·L·K, S, D]
@@ -267,7 +286,12 @@ export const generalStep: StepGraph = {
       key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
     };
   },
-};
+});
+
+export const generalStep: StepGraph = anySlots(withSlots);
+
+/** The same for adapters whose A and B are one product for the rows of all slots: only a core differs. */
+const sharedStep: StepGraph = anySlots(withCores);
 
 /** Any tokens of one slot, or one token of every slot, with all operators fused that the device has. */
 const fusedStep: StepGraph = {
@@ -342,15 +366,14 @@ function gridFeeds({ from, count, tokens, allLogits = false }: Step, { lengths }
  * The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. With
  * `isSteady` there is one slot, as the second axis of its factors, and the result of a row does not depend on how many there are.
  */
-const withSlots =
-  (
-    base: StepBase,
-    {
-      adapters = true,
-      isSteady = false,
-    }: { readonly adapters?: boolean | undefined; readonly isSteady?: boolean },
-  ): ProjectHook =>
-  (x, layerGroup) => {
+function withSlots(
+  base: StepBase,
+  {
+    adapters = true,
+    isSteady = false,
+  }: { readonly adapters?: boolean | undefined; readonly isSteady?: boolean },
+): ProjectHook {
+  return (x, layerGroup) => {
     if (!adapters) return base.project(x, layerGroup);
     const { in: width, outs } = base.widths[layerGroup.group];
     const { a, b } = slotNames(layerGroup);
@@ -364,6 +387,22 @@ const withSlots =
     );
     return base.project(x, layerGroup, branches);
   };
+}
+
+/** The base's layers, and x Aᵀ C Bᵀ by the core of each slot, C [R, r, r], between A [parts · r, in] and Bᵀ [r, out] of all slots. */
+function withCores(base: StepBase): ProjectHook {
+  return (x, layerGroup) => {
+    const { in: width, outs } = base.widths[layerGroup.group];
+    const { a, b } = slotNames(layerGroup);
+    const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
+    const low = matmul(x, leaf(a, [ranks, width]), { transposeB: true });
+    const branches = splitEqual(low, outs.length, { name: "rank" }).map((part, i) => {
+      const core = leaf(coreNames(layerGroup)[i] as string, ["slots", "rank", "rank"]);
+      return matmul(matmul(part, core), leaf(b[i] as string, ["rank", outs[i] as number]));
+    });
+    return base.project(x, layerGroup, branches);
+  };
+}
 
 /**
  * Tests whether the fused attention rotates queries and keys itself, which spares four operators of a layer: where they are only

@@ -3,7 +3,7 @@
 
 import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
-import { capacityFor } from "./slots.ts";
+import { capacityFor, type SlotFormat } from "./slots.ts";
 
 export interface PlacementLimits {
   /** Sequences that run side by side. */
@@ -42,9 +42,15 @@ const longestLength = (sequences: readonly Sequence[]): number =>
 /** With factors of rank 1 the runtime multiplies all rows at once, so that a draft would round otherwise than its tokens alone. */
 const LEAST_RANK = 2;
 
-/** The rank that adapter slots need for these. */
-const largestRank = (sequences: readonly Sequence[]): number =>
-  Math.max(LEAST_RANK, ...sequences.map(({ lease }) => lease?.rank ?? 0));
+/** The format that adapter slots need for these: shared factors where all adapters have the same. */
+function formatFor(sequences: readonly Sequence[], { sharesFactors }: ModelRunner): SlotFormat {
+  const leases = sequences.flatMap(({ lease }) => lease ?? []);
+  const keys = new Set(leases.map(({ shared }) => (sharesFactors ? shared?.key : undefined)));
+  const rank = Math.max(LEAST_RANK, ...leases.map((lease) => lease.rank));
+  const [key] = keys;
+  // exactly their rank: smaller than the least one cannot be
+  return keys.size === 1 && leases[0]?.rank === rank ? { rank, shared: key } : { rank };
+}
 
 /** Moves that fill the lowest free slots from the highest taken ones, so that a step covers no empty slot. */
 export function planMoves(
@@ -111,7 +117,7 @@ export class Placement {
    */
   place(sequence: Sequence): void {
     // fewer slots of a larger rank fit, so the taken ones have to come first
-    if (largestRank([...this.sequences(), sequence]) > this.#runner.slots.rank) this.compact();
+    if (this.#needsFormat([...this.sequences(), sequence])) this.compact();
     const slot = this.#choose(sequence);
     this.#taken[slot] = sequence;
     try {
@@ -192,8 +198,8 @@ export class Placement {
     if (this.count === 0) return;
     const capacity = capacityFor(2 * longestLength(this.sequences()));
     if (cache.capacity > 2 * capacity) this.#resizeCache(cache.slots, capacity);
-    const rank = largestRank(this.sequences());
-    if (slots.rank >= 2 * rank) this.#resizeFactors(slots.count, rank);
+    const format = formatFor(this.sequences(), this.#runner);
+    if (slots.rank >= 2 * format.rank) this.#resizeFactors(slots.count, format);
   }
 
   /** Frees all slots and forgets their content, after a failure that may have left them in any state. */
@@ -210,28 +216,36 @@ export class Placement {
     return (
       count <= maxBatch &&
       count * capacityFor(longestLength(sequences)) * this.#bytesPerPosition <= cacheMemory &&
-      count * largestRank(sequences) * this.#runner.slots.bytesPerRank <= slotMemory
+      count <= this.#runner.slots.slotsIn(slotMemory, formatFor(sequences, this.#runner))
     );
   }
 
   /** Room for a slot that was just taken, in the cache and for its adapter's factors, which it gets. */
   #growFor(slot: number): void {
     const { cache, slots } = this.#runner;
-    const rank = largestRank(this.sequences());
+    const format = formatFor(this.sequences(), this.#runner);
     const count = Math.max(cache.slots, slot + 1);
     const isRoomy = count * cache.capacity * this.#bytesPerPosition <= this.#limits.cacheMemory;
     this.#resizeCache(
       count,
       isRoomy && cache.capacity > 0 ? cache.capacity : capacityFor(longestLength(this.sequences())),
     );
-    if (slot >= slots.count || rank > slots.rank)
-      this.#resizeFactors(Math.min(cache.slots, this.#slotsForRank(rank)), rank);
+    if (slot >= slots.count || this.#needsFormat(this.sequences()))
+      this.#resizeFactors(Math.min(cache.slots, this.#slotsFor(format)), format);
     this.#fill(slot);
   }
 
-  /** Adapter slots of this rank that the limit allows. */
-  #slotsForRank(rank: number): number {
-    return Math.floor(this.#limits.slotMemory / (rank * this.#runner.slots.bytesPerRank));
+  /** Adapter slots of this format that the limit allows. */
+  #slotsFor(format: SlotFormat): number {
+    return this.#runner.slots.slotsIn(this.#limits.slotMemory, format);
+  }
+
+  /** Tests whether the adapter slots have a format that these cannot use; the base can use any. */
+  #needsFormat(sequences: readonly Sequence[]): boolean {
+    return (
+      sequences.some(({ lease }) => lease !== undefined) &&
+      !this.#runner.slots.holds(formatFor(sequences, this.#runner))
+    );
   }
 
   #heldAt(slot: number): SlotCache {
@@ -245,7 +259,7 @@ export class Placement {
       const held = this.#heldAt(slot);
       return reusable(held, sequence) + (held.factors === sequence.digest ? 0.5 : 0);
     };
-    const allowed = this.#slotsForRank(largestRank([...this.sequences(), sequence]));
+    const allowed = this.#slotsFor(formatFor([...this.sequences(), sequence], this.#runner));
     const count = Math.min(this.#runner.cache.slots, allowed);
     const free = Array.from({ length: count }, (_, slot) => slot).filter(
       (slot) => this.#taken[slot] === undefined,
@@ -273,9 +287,9 @@ export class Placement {
   }
 
   /** All adapter slots are empty afterwards; those of taken slots are filled again. */
-  #resizeFactors(count: number, rank: number): void {
+  #resizeFactors(count: number, format: SlotFormat): void {
     for (const held of this.#held) held.factors = undefined;
-    this.#runner.slots.resize(count, rank);
+    this.#runner.slots.resize(count, format.rank, format);
     this.refill();
   }
 
@@ -285,8 +299,9 @@ export class Placement {
     const digest = lease?.digest ?? null;
     if (held.factors === digest) return;
     held.factors = undefined;
-    if (lease === undefined) this.#runner.slots.clear(slot);
-    else this.#runner.slots.fill(slot, lease.expand());
+    const { slots } = this.#runner;
+    if (lease === undefined) slots.clear(slot);
+    else slots.fill(slot, slots.shared === undefined ? lease.expand() : (lease.shared ?? lease).expand());
     held.factors = digest;
   }
 }

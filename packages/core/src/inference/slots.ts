@@ -178,20 +178,37 @@ export const slotNames = (layerGroup: LayerGroup): { readonly a: string; readonl
   b: GROUPS[layerGroup.group].map((linear) => `slot.${moduleKey({ layer: layerGroup.layer, linear })}.b`),
 });
 
+/** The inputs of a group whose slots share A and B: scale · core [R, r, r] of each part. */
+export const coreNames = ({ layer, group }: LayerGroup): readonly string[] =>
+  GROUPS[group].map((linear) => `slot.${moduleKey({ layer, linear })}.core`);
+
 const EMPTY = new Float32Array(0);
 
-/** The factors of every slot of the batch. Smaller ranks and slots without an adapter are zero. */
+/** What slots hold: factors of up to a rank, or cores of exactly this rank between factors that all of them share. */
+export interface SlotFormat {
+  readonly rank: number;
+  /** Key of the shared factors. */
+  readonly shared?: string | undefined;
+}
+
+/**
+ * The factors of every slot of the batch. Smaller ranks and slots without an adapter are zero. Where the slots share A [parts · r, in]
+ * and Bᵀ [r, out], each has a core of its own.
+ */
 export class AdapterSlots {
   readonly #groups: readonly {
     readonly layerGroup: LayerGroup;
     readonly widths: GroupWidths;
     a: Float32Array;
     b: Float32Array[];
+    cores: Float32Array[];
   }[];
   /** R */
   count = 0;
   /** r */
   rank = 0;
+  /** Key of the factors that all slots share; undefined if each has its own. */
+  shared: string | undefined;
   /** Counts the times that the arrays were replaced. */
   version = 0;
 
@@ -201,11 +218,27 @@ export class AdapterSlots {
       widths: widths[layerGroup.group],
       a: EMPTY,
       b: [],
+      cores: [],
     }));
   }
 
   get bytes(): number {
-    return this.#arrays().reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return this.#groups
+      .flatMap(({ a, b, cores }) => [a, ...b, ...cores])
+      .reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
+  /** Slots of this format that fit into so many bytes. */
+  slotsIn(bytes: number, { rank, shared }: SlotFormat): number {
+    const factors = rank * this.bytesPerRank;
+    if (shared === undefined) return Math.floor(bytes / factors);
+    const parts = this.#groups.reduce((sum, { widths }) => sum + widths.outs.length, 0);
+    return Math.floor((bytes - factors) / (parts * rank * rank * Float32Array.BYTES_PER_ELEMENT));
+  }
+
+  /** Tests whether the slots can hold adapters of a format. */
+  holds({ rank, shared }: SlotFormat): boolean {
+    return shared === this.shared && (shared === undefined ? rank <= this.rank : rank === this.rank);
   }
 
   /** Bytes of one slot for each rank. */
@@ -218,33 +251,49 @@ export class AdapterSlots {
   }
 
   /** Gives the slots another size. All of them are empty afterwards. */
-  resize(count: number, rank: number): void {
+  resize(count: number, rank: number, { shared }: Pick<SlotFormat, "shared"> = {}): void {
     // nothing is left half done where memory runs out
     this.count = 0;
     this.rank = 0;
     for (const group of this.#groups) {
       group.a = EMPTY;
       group.b = [];
+      group.cores = [];
     }
     this.version++;
+    const sets = shared === undefined ? count : 1;
     for (const group of this.#groups) {
       const { in: width, outs } = group.widths;
-      group.a = new Float32Array(count * outs.length * rank * width);
-      group.b = outs.map((out) => new Float32Array(count * rank * out));
+      group.a = new Float32Array(sets * outs.length * rank * width);
+      group.b = outs.map((out) => new Float32Array(sets * rank * out));
+      if (shared !== undefined) group.cores = outs.map(() => new Float32Array(count * rank * rank));
     }
     this.count = count;
     this.rank = rank;
+    this.shared = shared;
   }
 
   /** The arrays of some slots as inputs of a step: slots are the first axis, or a single one is the second. */
   view({ from, count }: SlotRange, axis: 0 | 1 = 0): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries(
-      this.#groups.flatMap(({ layerGroup, widths: { in: width, outs }, a, b }) => {
+      this.#groups.flatMap(({ layerGroup, widths: { in: width, outs }, a, b, cores }) => {
+        const names = slotNames(layerGroup);
+        if (this.shared !== undefined) {
+          const { rank } = this;
+          const size = rank * rank;
+          return [
+            [names.a, { shape: [outs.length * rank, width], data: a }],
+            ...outs.map((out, i) => [names.b[i], { shape: [rank, out], data: b[i] ?? EMPTY }] as const),
+            ...coreNames(layerGroup).map((name, i) => {
+              const data = cores[i]?.subarray(from * size, (from + count) * size) ?? EMPTY;
+              return [name, { shape: [count, rank, rank], data }] as const;
+            }),
+          ];
+        }
         const some = (data: Float32Array, rows: number, columns: number): HostTensor => ({
           shape: axis === 1 ? [rows, count, columns] : [count, rows, columns],
           data: data.subarray(from * rows * columns, (from + count) * rows * columns),
         });
-        const names = slotNames(layerGroup);
         return [
           [names.a, some(a, outs.length * this.rank, width)],
           ...outs.map((out, i) => [names.b[i], some(b[i] ?? EMPTY, this.rank, out)] as const),
@@ -261,8 +310,12 @@ export class AdapterSlots {
     }
   }
 
-  /** Puts an adapter of at most the slots' rank into a slot. */
+  /** Puts an adapter of the slots' format into a slot. */
   fill(slot: number, adapter: FactorMap): void {
+    if (this.shared !== undefined) {
+      this.#fillCores(slot, adapter);
+      return;
+    }
     const rows = this.rank;
     for (const { layerGroup, widths, a, b } of this.#groups)
       for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
@@ -279,6 +332,21 @@ export class AdapterSlots {
       }
   }
 
+  #fillCores(slot: number, adapter: FactorMap): void {
+    const { rank } = this;
+    for (const { layerGroup, widths, a, b, cores } of this.#groups)
+      for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
+        const factors = adapter.get(moduleKey({ layer: layerGroup.layer, linear }));
+        const target = cores[part]?.subarray(slot * rank * rank, (slot + 1) * rank * rank) ?? EMPTY;
+        target.fill(0);
+        if (factors?.core === undefined) continue;
+        // the same for every slot
+        a.set(factors.a, part * rank * widths.in);
+        b[part]?.set(factors.b);
+        for (const [i, x] of factors.core.entries()) target[i] = factors.scale * x;
+      }
+  }
+
   move(from: number, to: number): void {
     for (const data of this.#arrays()) {
       const size = data.length / this.count;
@@ -286,8 +354,9 @@ export class AdapterSlots {
     }
   }
 
+  /** Those that have a part for each slot. */
   #arrays(): readonly Float32Array[] {
-    return this.#groups.flatMap(({ a, b }) => [a, ...b]);
+    return this.#groups.flatMap(({ a, b, cores }) => (this.shared === undefined ? [a, ...b] : cores));
   }
 }
 
