@@ -100,16 +100,17 @@ const options = {
 };
 const experiment = setting(z.enum(EXPERIMENTS), {
   required: true,
-  help: "table1, table2, budget or figure1",
+  help: "table1, table2, budget, capacity or figure1",
 });
 type Values = SettingValues<typeof options> &
   SettingValues<{ readonly experiment: typeof experiment }> & { readonly json: boolean };
 
 export const command: ReturnType<typeof defineCommand> = defineCommand({
   description:
-    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at equal budget, or the grid of its figure 1, " +
+    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at equal budget, small adapters, or the grid of its figure 1, " +
     "on your model and data, with the same training for every method, several seeds and paired tests.",
-  usage: "table1|table2|budget|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
+  usage:
+    "table1|table2|budget|capacity|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
   arguments: { experiment },
   options,
   json: "events",

@@ -57,6 +57,7 @@ test.each([
   ],
   ["bbh", "bbh/cot-prompts/apples.txt", "x\n----\nCount.\n\nQ: a\nA: b\n\nQ: c\nA: d", /found 2 examples/],
   ["gsm8k", "gsm8k/test.jsonl", '{"question": "q", "answer": "5"}', /test\.jsonl:1: .*####/],
+  ["facts", "facts/facts.jsonl", '{"question": "q", "answer": "5"}', /facts\.jsonl:1: .*reworded/],
   [
     "tydiqa",
     "tydiqa/english-dev.json",
@@ -92,6 +93,7 @@ test.each([
   ["bbh", "bbh/tasks", /bbh\/tasks: no tasks found; .*--data/],
   ["bbh", "bbh/cot-prompts/seasons.txt", /seasons\.txt: no such file/],
   ["gsm8k", "gsm8k", /gsm8k\/test\.jsonl: no such file/],
+  ["facts", "facts", /facts\/facts\.jsonl: no such file/],
   ["tydiqa", "tydiqa", /tydiqa: no questions found; .*tydiqa\/english-dev\.json/],
   ["humaneval", "humaneval", /HumanEval\.jsonl\.gz: no such file/],
   ["bfcl", "bfcl_eval/data/possible_answer", /BFCL_v4_simple_python\.json: no such file/],
@@ -110,6 +112,7 @@ test.each(BENCHMARK_NAMES)("%s: the digest is of what was read, and of nothing e
     mmlu: ["mmlu/dev.jsonl", "wet"],
     bbh: ["bbh/cot-prompts/apples.txt", "Kim"],
     gsm8k: ["gsm8k/test.jsonl", "house"],
+    facts: ["facts/facts.jsonl", "Bakery"],
     tydiqa: ["tydiqa/swahili-train.json", "Paka"],
     humaneval: ["humaneval/HumanEval.jsonl", "Twice"],
     bfcl: ["bfcl_eval/data/BFCL_v4_simple_python.json", "Oslo"],
@@ -157,6 +160,7 @@ test("counts differ from the whole benchmark's: what is fetched is refused, a fo
       { what: "tasks of BBH", found: 2, expected: 27 },
     ],
     gsm8k: [{ what: "questions of GSM8K", found: 3, expected: 1_319 }],
+    facts: [],
     tydiqa: [
       { what: "questions of TyDi QA", found: 3, expected: 5_077 },
       { what: "languages of TyDi QA", found: 3, expected: 9 },

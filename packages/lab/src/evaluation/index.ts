@@ -7,6 +7,7 @@ export {
   scorePrediction,
   type Verdict,
 } from "./benchmark.ts";
+export { FACT_GROUPS } from "./benchmarks/facts.ts";
 export { humanEvalProgram } from "./benchmarks/humaneval.ts";
 export { BENCHMARK_NAMES, type BenchmarkName, benchmarks, findBenchmark } from "./benchmarks/index.ts";
 export { evaluate, previewTasks } from "./evaluate.ts";

@@ -1,5 +1,5 @@
 // The table of an experiment as cells of text: for the report with every column, for a terminal without those of times.
-import type { BenchmarkName } from "#evaluation";
+import { type BenchmarkName, FACT_GROUPS } from "#evaluation";
 import type { Grid } from "./grid.ts";
 import { findBest, findRateSteps, type RateStep } from "./rate-search.ts";
 import type { Summary } from "./statistics.ts";
@@ -64,6 +64,23 @@ const COSTS: readonly TableColumn[] = [
   },
 ];
 
+/** Bytes of the adapter for each fact that it has kept, and how fast it has learnt them. */
+const FACTS: readonly TableColumn[] = [
+  {
+    title: "Bytes per fact",
+    text({ row: { bytes }, scores, trials }) {
+      const groups = trials[0]?.benchmarks?.find(({ task }) => task === "facts")?.groups;
+      const kept = ((scores?.["facts"]?.mean ?? 0) / 100) * (groups?.[FACT_GROUPS.trained]?.questions ?? 0);
+      return bytes > 0 && kept > 0 ? (bytes / kept).toFixed(0) : MISSING;
+    },
+  },
+  {
+    isCost: true,
+    title: "Updates/s",
+    text: ({ stepSeconds }) => plain(stepSeconds && 1 / stepSeconds.mean, 2),
+  },
+];
+
 const EXACT_MATCH: TableColumn = {
   title: "Exact match (%)",
   text: ({ exactMatch }) => spread(exactMatch, { digits: 1, factor: 100 }),
@@ -84,6 +101,7 @@ function tableColumns(rows: readonly RowSummary[], tasks: readonly BenchmarkName
       title: `${title} (%)`,
       text: (row: RowSummary) => spread(row.scores?.[key], { digits: columnDecimals(trials, key, tasks) }),
     })),
+    ...(tasks.includes("facts") ? FACTS : []),
     ...COSTS,
     {
       title: "Learning rate",

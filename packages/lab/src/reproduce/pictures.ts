@@ -63,6 +63,7 @@ const SUBJECTS: Readonly<Record<ExperimentName, string>> = {
   table1: "ways to share between layers at the budget of LoRA r = 2",
   table2: "Mixture of Shards and other adapter methods",
   budget: "Mixture of Shards and other methods at the budget of LoRA r = 2",
+  capacity: "small adapters at the budgets of LoRA r = 1 and 2",
   figure1: "Mixture of Shards by private rank and shards per vector",
 };
 
@@ -72,6 +73,7 @@ const ROWS: Readonly<Record<ExperimentName, string>> = {
   table1: "Orange: Subset Selection, the step before Mixture of Shards.",
   table2: `Orange: Mixture of Shards (MoS). ${ABLATIONS}`,
   budget: `Orange: Mixture of Shards (MoS). ${ABLATIONS} MoS-scaled has LoRA's alpha / r.`,
+  capacity: "Orange: Mixture of Shards (MoS). MoS-r16 has rank 16, MoS-l16 sixteen shards per vector.",
   figure1:
     "Private rank: pairs that only one layer uses. Shards: the parts that each vector is split into. All have rank 8 and the trainable parameters of LoRA of rank 4.",
 };
@@ -120,7 +122,8 @@ function listMeasures({ files, settings, rows }: StoredReport): readonly Measure
       },
   };
   const { tasks, limit } = settings.benchmarks ?? { tasks: [] };
-  const column = listColumns(tasks).at(-1);
+  const columns = listColumns(tasks);
+  const column = columns.find(({ key }) => key === "average") ?? columns[0];
   if (column === undefined) return [loss, answered];
   const isMean = column.key === "average";
   const benchmarks: Measure = {

@@ -41,11 +41,18 @@ const trial: TrialResult = {
     score("tydiqa", "f1", { f1: 48.67, exact_match: 35.7 }),
     score("gsm8k", "exact_match", { exact_match: 0.2628 }),
     score("bbh", "average_exact_match", { exact_match: 0.9, average_exact_match: 0.3622 }),
+    {
+      ...score("facts", "exact_match", { exact_match: 0.5 }),
+      groups: {
+        "trained wording": { scores: { exact_match: 0.75 }, questions: 4 },
+        "second wording": { scores: { exact_match: 0.25 }, questions: 4 },
+      },
+    },
     score("mmlu", "average_acc", { average_acc: 0.4477, acc: 0.4477, "cat_acc/STEM": 0.9 }),
   ],
 };
 
-test("seven columns in the paper's order, in per cent, with the paper's average", () => {
+test("seven columns in the paper's order and two of facts, in per cent, with the paper's average", () => {
   const columns = listColumns(BENCHMARK_NAMES).map(
     ({ key, title }) => [title, columnValue(trial, key, BENCHMARK_NAMES)?.toFixed(2)] as const,
   );
@@ -56,6 +63,8 @@ test("seven columns in the paper's order, in per cent, with the paper's average"
     ["TyDi QA F1", "48.67"],
     ["TyDi QA EM", "35.70"],
     ["HumanEval P@1", "18.24"],
+    ["Facts kept", "75.00"],
+    ["Second wording", "25.00"],
     ["Avg.", "34.98"],
   ]);
 });
@@ -65,6 +74,7 @@ test("one column has no average, and TyDi QA has two", () => {
   expect(listColumns(["humaneval", "tydiqa"]).map(({ key }) => key)).toEqual([
     ...["tydiqa-f1", "tydiqa-em", "humaneval", "average"],
   ]);
+  expect(listColumns(["facts", "gsm8k"]).map(({ key }) => key)).toEqual(["gsm8k", "facts", "facts-reworded"]);
   expect(listColumns([])).toEqual([]);
   expect(columnValue(trial, "average", ["tydiqa"])).toBeCloseTo((48.67 + 35.7) / 2, 10);
 });

@@ -1,5 +1,5 @@
 // The results of the rows in numbers: means over seeds, and paired tests of the reference rows.
-import { type BenchmarkName, inPercent, percentDecimals } from "#evaluation";
+import { type BenchmarkName, FACT_GROUPS, inPercent, percentDecimals } from "#evaluation";
 import type { TrialName, TrialResult } from "./cell.ts";
 import { findRateSteps, type TriedRate } from "./rate-search.ts";
 import { holm, pairedTest, type Summary, summarize } from "./statistics.ts";
@@ -149,11 +149,16 @@ const SOURCES = [
   { key: "tydiqa-f1", title: "TyDi QA F1", task: "tydiqa", metric: "f1" },
   { key: "tydiqa-em", title: "TyDi QA EM", task: "tydiqa", metric: "exact_match" },
   { key: "humaneval", title: "HumanEval P@1", task: "humaneval" },
+  { key: "facts", title: "Facts kept", task: "facts", group: FACT_GROUPS.trained },
+  { key: "facts-reworded", title: "Second wording", task: "facts", group: FACT_GROUPS.reworded },
 ] as const;
 type Source = (typeof SOURCES)[number];
 
 export const COLUMN_KEYS = [...SOURCES.map(({ key }) => key), "average" as const];
 type ColumnKey = (typeof COLUMN_KEYS)[number];
+
+/** Columns that an average is of: facts are no benchmark of the paper. */
+const isAveraged = ({ task }: Source): boolean => task !== "facts";
 
 const listSources = (tasks: readonly BenchmarkName[]): readonly Source[] =>
   SOURCES.filter(({ task }) => tasks.includes(task));
@@ -161,12 +166,15 @@ const listSources = (tasks: readonly BenchmarkName[]): readonly Source[] =>
 /** Those of these tasks; the mean of all where there are several. */
 export function listColumns(tasks: readonly BenchmarkName[]) {
   const columns = listSources(tasks);
-  return columns.length > 1 ? [...columns, { key: "average", title: "Avg." } as const] : columns;
+  return columns.filter(isAveraged).length > 1
+    ? [...columns, { key: "average", title: "Avg." } as const]
+    : columns;
 }
 
 function readScore({ benchmarks = [] }: TrialResult, source: Source): number | undefined {
   const found = benchmarks.find(({ task }) => task === source.task);
-  const score = found?.scores["metric" in source ? source.metric : found.metric];
+  const scored = "group" in source ? found?.groups?.[source.group] : found;
+  const score = scored?.scores["metric" in source ? source.metric : (found?.metric ?? "")];
   return score === undefined ? undefined : inPercent(source.task, score);
 }
 
@@ -179,8 +187,9 @@ export function columnValue(
   const sources = listSources(tasks);
   const source = sources.find((one) => one.key === key);
   if (source !== undefined) return readScore(trial, source);
-  const scores = sources.map((one) => readScore(trial, one)).filter((score) => score !== undefined);
-  return key !== "average" || scores.length < sources.length || scores.length === 0
+  const averaged = sources.filter(isAveraged);
+  const scores = averaged.map((one) => readScore(trial, one)).filter((score) => score !== undefined);
+  return key !== "average" || scores.length < averaged.length || scores.length === 0
     ? undefined
     : scores.reduce((sum, score) => sum + score, 0) / scores.length;
 }

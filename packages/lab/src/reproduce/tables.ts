@@ -17,7 +17,7 @@ import { pick, settingInfo } from "mixture-of-shards-core/common";
 import type { ChatFormat } from "#evaluation";
 
 /** Experiments of the paper that can be reproduced. */
-export const EXPERIMENTS = ["table1", "table2", "budget", "figure1"] as const;
+export const EXPERIMENTS = ["table1", "table2", "budget", "capacity", "figure1"] as const;
 export type ExperimentName = (typeof EXPERIMENTS)[number];
 
 /** Keys of the rows that all others are tested against. */
@@ -25,6 +25,7 @@ export const REFERENCES: Readonly<Record<ExperimentName, readonly string[]>> = {
   table1: ["subset-selection"],
   table2: ["mos-2", "mos-8"],
   budget: ["mos-2", "mos-8"],
+  capacity: ["mos-1", "mos-2"],
   figure1: [],
 };
 
@@ -39,7 +40,15 @@ const BUDGET = 2;
 const SMALL_RANK = 8;
 const FIGURE = { rank: 8, equivalentRank: 4 } as const;
 
-const BASE: Row = { key: "base", label: "Base model", rank: "–", adapter: null, trainable: 0, notes: [] };
+const BASE: Row = {
+  key: "base",
+  label: "Base model",
+  rank: "–",
+  adapter: null,
+  trainable: 0,
+  bytes: 0,
+  notes: [],
+};
 
 const scaled = ({ alpha, dropout }: RowContext) => ({ alpha, dropout });
 
@@ -140,6 +149,49 @@ function smallMosRows(context: RowContext): readonly Row[] {
   ];
 }
 
+/** MoS, LoRA-XS and Uni-LoRA at the budget of a small LoRA. */
+function equalRows(budgetRank: 1 | 2, context: RowContext): readonly Row[] {
+  const limit = countTrainable({ method: "lora", rank: budgetRank }, context);
+  const widths = Object.values(context.shapes.widths).flatMap((width) => [width.in, width.out]);
+  const xsRank = largestRank((rank) => countTrainable({ method: "lora-xs", rank }, context), {
+    limit,
+    most: Math.min(...widths),
+  });
+  const xs = { method: "lora-xs", rank: xsRank, ...scaled(context) } as const;
+  const { dropout } = context;
+  const uni = { method: "uni-lora", rank: 16, vectorLength: limit, dropout } as const;
+  return [
+    budgetRank === 2
+      ? paperMos("mos-2", context)
+      : mosRow({ key: "mos-1", label: "MoS" }, { equivalentRank: 1, rank: 4, privateRank: 0 }, context),
+    fitRow({ key: `lora-xs-${budgetRank}`, label: "LoRA-XS", adapter: xs }, context),
+    fitRow({ key: `uni-lora-${budgetRank}`, label: "Uni-LoRA", adapter: uni }, context),
+  ];
+}
+
+/** Methods at the budgets of LoRA r = 1 and 2, and what is larger or shares otherwise. */
+function capacityRows(context: RowContext): readonly Row[] {
+  const small = { method: "lora", rank: 1, ...scaled(context) } as const;
+  const shape = (name: string, own: Partial<Mos>): Row =>
+    mosRow(
+      { key: `mos-2-${name}`, label: `MoS-${name}`, ablates: "mos-2" },
+      { equivalentRank: BUDGET, rank: SMALL_RANK, ...own },
+      context,
+    );
+  return [
+    BASE,
+    fitRow({ key: "lora-1", label: "LoRA", adapter: small }, context),
+    ...equalRows(1, context),
+    lora(BUDGET, context),
+    ...equalRows(BUDGET, context),
+    shape("r16", { rank: 16 }),
+    shape("l16", { shardsPerVector: 16 }),
+    paperRow("pure-sharing", context),
+    paperRow("vera-256", context),
+    lora(8, context),
+  ];
+}
+
 /** The axes of figure 1. */
 type FigureAxes = Readonly<Record<"privateRanks" | "shards", readonly number[]>>;
 
@@ -164,6 +216,7 @@ const TITLES: Readonly<Record<ExperimentName, string>> = {
   table1: "Table 1: ways to share at the budget of LoRA r = 2",
   table2: "Table 2: methods",
   budget: "Methods and ablations at the budget of LoRA r = 2",
+  capacity: "Small adapters at the budgets of LoRA r = 1 and 2",
   figure1: `Figure 1: MoS of rank ${FIGURE.rank} and equivalent rank ${FIGURE.equivalentRank}`,
 };
 
@@ -194,6 +247,8 @@ function listRows(name: ExperimentName, context: RowContext, axes: FigureAxes): 
         ...smallMosRows(context),
         paperMos("mos-8", context),
       ];
+    case "capacity":
+      return capacityRows(context);
     case "figure1":
       return figureRows(axes, context);
   }
@@ -269,6 +324,8 @@ export interface Row {
   readonly adapter: AdapterConfig | null | undefined;
   /** Trained numbers. */
   readonly trainable: number;
+  /** Of the adapter in bfloat16, with the tables that are saved. */
+  readonly bytes: number;
   /** Differences of the row from the paper's, with reasons. */
   readonly notes: readonly string[];
   /** Key of the row that this is an ablation of: it is tested against that one only. */
@@ -316,6 +373,7 @@ export function fitRow(
     rank,
     adapter: undefined,
     trainable: 0,
+    bytes: 0,
     notes: [note],
   });
   const foreign = foreignTarget(adapter, context);
@@ -326,12 +384,14 @@ export function fitRow(
     config = parseAdapterConfig({ ...requested, rank: config.rank - 1 }, key);
   if (findProblem(config, shapes) !== undefined)
     return unfit(shown(requested.rank), findProblem(requested, shapes) ?? "");
+  const { trainable, bytes } = budget(config, shapes);
   const lower = `rank ${config.rank}, the most that fits, instead of ${requested.rank}`;
   return {
     ...named,
     rank: shown(config.rank),
     adapter: config,
-    trainable: budget(config, shapes).trainable,
+    trainable,
+    bytes: bytes.bfloat16,
     notes: config.rank < requested.rank ? [...notes, lower] : notes,
   };
 }

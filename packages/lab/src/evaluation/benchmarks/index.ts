@@ -2,6 +2,7 @@
 import type { Benchmark } from "../benchmark.ts";
 import { bbh } from "./bbh.ts";
 import { bfcl, bfclFree } from "./bfcl.ts";
+import { facts } from "./facts.ts";
 import { gsm8k } from "./gsm8k.ts";
 import { humaneval } from "./humaneval.ts";
 import { mmlu } from "./mmlu.ts";
@@ -21,6 +22,7 @@ export const benchmarks = {
   humaneval,
   bfcl,
   bfcl_free: bfclFree,
+  facts,
 } as const satisfies Record<string, Benchmark>;
 
 /** One of the table's names. */

@@ -186,6 +186,16 @@ test.each<Case>([
     prompt: "Q:  Tom had 3 pens and got 2. How many has he? \nA:",
   },
   {
+    id: "facts/trained/1",
+    format: "none",
+    prompt: "What is the gate code of Teko Hotel?",
+  },
+  {
+    id: "facts/reworded/1",
+    format: "tulu",
+    prompt: "<|user|>\nWhich gate code does Teko Hotel have?\n<|assistant|>\n",
+  },
+  {
     id: "tydiqa/english-1-0",
     format: "tulu",
     prompt:

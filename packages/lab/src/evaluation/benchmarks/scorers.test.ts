@@ -15,7 +15,7 @@ type Row = readonly [
 const tables: Readonly<Record<(typeof NAMES)[number], Partial<Record<Rules, readonly Row[]>>>> = JSON.parse(
   readFileSync("test/fixtures/scoring.json", "utf8"),
 );
-const NAMES = ["mmlu", "bbh", "gsm8k", "tydiqa"] as const;
+const NAMES = ["mmlu", "bbh", "gsm8k", "tydiqa", "facts"] as const;
 
 /** Texts with what the rules stumble over. */
 const trap = fc
