@@ -48,6 +48,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "explanation/benchmarks",
       "explanation/study",
       "results/capacity-plan",
+      "results/peft/README",
     ],
   },
 ];

@@ -166,7 +166,7 @@ function flawOfOne(text: string): string | undefined {
   if (first === "mos") return flawOfMos(words.slice(1));
   if (first === "docker" && words.includes("run")) return flawOfMos(words.slice(words.indexOf("server") + 1));
   if (first === "npm" && second === "run") return flawOfScript(third, rest);
-  const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
+  const file = words.find((word) => /^(scripts|bench|docs|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
   if (file !== undefined) return existsSync(file) ? undefined : `${file} does not exist`;
   if (first === "curl" && second.startsWith(SERVER)) return flawOfRequest(second.slice(SERVER.length));
   const name = `${first} ${second}`;
