@@ -37,7 +37,7 @@ const tooMuch = (how: string): MosError =>
   new MosError("memory", `reading the adapter took too much time or memory (${how}); use mos export`);
 
 /** A read of an adapter's folder on behalf of a request, whose signal ends the work. */
-interface AdapterRead {
+export interface AdapterRead {
   readonly path: string;
   readonly signal: AbortSignal;
 }

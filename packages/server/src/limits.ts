@@ -185,7 +185,7 @@ export function createInFlight(seconds = 0) {
       };
       return {
         /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
-        signal: controller.signal,
+        signal: controller.signal as AbortSignal,
         stop,
         end,
         /** Has work done at its end. */

@@ -30,7 +30,7 @@ export interface Dirent {
   isSymbolicLink(): boolean;
 }
 
-interface StatFunction<Arguments extends readonly unknown[]> {
+export interface StatFunction<Arguments extends readonly unknown[]> {
   (...args: Arguments): Promise<Stats>;
   (...args: [...Arguments, options: { readonly bigint: true }]): Promise<BigIntStats>;
 }
@@ -75,7 +75,7 @@ export interface Writer {
   readonly place: string;
 }
 
-interface GlobOptions {
+export interface GlobOptions {
   readonly absolute?: boolean;
   readonly cwd?: string;
   readonly expandDirectories?: boolean;
@@ -83,7 +83,7 @@ interface GlobOptions {
   readonly onlyFiles?: boolean;
 }
 
-interface RemoveOptions {
+export interface RemoveOptions {
   readonly force?: boolean;
   readonly recursive?: boolean;
   readonly maxRetries?: number;

@@ -10,7 +10,7 @@ import { type Database, lockTenant, type Queryable } from "#database";
 export type Arrival = ReturnType<typeof openArrival>;
 
 /** Limits of what arrives. */
-interface ArrivalOptions {
+export interface ArrivalOptions {
   /** Bytes that all files of the tenant may take. */
   readonly maxStorageBytes?: number | undefined;
   /** Bytes that are expected at most; without it, room is made a block at a time. */

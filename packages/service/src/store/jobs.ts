@@ -1,7 +1,6 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
-import type { ServerExtension } from "mixture-of-shards/server";
 import { canonicalJson } from "mixture-of-shards-core/common";
 import { askedModels, parseGrader } from "mixture-of-shards-core/graders";
 import type { Measurement } from "mixture-of-shards-core/training";
@@ -135,7 +134,7 @@ export interface NewJob {
 }
 
 /** Filter of listed jobs. */
-interface JobListOptions extends ListOptions {
+export interface JobListOptions extends ListOptions {
   /** "none": jobs without metadata. */
   readonly metadata?: Readonly<Record<string, string>> | "none" | undefined;
 }
@@ -199,7 +198,11 @@ export function openJobs(database: Database) {
 }
 
 /** A place in the order of runs, and how many of them. */
-type NewestOptions = Parameters<NonNullable<ServerExtension["runs"]>["list"]>[1];
+export interface NewestOptions {
+  /** The job before the first; undefined for the newest. */
+  readonly after: { readonly id: string; readonly createdAt: number } | undefined;
+  readonly limit: number;
+}
 
 /** The newest jobs behind a place, in an order that other lists have, too: by milliseconds and then by id, bytewise. */
 function newestJobs(
