@@ -11,6 +11,7 @@ export {
   type EngineOptions,
   engineSettings,
   type OpenProgress,
+  samplingSettings,
 } from "./engine-options.ts";
 export { generate, type Prompt, textResponse, textStream } from "./generate.ts";
 export * from "./live-engine.ts";

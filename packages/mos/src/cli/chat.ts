@@ -6,8 +6,6 @@ import { counted, formatDuration, formatRate, isTerminal, paint } from "./format
 import { EXIT_INTERRUPTED } from "./interrupt.ts";
 import { liveLine, print, printable, printLine, warn } from "./terminal.ts";
 
-export type AnswerClock = ReturnType<typeof startClock>;
-
 /** Measures the speed of an answer from its first token on: what comes before is the reading of the prompt. */
 export function startClock(now: () => number = () => performance.now()) {
   const started = now();

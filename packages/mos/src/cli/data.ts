@@ -207,9 +207,8 @@ function preferenceRows({ pairs, rated }: DatasetInspection): readonly Row[] {
   return rows;
 }
 
-type Lengths = Omit<NonNullable<DatasetInspection["pairs"]>["prompt"], "total">;
-const lengthsText = ({ min, median, p95, max }: Lengths): string =>
-  `${min} to ${max}, median ${median}, 95% at most ${p95}`;
+const lengthsText = (of: Omit<NonNullable<DatasetInspection["pairs"]>["prompt"], "total">): string =>
+  `${of.min} to ${of.max}, median ${of.median}, 95% at most ${of.p95}`;
 
 const tokensText = (
   { total, truncated, ...lengths }: NonNullable<DatasetInspection["tokens"]>,

@@ -26,11 +26,12 @@ import {
   type FinishReason,
   openEngine,
   type Prompt,
+  samplingSettings,
   type TextRequest,
 } from "mixture-of-shards-core/inference";
 import { templateSettings } from "mixture-of-shards-core/text";
 import { z } from "zod";
-import { type AnswerClock, runChat, startClock } from "./chat.ts";
+import { runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, model, threads, unescaped } from "./common-options.ts";
 import { counted, paint, sideBySide } from "./format.ts";
@@ -54,7 +55,6 @@ const maxLength = setting(z.int().min(2), {
   help: "maximum length of prompt and output together, in tokens",
 });
 
-const { generationConfig: _, maxTokens: __, stop: ___, seed: ____, ...samplingSettings } = answerSettings;
 /** How the engine computes. */
 const engineOptions = { ...baseSettings, cacheDtype: batchSettings.cacheDtype, device, threads };
 
@@ -254,7 +254,7 @@ async function answerOnce(once: Once): Promise<number> {
 /** Writes the answers out as they come where they are streamed, and gives them. */
 async function collect(
   once: Once,
-  { streams, clock }: { readonly streams: boolean; readonly clock: AnswerClock },
+  { streams, clock }: { readonly streams: boolean; readonly clock: ReturnType<typeof startClock> },
 ): Promise<readonly Answer[]> {
   const answers: Answer[] = [];
   using line = liveLine({ silent: once.options.json || process.stderr.isTTY !== true });

@@ -129,14 +129,12 @@ function nameIn(args: readonly string[]): string {
   return first === "help" ? second : first;
 }
 
-/** The command that arguments are for, as far as they were understood. */
-function findCommand(program: Commander, args: readonly string[]): FailedCommand {
-  const command = program.commands.find((candidate) => candidate.name() === nameIn(args));
-  if (command === undefined) return { command: MOS, options: new Map() };
-  const flags = command.options.map(
-    (option) => [option.attributeName(), option.long ?? option.flags] as const,
-  );
-  return { command: `${MOS} ${command.name()}`, options: new Map(flags) };
+/** The command that arguments are for as the user writes it, `mos train`, with attribute names and flags of its options. */
+function findCommand(program: Commander, args: readonly string[]) {
+  const found = program.commands.find((candidate) => candidate.name() === nameIn(args));
+  const flags = found?.options.map((one) => [one.attributeName(), one.long ?? one.flags] as const);
+  const options: ReadonlyMap<string, string> = new Map(flags);
+  return { command: found === undefined ? MOS : `${MOS} ${found.name()}`, options };
 }
 
 /** An option of mos serve or mos keys that comes with a package which is not installed. */
@@ -284,15 +282,11 @@ function inOptionTerms(message: string, options: ReadonlyMap<string, string>): s
   );
 }
 
-export interface FailedCommand {
-  /** As the user writes it: `mos train`. */
-  readonly command: string;
-  /** Attribute names and flags of its options. */
-  readonly options: ReadonlyMap<string, string>;
-}
-
 /** Turns whatever was thrown into what is shown. */
-export function describeFailure(error: unknown, { command, options }: FailedCommand): Failure {
+export function describeFailure(
+  error: unknown,
+  { command, options }: ReturnType<typeof findCommand>,
+): Failure {
   if (error instanceof CommanderError)
     return { code: "bad_option", message: usageMessage(error, command), exitCode: USAGE };
   if (error instanceof MosError) {

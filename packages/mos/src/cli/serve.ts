@@ -257,22 +257,21 @@ export function movedRows(adapters: readonly RetrainedAdapters[]): readonly Row[
   const [first] = adapters;
   if (first?.trainedOn === undefined) return [];
   if (adapters.length === 1) return [["", `${first.name}: ${describeTrainedOn(first.trainedOn)}`]];
-  const groupRows = (
-    isOne: (trainedOn: AdapterInfo["trainedOn"]) => boolean,
+  const toRows = (
+    group: readonly RetrainedAdapters[],
     what: (first: RetrainedAdapters) => string,
   ): readonly Row[] => {
-    const group = adapters.filter(({ trainedOn }) => isOne(trainedOn));
     const were = group.length === 1 ? "1 adapter was" : `${counted(group.length, "adapter")} were`;
     return group.slice(0, 1).map((one): Row => ["", `${were} trained ${what(one)}; used unchanged`]);
   };
   return [
-    ...groupRows(
-      (trainedOn) => trainedOn?.sameNumbers !== true,
+    ...toRows(
+      adapters.filter(({ trainedOn }) => trainedOn?.sameNumbers !== true),
       ({ name, trainedOn }) =>
         `on another quantisation of the same model, such as ${name} on ${trainedOn?.name ?? "an unnamed one"}`,
     ),
-    ...groupRows(
-      (trainedOn) => trainedOn?.otherTokens === true,
+    ...toRows(
+      adapters.filter(({ trainedOn }) => trainedOn?.otherTokens === true),
       ({ name }) => `with token ids that differ from this base's, such as ${name}: retrain them`,
     ),
   ];

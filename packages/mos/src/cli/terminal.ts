@@ -10,6 +10,7 @@ import {
   labelled,
   paint,
   type Row,
+  type TerminalStream,
   terminalColumns,
 } from "./format.ts";
 
@@ -142,9 +143,7 @@ export function cutToColumns(text: string, columns: number): string {
 }
 
 /** The part of a terminal stream (`process.stderr`) that the live line uses. */
-export interface LineStream {
-  readonly isTTY?: boolean | undefined;
-  readonly columns?: number | undefined;
+export interface LineStream extends TerminalStream {
   write(text: string): unknown;
 }
 

@@ -226,14 +226,10 @@ function earlyStopText({ step, best }: EventOf<"earlyStop">): string {
   return `stopped early after step ${formatInteger(step)}: ${why}`;
 }
 
-/** The measurements of a run from its first step on, those before a break included. */
-export interface TrainHistory {
-  readonly steps: readonly Measurement[];
-  readonly validation: readonly Measurement[];
-}
+export type TrainHistory = Awaited<ReturnType<typeof readHistory>>;
 
-/** Reads the metrics of a run folder. */
-export async function readHistory(folder: string): Promise<TrainHistory> {
+/** Reads the metrics of a run folder: the measurements from its first step on, those before a break included. */
+export async function readHistory(folder: string) {
   const found: Record<Measurement["type"], Measurement[]> = { step: [], evaluation: [] };
   for await (const { measurement } of readMeasurements(folder)) found[measurement.type].push(measurement);
   return { steps: found.step, validation: found.evaluation };
@@ -290,15 +286,6 @@ export function curveText({ steps }: TrainHistory, columns: number): string {
 /** One measured loss. */
 type CurvePoint = Pick<Measurement, "step" | "loss">;
 
-interface CurveOptions {
-  /** Columns of the whole picture, labels included. */
-  readonly width?: number;
-  /** Lines of the picture, without the line of step numbers below it. */
-  readonly height?: number;
-  /** For terminals without braille: one `*` per cell in place of 2 × 4 dots. */
-  readonly ascii?: boolean;
-}
-
 // A cell has `across` × `down` dots; braille numbers its dots by column.
 const BRAILLE = { across: 2, down: 4, bits: [0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80] } as const;
 const ASCII = { across: 1, down: 1, bits: [1] } as const;
@@ -306,6 +293,8 @@ const ASCII = { across: 1, down: 1, bits: [1] } as const;
 /**
  * Draws a loss over steps as text: points that share a column are averaged, gaps are joined by straight lines, and
  * what is not a finite number is left out. The highest and lowest values stand at the left, the steps below.
+ * The picture has `width` columns, labels included, and `height` lines besides the one of the steps. `ascii` is for terminals
+ * without braille: one `*` per cell in place of 2 × 4 dots.
  *
  * @returns Lines joined by newlines; "" where there is nothing to draw.
  * @example
@@ -313,7 +302,7 @@ const ASCII = { across: 1, down: 1, bits: [1] } as const;
  */
 export function drawCurve(
   points: readonly CurvePoint[],
-  { width = 60, height = 8, ascii = false }: CurveOptions = {},
+  { width = 60, height = 8, ascii = false } = {},
 ): string {
   const finite = points.filter(({ step, loss }) => Number.isFinite(step) && Number.isFinite(loss));
   const ordered = finite.toSorted((a, b) => a.step - b.step);
