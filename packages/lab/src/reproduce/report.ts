@@ -261,19 +261,15 @@ const RATES =
 const TESTS =
   "## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table. Not available for fewer than two pairs, and for\ndifferences that are all the same.";
 
-/** The whole report of an experiment, with the names of its pictures. */
-export function formatReport(
-  grid: Grid,
-  {
-    rows,
-    comparisons,
-    pictures,
-  }: Readonly<{
-    rows: readonly RowSummary[];
-    comparisons: readonly Comparison[];
-    pictures: readonly string[];
-  }>,
-): string {
+/** The content of the report, and the names of its pictures. */
+interface ReportParts {
+  readonly rows: readonly RowSummary[];
+  readonly comparisons: readonly Comparison[];
+  readonly pictures: readonly string[];
+}
+
+/** The whole report of an experiment. */
+export function formatReport(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
   const { experiment, options } = grid;
   const notes = rows.flatMap(({ row }) => row.notes.map((text) => `${namedRow(row)}: ${text}`));
   const rates = rateTable(rows);

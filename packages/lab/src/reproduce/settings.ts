@@ -133,16 +133,12 @@ export const benchmarkSettings = {
   benchmarkFormat: evaluationSettings.chatFormat,
 };
 
-const experimentSettings = {
-  ...gridSettings,
-  ...adapterSettings,
-  ...measuringSettings,
-  ...benchmarkSettings,
-};
+const experimentSettings = { ...gridSettings, ...adapterSettings, ...measuringSettings };
 
 /** A grid of cells: what is trained on what, how often, and where it goes. */
 export interface ReproduceOptions
   extends SettingInput<typeof experimentSettings>,
+    SettingInput<typeof benchmarkSettings>,
     SettingInput<typeof baseSettings>,
     SettingInput<typeof machineSettings> {
   readonly experiment: ExperimentName;
@@ -185,9 +181,9 @@ export type Settings = ReturnType<typeof resolveSettings>;
 export function resolveSettings(options: ReproduceOptions) {
   const { experiment, training = {} } = options;
   const given = parseSettings(experimentSettings, pick(experimentSettings, options));
-  const { privateRanks, shards, tuneSteps = given.steps, benchmarks, ...others } = given;
-  const { benchmarkLimit: limit, benchmarkSamples: samples, benchmarkShots: shots, ...more } = others;
-  const { benchmarkRules: rules, benchmarkFormat: format = defaultChatFormat(rules), ...settings } = more;
+  const { privateRanks, shards, tuneSteps = given.steps, ...settings } = given;
+  const asked = parseSettings(benchmarkSettings, pick(benchmarkSettings, options));
+  const { benchmarks, benchmarkRules: rules } = asked;
   parseSettings(machineSettings, pick(machineSettings, options));
   return {
     experiment,
@@ -199,7 +195,11 @@ export function resolveSettings(options: ReproduceOptions) {
     benchmarks: benchmarks && {
       // in the order of the paper's columns
       tasks: BENCHMARK_NAMES.filter((name) => benchmarks.includes(name)),
-      ...{ limit, samples, shots, rules, format },
+      limit: asked.benchmarkLimit,
+      samples: asked.benchmarkSamples,
+      shots: asked.benchmarkShots,
+      rules,
+      format: asked.benchmarkFormat ?? defaultChatFormat(rules),
     },
   };
 }
