@@ -96,13 +96,13 @@ async function end(spec, wish) {
 }
 
 process.on("message", (message) => {
-  if (message.type === "exit") process.exit();
+  if (message === "exit") process.exit();
   else if (message.type === "abort") {
     isAborted = true;
     tell({ type: "stopped" });
     process.send?.({ type: "result", id });
   } else {
     ({ id } = message);
-    void run(message.args);
+    void run(message.argument);
   }
 });
