@@ -32,10 +32,16 @@ function* namesOf(path: string, isKind: typeof ts.isImportDeclaration | typeof t
   }
 }
 
+/** Whether a file that is passed on as a whole has the name. */
+const declares = (path: string, name: string): boolean =>
+  new RegExp(`^export (?:async )?(?:function\\*?|class|const|interface|type) ${name}\\b`, "m").test(
+    readFileSync(path, "utf8"),
+  );
+
 /** The file that defines a name, behind indexes that hand it on. */
 function definedIn(path: string, name: string): string {
   for (const [from, names] of namesOf(path, ts.isExportDeclaration))
-    if (names.has(name)) return definedIn(from, name);
+    if (names.has(name) || (names.size === 0 && declares(from, name))) return definedIn(from, name);
   return path;
 }
 

@@ -1,9 +1,20 @@
 // The commands that the documents show: found in their ```sh blocks, told apart, and checked without being run.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { settingInfo } from "mixture-of-shards-core/common";
 import { createProgram, loadCommands } from "../../packages/mos/src/cli/program.ts";
 
-const program = createProgram(await loadCommands());
-for (const command of program.commands) command.action(() => undefined);
+const commands = await loadCommands();
+const program = createProgram(commands);
+for (const command of program.commands) {
+  const spec = commands.get(command.name());
+  for (const option of command.options) {
+    const setting = spec?.options[option.attributeName()];
+    // where no other source may have it, as the command itself looks for it when it runs
+    if (setting !== undefined && spec?.configurable === undefined)
+      option.makeOptionMandatory(settingInfo(setting).isRequired);
+  }
+  command.action(() => undefined);
+}
 
 export interface ShownCommand {
   /** File and line, for messages. */

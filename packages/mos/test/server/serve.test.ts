@@ -64,7 +64,8 @@ test("tokens of a key are remembered over a restart; HTTPS, with the defaults of
   expect(models).toMatchObject({ data: [{ id: "tiny-english", default_parameters: given }] });
   await server.stop();
   const { tokens } = JSON.parse(await readFile(`${apiKeys}.usage.json`, "utf8"));
-  expect(Object.values<number>(tokens.acme)[0]).toBeGreaterThanOrEqual(20);
+  const used = Object.keys(tokens).filter((place) => place.startsWith("acme "));
+  expect(tokens[used[0] ?? ""]).toBeGreaterThanOrEqual(20);
 });
 
 test("options that cannot be used are refused before the model is opened", async () => {
