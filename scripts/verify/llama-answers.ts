@@ -1,7 +1,7 @@
 // Whether llama.cpp answers as this engine does, with the base's own chat template: an adapter beside its base and merged into it.
 // usage: node --conditions=source --import tsx scripts/verify/llama-answers.ts BASE.gguf ADAPTER QUESTIONS.jsonl... --llama PATH/TO/node_modules [--least 38]
 // Lines have a "question", or "messages" that begin with one; node-llama-cpp@3.21.1 is installed elsewhere, with npm install.
-// Exits with 1 where of the questions of a file fewer than 38 of 40 get equal answers, or a prompt becomes other tokens.
+// Exits with 1 where fewer than 38 of 40 questions of a file get equal answers from the merged file, or a prompt becomes other tokens.
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
