@@ -98,6 +98,9 @@ test("a base's factors are computed once, and those of modules that were not pre
     const again = singularFactors(model);
     await again.prepare([target], 3);
     expect(again.get(target, 3)).toEqual(found);
+    for (const rank of [1, 2, 4, 5]) await factors.prepare([target], rank);
+    expect(() => factors.get(target, 3)).toThrow(/were not prepared/);
+    expect(factors.get(target, 5).a).toHaveLength(5 * 16);
     // so small ones leave no files beside the model
     expect((await readdir(model)).filter((name) => name.startsWith(".mos"))).toEqual([]);
   } finally {

@@ -15,7 +15,7 @@ import { type TruncatedSvd, truncatedSvd } from "./truncated-svd.ts";
 export interface SingularFactors {
   /** Reads or computes those of some modules. Throws what opening and reading the model throws. */
   prepare(targets: readonly TargetModule[], rank: number): Promise<void>;
-  /** Those of a module that was prepared. Throws `bad_config` for others. */
+  /** Those of a module that was prepared a moment ago. Throws `bad_config` for others. */
   get(target: TargetModule, rank: number): TruncatedSvd;
 }
 
@@ -23,18 +23,25 @@ export interface SingularFactors {
 const FORMAT = 1;
 /** Numbers of a matrix below which its factors are computed in a moment, and not kept in a file. */
 const MIN_KEPT = 1 << 16;
+/** Ranks in memory: as many as adapters are loaded at once, so that none is let go of before it is used. */
+const MAX_RANKS = 4;
 
 /** The factors of the model at a path, which is opened when they are needed. */
 export function singularFactors(path: string, { minKept = MIN_KEPT } = {}): SingularFactors {
-  const known = new Map<string, TruncatedSvd>();
-  const keyOf = (target: TargetModule, rank: number): string => `${rank}.${moduleKey(target)}`;
+  /** By rank, the last used one last, and then by module. */
+  const ranks = new Map<number, Map<string, TruncatedSvd>>();
   const prepare: SingularFactors["prepare"] = async (targets, rank) => {
-    const missing = targets.filter((target) => !known.has(keyOf(target, rank)));
+    const known = ranks.get(rank) ?? new Map<string, TruncatedSvd>();
+    ranks.delete(rank);
+    ranks.set(rank, known);
+    const [oldest = rank] = ranks.keys();
+    if (ranks.size > MAX_RANKS) ranks.delete(oldest);
+    const missing = targets.filter((target) => !known.has(moduleKey(target)));
     if (missing.length === 0) return;
     await using files = await openModel(path);
     const folder = `svd-${(await sourceDigest(files)).slice(0, 16)}-r${rank}-${FORMAT}`;
     const options = { rank, minKept, folder: join(folderBeside(files), folder) };
-    for (const target of missing) known.set(keyOf(target, rank), await load(files, target, options));
+    for (const target of missing) known.set(moduleKey(target), await load(files, target, options));
   };
   let last: Promise<void> = Promise.resolve();
   return {
@@ -45,7 +52,7 @@ export function singularFactors(path: string, { minKept = MIN_KEPT } = {}): Sing
       return next;
     },
     get(target, rank) {
-      const found = known.get(keyOf(target, rank));
+      const found = ranks.get(rank)?.get(moduleKey(target));
       if (found !== undefined) return found;
       throw new MosError("bad_config", `the singular vectors of ${modulePath(target)} were not prepared`);
     },

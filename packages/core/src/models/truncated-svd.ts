@@ -54,16 +54,12 @@ function orthonormalise(x: Float64Array, basis: readonly Float64Array[]): number
   return length;
 }
 
-/** A symmetric tridiagonal matrix, and what its rotations have made of the unit matrix. */
-interface Tridiagonal {
-  readonly diagonal: Float64Array;
-  /** The entries beside the diagonal, with one more behind them. */
-  readonly beside: Float64Array;
-  readonly rows: readonly Float64Array[];
-}
-
-/** One step of QL with an implicit shift on the block from `first` to `last`. */
-function rotateBlock({ diagonal, beside, rows }: Tridiagonal, first: number, last: number): void {
+/** One step of QL with an implicit shift on the block from `first` to `last`, whose rotations turn `rows`, too. */
+function rotateBlock(
+  [diagonal, beside]: readonly [Float64Array, Float64Array],
+  rows: readonly Float64Array[],
+  { first, last }: { readonly first: number; readonly last: number },
+): void {
   const [d, e] = [(i: number) => diagonal[i] as number, (i: number) => beside[i] as number];
   const half = (d(first + 1) - d(first)) / (2 * e(first));
   const root = Math.sqrt(half * half + 1);
@@ -79,7 +75,12 @@ function rotateBlock({ diagonal, beside, rows }: Tridiagonal, first: number, las
     shift = sine * turned;
     diagonal[i + 1] = g + shift;
     g = cosine * turned - b;
-    turn(rows[i] as Float64Array, rows[i + 1] as Float64Array, { sine, cosine });
+    const [low, high] = [rows[i], rows[i + 1]] as [Float64Array, Float64Array];
+    for (let k = 0; k < low.length; k++) {
+      const [x, y] = [low[k] as number, high[k] as number];
+      low[k] = cosine * x - sine * y;
+      high[k] = sine * x + cosine * y;
+    }
   }
   diagonal[first] = d(first) - shift;
   beside[first] = g;
@@ -100,22 +101,9 @@ function diagonalise(diagonal: Float64Array, beside: Float64Array): readonly Flo
       return last;
     };
     for (let last = end(), i = 0; last > first && i < MAX_ROTATIONS; last = end(), i++)
-      rotateBlock({ diagonal, beside, rows }, first, last);
+      rotateBlock([diagonal, beside], rows, { first, last });
   }
   return rows;
-}
-
-/** Rotates two rows into each other. */
-function turn(
-  low: Float64Array,
-  high: Float64Array,
-  { sine, cosine }: { readonly sine: number; readonly cosine: number },
-): void {
-  for (let i = 0; i < low.length; i++) {
-    const [x, y] = [low[i] as number, high[i] as number];
-    low[i] = cosine * x - sine * y;
-    high[i] = sine * x + cosine * y;
-  }
 }
 
 /** For one eigenvalue; three are usual. */

@@ -244,7 +244,7 @@ function benchmarkText({ settings, benchmarks, options }: Grid, rows: readonly R
     `Benchmarks by ${requested.rules}'s rules, ${FORMATS[requested.format]}: ${asked.join(", ")}.`,
     `All use the same adapters, trained on ${basename(options.train)}. In the paper, MMLU with TyDi QA, BBH, GSM8K and HumanEval each`,
     "have a training set of their own, so only the columns on the training file's topic can be compared with the paper's.",
-    listColumns(requested.tasks).length > 1
+    listColumns(requested.tasks).some(({ key }) => key === "average")
       ? "Avg. is the mean of the benchmark columns before it."
       : undefined,
   ];
