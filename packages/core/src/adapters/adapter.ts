@@ -120,7 +120,7 @@ export async function drawSeeded(spec: TensorSpec, seed: number): Promise<Adapte
 }
 
 /**
- * A new adapter, which changes nothing yet: B is zero. Every tensor is drawn from its own stream of the seed, so the
+ * A new adapter, which changes nothing yet: B is zero, and in Uni-LoRA tiny. Every tensor is drawn from its own stream of the seed, so the
  * same settings give the same adapter everywhere. Throws `bad_config`.
  *
  * @example
