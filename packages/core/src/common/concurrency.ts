@@ -47,6 +47,13 @@ export function limitConcurrency(
   };
 }
 
+/** Calls a function once a signal is aborted, now if it is already, unless what this returns is disposed of before. */
+export function onAbort(signal: AbortSignal | undefined, call: () => void): Disposable {
+  if (signal?.aborted === true) call();
+  else signal?.addEventListener("abort", call, { once: true });
+  return { [Symbol.dispose]: () => signal?.removeEventListener("abort", call) };
+}
+
 /** Closes what has not been used for so many seconds; the next use has to open it again. Returns a function that runs one use. */
 export function closeWhenIdle(seconds: number, close: () => void): <T>(use: () => Promise<T>) => Promise<T> {
   let users = 0;

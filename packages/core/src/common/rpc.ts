@@ -1,7 +1,7 @@
 // Remote calls over a channel: a call has events, one result or error, and a signal. What carries the messages is the channel's.
 
 import { errorText, MosError } from "mixture-of-shards-graph/common";
-import { withProgress } from "./concurrency.ts";
+import { onAbort, withProgress } from "./concurrency.ts";
 import { AsyncQueue } from "./queue.ts";
 
 /** One end of a connection: messages arrive in order. */
@@ -154,10 +154,9 @@ export class Caller<M extends Methods, Options extends CallOptions = CallOptions
     if (this.#failure !== undefined) replies.close(this.#failure);
     this.#calls.set(id, replies);
     const abort = (): void => this.#send({ type: "abort", id });
-    signal?.addEventListener("abort", abort, { once: true });
     try {
       this.#send({ type: "call", id, method, argument });
-      if (signal?.aborted === true) abort();
+      using _signal = onAbort(signal, abort);
       for await (const reply of replies) {
         if (reply.type === "result") return reply.value as Awaited<ReturnType<M[N]>>;
         if (reply.type === "failure") throw decodeError(reply.error);
@@ -166,7 +165,6 @@ export class Caller<M extends Methods, Options extends CallOptions = CallOptions
       }
       throw this.#failure;
     } finally {
-      signal?.removeEventListener("abort", abort);
       abort(); // where the reader has left
       this.#calls.delete(id);
     }

@@ -1,6 +1,6 @@
 // An endpoint of an OpenAI-compatible API: one request, tried again where that may help.
 import { z } from "zod";
-import { describeBytes, errorText, MosError, tryJson } from "#common";
+import { describeBytes, errorText, MosError, onAbort, tryJson } from "#common";
 import { type Failure, readBounded, retryAdvice } from "#hub";
 import { sleep as wait } from "#platform";
 import type { ChatMessage } from "#text";
@@ -132,7 +132,7 @@ class Endpoint<T> {
     const stop = new AbortController();
     const follow = (): void => stop.abort();
     const timer = setTimeout(follow, timeout);
-    signal?.addEventListener("abort", follow, { once: true });
+    using _signal = onAbort(signal, follow);
     try {
       const response = await this.#send(body, stop.signal);
       this.#isThere = true;
@@ -150,7 +150,6 @@ class Endpoint<T> {
       return { error: this.#failed(`does not answer (${reason})${advice}`, error), transient: !isAbsent };
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", follow);
     }
   }
 

@@ -2,7 +2,7 @@
 // into tokens; engine-core.ts computes, in this process or in another.
 import type { GrammarSource } from "mixture-of-shards-grammar";
 import { z } from "zod";
-import { AsyncQueue, checkCall, checkKind, kinds, MosError } from "#common";
+import { AsyncQueue, checkCall, checkKind, kinds, MosError, onAbort } from "#common";
 import { encodePrompt } from "#data";
 import { nextTurn, setMaxListeners } from "#platform";
 import { type AnswerFormat, answerFormat, type ChatMessage, type LoadedText, withFormat } from "#text";
@@ -208,9 +208,7 @@ export class EngineClient implements Engine {
     // a failure cancels the others
     const stop = new AbortController();
     setMaxListeners(0, stop.signal); // one for each text that runs, which is not a leak
-    const follow = (): void => stop.abort();
-    if (signal?.aborted === true) follow();
-    signal?.addEventListener("abort", follow, { once: true });
+    using _signal = onAbort(signal, () => stop.abort());
     const pending = prompts.entries();
     const work = async (): Promise<void> => {
       for (const [i, prompt] of pending)
@@ -224,7 +222,6 @@ export class EngineClient implements Engine {
       await Promise.all(Array.from({ length: Math.min(this.#limits.maxBatch, texts.length) }, work));
     } finally {
       stop.abort();
-      signal?.removeEventListener("abort", follow);
     }
     return vectors;
   }

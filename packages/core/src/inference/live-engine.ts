@@ -10,7 +10,7 @@ import {
   type Value,
 } from "mixture-of-shards-graph";
 import { type Adapter, expandOnHost, type FactorMap } from "#adapters";
-import { AsyncQueue, MosError } from "#common";
+import { AsyncQueue, MosError, onAbort } from "#common";
 import { GROUPS, toLayerShapes } from "#models";
 import type { Tokenizer } from "#text";
 import { openAdapterManager } from "./adapters/manager.ts";
@@ -213,7 +213,6 @@ async function* runRequests(
     grammarMilliseconds: Number.POSITIVE_INFINITY,
   });
   const done = new AsyncQueue<readonly [number, Sample]>();
-  const cancel = (): void => done.close(new MosError("cancelled", "sampling was interrupted"));
   const running = requests.map(completion);
   let left = requests.length;
   const take = ({ id, events, error }: SequenceUpdate): void => {
@@ -234,11 +233,6 @@ async function* runRequests(
       matchers[id],
     );
   if (left === 0) done.close();
-  if (signal?.aborted === true) cancel();
-  signal?.addEventListener("abort", cancel, { once: true });
-  try {
-    yield* done;
-  } finally {
-    signal?.removeEventListener("abort", cancel);
-  }
+  using _signal = onAbort(signal, () => done.close(new MosError("cancelled", "sampling was interrupted")));
+  yield* done;
 }

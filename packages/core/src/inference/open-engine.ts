@@ -1,7 +1,7 @@
 // Opens an engine. Its core may have a process of its own: its steps block nothing here, and if it crashes this process survives.
 // This is the caller's side; engine-worker.ts is the other one.
 import { checkDevice } from "mixture-of-shards-graph";
-import { checkCall, MosError, withProgress } from "#common";
+import { checkCall, MosError, onAbort, withProgress } from "#common";
 import { makeTemporaryFolder } from "#files";
 import { loadModelText, locatedPath, openModel } from "#models";
 import { type Child, moduleBeside, startChild } from "#process";
@@ -60,13 +60,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   // this process reads tokenizer and defaults while the other one opens the core, and ends that if it cannot
   const stop = new AbortController();
   // AbortSignal.any of Node 20 loses signals of AbortSignal.timeout
-  const follow = (): void => stop.abort(signal?.reason);
-  if (signal?.aborted === true) follow();
-  signal?.addEventListener("abort", follow, { once: true });
+  const following = onAbort(signal, () => stop.abort(signal?.reason));
   const calls = { onProgress, signal: stop.signal, silentSeconds };
   const opening = openWorkerCore({ ...settings, model: path }, calls);
   // it may fail before it is waited for
-  void opening.catch(() => undefined).finally(() => signal?.removeEventListener("abort", follow));
+  void opening.catch(() => undefined).finally(() => following[Symbol.dispose]());
   const textAndDefaults = await read().catch(async (cause: unknown) => {
     stop.abort(cause);
     await opening.then(

@@ -5,7 +5,7 @@ import { existsSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { setPriority } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { type CallEvents, Caller, type CallOptions, type Methods, MosError } from "#common";
+import { type CallEvents, Caller, type CallOptions, type Methods, MosError, onAbort } from "#common";
 import { EXIT, WATCH, type Watch } from "./serve-parent.ts";
 
 const SCRIPT = /^(-e|-p|-pe|--eval|--print|--input-type)(=|$)/;
@@ -167,19 +167,16 @@ export class Child<M extends Methods> extends Caller<M, ChildCallOptions> implem
     { signal, killAfter, timeout }: ChildCallOptions = {},
   ): CallEvents<M[N]> {
     let timer = timeout === undefined ? undefined : setTimeout(() => this.kill(), timeout * 1000);
-    const abort = (): void => {
+    using _signal = onAbort(signal, () => {
       if (killAfter === undefined) return;
       clearTimeout(timer);
       timer = setTimeout(() => this.kill(signal?.reason), killAfter * 1000);
-    };
-    signal?.addEventListener("abort", abort, { once: true });
-    if (signal?.aborted === true) abort();
+    });
     this.#count(1);
     try {
       return yield* super.stream(method, argument, { signal });
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
       this.#count(-1);
     }
   }
