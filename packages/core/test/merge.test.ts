@@ -8,8 +8,8 @@ import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { type MergeEvent, type MergeOptions, mergeAdapter, planMerge } from "#convert";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#files";
 import {
+  COMMON_LINEARS,
   dequantizeWeight,
-  LINEAR_NAMES,
   type LoadedModel,
   loadBase,
   loadModel as loadWithText,
@@ -77,7 +77,7 @@ async function expected(): Promise<ReadonlyMap<string, Float64Array>> {
   );
   const factors = await expandFactors(loaded);
   for (let layer = 0; layer < base.config.layers; layer++)
-    for (const linear of LINEAR_NAMES) {
+    for (const linear of COMMON_LINEARS) {
       const found = factors.get(`${layer}.${linear}`);
       const weight = weights.get(`${modulePath({ layer, linear })}.weight`)!;
       if (found !== undefined) addProduct(weight, found);

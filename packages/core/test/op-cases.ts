@@ -38,6 +38,8 @@ type Differentiable =
   | "embed"
   | "rmsNorm"
   | "rotate"
+  | "depthwise"
+  | "earlierToken"
   | "max"
   | "softmax"
   | "attention"
@@ -59,6 +61,7 @@ type Plain =
   | "rowProducts"
   | "rowsAt"
   | "scatterRows"
+  | "shifted"
   | "splitDynamic"
   | "splitEqual"
   | "toCache"
@@ -158,6 +161,22 @@ export const cases: Cases = {
     ],
     signed: true,
     build: (a, b) => ops.gatedUnit(a!, b!, kind),
+  })),
+  depthwise: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+        [3, 1, 2],
+      ],
+      signed: true,
+      build: (a, b, kernel) => ops.depthwise([a!, b!], kernel!),
+    },
+  ],
+  earlierToken: [0, 1, 3, 7].map((back) => ({
+    shapes: [[2, 7, 3]],
+    signed: true,
+    build: (x) => ops.earlierToken(x!, back, segments),
   })),
   matmul: [
     {

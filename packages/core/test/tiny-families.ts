@@ -39,4 +39,40 @@ export const TINY_FAMILIES: Readonly<Record<string, TinyModelOptions["overrides"
     logits_scaling: 2,
     mlp_bias: true,
   }),
+  granitemoehybrid: of("granitemoehybrid", "GraniteMoeHybrid", {
+    shared_intermediate_size: 40,
+    num_local_experts: 0,
+    layer_types: ["attention", "attention", "attention"],
+    position_embedding_type: "rope",
+    residual_multiplier: 0.5,
+  }),
+  ministral3: of("ministral3", "Ministral3", {
+    rope_theta: undefined,
+    rope_parameters: {
+      rope_type: "yarn",
+      rope_theta: 10000,
+      factor: 8,
+      original_max_position_embeddings: 16,
+      mscale: 1,
+      mscale_all_dim: 1,
+      llama_4_scaling_beta: 0.5,
+    },
+  }),
+  olmo3: of("olmo3", "Olmo3", {
+    sliding_window: 5,
+    layer_types: ["sliding_attention", "full_attention", "sliding_attention"],
+    rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32 },
+  }),
+  lfm2: of("lfm2", "Lfm2", {
+    layer_types: ["conv", "full_attention", "conv"],
+    block_auto_adjust_ff_dim: false,
+    tie_word_embeddings: true,
+  }),
+  lfm3: of("lfm3", "Lfm3", {
+    num_hidden_layers: 4,
+    layer_types: ["conv", "sliding_attention", "conv", "full_attention"],
+    conv_L_cache: 5,
+    sliding_window: 5,
+    tie_word_embeddings: true,
+  }),
 };

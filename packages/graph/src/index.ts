@@ -9,6 +9,7 @@ export {
   packedBlocks,
   softmax,
 } from "./ops/attention.ts";
+export { depthwise, earlierToken } from "./ops/convolution.ts";
 export {
   type AddedNorm,
   addRmsNorm,
@@ -18,6 +19,7 @@ export {
   reshapeAs,
   rowProducts,
   rowsAt,
+  shifted,
   toCache,
   windowMask,
 } from "./ops/decoding.ts";

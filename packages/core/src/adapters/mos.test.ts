@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { add, compile, constant, grad, matmul, mul, sum } from "mixture-of-shards-graph";
 import { describe, expect, test } from "vitest";
 import { countElements, randomStream } from "#common";
-import { LINEAR_NAMES, type LinearName } from "#models";
+import { COMMON_LINEARS, type LinearName } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
@@ -108,7 +108,7 @@ const valid = fc
     privateShare: fc.double({ min: 0, max: 1, noNaN: true }),
     rankShare: fc.double({ min: 0, max: 1, noNaN: true }),
     factors: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 14, maxLength: 14 }),
-    targets: fc.subarray([...LINEAR_NAMES], { minLength: 1, maxLength: 3 }),
+    targets: fc.subarray([...COMMON_LINEARS], { minLength: 1, maxLength: 3 }),
     pairDissociation: fc.boolean(),
     seed: fc.integer({ min: 0, max: 2 ** 31 }),
   })
@@ -116,7 +116,7 @@ const valid = fc
     const privateRank = Math.round(privateShare * e);
     const most = privateRank === e ? e : privateRank + layers * (e - privateRank);
     const rank = e + Math.floor(rankShare * (most - e));
-    const widths = LINEAR_NAMES.map((name, i) => [
+    const widths = COMMON_LINEARS.map((name, i) => [
       name,
       { in: l * factors[2 * i]!, out: l * factors[2 * i + 1]! },
     ]);

@@ -26,6 +26,7 @@ import {
   type FingerprintProgress,
   fingerprintSteps,
   huggingFaceConfig,
+  isMatrix,
   type LoadProgress,
   type LocateOptions,
   listTargets,
@@ -239,9 +240,7 @@ interface WriteMergedOptions {
 
 /** The target modules of an adapter by the names of their weights. */
 const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
-  new Map(
-    listTargets(shapes.layers, config.targets).map((target) => [`${modulePath(target)}.weight`, target]),
-  );
+  new Map(listTargets(shapes, config.targets).map((target) => [`${modulePath(target)}.weight`, target]));
 
 /** The weights that each tensor of the family's files holds, in the order of their rows. */
 function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly string[]> {
@@ -389,7 +388,7 @@ export function planMerge(
   { config, source, storedRows }: Pick<ModelFiles, "config" | "source" | "storedRows">,
   { dtype, shardSize = DEFAULT_SHARD_SIZE }: Pick<MergeOptions, "dtype" | "shardSize"> = {},
 ): MergePlan {
-  const matrices = [...weightShapes(config)].filter(([, shape]) => shape.length > 1);
+  const matrices = [...weightShapes(config)].filter(([, shape]) => isMatrix(shape));
   const types = new Set(source.kind === "gguf" ? matrices.map(([name]) => storedRows(name).type) : []);
   const chooseDtype = (name: string): StoredDtype => {
     if (dtype !== undefined) return STORED[dtype];

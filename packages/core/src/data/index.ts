@@ -2,6 +2,7 @@ export {
   type Batch,
   batches,
   type EpochPlan,
+  earlierTokens,
   makeBatch,
   type PlanOptions,
   packExamples,

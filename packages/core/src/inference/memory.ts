@@ -16,6 +16,7 @@ import {
   type ComputeDtype,
   eachLinear,
   headWeight,
+  isMatrix,
   type ModelConfig,
   type PlannedBase,
   plainLinear,
@@ -23,14 +24,7 @@ import {
   weightShapes,
 } from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import {
-  DRAFT_COPY_LIMIT,
-  EMBEDDING,
-  groupWidths,
-  isBlocks,
-  isExpandable,
-  SECOND_COPY_LIMIT,
-} from "./base-weights.ts";
+import { DRAFT_COPY_LIMIT, EMBEDDING, isBlocks, isExpandable, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
 import { generalStep, type StepBase } from "./model-runner.ts";
 import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
@@ -107,10 +101,9 @@ function engineBaseBytes(
     const isPlain = !packs || !isBlocks(format);
     const staysPlain = isPlain && computeDtype === "float32";
     // rows of a stored embedding are read where they lie in the file
-    if (staysPlain || shape.length === 1 || (isPlain && name === EMBEDDING))
+    if (staysPlain || !isMatrix(shape) || (isPlain && name === EMBEDDING))
       plain += weightBytes(format, shape);
-    if (!staysPlain && shape.length === 2 && isProduct(name))
-      packed += packedBytes(format, shape, computeDtype);
+    if (!staysPlain && isMatrix(shape) && isProduct(name)) packed += packedBytes(format, shape, computeDtype);
   }
   const copies = packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1;
   return { plain, packed: copies * packed };
@@ -124,7 +117,7 @@ const FLOAT32: WeightFormat = { kind: "float32" };
 /** Factors of the slots of a full batch. */
 function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: ResolvedOptions): number {
   if (!adapters) return 0;
-  const { bytesPerRank } = new AdapterSlots({ config, widths: groupWidths(config) });
+  const { bytesPerRank } = new AdapterSlots(config);
   return Math.min(slotMemory, maxBatch * RANK * bytesPerRank);
 }
 
@@ -143,7 +136,6 @@ function planSteps(
   const base: StepBase = {
     config,
     values,
-    widths: groupWidths(config),
     project: (x, group, branches = []) =>
       project(x, group).map((y, i) => (branches[i] ? add(y, branches[i]) : y)),
     head: (x) => softCap(linear(x, headWeight(config, values)), config.logitSoftCap),

@@ -6,6 +6,8 @@ import type { GateActivation } from "mixture-of-shards-graph";
 export type RopeConfig = { readonly theta: number } & (
   | { readonly kind: "default" }
   | { readonly kind: "linear"; readonly factor: number }
+  /** The first `part` of a head's pairs are turned, by the frequencies that they have where all are (LFM3, Gemma 4). */
+  | { readonly kind: "proportional"; readonly part: number; readonly factor: number }
   | {
       readonly kind: "llama3";
       readonly factor: number;
@@ -44,10 +46,19 @@ export type RopeConfig = { readonly theta: number } & (
     }
 );
 
+/** How a layer mixes tokens: by attention, or by a short convolution over the last few (LFM2). */
+export type LayerKind = "attention" | "conv";
+
 /** Choices in which the families' decoders differ. The default of each is Llama's. */
 export interface DecoderChoices {
   /** Norms of queries and keys before their rotation: of each head (Qwen3, Gemma 3), or of all heads together (OLMo 2). */
   readonly queryKeyNorm?: "head" | "all";
+  /** The kind of each layer; all are attention without it. */
+  readonly layerKinds?: readonly LayerKind[];
+  /** Tokens that an output of a convolution sees, its own among them; of models with such layers. */
+  readonly convolution?: number;
+  /** The result of each head is multiplied by σ of an output of `g_proj` (LFM3). */
+  readonly attentionGate?: true;
   /** Norms before each half of a layer ("pre"), after it ("post", OLMo 2), or both ("both", Gemma). */
   readonly norms?: "pre" | "post" | "both";
   /** Files store gains around 0, and 1 is added to them (Gemma). In memory it has been added. */
@@ -56,6 +67,8 @@ export interface DecoderChoices {
   readonly activation?: GateActivation;
   /** Factor on q kᵀ; 1 / √headDim. */
   readonly attentionScale?: number;
+  /** Queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalPositions⌋) (Ministral 3). */
+  readonly queryScale?: { readonly beta: number; readonly originalPositions: number };
   /** Attention scores become cap · tanh(score / cap) (Gemma 2). */
   readonly attentionSoftCap?: number;
   /** The same for logits. */
@@ -74,8 +87,6 @@ export interface DecoderChoices {
   readonly residualScale?: number;
   /** Factor on the logits, before their soft cap; 1 (Granite). */
   readonly logitScale?: number;
-  /** Files keep q, k and v as one matrix, and gate and up as another (Phi-3). In memory they are apart. */
-  readonly fusedProjections?: true;
 }
 
 /** Sizes of a model, and its choices. */
@@ -147,6 +158,8 @@ function scaled(frequency: number, { rope, rotaryDim, positions = 1 }: Rotation,
       return frequency;
     case "linear":
       return frequency / rope.factor;
+    case "proportional":
+      return index < Math.floor((rope.part * rotaryDim) / 2) ? frequency / rope.factor : 0;
     case "llama3":
       return stretchLongWaves(frequency, rope);
     case "yarn": {
@@ -188,6 +201,20 @@ export const steadyPositions = ({ rope, maxPositions }: ModelShape): number =>
 
 /** Rotated width of a head. */
 export const rotatedWidth = ({ rotaryDim, headDim }: ModelShape): number => rotaryDim ?? headDim;
+
+/** The kind of a layer. */
+export const layerKind = ({ layerKinds }: ModelShape, layer: number): LayerKind =>
+  layerKinds?.[layer] ?? "attention";
+
+/** The heads of a layer of attention. */
+export type LayerHeads = Pick<ModelShape, "heads" | "keyValueHeads" | "headDim">;
+
+/** The heads of a layer of attention. */
+export const layerHeads = ({ heads, keyValueHeads, headDim }: ModelShape, _layer: number): LayerHeads => ({
+  heads,
+  keyValueHeads,
+  headDim,
+});
 
 /** Number of tokens that a query of this layer sees, including itself; undefined if it sees all of a sequence of `length`. */
 export const layerWindow = (

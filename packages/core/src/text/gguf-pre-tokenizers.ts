@@ -54,6 +54,7 @@ const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map([
   ["llama-bpe", llama3],
   ["falcon3", llama3],
   ["pixtral", llama3],
+  ["lfm2", llama3],
   // SmolLM3
   ["smaug-bpe", plain(LLAMA3_SPLIT)],
   // OLMo 2, Phi-4, Granite 4

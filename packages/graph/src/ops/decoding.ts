@@ -1,7 +1,7 @@
 // B batch · S new tokens · H query heads · K key heads · D head width · M positions in the cache
 // Fused operators for inference: each replaces several small ones, and none has a gradient.
 import type { Dim, Shape } from "../tensor-type.ts";
-import { cast, emit, emitAll, MICROSOFT, scalar, type Value } from "../value.ts";
+import { cast, emit, emitAll, int64s, MICROSOFT, scalar, type Value } from "../value.ts";
 import type { NormOptions } from "./norm.ts";
 import type { RotationTables } from "./rotary.ts";
 
@@ -54,6 +54,16 @@ export const rowProducts = (x: Value, b: Value, { transposeB = false } = {}): Va
 /** Rows of x [P, Q, C] at `places` [R, S, 2] int64, along P and Q: [R, S, C]. */
 export const rowsAt = (x: Value, places: Value): Value =>
   emit("GatherND", [x, places], { shape: [...places.shape.slice(0, 2), x.shape[2] as Dim] });
+
+/** x without its first `before` and last `after` places along an axis whose size each run decides; `shape` is the result's. */
+export function shifted(
+  x: Value,
+  { axis, before, after }: { readonly axis: number; readonly before: number; readonly after: number },
+  shape: Shape,
+): Value {
+  const end = after === 0 ? int64s(2 ** 31 - 1) : int64s(-after);
+  return emit("Slice", [x, int64s(before), end, int64s(axis)], { shape });
+}
 
 /** x in a shape that each run is fed, as int64. */
 export const reshapeAs = (x: Value, target: Value, shape: Shape): Value =>

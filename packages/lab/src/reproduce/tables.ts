@@ -14,6 +14,7 @@ import {
   shardCounts,
 } from "mixture-of-shards";
 import { pick, settingInfo } from "mixture-of-shards-core/common";
+import { listPools } from "mixture-of-shards-core/models";
 import type { ChatFormat } from "#evaluation";
 
 /** Experiments of the paper that can be reproduced. */
@@ -352,8 +353,8 @@ export function fitRow(
 }
 
 /** The number of shards nearest to `wanted` that cuts every width; the smaller of two. */
-export const nearestShards = (wanted: number, { widths }: Adapter["shapes"]): number =>
-  shardCounts(Object.values(widths)).reduce((best, count) =>
+export const nearestShards = (wanted: number, shapes: Adapter["shapes"]): number =>
+  shardCounts(listPools(shapes)).reduce((best, count) =>
     Math.abs(count - wanted) < Math.abs(best - wanted) ? count : best,
   );
 

@@ -1,9 +1,9 @@
 import { omitUndefined } from "#common";
-import { type Family, nullToUndefined } from "./family.ts";
+import { type Family, nullToUndefined, unsupported } from "./family.ts";
 
 /** Granite 3 (dense): Llama with factors on embeddings, attention scores, branches and logits. */
 export const granite: Family = {
-  models: "Granite 3 (dense)",
+  models: "Granite 3, 4.1 and 4.2 (dense)",
   className: "GraniteForCausalLM",
   biases: ["attention_bias", "mlp_bias"],
   defaults: {
@@ -39,4 +39,53 @@ export const granite: Family = {
       });
     },
   },
+};
+
+/** Granite 4.0 (dense): the same under the names of its hybrids. llama.cpp keeps it as a Granite. */
+export const graniteHybrid: Family = {
+  ...granite,
+  models: "Granite 4.0 (dense)",
+  className: "GraniteMoeHybridForCausalLM",
+  biases: ["attention_bias"],
+  modules: {
+    "shared_mlp.input_linear": ["mlp.gate_proj", "mlp.up_proj"],
+    "shared_mlp.output_linear": ["mlp.down_proj"],
+  },
+  defaults: { ...granite.defaults, num_local_experts: 8, shared_intermediate_size: 1024 },
+  rename: (json) => ({
+    intermediate_size: json["shared_intermediate_size"] ?? 1024,
+    layer_types: json["layer_types"] ?? json["layers_block_type"],
+  }),
+  fromJson(raw, where) {
+    if (Number(raw.num_local_experts ?? 8) > 0)
+      throw unsupported(
+        where,
+        `mixture-of-experts models (num_local_experts ${raw.num_local_experts}) are not supported`,
+      );
+    const { layer_types: types, num_hidden_layers: layers, position_embedding_type: positions } = raw;
+    const other = types ? types.find((type) => type !== "attention") : "linear_attention";
+    if (other !== undefined || types?.length !== layers)
+      throw unsupported(
+        where,
+        `all ${layers} layers must be "attention" (layer_types), and not "${other ?? `${types?.length} of them`}"; hybrids with Mamba are not supported`,
+      );
+    if (positions !== "rope")
+      throw unsupported(
+        where,
+        `position_embedding_type ${positions ?? null} is not supported; it must be "rope"`,
+      );
+    return granite.fromJson(raw, where);
+  },
+  toJson: (config) => ({
+    ...granite.toJson(config),
+    shared_intermediate_size: config.intermediateSize,
+    num_local_experts: 0,
+    num_experts_per_tok: 0,
+    layer_types: Array.from({ length: config.layers }, () => "attention"),
+    position_embedding_type: "rope",
+    // checked by transformers, though no layer has such heads
+    mamba_n_heads: 1,
+    mamba_expand: 1,
+    mamba_d_head: config.hiddenSize,
+  }),
 };

@@ -24,6 +24,7 @@ const ropeSchema = z.looseObject({
   truncate: z.boolean().nullish(),
   short_factor: z.array(z.number()).nullish(),
   long_factor: z.array(z.number()).nullish(),
+  llama_4_scaling_beta: z.number().nullish(),
 });
 export type RawRope = z.output<typeof ropeSchema>;
 
@@ -64,6 +65,14 @@ export const configSchema = z.looseObject({
   sliding_window_pattern: z.int().positive().nullish(),
   _sliding_window_pattern: z.int().positive().nullish(),
   layer_types: limitedList(z.string()).nullish(),
+  layer_rope_theta: limitedList(z.number()).nullish(),
+  num_local_experts: z.number().nullish(),
+  position_embedding_type: z.string().nullish(),
+  full_attn_idxs: limitedList(z.int()).nullish(),
+  conv_L_cache: z.int().nullish(),
+  conv_bias: z.boolean().nullish(),
+  use_sandwich_norm: z.boolean().nullish(),
+  use_attention_gate: z.boolean().nullish(),
   query_pre_attn_scalar: z.number().positive().nullish(),
   attn_logit_softcapping: z.number().nullish(),
   final_logit_softcapping: z.number().nullish(),
