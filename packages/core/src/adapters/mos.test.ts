@@ -287,3 +287,35 @@ describe("impossible settings are explained", () => {
     );
   });
 });
+
+describe("layers of different kinds and widths", () => {
+  const mixed: LayerShapes = {
+    layers: 6,
+    widths: {
+      "q_proj@8x4": { in: 8, out: 4, layers: [0, 3] },
+      "q_proj@8x12": { in: 8, out: 12, layers: [2, 5] },
+      up_proj: { in: 8, out: 16 },
+    },
+  };
+  const settings = { targets: ["q_proj", "up_proj"], rank: 3, equivalentRank: 2, shardsPerVector: 2 };
+
+  test("each width has a pool of its own, and its n-th layer the n-th row of its tables", async () => {
+    const adapter = randomAdapter({ method: "mos", ...settings }, mixed, { seed: 1 });
+    expect(adapter.tensors.get("q_proj@8x4.A_pool")!.shape).toEqual([2 * 2 * 2, 4]);
+    expect(adapter.tensors.get("up_proj.I_a")!.shape).toEqual([6, 6]);
+    const factors = await expandFactors(adapter);
+    expect([...factors.keys()].filter((key) => key.endsWith("q_proj")).sort()).toEqual(
+      ["0.q_proj", "2.q_proj", "3.q_proj", "5.q_proj"], // none where a layer has no such linear
+    );
+    const [pool, rows] = [adapter.tensors.get("q_proj@8x12.B_pool")!, table(adapter, "q_proj@8x12.I_b")];
+    const first = rows[6 * 1]!; // of layer 5, the second that has it
+    expect(factors.get("5.q_proj")!.b.slice(0, 6)).toEqual(pool.data.slice(first * 6, first * 6 + 6));
+  });
+
+  test("the few layers of a pool are named, with the rank and the budget that would do", () => {
+    expect(() => create({ ...settings, rank: 6 }, mixed)).toThrowError(
+      /rank 6 needs 5 shared ranks, but 2 layers that have q_proj@8x4 .* share only 2; use a rank of at most 3, or an equivalent rank of at least 4/,
+    );
+    expect(create({ ...settings, rank: 6, equivalentRank: 4 }, mixed).config.rank).toBe(6);
+  });
+});
