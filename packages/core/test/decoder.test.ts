@@ -53,7 +53,7 @@ const splitHeads = (x: Value, heads: number): Value =>
 const joinedAttention: AttentionHook = {
   heads: "joined",
   attend: ({ q, k, v, layer }) => {
-    const heads = { q: splitHeads(q, H), k: splitHeads(k, K), v: splitHeads(v, K), layer };
+    const heads = { q: splitHeads(q, H), k: splitHeads(k, K), v: splitHeads(v, K), layer, keyLayer: layer };
     return reshape(transpose(plainAttention.attend(heads), [0, 2, 1, 3]), [...SHAPE, H * D]);
   },
 };

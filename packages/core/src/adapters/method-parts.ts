@@ -77,18 +77,12 @@ export const filled =
 export const zeros = (length: number): Initialize => filled(length, 0);
 
 /** Linear layers that a method can adapt, in the model's order. `fittingConfig` finds those of a model where none are named. */
-export function targetsSetting(
-  known: readonly LinearName[],
-  {
-    standard = known,
-    text = "all",
-  }: { readonly standard?: readonly LinearName[]; readonly text?: string } = {},
-) {
+export function targetsSetting(known: readonly LinearName[], standard = known) {
   const inOrder = (given: readonly LinearName[]): readonly LinearName[] =>
     known.filter((name) => given.includes(name));
   return setting(z.array(z.enum(known)).min(1).transform(inOrder), {
     default: standard,
-    defaultText: text,
+    defaultText: "all",
     help: "linear layers to adapt",
   });
 }
@@ -129,7 +123,7 @@ export const commonSettings = {
     placeholder: "p",
     help: "dropout probability of the adapter's inputs in training",
   }),
-  targets: targetsSetting(LINEAR_NAMES, { standard: COMMON_LINEARS, text: "all large ones of the model" }),
+  targets: targetsSetting(LINEAR_NAMES, COMMON_LINEARS),
   seed: setting(z.int().min(0).describe("a whole number below 2^53"), {
     default: 0,
     help: "random seed of routing and initialisation",

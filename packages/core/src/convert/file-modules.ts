@@ -34,16 +34,17 @@ export function fileModules(
       const target = { layer, linear };
       const { name: stored } = place(model, `${modulePath(target)}.weight`);
       const path = stored.replace(/\.weight$/, "").replace(/^model\./, prefix);
-      const [block = "", name = ""] = path.split(".").slice(-2);
+      const [before = "", name = ""] = path.split(".").slice(-2);
+      const block = before === String(layer) ? "" : before; // some stand in no block
       blocks.set(name, (blocks.get(name) ?? new Set()).add(block));
-      const before = modules.get(path);
+      const fused = modules.get(path);
       const out = outs[i] ?? 0;
       modules.set(path, {
         path,
         name,
         layer,
-        parts: [...(before?.parts ?? []), { target, out }],
-        widths: { in: width, out: (before?.widths.out ?? 0) + out },
+        parts: [...(fused?.parts ?? []), { target, out }],
+        widths: { in: width, out: (fused?.widths.out ?? 0) + out },
       });
     }
   for (const [path, module] of modules)

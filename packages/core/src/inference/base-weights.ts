@@ -34,6 +34,7 @@ import {
   floatWeight,
   groupKey,
   isMatrix,
+  LAYER_EMBEDDINGS,
   type LayerGroup,
   type LinearName,
   listLayerGroups,
@@ -183,7 +184,7 @@ class Base implements AsyncDisposable {
       return;
     }
     const weight =
-      this.#expand && isExpandable(given.format, this.#packs)
+      this.#expand && name !== LAYER_EMBEDDINGS && isExpandable(given.format, this.#packs)
         ? floatWeight(shape, dequantizeWeight(given))
         : given;
     const target = findLinear(name);
@@ -191,9 +192,8 @@ class Base implements AsyncDisposable {
       this.canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
       return this.#takeLayer(target, weight);
     }
-    const isEmbedding = name === EMBEDDING;
-    if (isEmbedding) this.values.set(name, await this.#table(name, weight));
-    if (isEmbedding !== this.config.tiedHead) return;
+    if (name !== HEAD) this.values.set(name, await this.#table(name, weight));
+    if (name !== (this.config.tiedHead ? EMBEDDING : HEAD)) return;
     this.#head = this.#isPlain(weight) ? this.#plain(name, weight) : await this.#packed(HEAD, [weight]);
   }
 

@@ -17,6 +17,7 @@ import {
   eachLinear,
   headWeight,
   isMatrix,
+  LAYER_EMBEDDINGS,
   type ModelConfig,
   type PlannedBase,
   plainLinear,
@@ -93,9 +94,10 @@ function engineBaseBytes(
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
-    return expand && isExpandable(given, packs) ? FLOAT32 : given;
+    return expand && name !== LAYER_EMBEDDINGS && isExpandable(given, packs) ? FLOAT32 : given;
   };
-  const isProduct = (name: string): boolean => name !== EMBEDDING || config.tiedHead;
+  const tables = config.tiedHead ? [LAYER_EMBEDDINGS] : [EMBEDDING, LAYER_EMBEDDINGS];
+  const isProduct = (name: string): boolean => !tables.includes(name);
   for (const [name, shape] of weightShapes(config)) {
     const format = formatFor(name);
     const isPlain = !packs || !isBlocks(format);
@@ -142,12 +144,15 @@ function planSteps(
   };
   const outputs = generalStep.outputs(base, size);
   const peak = (slots: number, tokens: number): number => {
-    const grouped = (config.heads / config.keyValueHeads) * tokens;
     const cached = Math.min(capacityFor(maxLength), Math.ceil(positions / slots));
-    const sizes = new Map(Object.entries({ slots, tokens, grouped, cached, logits: slots, rank: RANK }));
-    // "cached + tokens", "rank · 2"
+    const sizes = new Map(Object.entries({ slots, tokens, cached, logits: slots, rank: RANK }));
+    // "cached + tokens", "rank · 2", "grouped2"
+    const sizeOf = (factor: string): number => {
+      const [, groups] = /^grouped(\d+)$/.exec(factor) ?? [];
+      return groups === undefined ? (sizes.get(factor) ?? Number(factor)) : Number(groups) * tokens;
+    };
     const product = (term: string): number =>
-      term.split(" · ").reduce((size, factor) => size * (sizes.get(factor) ?? Number(factor)), 1);
+      term.split(" · ").reduce((size, factor) => size * sizeOf(factor), 1);
     const dimensionSize = (name: string): number =>
       name.split(" + ").reduce((size, term) => size + product(term), 0);
     return programPeak(outputs, { dimensionSize }).workspace;

@@ -14,6 +14,7 @@ import {
   type JoinedHeads,
   leaf,
   matmul,
+  mul,
   type Program,
   prefersConstants,
   reshape,
@@ -22,7 +23,9 @@ import {
   rowProducts,
   rowsAt,
   type SessionOptions,
+  scalar,
   shifted,
+  slice,
   softCap,
   softmax,
   split,
@@ -303,7 +306,9 @@ export const generalStep: StepGraph = {
       ...grid,
       ...earlierFeeds(step, cache),
       ...maskFeeds(cache.config, grid.positions.data, { count: step.count, maxLength }),
-      key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
+      key_counts: cache.config.sinks
+        ? { shape: [3], data: Int32Array.of(cache.capacity, S, 1) }
+        : { shape: [2], data: Int32Array.of(cache.capacity, S) },
     };
   },
 };
@@ -349,10 +354,10 @@ const fusedStep: StepGraph = {
     const starts = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
     const rows = count * S;
     const { ids, positions, ...rest } = gridFeeds(step, cache);
-    const shapes = cache.widths.map((width) => {
-      const heads = cache.tensorsOf(width).reduce((sum, tensor) => sum + tensor.heads, 0);
-      return [`${writtenName(width)}.shape`, { shape: [4], data: Int32Array.of(count, S, heads, width) }];
-    });
+    const shapes = cache.widths.map((width) => [
+      `${writtenName(width)}.shape`,
+      { shape: [4], data: Int32Array.of(count, S, cache.headsOf(width), width) },
+    ]);
     // the last row stands for padding as well
     const grouped = Array.from({ length: count * (S + padding) }, (_, i) => [Math.min(i, rows - 1), 0]);
     const apart = Array.from({ length: rows }, (_, i) => [Math.floor(i / S), i % S]);
@@ -485,10 +490,12 @@ class GraphCache {
   }
 
   /** Takes a layer's new keys and values, and gives the earlier ones, [R, K, M, D] each. */
-  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]) {
-    this.add(k, { layer, name: "k" });
-    this.add(v, { layer, name: "v" });
-    return { pastKeys: this.past(layer, "k"), pastValues: this.past(layer, "v") };
+  exchange({ k, v, layer, keyLayer }: Parameters<AttentionHook["attend"]>[0]) {
+    if (layer === keyLayer) {
+      this.add(k, { layer, name: "k" });
+      this.add(v, { layer, name: "v" });
+    }
+    return { pastKeys: this.past(keyLayer, "k"), pastValues: this.past(keyLayer, "v") };
   }
 
   /** The same with queries beside them, where keys are not yet rotated. */
@@ -548,28 +555,38 @@ function cachedAttention(config: ModelConfig, cache: GraphCache, maxLength: numb
   const { attentionSoftCap } = config;
   const alpha = scoreScale(config);
   const layerMasks = attentionMasks(config, maxLength);
-  const counts = leaf("key_counts", [2], "int64");
+  const counts = leaf("key_counts", [config.sinks ? 3 : 2], "int64");
   return {
     heads: "split",
     attend(heads) {
       const { q, k, v, layer } = heads;
       const { heads: H, keyValueHeads: K, headDim: D } = layerHeads(config, layer);
       const { pastKeys, pastValues } = cache.exchange(heads);
-      const grouped = reshape(q, ["slots", K, "grouped", D]); // [R, K, G·S, D]
+      const grouped = reshape(q, ["slots", K, groupedName(H / K), D]); // [R, K, G·S, D]
       const scores = (keys: Value, mask: Value): Value => {
         const plain = matmul(grouped, keys, { transposeB: true, alpha });
         return add(attentionSoftCap === undefined ? plain : softCap(plain, attentionSoftCap), mask);
       };
       const { cached, added } = layerMasks(layer);
-      const p = softmax(concat([scores(pastKeys, cached), scores(k, added)], 3)); // [R, K, G·S, M + S]
-      const [onCache, onNew] = splitDynamic(p, counts, { names: ["cached", "tokens"] }) as readonly [
-        Value,
-        Value,
-      ];
+      const all = [scores(pastKeys, cached), scores(k, added)];
+      const sink = heads.sinks && sinkScores(heads.sinks, grouped);
+      const p = softmax(concat(sink ? [...all, sink] : all, 3)); // [R, K, G·S, M + S]
+      const names = ["cached", "tokens", ...(sink ? ["sink"] : [])];
+      const [onCache, onNew] = splitDynamic(p, counts, { names }) as readonly [Value, Value];
       const seen = add(matmul(onCache, pastValues), matmul(onNew, v));
       return reshape(seen, ["slots", H, "tokens", D]);
     },
   };
+}
+
+/** The scores of the heads' sinks [H] for the queries [R, K, G·S, D]: [R, K, G·S, 1] */
+function sinkScores(sinks: Value, queries: Value): Value {
+  const [slots, K, rows] = queries.shape as readonly [Dim, number, Dim, number];
+  const groups = (sinks.shape[0] as number) / K;
+  // zeros in the shape of the queries, whose number each run decides
+  const none = mul(slice(queries, { axis: 3, from: 0, to: 1 }), scalar(0));
+  const apart = reshape(none, [slots, K, groups, "tokens", 1]);
+  return reshape(add(apart, reshape(sinks, [K, groups, 1, 1])), [slots, K, rows, 1]);
 }
 
 /**
@@ -609,6 +626,7 @@ function fusedAttention(
         ...layerHeads(config, layer),
         scale: scoreScale(config),
         softCap: config.attentionSoftCap,
+        sinks: given.sinks,
         window: layerWindow(config, layer, maxLength),
       });
       return rowsAt(seen, apart);
@@ -616,29 +634,49 @@ function fusedAttention(
   };
 }
 
-const maskName = (mask: string, window: number | undefined): string =>
-  window === undefined ? mask : `${mask}.${window}`;
+/** Layers that see alike: their window, and the queries that share a key head. */
+interface MaskKind {
+  readonly window: number | undefined;
+  readonly groups: number;
+  /** The end of its masks' names. */
+  readonly suffix: string;
+}
+
+/** The kind of a layer of attention. */
+function maskKind(config: ModelConfig, layer: number, maxLength: number): MaskKind {
+  const { heads, keyValueHeads } = layerHeads(config, layer);
+  const window = layerWindow(config, layer, maxLength);
+  const own = keyValueHeads === config.keyValueHeads ? [] : [`full${keyValueHeads}`];
+  const suffix = [...own, ...(window === undefined ? [] : [window])].map((part) => `.${part}`).join("");
+  return { window, groups: heads / keyValueHeads, suffix };
+}
+
+const maskName = (mask: string, { suffix }: MaskKind): string => `${mask}${suffix}`;
+
+/** The dimension of the queries that share a key head: "grouped2" are twice the tokens. */
+const groupedName = (groups: number): string => `grouped${groups}`;
 
 /**
  * Masks that are added to attention scores: `cached` on tokens of the cache, [R, 1, 1, M] or with a window [R, 1, G · S, M], and
  * `added` on new tokens, [1, 1, G · S, S].
  */
-function makeMasks(window: number | undefined) {
+function makeMasks(kind: MaskKind) {
+  const grouped = groupedName(kind.groups);
   const cached = leaf("past_mask", ["slots", 1, 1, "cached"]);
-  const added = leaf(maskName("new_mask", window), [1, 1, "grouped", "tokens"]);
-  if (window === undefined) return { cached, added };
+  const added = leaf(maskName("new_mask", kind), [1, 1, grouped, "tokens"]);
+  if (kind.window === undefined) return { cached, added };
   const positions = leaf("cached_positions", ["cached"], "int32");
-  const first = leaf(maskName("first_seen", window), ["slots", 1, "grouped", 1], "int32");
+  const first = leaf(maskName("first_seen", kind), ["slots", 1, grouped, 1], "int32");
   return { cached: windowMask(cached, positions, first), added };
 }
 
 /** The masks of each layer of a graph, in which no sequence is longer than `maxLength`. Layers of a kind share them. */
 function attentionMasks(config: ModelConfig, maxLength: number) {
-  const made = new Map<number | undefined, ReturnType<typeof makeMasks>>();
+  const made = new Map<string, ReturnType<typeof makeMasks>>();
   return (layer: number) => {
-    const window = layerWindow(config, layer, maxLength);
-    const masks = made.get(window) ?? makeMasks(window);
-    made.set(window, masks);
+    const kind = maskKind(config, layer, maxLength);
+    const masks = made.get(kind.suffix) ?? makeMasks(kind);
+    made.set(kind.suffix, masks);
     return masks;
   };
 }
@@ -650,18 +688,20 @@ function maskFeeds(
   { count, maxLength }: { readonly count: number; readonly maxLength: number },
 ): Record<string, HostTensor> {
   const S = positions.length / count;
-  const groups = config.heads / config.keyValueHeads;
   const feeds: Record<string, HostTensor> = {};
-  const windows = attentionLayers(config).map((layer) => layerWindow(config, layer, maxLength));
-  for (const window of new Set(windows)) {
+  for (const layer of attentionLayers(config)) {
+    const kind = maskKind(config, layer, maxLength);
+    const name = maskName("new_mask", kind);
+    if (name in feeds) continue;
+    const { window, groups } = kind;
     const data = causalMask(S, groups, window);
-    feeds[maskName("new_mask", window)] = { shape: [1, 1, groups * S, S], data };
+    feeds[name] = { shape: [1, 1, groups * S, S], data };
     if (window === undefined) continue;
     const first = Int32Array.from({ length: count * groups * S }, (_, i) => {
       const [slot, token] = [Math.floor(i / (groups * S)), i % S];
       return (positions[slot * S + token] as number) - window + 1;
     });
-    feeds[maskName("first_seen", window)] = { shape: [count, 1, groups * S, 1], data: first };
+    feeds[maskName("first_seen", kind)] = { shape: [count, 1, groups * S, 1], data: first };
   }
   return feeds;
 }

@@ -51,6 +51,10 @@ export class KVCache {
   readonly config: ModelConfig;
   readonly dtype: CacheDtype;
   readonly tensors: readonly CachedTensor[];
+  /** Their widths. */
+  readonly widths: readonly number[];
+  /** Bytes of one position of one slot. */
+  readonly bytesPerPosition: number;
   /** Tokens that each slot holds. */
   readonly lengths: number[] = [];
   /** R */
@@ -67,11 +71,8 @@ export class KVCache {
     this.config = config;
     this.dtype = dtype;
     this.tensors = cachedTensors(config);
-  }
-
-  /** Bytes of one position of one slot. */
-  get bytesPerPosition(): number {
-    return bytesPerPosition(this.config, this.dtype);
+    this.widths = [...new Set(this.tensors.map(({ width }) => width))];
+    this.bytesPerPosition = bytesPerPosition(config, dtype);
   }
 
   /** Memory of all slots. */
@@ -79,14 +80,9 @@ export class KVCache {
     return this.slots * this.capacity * this.bytesPerPosition;
   }
 
-  /** The tensors of one width, whose new positions come as one output of a step. */
-  tensorsOf(width: number): readonly CachedTensor[] {
-    return this.tensors.filter((tensor) => tensor.width === width);
-  }
-
-  /** The widths of its tensors. */
-  get widths(): readonly number[] {
-    return [...new Set(this.tensors.map(({ width }) => width))];
+  /** Heads of all tensors of one width, whose new positions come as one output of a step. */
+  headsOf(width: number): number {
+    return this.tensors.reduce((sum, tensor) => sum + (tensor.width === width ? tensor.heads : 0), 0);
   }
 
   /** The arrays of some slots as inputs of a step. */
@@ -143,7 +139,7 @@ export class KVCache {
     { from, tokens }: { readonly from: number; readonly tokens: number },
   ): void {
     for (const [width, added] of written) {
-      const heads = this.tensorsOf(width).reduce((sum, tensor) => sum + tensor.heads, 0);
+      const heads = this.headsOf(width);
       let head = 0;
       for (const [i, tensor] of this.tensors.entries()) {
         if (tensor.width !== width) continue;

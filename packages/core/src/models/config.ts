@@ -1,7 +1,7 @@
 // Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf-model.ts make it.
 import { MosError } from "#common";
 import type { FamilyName } from "./families/index.ts";
-import { type ModelShape, type RopeConfig, ropeFrequencies, rotatedWidth } from "./geometry.ts";
+import { keyLayer, type ModelShape, type RopeConfig, ropeFrequencies, rotatedWidth } from "./geometry.ts";
 
 /** Everything about a model but its weights. */
 export interface ModelConfig extends ModelShape {
@@ -99,8 +99,12 @@ function checkSizes(config: ModelConfig, { fieldName, invalid }: ConfigPlace): v
   }
 }
 
-function checkRope(rope: RopeConfig, config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
-  const rotaryDim = rotatedWidth(config);
+function checkRope(
+  rope: RopeConfig,
+  config: ModelConfig,
+  { fieldName, invalid, windowed }: ConfigPlace & { readonly windowed: boolean },
+): void {
+  const rotaryDim = rotatedWidth(config, windowed);
   const pairs = rotaryDim / 2;
   for (const [field, values] of Object.entries(rope)) {
     const bad = [values]
@@ -154,6 +158,21 @@ function checkLayers(config: ModelConfig, { fieldName, invalid }: ConfigPlace): 
   const { window, convolution, layerKinds, rotatedLayers } = config;
   if (rotatedLayers?.includes(true) === false)
     throw invalid("no layer has rotary embeddings (no_rope_layers); such models are not supported");
+  const { sharingLayers = 0, fullHeads } = config;
+  const last = Array.from({ length: config.layers }, (_, layer) => layer).slice(
+    config.layers - sharingLayers,
+  );
+  if (last.some((layer) => keyLayer(config, layer) === layer))
+    throw invalid(
+      `the last ${sharingLayers} layers share keys (num_kv_shared_layers), but not all have an earlier layer of their kind`,
+    );
+  if (
+    fullHeads !== undefined &&
+    (fullHeads.headDim % 2 !== 0 || config.heads % fullHeads.keyValueHeads !== 0)
+  )
+    throw invalid(
+      `full layers have ${config.heads} heads of ${fullHeads.headDim} that share ${fullHeads.keyValueHeads}; widths must be even, and heads divide`,
+    );
   if (layerKinds?.includes("attention") === false)
     throw invalid("no layer has attention (layer_types); such models are not supported");
   if (
@@ -214,8 +233,8 @@ export function checkConfig(
   checkChoices(config, place);
   checkLayers(config, place);
   checkQueryScale(config, place);
-  checkRope(rope, config, place);
-  checkRope(localRope, config, place);
+  checkRope(rope, config, { ...place, windowed: false });
+  checkRope(localRope, config, { ...place, windowed: true });
   checkTokens(config, place);
   return config;
 }

@@ -6,11 +6,13 @@ import {
   add,
   embed,
   gatedUnit,
+  linear,
   mul,
   type NormOptions,
   reshape,
   rmsNorm,
   scalar,
+  split,
   type Value,
   weightLeaf,
 } from "mixture-of-shards-graph";
@@ -24,7 +26,7 @@ import {
   requireWeight,
   type WeightValues,
 } from "./mixers/index.ts";
-import { LAYER_NORMS, type LayerNorms, layerGroups, weightShapes } from "./weights.ts";
+import { LAYER_EMBEDDINGS, LAYER_NORMS, type LayerNorms, layerGroups, weightShapes } from "./weights.ts";
 
 /** Leaves for every weight of the model, float32 unless `formats` says how it is stored: then one for each of its tensors. */
 export const weightLeaves = (
@@ -71,6 +73,7 @@ export function decoder(config: ModelConfig, options: DecoderOptions): Value {
   const stream = residualStream(config, options);
   const norms: LayerNorms = LAYER_NORMS[config.norms ?? "pre"];
   const mix = mixerFor(config, options);
+  const layerInput = layerInputs(config, { ...options, embedded: stream.read(undefined) });
   for (let layer = 0; layer < config.layers; layer++) {
     const groups = new Map(layerGroups(config, layer).map((one) => [one.group, one]));
     const project: MixerSite["project"] = (x, name) => {
@@ -85,6 +88,13 @@ export function decoder(config: ModelConfig, options: DecoderOptions): Value {
     const { gate_proj: gate, up_proj: up } = project(before(norms.beforeMlp), "gateUp");
     const inner = gatedUnit(gate as Value, up as Value, config.activation);
     after(norms.afterMlp, project(inner, "down").down_proj as Value);
+    if (layerInput !== undefined) {
+      const { per_layer_input_gate: own } = project(stream.read(undefined), "layerInput");
+      const said = gatedUnit(own as Value, layerInput(layer), config.activation);
+      after("post_per_layer_input_norm", project(said, "layerOutput").per_layer_projection as Value);
+    }
+    if (config.layerScale === true)
+      stream.scale(requireWeight(options.weights, `model.layers.${layer}.layer_scalar`));
   }
   if (options.logitsIndices !== undefined) stream.select(options.logitsIndices);
   return scaledBy(stream.read("model.norm"), config.logitScale);
@@ -101,6 +111,8 @@ interface ResidualStream {
   readonly read: (norm: string | undefined) => Value;
   /** Adds a branch, or the norm of one. */
   readonly write: (branch: Value, norm: string | undefined) => void;
+  /** Multiplies all of it. */
+  readonly scale: (factor: Value) => void;
   /** Keeps these tokens alone. */
   readonly select: (indices: Value) => void;
 }
@@ -132,6 +144,9 @@ function residualStream(config: ModelConfig, options: DecoderOptions): ResidualS
       const normed = norm === undefined ? value : rmsNorm(value, readGain(norm), { epsilon });
       branch = scaledBy(normed, config.residualScale);
     },
+    scale(factor) {
+      residual = mul(added(), factor);
+    },
     select(indices) {
       const sum = branch === undefined ? residual : add(residual, branch);
       const rows = sum.shape.length === 2 ? sum : reshape(sum, ["positions", config.hiddenSize]);
@@ -140,18 +155,40 @@ function residualStream(config: ModelConfig, options: DecoderOptions): ResidualS
   };
 }
 
+/**
+ * What the layers' own embeddings say of each token, [..., P] of each layer: a table's row, and a projection of the token's
+ * embedding, which is normed. Undefined in models that have none.
+ */
+function layerInputs(
+  config: ModelConfig,
+  { ids, layout = ids.shape, weights, embedded }: DecoderOptions & { readonly embedded: Value },
+): ((layer: number) => Value) | undefined {
+  if (config.layerInput === undefined) return undefined;
+  const { width } = config.layerInput;
+  const apart = (x: Value): Value => reshape(x, [...layout, config.layers, width]);
+  const row = scaledBy(embed(requireWeight(weights, LAYER_EMBEDDINGS), ids), Math.sqrt(width));
+  const projection = linear(embedded, requireWeight(weights, "model.per_layer_model_projection.weight"));
+  const gain = requireWeight(weights, "model.per_layer_projection_norm.weight");
+  const normed = rmsNorm(apart(scaledBy(projection, config.hiddenSize ** -0.5)), gain, {
+    epsilon: config.normEpsilon,
+  });
+  const both = scaledBy(add(normed, apart(row)), Math.SQRT1_2);
+  const parts = split(both, { axis: layout.length, sizes: Array.from({ length: config.layers }, () => 1) });
+  return (layer) => reshape(parts[layer] as Value, [...layout, width]);
+}
+
 /** The head, one vector for each token of the vocabulary: [V, C]. */
 export const headWeight = (config: ModelConfig, weights: WeightValues): Value =>
   requireWeight(weights, config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
 
 /** A product for each linear layer of a group. */
 export const eachLinear =
-  (weights: WeightValues, linear: LinearHook): ProjectHook =>
+  (weights: WeightValues, hook: LinearHook): ProjectHook =>
   (x, { layer, linears }) =>
     linears.map((name) => {
       const target = { layer, linear: name };
       const path = modulePath(target);
-      return linear(x, target, {
+      return hook(x, target, {
         weight: requireWeight(weights, `${path}.weight`),
         bias: weights.get(`${path}.bias`),
       });

@@ -59,6 +59,20 @@ export interface DecoderChoices {
   readonly convolution?: number;
   /** The result of each head is multiplied by σ of an output of `g_proj` (LFM3). */
   readonly attentionGate?: true;
+  /** The heads of layers without a window, where they are others (Gemma 4). */
+  readonly fullHeads?: Pick<ModelShape, "keyValueHeads" | "headDim">;
+  /** As many layers, the last ones, use keys and values of the last layer of their kind before them (Gemma 4). */
+  readonly sharingLayers?: number;
+  /** The MLPs of these layers are twice as wide. */
+  readonly widensSharing?: true;
+  /** Layers without a window have no `v_proj`: values are the keys before their norm (Gemma 4). */
+  readonly valuesAreKeys?: true;
+  /** Values are normed, without gains (Gemma 4). */
+  readonly valueNorm?: true;
+  /** Each layer adds to the stream what an embedding of its own says of a token; its width, and rows of the table (Gemma 4). */
+  readonly layerInput?: { readonly width: number; readonly vocabularySize: number };
+  /** The stream is multiplied by a number of each layer at its end (Gemma 4). */
+  readonly layerScale?: true;
   /** Norms before each half of a layer ("pre"), after it ("post", OLMo 2), or both ("both", Gemma). */
   readonly norms?: "pre" | "post" | "both";
   /** Files store gains around 0, and 1 is added to them (Gemma). In memory it has been added. */
@@ -69,6 +83,8 @@ export interface DecoderChoices {
   readonly attentionScale?: number;
   /** Queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalPositions⌋) (Ministral 3). */
   readonly queryScale?: { readonly beta: number; readonly originalPositions: number };
+  /** Each head has a score that takes part in the softmax and has no value (Granite with windows). */
+  readonly sinks?: true;
   /** Attention scores become cap · tanh(score / cap) (Gemma 2). */
   readonly attentionSoftCap?: number;
   /** The same for logits. */
@@ -199,8 +215,9 @@ export const maxPositions = (rope: RopeConfig, stated: number): number =>
 export const steadyPositions = ({ rope, maxPositions }: ModelShape): number =>
   rope.kind === "dynamic" ? rope.originalMaxPositions : maxPositions;
 
-/** Rotated width of a head. */
-export const rotatedWidth = ({ rotaryDim, headDim }: ModelShape): number => rotaryDim ?? headDim;
+/** Rotated width of a head, of layers without a window or with one. */
+export const rotatedWidth = ({ rotaryDim, headDim, fullHeads }: ModelShape, windowed = false): number =>
+  rotaryDim ?? (windowed ? undefined : fullHeads?.headDim) ?? headDim;
 
 /** The kind of a layer. */
 export const layerKind = ({ layerKinds }: ModelShape, layer: number): LayerKind =>
@@ -209,12 +226,26 @@ export const layerKind = ({ layerKinds }: ModelShape, layer: number): LayerKind 
 /** The heads of a layer of attention. */
 export type LayerHeads = Pick<ModelShape, "heads" | "keyValueHeads" | "headDim">;
 
+/** Tests whether the queries of a layer see a window only. */
+export const isWindowed = ({ window }: ModelShape, layer: number): boolean => window?.layers[layer] === true;
+
 /** The heads of a layer of attention. */
-export const layerHeads = ({ heads, keyValueHeads, headDim }: ModelShape, _layer: number): LayerHeads => ({
-  heads,
-  keyValueHeads,
-  headDim,
-});
+export const layerHeads = (shape: ModelShape, layer: number): LayerHeads => {
+  const { heads, keyValueHeads, headDim, fullHeads } = shape;
+  return { heads, keyValueHeads, headDim, ...(isWindowed(shape, layer) ? {} : fullHeads) };
+};
+
+/** The layer whose keys and values a layer uses; usually itself. */
+export function keyLayer(shape: ModelShape, layer: number): number {
+  const own = shape.layers - (shape.sharingLayers ?? 0);
+  if (layer < own) return layer;
+  const earlier = Array.from({ length: own }, (_, i) => own - 1 - i);
+  return earlier.find((one) => isWindowed(shape, one) === isWindowed(shape, layer)) ?? layer;
+}
+
+/** The width of a layer's MLP. */
+export const innerWidth = (shape: ModelShape, layer: number): number =>
+  shape.intermediateSize * (shape.widensSharing === true && keyLayer(shape, layer) !== layer ? 2 : 1);
 
 /** Number of tokens that a query of this layer sees, including itself; undefined if it sees all of a sequence of `length`. */
 export const layerWindow = (

@@ -47,7 +47,16 @@ const OUTER_NAMES: Readonly<Record<string, string>> = {
 export const ggufPlace = (config: ModelConfig, name: string): StoredPlace =>
   ggufFamily(config).isFused === true ? modulePlace(config, name) : { name, row: 0 };
 
-const ggufFamily = ({ architecture }: ModelConfig): GgufFamily => FAMILIES[architecture].gguf;
+/** llama.cpp's format of a family. Throws `unsupported` where it is not known. */
+function ggufFamily({ architecture }: Pick<ModelConfig, "architecture">): GgufFamily {
+  const { gguf }: Family = FAMILIES[architecture];
+  if (gguf === undefined)
+    throw new MosError(
+      "unsupported",
+      `models of the type "${architecture}" are not supported in GGUF; use Hugging Face folders, and PEFT's format for adapters`,
+    );
+  return gguf;
+}
 
 /**
  * "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight", or the fused matrix that holds it; a name without a
@@ -123,9 +132,11 @@ function openHeader(
     return value;
   };
   const header = { path, metadata, tensors, at, need, factors };
-  const requireGguf = (candidate: FamilyName): GgufFamily => FAMILIES[candidate].gguf;
-  const candidates = FAMILY_NAMES.filter((candidate) => requireGguf(candidate).architecture === architecture);
-  const name = candidates.find((candidate) => requireGguf(candidate).isOurs?.(header)) ?? candidates[0];
+  const requireGguf = (candidate: FamilyName): GgufFamily | undefined => FAMILIES[candidate].gguf;
+  const candidates = FAMILY_NAMES.filter(
+    (candidate) => requireGguf(candidate)?.architecture === architecture,
+  );
+  const name = candidates.find((candidate) => requireGguf(candidate)?.isOurs?.(header)) ?? candidates[0];
   if (name === undefined)
     throw unsupported(
       path,
@@ -135,7 +146,7 @@ function openHeader(
 }
 
 const ggufArchitectures = (): string =>
-  [...new Set(Object.values(FAMILIES).map(({ gguf }) => gguf.architecture))].join(", ");
+  [...new Set(Object.values<Family>(FAMILIES).flatMap(({ gguf }) => gguf?.architecture ?? []))].join(", ");
 
 function refuseUnsupported(header: GgufHeader): void {
   const { path } = header;
@@ -178,8 +189,8 @@ const YARN_DEFAULTS = [
   ["rope.scaling.yarn_log_multiplier", 0],
 ] as const;
 
-function parseYarn({ path, at, need }: GgufHeader, theta: number, family: Family): RopeConfig {
-  const { yarnFactor: known } = family.gguf;
+function parseYarn({ path, at, need }: GgufHeader, theta: number, family: GgufFamily): RopeConfig {
+  const { yarnFactor: known } = family;
   const fixed = YARN_DEFAULTS.filter(([name]) => known === undefined || !name.endsWith("log_multiplier"));
   const [key] = fixed.find(([name, value]) => (at(name) ?? value) !== value) ?? [];
   if (key !== undefined)
@@ -200,7 +211,7 @@ function parseYarn({ path, at, need }: GgufHeader, theta: number, family: Family
   };
 }
 
-function parseRope(header: GgufHeader, family: Family): RopeConfig {
+function parseRope(header: GgufHeader, family: GgufFamily): RopeConfig {
   const { path, metadata, at, factors: tensors } = header;
   const theta = at("rope.freq_base") ?? 10000;
   const key = `${String(metadata["general.architecture"])}.rope.scaling.type`;
@@ -225,7 +236,7 @@ function parseRope(header: GgufHeader, family: Family): RopeConfig {
 /** Width of a head, and how much of it is rotated where that is not all. */
 function readHeads(
   { path, at }: GgufHeader,
-  { gguf: { interleaved } }: Family,
+  { interleaved }: GgufFamily,
   fallback: number,
 ): Pick<ModelConfig, "headDim" | "rotaryDim"> {
   const headDim = at("attention.key_length") ?? fallback;
@@ -271,12 +282,13 @@ function specialTokens(header: GgufHeader, vocabularySize: number) {
 export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   const { header, name } = openHeader(file, await readFactors(file));
   const family: Family = FAMILIES[name];
+  const gguf = ggufFamily({ architecture: name });
   refuseUnsupported(header);
   const { at, need } = header;
   const hiddenSize = need("embedding_length");
   const heads = need("attention.head_count");
   const vocabularySize = readVocabularySize(header);
-  const rope = parseRope(header, family);
+  const rope = parseRope(header, gguf);
   const config: ModelConfig = {
     architecture: name,
     vocabularySize,
@@ -284,23 +296,23 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
     intermediateSize: need("feed_forward_length"),
     layers: need("block_count"),
     heads,
-    keyValueHeads: family.gguf.listsHeads ? heads : (at("attention.head_count_kv") ?? heads),
-    ...readHeads(header, family, hiddenSize / heads),
+    keyValueHeads: gguf.listsHeads ? heads : (at("attention.head_count_kv") ?? heads),
+    ...readHeads(header, gguf, hiddenSize / heads),
     maxPositions: maxPositions(rope, need("context_length")),
     normEpsilon: need("attention.layer_norm_rms_epsilon"),
     rope,
     tiedHead: !file.tensors.has("output.weight"),
     ...ggufBiases(header),
     ...family.decoder,
-    ...family.gguf.read(header),
+    ...gguf.read(header),
     ...specialTokens(header, vocabularySize),
   };
   if (header.factors.has("rope_factors_long.weight") && config.rope.kind !== "longrope")
     throw unsupported(
       file.path,
-      `longrope (rope_factors_long.weight) is not supported in models of the type "${family.gguf.architecture}"`,
+      `longrope (rope_factors_long.weight) is not supported in models of the type "${gguf.architecture}"`,
     );
-  return checkConfig(withoutIdleWindow(config), file.path, ggufNames(family.gguf.architecture));
+  return checkConfig(withoutIdleWindow(config), file.path, ggufNames(gguf.architecture));
 }
 
 const isRotary = (name: string): boolean =>

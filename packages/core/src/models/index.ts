@@ -98,6 +98,7 @@ export {
 } from "./weight.ts";
 export {
   isMatrix,
+  LAYER_EMBEDDINGS,
   layerGroups,
   listLayerGroups,
   modulePlace,

@@ -59,8 +59,11 @@ function decoderSettings(config: ModelShape): DecoderSettings {
     windowed_layers: windowed,
     layers_without_rope: layers.filter((layer) => layerRope(config, layer) === undefined),
     ...ropeSettings(rope, { name: "rope", rotaryDim }),
-    ...(windowed.length === 0 ? {} : ropeSettings(localRope, { name: "local_rope", rotaryDim })),
+    ...(windowed.length === 0
+      ? {}
+      : ropeSettings(localRope, { name: "local_rope", rotaryDim: rotatedWidth(config, true) })),
     ...(config.queryScale === undefined ? {} : { query_scale: Object.values(config.queryScale) }),
+    ...(config.sharingLayers === undefined ? {} : { sharing_layers: config.sharingLayers }),
     ...(convolutions.length === 0 ? {} : { convolution_layers: convolutions }),
   };
 }

@@ -12,6 +12,8 @@ const LINEAR_PATHS = {
   g_proj: "self_attn.g_proj",
   conv_in_proj: "conv.in_proj",
   conv_out_proj: "conv.out_proj",
+  per_layer_input_gate: "per_layer_input_gate",
+  per_layer_projection: "per_layer_projection",
 } as const;
 /** One of them: "q_proj". */
 export type LinearName = keyof typeof LINEAR_PATHS;
@@ -30,8 +32,12 @@ export const COMMON_LINEARS = [
   "down_proj",
 ] as const satisfies readonly LinearName[];
 
-/** Linear layers with an output or two for each head, which adapters leave alone unless they are told otherwise. */
-export const SMALL_LINEARS: readonly LinearName[] = ["g_proj"];
+/** Linear layers with few inputs or outputs, which adapters leave alone unless they are told otherwise. */
+export const SMALL_LINEARS: readonly LinearName[] = [
+  "g_proj",
+  "per_layer_input_gate",
+  "per_layer_projection",
+];
 
 /** One linear layer of one decoder layer: the place where an adapter enters. */
 export interface TargetModule {
@@ -65,6 +71,8 @@ export const GROUPS = {
   convOut: ["conv_out_proj"],
   gateUp: ["gate_proj", "up_proj"],
   down: ["down_proj"],
+  layerInput: ["per_layer_input_gate"],
+  layerOutput: ["per_layer_projection"],
 } as const satisfies Readonly<Record<string, readonly LinearName[]>>;
 export type GroupName = keyof typeof GROUPS;
 export const GROUP_NAMES = Object.keys(GROUPS) as readonly GroupName[];

@@ -49,6 +49,11 @@ const WRAPPERS: Readonly<Record<string, Wrapper>> = {
     prefix: "model.text_model.",
     defaults: { rms_norm_eps: 1e-5 },
   },
+  gemma4: {
+    className: "Gemma4ForConditionalGeneration",
+    texts: { gemma4_text: "gemma4_text" },
+    isTied: true,
+  },
   mistral3: {
     className: "Mistral3ForConditionalGeneration",
     texts: { mistral: "mistral", ministral3: "ministral3" },
@@ -134,15 +139,15 @@ export function unwrapped(json: unknown, where: string): unknown {
     where,
   });
   const { className, texts, isTied, defaults, isFlat, isUncapped } = wrapper;
+  const text = text_config ?? (isFlat === true ? outer : undefined);
+  if (text === undefined)
+    throw new MosError("bad_model", `${where}: field "text_config" is missing; expected an object`);
   const other = architectures?.find((name) => name !== className);
   if (other !== undefined)
     throw unsupported(
       where,
       `the architecture ${other} is not supported; a model of the type "${model_type}" must be a ${className}`,
     );
-  const text = text_config ?? (isFlat === true ? outer : undefined);
-  if (text === undefined)
-    throw new MosError("bad_model", `${where}: text_config is missing; expected an object`);
   const [standard = ""] = Object.keys(texts);
   const stated = String(text["model_type"] ?? standard);
   const family = Object.hasOwn(texts, stated) ? texts[stated] : undefined;

@@ -1,7 +1,7 @@
 import { countElements, MosError } from "#common";
 import type { ModelConfig } from "./config.ts";
 import { FAMILIES, type Family } from "./families/index.ts";
-import { layerKind } from "./geometry.ts";
+import { innerWidth, keyLayer, layerKind } from "./geometry.ts";
 import { findLinear, GROUP_NAMES, GROUPS, type LayerGroup, type LinearName } from "./linear-layers.ts";
 import { linearShapes, MIXERS, type NamedShapes } from "./mixers/index.ts";
 
@@ -25,7 +25,8 @@ export const LAYER_NORMS: Readonly<Record<NonNullable<ModelConfig["norms"]>, Lay
 
 /** The weights of one layer, by their names after `model.layers.N.`. */
 function layerShapes(config: ModelConfig, layer: number): NamedShapes {
-  const { hiddenSize: hidden, intermediateSize: inner, norms = "pre", mlpBias } = config;
+  const { hiddenSize: hidden, norms = "pre", mlpBias, layerInput, layerScale } = config;
+  const inner = innerWidth(config, layer);
   const names = LAYER_NORMS[norms];
   const norm = (place: keyof LayerNorms): NamedShapes =>
     names[place] === undefined ? [] : [[`${names[place]}.weight`, [hidden]]];
@@ -38,8 +39,19 @@ function layerShapes(config: ModelConfig, layer: number): NamedShapes {
     ...linearShapes("mlp.up_proj", [inner, hidden], mlpBias),
     ...linearShapes("mlp.down_proj", [hidden, inner], mlpBias),
     ...norm("afterMlp"),
+    ...(layerInput === undefined ? [] : layerInputShapes(hidden, layerInput.width)),
+    ...(layerScale === undefined ? [] : ([["layer_scalar", [1]]] as const)),
   ];
 }
+
+const layerInputShapes = (hidden: number, width: number): NamedShapes => [
+  ...linearShapes("per_layer_input_gate", [width, hidden]),
+  ...linearShapes("per_layer_projection", [hidden, width]),
+  ["post_per_layer_input_norm.weight", [hidden]],
+];
+
+/** The embeddings of all layers, side by side. */
+export const LAYER_EMBEDDINGS = "model.embed_tokens_per_layer.weight";
 
 /**
  * Name and shape of every weight that a model of this config has, in Hugging Face's names and in the order of the
@@ -49,6 +61,12 @@ function layerShapes(config: ModelConfig, layer: number): NamedShapes {
 export function weightShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
   const shapes = new Map<string, Shape>();
   shapes.set("model.embed_tokens.weight", [config.vocabularySize, config.hiddenSize]);
+  if (config.layerInput !== undefined) {
+    const { width, vocabularySize } = config.layerInput;
+    shapes.set(LAYER_EMBEDDINGS, [vocabularySize, config.layers * width]);
+    shapes.set("model.per_layer_model_projection.weight", [config.layers * width, config.hiddenSize]);
+    shapes.set("model.per_layer_projection_norm.weight", [width]);
+  }
   for (let i = 0; i < config.layers; i++)
     for (const [name, shape] of layerShapes(config, i)) shapes.set(`model.layers.${i}.${name}`, shape);
   shapes.set("model.norm.weight", [config.hiddenSize]);
@@ -134,8 +152,11 @@ export function storedShapes(config: ModelConfig, find: FindPlace = storedPlace)
 }
 
 /** Weights that files may hold although nothing reads them. */
-const isHarmless = (name: string, { tiedHead }: ModelConfig): boolean =>
-  name.endsWith(".rotary_emb.inv_freq") || (tiedHead && name === "lm_head.weight");
+function isHarmless(name: string, config: ModelConfig): boolean {
+  const [, layer] = /^model\.layers\.(\d+)\.self_attn\.[kv]_(?:proj|norm)\.weight$/.exec(name) ?? [];
+  if (layer !== undefined) return keyLayer(config, Number(layer)) !== Number(layer);
+  return name.endsWith(".rotary_emb.inv_freq") || (config.tiedHead && name === "lm_head.weight");
+}
 
 const written = (shape: Shape): string => `[${shape.join(", ")}]`;
 

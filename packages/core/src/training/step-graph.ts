@@ -105,7 +105,8 @@ export function hiddenStates(
     earlier: earlierInRows(shape, segments),
     attention: {
       heads: "split",
-      attend: ({ q, k, v, layer }) => attention(q, k, { v, scale, softCap, blocks: blocksForLayer(layer) }),
+      attend: ({ q, k, v, layer, sinks }) =>
+        attention(q, k, { v, scale, softCap, sinks, blocks: blocksForLayer(layer) }),
     },
     ...(logitsIndices === undefined ? {} : { logitsIndices }),
     ...(rematerialise === "none" ? {} : { mark: checkpoint }),

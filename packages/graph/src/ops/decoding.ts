@@ -89,6 +89,8 @@ interface CachedAttentionOptions {
   readonly scale: number;
   /** Scores become softCap · tanh(score / softCap). */
   readonly softCap?: number | undefined;
+  /** A score of each head [H] that takes part in the softmax and has no value. */
+  readonly sinks?: Value | undefined;
   /** Tokens that the new one sees, itself among them; all where it is left out. */
   readonly window?: number | undefined;
 }
@@ -108,14 +110,18 @@ export function groupedAttention(
   options: CachedAttentionOptions,
 ): Value {
   const { pastKeys, pastValues, lengths, total, heads, keyValueHeads, headDim } = options;
-  const { scale, softCap, window } = options;
+  const { scale, softCap, window, sinks } = options;
   const present = [...pastKeys.shape.slice(0, 2), "present", headDim];
   const cached = [pastKeys, pastValues, lengths, total];
   const isJoined = "qkv" in given;
   const [q] = isJoined ? [given.qkv] : given;
   const inputs = isJoined
     ? [q, undefined, undefined, ...cached, given.tables.cosine, given.tables.sine]
-    : [...given, ...cached];
+    : [
+        ...given,
+        ...cached,
+        ...(sinks === undefined ? [] : [undefined, undefined, undefined, undefined, sinks]),
+      ];
   const [seen] = emitAll("GroupQueryAttention", inputs, {
     ...MICROSOFT,
     outputs: [q.shape.with(2, heads * headDim), present, present],

@@ -40,7 +40,8 @@ export interface Family {
   readonly fromJson: (raw: RawConfig, where: string) => FamilyChoices;
   /** The same fields, written. */
   readonly toJson: (config: ModelShape) => Readonly<Record<string, unknown>>;
-  readonly gguf: GgufFamily;
+  /** Left out where its GGUF files are not read. */
+  readonly gguf?: GgufFamily;
 }
 
 /** Format of a family's models in llama.cpp. */

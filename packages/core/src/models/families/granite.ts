@@ -1,5 +1,8 @@
-import { omitUndefined } from "#common";
-import { type Family, nullToUndefined, unsupported } from "./family.ts";
+import { MosError, omitUndefined } from "#common";
+import { layerRope } from "../geometry.ts";
+import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
+import { layerTypes, windowByTypes } from "./layer-windows.ts";
+import type { RawConfig } from "./raw-config.ts";
 
 /** Granite 3 (dense): Llama with factors on embeddings, attention scores, branches and logits. */
 export const granite: Family = {
@@ -87,5 +90,65 @@ export const graniteHybrid: Family = {
     mamba_n_heads: 1,
     mamba_expand: 1,
     mamba_d_head: config.hiddenSize,
+  }),
+};
+
+/** The rope of each layer by its base, where 0 is none: one for full layers and one for windowed ones. */
+function layerThetas(raw: RawConfig, where: string, layers: FamilyChoices): FamilyChoices {
+  const { layer_rope_theta: thetas, num_hidden_layers: count } = raw;
+  if (!thetas) return {};
+  if (thetas.length !== count)
+    throw new MosError(
+      "bad_model",
+      `${where}: layer_rope_theta has ${thetas.length} entries for ${count} layers`,
+    );
+  const ofKind = (windowed: boolean): number | undefined => {
+    const own = thetas.filter((theta, i) => theta !== 0 && (layers.window?.layers[i] === true) === windowed);
+    if (new Set(own).size > 1)
+      throw unsupported(where, "layer_rope_theta differs between layers of one type (layer_types)");
+    return own[0];
+  };
+  const [full, windowed] = [ofKind(false), ofKind(true)];
+  const theta = full ?? windowed ?? 1e4;
+  return {
+    rope: { kind: "default", theta },
+    ...(windowed === undefined || windowed === theta
+      ? {}
+      : { localRope: { kind: "default", theta: windowed } }),
+    ...(thetas.includes(0) ? { rotatedLayers: thetas.map((one) => one !== 0) } : {}),
+  };
+}
+
+/** Granite with windows: windows of 128 in three layers of four, ropes by layer, and sinks. */
+export const graniteSwa: Family = {
+  models: "Granite with windows",
+  className: "GraniteSWAForCausalLM",
+  biases: ["attention_bias", "mlp_bias"],
+  defaults: {
+    max_position_embeddings: 8192,
+    rms_norm_eps: 1e-5,
+    tie_word_embeddings: true,
+    num_key_value_heads: 4,
+    attention_multiplier: 1,
+    sliding_window: 128,
+  },
+  decoder: { sinks: true },
+  fromJson(raw, where) {
+    const size = nullToUndefined(raw.sliding_window);
+    const layers = windowByTypes(raw, { where, size, otherwise: (layer) => layer % 4 !== 0 });
+    const { rope_scaling, rope_parameters } = raw;
+    const type = { ...rope_parameters, ...rope_scaling }.rope_type ?? "default";
+    if (raw.layer_rope_theta && type !== "default")
+      throw unsupported(where, `rope_type "${type}" beside layer_rope_theta is not supported`);
+    return { ...granite.fromJson(raw, where), ...layers, ...layerThetas(raw, where, layers) };
+  },
+  toJson: (config) => ({
+    ...granite.toJson(config),
+    sliding_window: config.window?.size ?? config.maxPositions,
+    layer_types: layerTypes(config),
+    layer_rope_theta: Array.from(
+      { length: config.layers },
+      (_, layer) => layerRope(config, layer)?.theta ?? 0,
+    ),
   }),
 };

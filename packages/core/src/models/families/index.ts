@@ -1,6 +1,7 @@
 import type { Family } from "./family.ts";
 import { gemma2, gemma3 } from "./gemma.ts";
-import { granite, graniteHybrid } from "./granite.ts";
+import { gemma4 } from "./gemma4.ts";
+import { granite, graniteHybrid, graniteSwa } from "./granite.ts";
 import { lfm2, lfm3 } from "./lfm.ts";
 import { llama } from "./llama.ts";
 import { ministral3, mistral } from "./mistral.ts";
@@ -20,11 +21,13 @@ export const FAMILIES = {
   smollm3,
   gemma2,
   gemma3_text: gemma3,
+  gemma4_text: gemma4,
   phi3,
   olmo2,
   olmo3,
   granite,
   granitemoehybrid: graniteHybrid,
+  granite_swa: graniteSwa,
   lfm2,
   lfm3,
 } as const satisfies Readonly<Record<string, Family>>;

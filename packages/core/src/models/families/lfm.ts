@@ -4,7 +4,7 @@ import type { DecoderChoices, LayerKind, ModelShape } from "../geometry.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
 import { windowOn } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
-import { ropeParameters } from "./rope-json.ts";
+import { layerTypeRopes } from "./rope-json.ts";
 
 const LFM_MODULES: Readonly<Record<string, readonly string[]>> = {
   embedding_norm: ["norm"],
@@ -205,18 +205,7 @@ export const lfm3: Family = {
     sliding_window: config.window?.size ?? null,
     use_sandwich_norm: true,
     use_attention_gate: config.attentionGate === true,
-    rope_scaling: null,
-    rope_parameters: {
-      full_attention: ropeParameters(config.rope),
-      sliding_attention: ropeParameters(config.localRope ?? config.rope),
-    },
+    ...layerTypeRopes(config),
     ...layerTypesJson(config),
   }),
-  gguf: {
-    architecture: "lfm3",
-    interleaved: false,
-    read({ path }) {
-      throw unsupported(path, "LFM3 is not supported in GGUF; use the model's Hugging Face folder");
-    },
-  },
 };

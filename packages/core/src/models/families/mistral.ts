@@ -2,7 +2,6 @@ import { MosError } from "#common";
 import { type Family, nullToUndefined, unsupported } from "./family.ts";
 import { ggufWindow } from "./gguf-fields.ts";
 import { windowOnAll } from "./layer-windows.ts";
-import { llama } from "./llama.ts";
 import type { RawConfig } from "./raw-config.ts";
 import { ropeParameters } from "./rope-json.ts";
 
@@ -23,7 +22,8 @@ export const mistral: Family = {
   fromJson: (raw) => windowOnAll(nullToUndefined(raw.sliding_window), raw.num_hidden_layers),
   toJson: ({ window }) => ({ sliding_window: window?.size ?? null }),
   gguf: {
-    ...llama.gguf,
+    architecture: "llama",
+    interleaved: true,
     isOurs: (header) => (ggufWindow(header) ?? 0) > 0,
     read: (header) => windowOnAll(ggufWindow(header), header.need("block_count")),
   },
@@ -94,7 +94,7 @@ export const ministral3: Family = {
           "models of the type mistral3 without attention.temperature_scale are not supported; use the model's Hugging Face folder",
         );
       return {
-        ...mistral.gguf.read(header),
+        ...windowOnAll(ggufWindow(header), header.need("block_count")),
         queryScale: { beta, originalPositions: header.need("rope.scaling.original_context_length") },
       };
     },

@@ -1,7 +1,7 @@
 import { type Family, type GgufHeader, nullToUndefined } from "./family.ts";
 import { ggufWindow } from "./gguf-fields.ts";
 import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layer-windows.ts";
-import { ropeParameters } from "./rope-json.ts";
+import { layerTypeRopes } from "./rope-json.ts";
 
 /** OLMo 2: norms after each half of a layer rather than before, and of all queries and all keys together. */
 export const olmo2: Family = {
@@ -37,14 +37,11 @@ export const olmo3: Family = {
   toJson: (config) => ({
     sliding_window: config.window?.size ?? config.maxPositions,
     layer_types: layerTypes(config),
-    rope_scaling: null,
-    rope_parameters: {
-      full_attention: ropeParameters(config.rope),
-      sliding_attention: ropeParameters(config.localRope ?? config.rope),
-    },
+    ...layerTypeRopes(config),
   }),
   gguf: {
-    ...olmo2.gguf,
+    architecture: "olmo2",
+    interleaved: false,
     isOurs: (header) => ggufWindow(header) !== undefined,
     read: (header) => ({
       ...windowOn(ggufWindow(header), ggufLayers(header)),

@@ -193,6 +193,15 @@ export const ropeParameters = (rope: RopeConfig): Readonly<Record<string, unknow
   ...scaling(rope),
 });
 
+/** The ropes of full and of windowed layers, as transformers 5 states them. */
+export const layerTypeRopes = ({ rope, localRope = rope }: ModelShape) => ({
+  rope_scaling: null,
+  rope_parameters: {
+    full_attention: ropeParameters(rope),
+    sliding_attention: ropeParameters(localRope),
+  },
+});
+
 function scaling(rope: RopeConfig): Readonly<Record<string, unknown>> | undefined {
   switch (rope.kind) {
     case "linear":

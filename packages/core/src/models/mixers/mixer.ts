@@ -13,6 +13,10 @@ export interface Heads {
   readonly k: Value;
   readonly v: Value;
   readonly layer: number;
+  /** The layer that made the keys and values. */
+  readonly keyLayer: number;
+  /** A score of each head [H] that takes part in the softmax and has no value, in models that have them. */
+  readonly sinks?: Value;
   /** The rotation of q and k that a hook with `rotates` has yet to make. */
   readonly tables?: RotationTables | undefined;
 }

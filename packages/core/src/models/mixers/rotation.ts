@@ -2,7 +2,14 @@
 // R rotated dimensions of a head
 import { constant, type RotationTables } from "mixture-of-shards-graph";
 import type { ModelConfig } from "../config.ts";
-import { layerRope, type RopeConfig, type Rotation, ropeFrequencies, rotatedWidth } from "../geometry.ts";
+import {
+  isWindowed,
+  layerRope,
+  type RopeConfig,
+  type Rotation,
+  ropeFrequencies,
+  rotatedWidth,
+} from "../geometry.ts";
 import type { MixerOptions } from "./mixer.ts";
 
 /** What queries and keys are rotated by. */
@@ -24,7 +31,7 @@ export function layerTables(
   return (layer) => {
     const rope = layerRope(config, layer);
     if (rope === undefined) return undefined;
-    const rotation = { rope, rotaryDim: rotatedWidth(config), positions };
+    const rotation = { rope, rotaryDim: rotatedWidth(config, isWindowed(config, layer)), positions };
     const create = (): LayerTables => {
       const k = rotationTables(rotation, { rows });
       const scale = queryScale(config, rows);
