@@ -7,13 +7,13 @@ import {
   mergeAdapter,
   prepareWeights,
 } from "mixture-of-shards-core/inference";
-import { LINEAR_NAMES, loadModel, toLayerShapes } from "mixture-of-shards-core/models";
+import { listLayerGroups, loadModel } from "mixture-of-shards-core/models";
 import { argmax } from "../packages/core/src/inference/sampler.ts";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:decode -- --model DIR|FILE.gguf [--rows 1] [--adapters 1] [--new 64] [--prompt 32] [--json]
 
-Continues random prompts by the most likely token, every sequence with a random adapter on all seven linear layers.
+Continues random prompts by the most likely token, every sequence with a random adapter on all linear layers.
 new_tokens_per_s counts the time of the prompt too; decode_tokens_per_s is of the steps after it.
 
   --rows N            sequences side by side; --adapters N: adapters that they share out (0: the base alone)
@@ -36,14 +36,12 @@ const { model } = await loadModel(path);
 const { config, weights } = model;
 
 function randomAdapter(random: Random): FactorMap {
-  const { layers, widths } = toLayerShapes(config);
   const normal = (length: number): Float32Array =>
     Float32Array.from({ length }, () => 0.02 * random.normal());
   const factors = new Map<string, ExpandedFactors>();
-  for (let layer = 0; layer < layers; layer++)
-    for (const name of LINEAR_NAMES) {
-      const width = widths[name] ?? { in: 0, out: 0 };
-      const [a, b] = [normal(rank * width.in), normal(rank * width.out)];
+  for (const { layer, linears, in: width, outs } of listLayerGroups(config))
+    for (const [i, name] of linears.entries()) {
+      const [a, b] = [normal(rank * width), normal(rank * (outs[i] ?? 0))];
       factors.set(`${layer}.${name}`, { rank, scale: 16 / rank, a, b });
     }
   return factors;

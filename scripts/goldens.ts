@@ -18,20 +18,27 @@ const { values, positionals } = parseArgs({
 /** What float32 allows: absolute on logits and loss, relative on gradients, deltas and the losses of the six steps. */
 const ABSOLUTE = 1e-4;
 const RELATIVE = 1e-3;
+/** With a cache, where the reference rounds too. */
+const STEPS = 1.5e-4;
 
 function report(name: string, result: Comparison): boolean {
-  const { logits, loss, gradients, deltas, losses } = result;
+  const { logits, loss, gradients, deltas, losses, steps, packed } = result;
   const passed =
     logits.absolute <= ABSOLUTE &&
     loss.absolute <= ABSOLUTE &&
     worst(gradients.values()) <= RELATIVE &&
     worst(deltas.values()) <= RELATIVE &&
-    (losses?.relative ?? 0) <= RELATIVE;
+    (losses?.relative ?? 0) <= RELATIVE &&
+    (packed?.absolute ?? 0) <= ABSOLUTE &&
+    (steps?.absolute ?? 0) <= STEPS;
   const number = (x: number): string => x.toExponential(1);
   const trained = losses === undefined ? "" : `, six losses ${number(losses.relative)}`;
+  const more = Object.entries({ steps, packed }).map(([name, found]) =>
+    found === undefined ? "" : `, ${name} ${number(found.absolute)}`,
+  );
   console.log(
     `${passed ? "pass" : "FAIL"}  ${name}: logits ${number(logits.absolute)}, loss ${number(loss.absolute)}, ` +
-      `${gradients.size} gradients ${number(worst(gradients.values()))}, ${deltas.size} deltas ${number(worst(deltas.values()))}${trained}`,
+      `${gradients.size} gradients ${number(worst(gradients.values()))}, ${deltas.size} deltas ${number(worst(deltas.values()))}${trained}${more.join("")}`,
   );
   for (const [kind, all] of [
     ["gradient", gradients],

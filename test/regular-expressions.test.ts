@@ -10,7 +10,6 @@ const FOLDERS = readdirSync("packages").map((name) => `packages/${name}/src`);
 const SAMPLES: Readonly<Record<string, string>> = {
   '[...Object.keys(COMMANDS), "COMMAND"].join("|")': "train|serve|COMMAND",
   'FIELDS.join("|")': "prompt|completion",
-  'LINEAR_NAMES.join("|")': "q_proj|up_proj",
   'literal.join("[^/]*")': "model-[^/]*\\.gguf",
   "escaped(root)": "/home/mos",
   isAlone: `|(?=["'\\s:;,)]|$)`,

@@ -16,7 +16,7 @@ import type { EngineStats } from "mixture-of-shards-core/inference";
 import { weightBytes } from "mixture-of-shards-graph/common";
 import { z } from "zod";
 import { FORMS } from "../../packages/core/src/data/forms.ts";
-import { FAMILIES } from "../../packages/core/src/models/families/index.ts";
+import { FAMILIES, type Family } from "../../packages/core/src/models/families/index.ts";
 import { FORMATS, KEYWORDS, type KeywordStatus } from "../../packages/grammar/src/json-schema/index.ts";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { formatFlags } from "../../packages/mos/src/cli/command.ts";
@@ -81,10 +81,10 @@ const blockTypeRow = (type: StoredType): readonly string[] => {
 const TABLES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
   families: () => [
     ["`model_type`", "models", "GGUF"],
-    ...Object.entries(FAMILIES).map(([name, { models, gguf }]) => [
+    ...Object.entries<Family>(FAMILIES).map(([name, { models, gguf }]) => [
       code(name),
       models,
-      code(gguf.architecture),
+      gguf === undefined ? "none" : code(gguf.architecture),
     ]),
   ],
   "data-forms": () => [

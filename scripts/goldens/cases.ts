@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type AdapterConfig, METHOD_NAMES, parseAdapterConfig } from "mixture-of-shards-core/adapters";
 import { omitUndefined, parseSettings } from "mixture-of-shards-core/common";
 import { pathExists, readJson } from "mixture-of-shards-core/files";
+import type { LinearName, ModelConfig } from "mixture-of-shards-core/models";
 import {
   finetuneSettings,
   OBJECTIVES,
@@ -12,6 +13,7 @@ import {
 } from "mixture-of-shards-core/training";
 import { mul, scalar } from "mixture-of-shards-graph";
 import { z } from "zod";
+import { fileModules } from "../../packages/core/src/convert/file-modules.ts";
 
 const metricsSchema = z.record(z.string(), z.number());
 
@@ -22,6 +24,10 @@ const entrySchema = z.looseObject({
   inputs: z.string(),
   method: z.string(),
   config: z.record(z.string(), z.unknown()),
+  /** The linear layers that the adapter is on, by the goldens' names; all under the names of a Llama without it. */
+  modules: z.record(z.string(), z.looseObject({ path: z.string(), layers: z.array(z.int()) })).optional(),
+  /** Tokens that are computed at once before `step_logits` come one by one. */
+  prefill: z.int().optional(),
   train: z.looseObject({
     steps: z.int(),
     learning_rate: z.number(),
@@ -61,11 +67,30 @@ const NAMES: Readonly<Record<string, string>> = {
   d: "vectorLength",
 };
 
+/** Our names of the goldens' linear layers, and theirs by ours. */
+export function linearNames({ modules }: GoldenEntry, model: ModelConfig): ReadonlyMap<string, LinearName> {
+  const ours = fileModules(model);
+  return new Map(
+    Object.entries(modules ?? {}).map(
+      ([
+        name,
+        {
+          path,
+          layers: [layer],
+        },
+      ]) => {
+        const found = ours.get(`model.layers.${layer}.${path}`)?.parts[0]?.target.linear;
+        if (found === undefined) throw new Error(`the linear layer ${path} of the goldens is not known`);
+        return [name, found];
+      },
+    ),
+  );
+}
+
 /** Our settings for a case; undefined for a method that this version does not have. */
-export function toAdapterConfig(
-  { method, config }: GoldenEntry,
-  { layers }: { readonly layers: number },
-): AdapterConfig | undefined {
+export function toAdapterConfig(entry: GoldenEntry, model: ModelConfig): AdapterConfig | undefined {
+  const { method, config, modules } = entry;
+  const { layers } = model;
   const [name = "", ablation] = method.split("-"); // mos-pd is mos; our own names have dashes for underscores
   const known = METHOD_NAMES.find((candidate) => candidate === name.replaceAll("_", "-"));
   if (known === undefined) return undefined;
@@ -78,6 +103,7 @@ export function toAdapterConfig(
     method: known,
     ...Object.fromEntries(settings),
     ...(ablation === "pd" ? { pairDissociation: false } : {}),
+    ...(modules === undefined ? {} : { targets: [...linearNames(entry, model).values()] }),
   });
 }
 

@@ -2,15 +2,19 @@ import { join } from "node:path";
 import {
   type Adapter,
   type AdapterConfig,
+  adapterHook,
+  adapterLeaves,
   bindMethod,
   computeDelta,
   startAdapter,
 } from "mixture-of-shards-core/adapters";
 import { type Batch, type EncodedExample, makeBatch } from "mixture-of-shards-core/data";
 import { openSafetensors, type SafetensorsFile } from "mixture-of-shards-core/files";
+import { createModelRunner, prepareWeights } from "mixture-of-shards-core/inference";
 import {
+  COMMON_LINEARS,
   headWeight,
-  LINEAR_NAMES,
+  type LinearName,
   type LoadedModel,
   loadBase,
   toBaseShapes,
@@ -28,7 +32,7 @@ import {
   wholeModel,
 } from "mixture-of-shards-core/training";
 import { compile, type Device, linear, softCap } from "mixture-of-shards-graph";
-import type { GoldenEntry } from "./cases.ts";
+import { type GoldenEntry, linearNames } from "./cases.ts";
 
 /** Largest absolute difference, and the same as a share of the largest expected number. */
 export interface Difference {
@@ -46,6 +50,9 @@ export interface Comparison {
   readonly gradients: ReadonlyMap<string, Difference>;
   readonly deltas: ReadonlyMap<string, Difference>;
   readonly losses: Difference | undefined;
+  /** Logits with a cache, and those of a packed row, where the folder has them. */
+  readonly steps: Difference | undefined;
+  readonly packed: Difference | undefined;
 }
 
 /** Numbers of which all should be 0 are compared with `scale`. */
@@ -81,6 +88,48 @@ async function readRows(file: SafetensorsFile): Promise<readonly EncodedExample[
   }));
 }
 
+/** Logits of rows with a cache: `prefill` tokens at once, and the others one by one. */
+async function stepLogits(
+  { config, weights }: LoadedModel,
+  rows: readonly EncodedExample[],
+  { prefill, device }: { readonly prefill: number; readonly device: Device },
+): Promise<Float32Array> {
+  await using base = await prepareWeights(config, weights, { device });
+  const length = Math.max(...rows.map(({ ids }) => ids.length));
+  await using runner = await createModelRunner(base, {
+    maxLength: length,
+    adapters: false,
+    session: { device },
+  });
+  runner.cache.resize(rows.length, length);
+  const logits = rows.map((): Float32Array[] => []);
+  for (let from = 0; from < length; from = from === 0 ? prefill : from + 1) {
+    const tokens = rows.map(({ ids }) => [...ids.subarray(from, from === 0 ? prefill : from + 1)]);
+    const found = await runner.run({ from: 0, count: rows.length, tokens, allLogits: true });
+    for (const [i, own] of found.entries()) logits[i]?.push(...own.map((row) => row.slice()));
+  }
+  const all = logits.flat();
+  const joined = new Float32Array(all.reduce((sum, row) => sum + row.length, 0));
+  let at = 0;
+  for (const row of all) {
+    joined.set(row, at);
+    at += row.length;
+  }
+  return joined;
+}
+
+/** Examples of `packed_ids`, which share a row. */
+async function readPacked(file: SafetensorsFile): Promise<readonly EncodedExample[]> {
+  const [ids, lengths] = [await file.readInt32("packed_ids"), await file.readInt32("packed_lengths")];
+  let from = 0;
+  return [...lengths].map((length, line) => {
+    const own = ids.subarray(from, from + length);
+    from += length;
+    const none = { targetTokens: length - 1, truncated: false, truncatedTargets: 0 };
+    return { line, ids: own, labels: own, ...none };
+  });
+}
+
 /** Logits of every position, [B · S, V]. */
 async function allLogits(model: TrainableModel, batch: Batch, device: Device): Promise<Float32Array> {
   const shape = { rows: batch.rows, length: batch.length };
@@ -105,18 +154,30 @@ async function allLogits(model: TrainableModel, batch: Batch, device: Device): P
   return logits?.data as Float32Array;
 }
 
-/** The adapter of a golden file: our tensors under the names that the file has too. */
+type Rename = (name: string) => string;
+
+/** The goldens' name of a tensor of ours, whose linear layer may be called otherwise there. */
+const renamed =
+  (names: ReadonlyMap<string, LinearName>): Rename =>
+  (own) => {
+    const [, linear = "", rest = ""] = /^([^.@]+)(.*)$/.exec(own) ?? [];
+    const [theirs] = [...names].find(([, ours]) => ours === linear) ?? [];
+    return `${theirs ?? linear}${rest}`;
+  };
+
+/** The adapter of a golden file: our tensors under the names that the file has for them. */
 export async function goldenAdapter(
   model: LoadedModel,
   config: AdapterConfig,
-  file: SafetensorsFile,
+  { file, theirs = (name) => name }: { readonly file: SafetensorsFile; readonly theirs?: Rename },
 ): Promise<Adapter> {
   const adapter = await startAdapter(config, toBaseShapes(model));
   const fromBase = bindMethod(config)
     .tensors(adapter.shapes)
     .flatMap(({ name, prepare }) => (prepare === undefined ? [] : [name]));
-  for (const [name, { data }] of adapter.tensors) {
-    if (fromBase.includes(name)) continue; // the file's numbers were computed with factors of its own
+  for (const [own, { data }] of adapter.tensors) {
+    if (fromBase.includes(own)) continue; // the file's numbers were computed with factors of its own
+    const name = theirs(own);
     if (data instanceof Int32Array) data.set(await file.readInt32(`frozen.${name}`));
     else
       data.set(
@@ -181,17 +242,25 @@ export const inOneBatch = (examples: readonly EncodedExample[]): Batch =>
     { length: Math.max(...examples.map(({ ids }) => ids.length)), padToken: 0 },
   );
 
+/** A batch of one row. */
+const inOneRow = (examples: readonly EncodedExample[]): Batch =>
+  makeBatch([examples], { length: examples.reduce((sum, { ids }) => sum + ids.length, 0), padToken: 0 });
+
 /** The mean gradient of each trained tensor of a golden file. */
 export async function compareGradients(
   { gradients, count }: BatchGradients,
   expected: SafetensorsFile,
+  theirs: Rename = (name) => name,
 ): Promise<ReadonlyMap<string, Difference>> {
+  const byTheirs = new Map(
+    [...gradients].map(([name, data]) => [theirs(name.slice("adapter.".length)), data]),
+  );
   const largest = await largestMagnitude(expected, "grad.");
   const differences = new Map<string, Difference>();
   for (const key of expected.tensors.keys()) {
     const [kind, name = ""] = [key.slice(0, 5), key.slice(5)];
     if (kind !== "grad.") continue;
-    const found = gradients.get(`adapter.${name}`)?.map((g) => g / count) ?? [];
+    const found = byTheirs.get(name)?.map((g) => g / count) ?? [];
     differences.set(name, difference(found, await expected.readFloat32(key), largest));
   }
   return differences;
@@ -212,6 +281,37 @@ async function largestMagnitude(file: SafetensorsFile, prefix: string): Promise<
   return largest;
 }
 
+/**
+ * The model with its adapter beside each weight, as the reference has it, in folders where that matters: a sum of both is
+ * rounded, which norms of small numbers make larger. Others are compared as a run computes them.
+ */
+function beside(
+  model: TrainableModel,
+  { entry, adapter }: { readonly entry: GoldenEntry; readonly adapter: Adapter | undefined },
+): TrainableModel {
+  if (adapter === undefined || entry.modules === undefined) return model;
+  const { trainable, parameters, factors } = adapterLeaves(adapter);
+  const hook = () => adapterHook({ factors: factors(), merge: false });
+  return { ...model, trainable, parameters, linear: hook };
+}
+
+/** What an adapter adds to the weights for which the file says it. */
+async function compareDeltas(
+  adapter: Adapter,
+  expected: SafetensorsFile,
+  names: ReadonlyMap<string, LinearName>,
+): Promise<ReadonlyMap<string, Difference>> {
+  const deltas = new Map<string, Difference>();
+  for (const name of expected.tensors.keys()) {
+    const [kind, theirs = "", layer] = name.split(".");
+    const linearName = names.get(theirs) ?? COMMON_LINEARS.find((known) => known === theirs);
+    if (kind !== "delta" || linearName === undefined) continue;
+    const found = await computeDelta(adapter, { layer: Number(layer), linear: linearName });
+    deltas.set(`${theirs}.${layer}`, difference(found?.data ?? [], await expected.readFloat32(name)));
+  }
+  return deltas;
+}
+
 /** Runs one case of a golden folder. */
 export async function compareCase(
   folder: string,
@@ -225,22 +325,18 @@ export async function compareCase(
   );
   const rows = await readRows(inputs);
   const batch = inOneBatch(rows);
-  const adapter = config === undefined ? undefined : await goldenAdapter(loaded, config, expected);
-  const model = adapter === undefined ? wholeModel(loaded) : adapterModel(loaded, adapter);
+  const names = linearNames(entry, loaded.config);
+  const theirs = renamed(names);
+  const adapter =
+    config === undefined ? undefined : await goldenAdapter(loaded, config, { file: expected, theirs });
+  const adapted = adapter && adapterModel(loaded, adapter);
+  const model = adapted === undefined ? wholeModel(loaded) : beside(adapted, { entry, adapter });
   const logits = difference(await allLogits(model, batch, device), await expected.readFloat32("logits"));
   await using source = gradientSource(model, { device });
   const result = await source.gradients(batch, undefined);
   const loss = difference([result.loss / result.targets], await expected.readFloat32("loss"));
-  const gradients = await compareGradients(result, expected);
-  const deltas = new Map<string, Difference>();
-  for (const name of expected.tensors.keys()) {
-    const [kind, ...rest] = name.split(".");
-    const linearName = LINEAR_NAMES.find((known) => known === rest[0]);
-    if (kind === "delta" && adapter !== undefined && linearName !== undefined) {
-      const found = await computeDelta(adapter, { layer: Number(rest[1]), linear: linearName });
-      deltas.set(rest.join("."), difference(found?.data ?? [], await expected.readFloat32(name)));
-    }
-  }
+  const gradients = await compareGradients(result, expected, theirs);
+  const deltas = adapter === undefined ? new Map() : await compareDeltas(adapter, expected, names);
   const losses =
     config === undefined
       ? undefined
@@ -248,5 +344,21 @@ export async function compareCase(
           (await trainedSteps(model, rows, { golden: entry.train, device })).map((step) => step.loss),
           entry.train.losses,
         );
-  return { logits, loss, gradients, deltas, losses };
+  const { prefill } = entry;
+  const isBase = config === undefined;
+  const steps =
+    isBase && prefill !== undefined
+      ? difference(
+          await stepLogits(loaded, rows, { prefill, device }),
+          await expected.readFloat32("step_logits"),
+        )
+      : undefined;
+  const packed =
+    isBase && expected.tensors.has("packed_ids")
+      ? difference(
+          await allLogits(model, inOneRow(await readPacked(expected)), device),
+          await expected.readFloat32("packed_logits"),
+        )
+      : undefined;
+  return { logits, loss, gradients, deltas, losses, steps, packed };
 }

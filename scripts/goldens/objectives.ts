@@ -186,11 +186,11 @@ export async function compareObjective(
   const loaded = await loadBase(join(folder, entry.base), { baseDtype: "float32" });
   await using inputs = await openSafetensors(join(folder, entry.inputs));
   await using expected = await openSafetensors(join(folder, entry.file));
-  const model = adapterModel(loaded, await goldenAdapter(loaded, config, expected));
+  const model = adapterModel(loaded, await goldenAdapter(loaded, config, { file: expected }));
   const longest = inputs.tensors.get("completion_ids")?.shape[1] ?? 1;
   const { kind, objective } = toObjective(entry.objective, longest);
   const initial = entry.objective.name.endsWith("from_adapter")
-    ? await goldenAdapter(loaded, config, expected)
+    ? await goldenAdapter(loaded, config, { file: expected })
     : createAdapter(config, toLayerShapes(loaded.config));
   const reference = adapterModel(loaded, initial).parameters;
   const read = await readExamples(inputs);

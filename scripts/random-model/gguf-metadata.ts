@@ -1,8 +1,7 @@
 // The header of a random model's GGUF file: its sizes and choices under llama.cpp's keys, and the tokenizer.
 import type { StoredType, WritableGgufValue } from "mixture-of-shards-core/files";
 import type { ModelConfig } from "mixture-of-shards-core/models";
-import { rotatedWidth } from "mixture-of-shards-core/models";
-import { FAMILIES } from "../../packages/core/src/models/families/index.ts";
+import { ggufArchitecture, rotatedWidth } from "mixture-of-shards-core/models";
 import { type PaddedTokenizer, SPECIAL } from "./padded-tokenizer.ts";
 
 type Header = Readonly<Record<string, WritableGgufValue>>;
@@ -122,7 +121,7 @@ export function ggufMetadata({
   readonly tokenizer: PaddedTokenizer;
   readonly type: StoredType;
 }): Header {
-  const { architecture } = FAMILIES[config.architecture].gguf;
+  const architecture = ggufArchitecture(config);
   const own = Object.entries({ ...sizeFields(config), ...choiceFields(config) });
   return {
     "general.architecture": string(architecture),

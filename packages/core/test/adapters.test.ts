@@ -29,7 +29,12 @@ import {
   saveAdapter,
 } from "../src/adapters/index.ts";
 import { randomStream } from "../src/common/index.ts";
-import { LINEAR_NAMES, type LinearName, moduleKey, type TargetModule } from "../src/models/linear-layers.ts";
+import {
+  COMMON_LINEARS,
+  type LinearName,
+  moduleKey,
+  type TargetModule,
+} from "../src/models/linear-layers.ts";
 import { layerShapes, withFactors } from "./layer-shapes.ts";
 import { fillRandom } from "./random-adapter.ts";
 
@@ -572,7 +577,7 @@ const settings = fc
     extra: fc.nat({ max: 3 }),
     width: fc.integer({ min: 1, max: 2 }),
     out: fc.integer({ min: 1, max: 3 }),
-    linear: fc.constantFrom(...LINEAR_NAMES),
+    linear: fc.constantFrom(...COMMON_LINEARS),
     pairDissociation: fc.boolean(),
     seed: fc.nat(),
   })

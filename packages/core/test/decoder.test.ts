@@ -21,7 +21,6 @@ import {
   type AttentionHook,
   type DecoderOptions,
   decoder,
-  GROUPS,
   headWeight,
   modulePath,
   type ProjectHook,
@@ -54,14 +53,14 @@ const splitHeads = (x: Value, heads: number): Value =>
 const joinedAttention: AttentionHook = {
   heads: "joined",
   attend: ({ q, k, v, layer }) => {
-    const heads = { q: splitHeads(q, H), k: splitHeads(k, K), v: splitHeads(v, K), layer };
+    const heads = { q: splitHeads(q, H), k: splitHeads(k, K), v: splitHeads(v, K), layer, keyLayer: layer };
     return reshape(transpose(plainAttention.attend(heads), [0, 2, 1, 3]), [...SHAPE, H * D]);
   },
 };
 
 /** The weights of a group under each other, which one product takes. */
-const joinedProjections: ProjectHook = (x, { layer, group }) => {
-  const paths = GROUPS[group].map((name) => modulePath({ layer, linear: name }));
+const joinedProjections: ProjectHook = (x, { layer, linears }) => {
+  const paths = linears.map((name) => modulePath({ layer, linear: name }));
   const makeValues = (kind: "weight" | "bias") => paths.map((path) => leaves.get(`${path}.${kind}`) as Value);
   const matrix = concat(makeValues("weight"), 0);
   const sizes = makeValues("bias").map(({ shape }) => shape[0] as number);
@@ -76,6 +75,7 @@ async function computeLogits(choices: Partial<DecoderOptions>): Promise<Float32A
     maxPositions: 7,
     weights: leaves,
     attention: plainAttention,
+    earlier: () => [],
     ...choices,
   });
   await using program = await compile({ logits: linear(hidden, headWeight(config, leaves)) });

@@ -8,7 +8,7 @@ import { randomStream } from "#common";
 import { mergeAdapter } from "#convert";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import {
-  LINEAR_NAMES,
+  COMMON_LINEARS,
   loadBase,
   modulePath,
   parseHuggingFaceConfig,
@@ -66,7 +66,7 @@ async function deltas(adapter: Adapter, path: string): Promise<ReadonlyMap<strin
   const shapes = storedShapes(config);
   const found = new Map<string, Float32Array>();
   for (let layer = 0; layer < config.layers; layer++)
-    for (const linear of LINEAR_NAMES) {
+    for (const linear of COMMON_LINEARS) {
       const { name, row } = storedPlace(config, `${modulePath({ layer, linear })}.weight`);
       const [rows = 0, width = 0] = shapes.get(name) ?? [];
       const sum = found.get(name) ?? new Float32Array(rows * width);

@@ -15,8 +15,8 @@ import {
   openSafetensors,
 } from "#files";
 import {
+  COMMON_LINEARS,
   dequantizeWeight,
-  LINEAR_NAMES,
   type LoadedModel,
   loadBase,
   loadModel as loadWithText,
@@ -84,7 +84,7 @@ async function expected(model = base, added = loaded): Promise<ReadonlyMap<strin
   );
   const factors = await expandFactors(added);
   for (let layer = 0; layer < model.config.layers; layer++)
-    for (const linear of LINEAR_NAMES) {
+    for (const linear of COMMON_LINEARS) {
       const found = factors.get(`${layer}.${linear}`);
       const weight = weights.get(`${modulePath({ layer, linear })}.weight`)!;
       if (found !== undefined) addProduct(weight, found);

@@ -38,6 +38,8 @@ type Differentiable =
   | "embed"
   | "rmsNorm"
   | "rotate"
+  | "depthwise"
+  | "earlierToken"
   | "max"
   | "softmax"
   | "attention"
@@ -59,6 +61,7 @@ type Plain =
   | "rowProducts"
   | "rowsAt"
   | "scatterRows"
+  | "shifted"
   | "splitDynamic"
   | "splitEqual"
   | "toCache"
@@ -74,6 +77,11 @@ export interface Case {
   readonly shapes: readonly (readonly number[])[];
   readonly signed?: boolean;
   readonly build: (...inputs: Value[]) => Value | readonly Value[];
+}
+
+interface AttentionCase extends Omit<ops.PackedBlocksOptions, "blockSize"> {
+  readonly softCap?: number;
+  readonly hasSinks?: boolean;
 }
 
 const ids = (...xs: number[]) => constant(Int32Array.from(xs));
@@ -158,6 +166,22 @@ export const cases: Cases = {
     ],
     signed: true,
     build: (a, b) => ops.gatedUnit(a!, b!, kind),
+  })),
+  depthwise: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+        [3, 1, 2],
+      ],
+      signed: true,
+      build: (a, b, kernel) => ops.depthwise([a!, b!], kernel!),
+    },
+  ],
+  earlierToken: [0, 1, 3].map((back) => ({
+    shapes: [[2, 7, 3]],
+    signed: true,
+    build: (x) => ops.earlierToken(x!, back, segments),
   })),
   matmul: [
     {
@@ -320,16 +344,14 @@ export const cases: Cases = {
     { maxSegment: 7, window: 3, softCap: 0.6 },
     { maxSegment: 6, shared },
     { maxSegment: 6, shared, window: 3 },
-  ].map(({ softCap, ...options }: Omit<ops.PackedBlocksOptions, "blockSize"> & { softCap?: number }) => ({
-    shapes: [
-      [2, 4, 7, 2],
-      [2, 2, 7, 2],
-      [2, 2, 7, 2],
-    ],
+    { maxSegment: 7, hasSinks: true },
+    { maxSegment: 7, window: 2, softCap: 0.6, hasSinks: true },
+  ].map(({ softCap, hasSinks = false, ...options }: AttentionCase) => ({
+    shapes: [[2, 4, 7, 2], [2, 2, 7, 2], [2, 2, 7, 2], ...(hasSinks ? [[4]] : [])],
     signed: true,
-    build: (q, k, v) => {
+    build: (q, k, v, sinks) => {
       const blocks = ops.packedBlocks(segments, { blockSize: 3, ...options });
-      return ops.attention(q!, k!, { v: v!, scale: 0.7, softCap, blocks });
+      return ops.attention(q!, k!, { v: v!, scale: 0.7, softCap, sinks, blocks });
     },
   })),
   crossEntropy: [

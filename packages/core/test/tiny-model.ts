@@ -49,13 +49,13 @@ export interface TinyModel {
   readonly weights: ReadonlyMap<string, FloatTensor>;
 }
 
-/** Config and seeded random weights; norms are near 1, all else near 0. */
+/** Config and seeded random weights; norms and kernels are near 1, all else near 0. */
 export function tinyModel({ overrides = {}, seed = 0, edit }: TinyModelOptions = {}): TinyModel {
   const config = parseHuggingFaceConfig({ ...tinyConfigJson, ...overrides }, "config.json");
   const weights = new Map<string, FloatTensor>();
   for (const [name, shape] of weightShapes(config)) {
     const random = randomStream(seed, name);
-    const centre = name.includes("norm") ? 1 : 0;
+    const centre = /norm|conv\.conv|layer_scalar/.test(name) ? 1 : 0;
     const count = shape.reduce((product, size) => product * size, 1);
     weights.set(name, {
       shape,

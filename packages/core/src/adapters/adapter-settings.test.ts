@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { LINEAR_NAMES } from "#models";
 import { layerShapes } from "../../test/layer-shapes.ts";
 import { createAdapter, METHOD_NAMES, methods } from "./adapter.ts";
 import { parseAdapterConfig } from "./adapter-settings.ts";
 
 const shapes = layerShapes(2);
-const seven = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj";
+const known = LINEAR_NAMES.join(", ");
 
 test.each(METHOD_NAMES)("the example of %s is valid, and parsing it again changes nothing", (name) => {
   const { example } = methods[name];
@@ -65,9 +66,9 @@ describe("settings that cannot be read", () => {
     [{ method: "lora", alpha: "16" }, 'alpha "16" is invalid; give a number above 0 and up to 1000000'],
     [{ method: "lora", dropout: 1 }, "dropout 1 is invalid; give a probability from 0 to below 1"],
     [{ method: "lora", dropout: -0.1 }, "dropout -0.1 is invalid; give a probability from 0 to below 1"],
-    [{ method: "lora", targets: [] }, `targets [] is invalid; give a list of one or more of ${seven}`],
-    [{ method: "lora", targets: "q" }, `targets "q" is invalid; give a list of one or more of ${seven}`],
-    [{ method: "lora", targets: ["q_proj", "q"] }, `targets.1 "q" is invalid; give one of ${seven}`],
+    [{ method: "lora", targets: [] }, `targets [] is invalid; give a list of one or more of ${known}`],
+    [{ method: "lora", targets: "q" }, `targets "q" is invalid; give a list of one or more of ${known}`],
+    [{ method: "lora", targets: ["q_proj", "q"] }, `targets.1 "q" is invalid; give one of ${known}`],
     [{ method: "lora", seed: -1 }, "seed -1 is invalid; give a whole number below 2^53, 0 or more"],
     [
       { method: "lora", seed: 2 ** 53 },

@@ -14,6 +14,7 @@ import {
   show,
   similarName,
 } from "#common";
+import { COMMON_LINEARS, listPools, SMALL_LINEARS } from "#models";
 import { type AdapterConfig, bindMethod, METHOD_NAMES, type MethodName, methods } from "./adapter.ts";
 import type { LayerShapes } from "./method.ts";
 
@@ -78,9 +79,16 @@ export function parseAdapterConfig(input: unknown, where = "adapter", called: Na
   throw invalid(`${where}: ${describeIssue(method, readIssues(parsed.error, input), called)}`, parsed.error);
 }
 
-/** The settings of a new adapter. A default rank is lowered where the layers of a small model share fewer. */
+/**
+ * The settings of a new adapter. Without targets it adapts the large linear layers of the model that its method can, and a
+ * default rank is lowered where the layers of a small model share fewer.
+ */
 export function fittingConfig(input: AdapterConfigInput, shapes: LayerShapes): AdapterConfig {
-  const asked = parseAdapterConfig(input, "adapter");
+  const given = parseAdapterConfig(input, "adapter");
+  const adaptsAll =
+    input.targets === undefined && COMMON_LINEARS.every((name) => given.targets.includes(name));
+  const large = listPools(shapes).flatMap(({ linear }) => (SMALL_LINEARS.includes(linear) ? [] : [linear]));
+  const asked = adaptsAll ? parseAdapterConfig({ ...given, targets: large }, "adapter") : given;
   if (input.rank !== undefined) return asked;
   for (let { rank } = asked; rank > 0; rank--) {
     const config = parseAdapterConfig({ ...asked, rank }, "adapter");

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { LINEAR_NAMES } from "#models";
+import { COMMON_LINEARS } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./adapter.ts";
 import { checkBase, describeTrainedOn, inferShapes, type TrainedOn, UNKNOWN_TOKENS } from "./base-match.ts";
@@ -57,7 +57,7 @@ const bases = fc
       },
     };
   });
-const targets = fc.subarray([...LINEAR_NAMES], { minLength: 1 });
+const targets = fc.subarray([...COMMON_LINEARS], { minLength: 1 });
 
 function listShapes(config: AdapterConfig, shapes: LayerShapes) {
   const { tensors, tensorName } = bindMethod(config);

@@ -2,7 +2,7 @@
 // file of weights, but it is used on any quantisation of the same model: its update is added to weights that differ by
 // rounding alone.
 import { MosError } from "#common";
-import type { DecoderSettings, LinearName } from "#models";
+import type { DecoderSettings } from "#models";
 import { type AdapterConfig, bindMethod } from "./adapter.ts";
 import type { AdapterBase, SavedBase } from "./folder-config.ts";
 import type { LayerShapes, Widths } from "./method.ts";
@@ -147,7 +147,7 @@ function widthsFor(
   config: AdapterConfig,
   { layers, before }: { readonly layers: number; readonly before: Shapes },
   found: Shapes,
-): Readonly<Partial<Record<LinearName, Widths>>> | undefined {
+): LayerShapes["widths"] | undefined {
   const widths = probes(config);
   if (before.size !== found.size || [...before.keys()].some((name) => !found.has(name))) return undefined;
   const result: Record<string, Widths> = {};

@@ -1,10 +1,10 @@
 // Cost of an adapter before it exists.
 import { countElements } from "#common";
-import { type LinearName, type ModelConfig, parameterCount, toLayerShapes } from "#models";
+import { type ModelConfig, type PoolName, parameterCount, toLayerShapes } from "#models";
 import { type AdapterConfig, bindMethod } from "./adapter.ts";
 import { type AdapterConfigInput, fittingConfig } from "./adapter-settings.ts";
 import type { LayerShapes, TensorSpec } from "./method.ts";
-import { targetWidths } from "./method-parts.ts";
+import { allPools } from "./method-parts.ts";
 
 /** Cost of an adapter, before it exists. @inline */
 export interface Budget {
@@ -43,8 +43,10 @@ export function budget(config: AdapterConfig, shapes: LayerShapes): Budget {
   const specs = method.tensors(shapes);
   const trainable = count(specs, "trainable");
   const [frozen, seeded] = [count(specs, "frozen"), count(specs, "seeded")];
-  const widths = config.targets.map((name) => targetWidths(shapes, name));
-  const perRank = shapes.layers * widths.reduce((sum, { in: width, out }) => sum + width + out, 0);
+  const perRank = allPools(config, shapes).reduce(
+    (sum, { in: width, out, layers }) => sum + layers.length * (width + out),
+    0,
+  );
   const loraTrainable = config.rank * perRank;
   return {
     trainable,
@@ -57,11 +59,13 @@ export function budget(config: AdapterConfig, shapes: LayerShapes): Budget {
   };
 }
 
-/** The part of one type of linear layers, over all decoder layers. @inline */
+/** The part of one type of linear layers, over all decoder layers that have it in these widths. @inline */
 export interface TypeParams {
-  readonly linear: LinearName;
+  readonly linear: PoolName;
   readonly in: number;
   readonly out: number;
+  /** Decoder layers that have it. */
+  readonly layers: number;
   /** Undefined where types share what is trained. */
   readonly trainable: number | undefined;
 }
@@ -87,16 +91,22 @@ export function adapterParams(model: ModelConfig, input: AdapterConfigInput): Ad
   const shapes = toLayerShapes(model);
   const adapter = fittingConfig(input, shapes);
   const whole = budget(adapter, shapes);
-  const parts = adapter.targets.map((linear) => budget({ ...adapter, targets: [linear] }, shapes).trainable);
+  const pools = allPools(adapter, shapes);
+  const parts = pools.map(({ name, linear }) => {
+    const widths = { [name]: shapes.widths[name] };
+    return budget({ ...adapter, targets: [linear] }, { layers: shapes.layers, widths }).trainable;
+  });
   const areSeparate = parts.reduce((a, b) => a + b, 0) === whole.trainable;
   return {
     adapter,
     budget: whole,
     layers: model.layers,
     parameters: parameterCount(model),
-    types: adapter.targets.map((linear, i) => ({
-      linear,
-      ...(shapes.widths[linear] ?? { in: 0, out: 0 }),
+    types: pools.map(({ name, in: width, out, layers }, i) => ({
+      linear: name,
+      in: width,
+      out,
+      layers: layers.length,
       trainable: areSeparate ? parts[i] : undefined,
     })),
   };

@@ -34,7 +34,7 @@ export function expandOnHost(adapter: Adapter, { asProducts = false } = {}): Fac
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
   const scales = new Map<string, { readonly rank: number; readonly scale: number }>();
-  for (const target of listTargets(adapter.shapes.layers)) {
+  for (const target of listTargets(adapter.shapes, adapter.config.targets)) {
     const found = factors(target);
     if (found === undefined) continue;
     const key = moduleKey(target);

@@ -2,7 +2,7 @@
 // computes are refused by name, whether the folder is opened or imported.
 import { z } from "zod";
 import { MosError, show } from "#common";
-import { type DecoderSettings, LINEAR_NAMES } from "#models";
+import { COMMON_LINEARS, type DecoderSettings } from "#models";
 import { type Adapter, type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./adapter.ts";
 import { joinNames, parseAdapterConfig } from "./adapter-settings.ts";
 
@@ -191,7 +191,7 @@ const FUSED: readonly (string | undefined)[] = ["qkv_proj", "gate_up_proj"];
 function readTargets(given: SavedFields["target_modules"], where: string): readonly (string | undefined)[] {
   if (given === undefined || given === null)
     throw new MosError("bad_adapter", `${where}: field "target_modules" is missing; ${IMPORT}`);
-  if (given === "all-linear") return LINEAR_NAMES;
+  if (given === "all-linear") return COMMON_LINEARS;
   const refuse = (what: string): never => {
     throw new MosError("unsupported", `${where}: ${what}; ${IMPORT}`);
   };

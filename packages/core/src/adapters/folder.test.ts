@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
+import { LINEAR_NAMES } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
 import { type AdapterConfigInput, parseAdapterConfig } from "./adapter-settings.ts";
@@ -153,7 +154,7 @@ describe("adapter_config.json", () => {
       "a target that Llama lacks",
       { target_modules: ["q_proj", "c_attn"] },
       "bad_adapter",
-      'target_modules.1 "c_attn" is invalid; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
+      `target_modules.1 "c_attn" is invalid; give one of ${LINEAR_NAMES.join(", ")}`,
     ],
     [
       "a target that this base lacks",

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LINEAR_NAMES } from "#models";
+import { COMMON_LINEARS } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { withFactors } from "../../test/layer-shapes.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
@@ -18,7 +18,7 @@ import type { LayerShapes } from "./method.ts";
 const shapes: LayerShapes = withFactors({
   layers: 3,
   widths: Object.fromEntries(
-    LINEAR_NAMES.map((name, i) => [
+    COMMON_LINEARS.map((name, i) => [
       name,
       { in: i === 6 ? 36 : 24, out: [24, 12, 12, 24, 36, 36, 24][i] ?? 24 },
     ]),

@@ -3,7 +3,14 @@
 
 import { compile, matmul, type Value } from "mixture-of-shards-graph";
 import { MosError, randomStream } from "#common";
-import { type ModelConfig, moduleKey, type TargetModule, toLayerShapes } from "#models";
+import {
+  listPools,
+  listTargets,
+  type ModelConfig,
+  moduleKey,
+  type TargetModule,
+  toLayerShapes,
+} from "#models";
 import { type Adapter, type AdapterConfig, adapterLeaves, bindMethod } from "./adapter.ts";
 import { type Budget, budget } from "./budget.ts";
 import { loadAdapter, readShapes } from "./folder.ts";
@@ -133,12 +140,11 @@ export async function moduleNorms(adapter: Adapter): Promise<readonly ModuleNorm
     );
   const atOnce = Math.floor(MAX_NUMBERS / config.rank ** 2);
   const norms: ModuleNorms[] = [];
-  for (const linear of config.targets)
-    for (let from = 0; from < shapes.layers; from += atOnce) {
-      const count = Math.min(atOnce, shapes.layers - from);
-      const targets = Array.from({ length: count }, (_, i) => ({ layer: from + i, linear }));
-      norms.push(...(await computeAllNorms(adapter, targets)));
-    }
+  for (const linear of config.targets) {
+    const targets = listTargets(shapes, [linear]);
+    for (let from = 0; from < targets.length; from += atOnce)
+      norms.push(...(await computeAllNorms(adapter, targets.slice(from, from + atOnce))));
+  }
   return norms;
 }
 
@@ -244,19 +250,20 @@ export interface AdapterLayers {
 /** Entries of all tables: a few megabytes of JSON. */
 const MAX_ENTRIES = 2 ** 18;
 
-/** The rows that each layer uses of one table. */
-function tableRows({ tensors }: Adapter, table: string): (layer: number) => readonly number[] {
+/** The rows of a table that the `index`-th layer of its pool uses. */
+function tableRows({ tensors }: Adapter, table: string, index: number): readonly number[] {
   const found = tensors.get(table);
   const places = found?.shape[1] ?? 0;
-  return (layer) => [...(found?.data.subarray(layer * places, (layer + 1) * places) ?? [])];
+  return [...(found?.data.subarray(index * places, (index + 1) * places) ?? [])];
 }
 
 /** Rows of A and B of a module, from the tables of its linear type. */
 function moduleRows(adapter: Adapter, tables: readonly RoutingTable[], module: ModuleNorms) {
   const rows: { rowsA?: readonly number[]; rowsB?: readonly number[] } = {};
+  const pool = listPools(adapter.shapes, [module.linear]).find(({ layers }) => layers.includes(module.layer));
   for (const { linear, side, table } of tables) {
-    if (linear !== module.linear) continue;
-    const own = tableRows(adapter, table)(module.layer);
+    if (linear !== pool?.name) continue;
+    const own = tableRows(adapter, table, pool.layers.indexOf(module.layer));
     if (side !== "B") rows.rowsA = own;
     if (side !== "A") rows.rowsB = own;
   }

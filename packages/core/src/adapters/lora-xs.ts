@@ -3,16 +3,16 @@
 
 import { matmul, transpose } from "mixture-of-shards-graph";
 import { MosError } from "#common";
-import { type LinearName, listTargets, type SingularFactors, type TargetModule } from "#models";
-import type { LayerShapes, TensorSpec } from "./method.ts";
+import { listTargets, type SingularFactors, type TargetModule } from "#models";
+import type { TensorSpec, Widths } from "./method.ts";
 import {
+  allPools,
   alphaScale,
   alphaSetting,
   commonSettings,
   defineMethod,
   type MethodConfig,
   rankSetting,
-  targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
@@ -31,23 +31,23 @@ export type LoraXsConfig = MethodConfig<
 const nameOf = ({ layer, linear }: TargetModule, part: "A" | "B" | "R"): string =>
   `${linear}.${layer}.${part}`;
 
-const narrower = (shapes: LayerShapes, linear: LinearName): number =>
-  Math.min(...Object.values(targetWidths(shapes, linear)));
-
 /** LoRA-XS, as the head of this file describes it. */
 export const loraXs = defineMethod<LoraXsConfig>("lora-xs", settings, {
   summary: "Only a small square matrix per layer is trained, between frozen factors of the base itself.",
   example: { rank: 4 },
-  check({ rank, targets }, shapes) {
-    const narrow = targets.find((linear) => narrower(shapes, linear) < rank);
-    if (narrow !== undefined)
-      throw new MosError(
-        "bad_config",
-        `rank ${rank} is more than the ${narrower(shapes, narrow)} singular values of ${narrow}; use a rank of at most ${narrower(shapes, narrow)}`,
-      );
+  check(config, shapes) {
+    for (const { name, in: width, out } of allPools(config, shapes)) {
+      const most = Math.min(width, out);
+      if (config.rank > most)
+        throw new MosError(
+          "bad_config",
+          `rank ${config.rank} is more than the ${most} singular values of ${name}; use a rank of at most ${most}`,
+        );
+    }
   },
-  tensors({ rank, targets }, { singular, ...shapes }) {
-    const modules = listTargets(shapes.layers).filter(({ linear }) => targets.includes(linear));
+  tensors(config, { singular, ...shapes }) {
+    const { rank } = config;
+    const modules = listTargets(shapes, config.targets);
     const base = (): SingularFactors => {
       if (singular !== undefined) return singular;
       throw new MosError(
@@ -55,7 +55,7 @@ export const loraXs = defineMethod<LoraXsConfig>("lora-xs", settings, {
         "LoRA-XS needs the weights of its base, of which only the shapes are known; pass shapes from toBaseShapes",
       );
     };
-    return modules.flatMap((target) => {
+    const tensorsOf = (target: TargetModule, widths: Widths): readonly TensorSpec[] => {
       /** Bᵀ [r, out] is kept, as it is used. */
       const factor = (part: "A" | "B", width: number): TensorSpec => ({
         name: nameOf(target, part),
@@ -65,14 +65,17 @@ export const loraXs = defineMethod<LoraXsConfig>("lora-xs", settings, {
         initialize: () => base().get(target, rank)[part === "A" ? "a" : "b"],
         prepare: () => base().prepare(modules, rank),
       });
-      const { in: width, out } = targetWidths(shapes, target.linear);
       const trained = trainable(nameOf(target, "R"), [rank, rank], zeros(rank * rank));
-      return [factor("A", width), factor("B", out), trained];
-    });
+      return [factor("A", widths.in), factor("B", widths.out), trained];
+    };
+    return allPools(config, shapes).flatMap(({ linear, layers, ...widths }) =>
+      layers.flatMap((layer) => tensorsOf({ layer, linear }, widths)),
+    );
   },
   factors:
     (config, { view }) =>
-    (target) => {
+    ({ layer, pool: { linear } }) => {
+      const target = { layer, linear };
       const product = {
         core: transpose(view.value(nameOf(target, "R")), [1, 0]),
         shared: view.value(nameOf(target, "B")),

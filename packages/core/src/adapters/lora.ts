@@ -3,13 +3,13 @@
 import { transpose } from "mixture-of-shards-graph";
 import { type LinearName, modulePath } from "#models";
 import {
+  allPools,
   alphaScale,
   alphaSetting,
   commonSettings,
   defineMethod,
   kaiming,
   type MethodConfig,
-  targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
@@ -28,18 +28,16 @@ const factorName = (linear: LinearName, layer: number, side: "A" | "B"): string 
 export const lora = defineMethod<LoraConfig, typeof settings>("lora", settings, {
   summary: "Every layer has its own pair of low-rank factors: the reference, and the largest.",
   example: { rank: 2 },
-  tensors({ targets, rank }, shapes) {
-    return targets.flatMap((linear) => {
-      const { in: width, out } = targetWidths(shapes, linear);
-      return Array.from({ length: shapes.layers }, (_, layer) => [
-        trainable(factorName(linear, layer, "A"), [rank, width], kaiming(rank * width, width)),
-        trainable(factorName(linear, layer, "B"), [out, rank], zeros(out * rank)),
-      ]).flat();
-    });
-  },
+  tensors: (config, shapes) =>
+    allPools(config, shapes).flatMap(({ linear, in: width, out, layers }) =>
+      layers.flatMap((layer) => [
+        trainable(factorName(linear, layer, "A"), [config.rank, width], kaiming(config.rank * width, width)),
+        trainable(factorName(linear, layer, "B"), [out, config.rank], zeros(out * config.rank)),
+      ]),
+    ),
   factors:
     (config, { view }) =>
-    ({ layer, linear }) => ({
+    ({ layer, pool: { linear } }) => ({
       a: view.value(factorName(linear, layer, "A")),
       b: transpose(view.value(factorName(linear, layer, "B")), [1, 0]),
       scale: alphaScale(config),

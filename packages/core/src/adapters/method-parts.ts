@@ -2,7 +2,7 @@
 // L layers · r rank.
 import { z } from "zod";
 import { MosError, type Settings, type SettingValues, setting } from "#common";
-import { LINEAR_NAMES, type LinearName, type TargetModule } from "#models";
+import { COMMON_LINEARS, LINEAR_NAMES, type LinearName, listPools, type Pool } from "#models";
 import type {
   AdapterMethod,
   CommonConfig,
@@ -14,16 +14,22 @@ import type {
   Widths,
 } from "./method.ts";
 
-/** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */
-export function targetWidths({ widths }: LayerShapes, name: LinearName): Widths {
-  const found = widths[name];
-  if (found === undefined)
+/** The pools of a target. Throws `bad_config` for a linear layer that the model does not have. */
+export function targetPools(shapes: LayerShapes, name: LinearName): readonly Pool[] {
+  const found = listPools(shapes, [name]);
+  if (found.length === 0)
     throw new MosError(
       "bad_config",
-      `targets: this model has no ${name}; it has ${Object.keys(widths).join(", ")}`,
+      `targets: this model has no ${name}; it has ${[...new Set(listPools(shapes).map(({ linear }) => linear))].join(", ")}`,
     );
   return found;
 }
+
+/** The pools of all targets. */
+export const allPools = (
+  { targets }: { readonly targets: readonly LinearName[] },
+  shapes: LayerShapes,
+): readonly Pool[] => targets.flatMap((name) => targetPools(shapes, name));
 
 const greatestCommonDivisor = (a: number, b: number): number =>
   b === 0 ? a : greatestCommonDivisor(b, a % b);
@@ -70,12 +76,12 @@ export const filled =
 /** Zero everywhere, as B starts. */
 export const zeros = (length: number): Initialize => filled(length, 0);
 
-/** Linear types of those that a method can adapt, in the model's order; all of them by default. */
-export function targetsSetting(known: readonly LinearName[]) {
+/** Linear layers that a method can adapt, in the model's order. `fittingConfig` finds those of a model where none are named. */
+export function targetsSetting(known: readonly LinearName[], standard = known) {
   const inOrder = (given: readonly LinearName[]): readonly LinearName[] =>
     known.filter((name) => given.includes(name));
   return setting(z.array(z.enum(known)).min(1).transform(inOrder), {
-    default: known,
+    default: standard,
     defaultText: "all",
     help: "linear layers to adapt",
   });
@@ -117,7 +123,7 @@ export const commonSettings = {
     placeholder: "p",
     help: "dropout probability of the adapter's inputs in training",
   }),
-  targets: targetsSetting(LINEAR_NAMES),
+  targets: targetsSetting(LINEAR_NAMES, COMMON_LINEARS),
   seed: setting(z.int().min(0).describe("a whole number below 2^53"), {
     default: 0,
     help: "random seed of routing and initialisation",
@@ -132,12 +138,19 @@ export type MethodConfig<Method extends string, S extends Settings> = {
   readonly method: Method;
 } & SettingValues<S>;
 
+/** A module whose factors are asked for: its layer is the `index`-th of those that share its pool. */
+export interface PoolPlace {
+  readonly pool: Pool;
+  readonly layer: number;
+  readonly index: number;
+}
+
 /** A method without what follows from its settings. Its functions are asked about its own targets, which the model has. */
 interface MethodDefinition<C extends CommonConfig>
   extends Pick<AdapterMethod<C>, "summary" | "tensors" | "routing">,
     Partial<Pick<AdapterMethod<C>, "check" | "hasLinearFactors">> {
   readonly example: Partial<C>;
-  factors(config: C, options: FactorOptions): (target: TargetModule) => Factors;
+  factors(config: C, options: FactorOptions): (place: PoolPlace) => Factors;
   /** PEFT does not know such folders, unless this says so. */
   readonly folder: Pick<FolderFormat<C>, "peftType" | "settings"> & Partial<FolderFormat<C>>;
 }
@@ -158,12 +171,16 @@ export function defineMethod<
     schema,
     example: schema.parse({ method, ...example }),
     check(config, shapes) {
-      for (const name of config.targets) targetWidths(shapes, name);
+      allPools(config, shapes);
       check?.(config, shapes);
     },
     factors(config, options) {
       const factorsOf = factors(config, options);
-      return (target) => (config.targets.includes(target.linear) ? factorsOf(target) : undefined);
+      const pools = listPools(options.shapes, config.targets);
+      return ({ layer, linear }) => {
+        const pool = pools.find((one) => one.linear === linear && one.layers.includes(layer));
+        return pool && factorsOf({ pool, layer, index: pool.layers.indexOf(layer) });
+      };
     },
     hasLinearFactors: true,
     folder: {

@@ -1,24 +1,9 @@
 import type { Value } from "mixture-of-shards-graph";
 import type { z } from "zod";
 import type { Random, Settings } from "#common";
-import type { DecoderSettings, LinearName, SingularFactors, TargetModule } from "#models";
+import type { LayerShapes, LinearName, PoolName, TargetModule } from "#models";
 
-/** The linear layers that a model has, by their widths, in each of its decoder layers. @inline */
-export interface LayerShapes {
-  /** L */
-  readonly layers: number;
-  readonly widths: Readonly<Partial<Record<LinearName, Widths>>>;
-  /** Settings of the model's decoder; undefined if only its shapes are known. */
-  readonly decoder?: DecoderSettings | undefined;
-  /** Factors of its weights; undefined if only its shapes are known. */
-  readonly singular?: SingularFactors | undefined;
-}
-
-/** d_in and d_out of a linear layer. */
-export interface Widths {
-  readonly in: number;
-  readonly out: number;
-}
+export type { LayerShapes, Widths } from "#models";
 
 /** A tensor that a method keeps. */
 export interface TensorSpec {
@@ -89,12 +74,13 @@ export interface CommonConfig {
 
 /** Table of the pool's rows that each layer uses, drawn once. */
 export interface RoutingTable {
-  readonly linear: LinearName;
+  /** The linear layers whose vectors they become. */
+  readonly linear: PoolName;
   /** Whose vectors the rows become. */
   readonly side: "A" | "B" | "A and B";
   /** Unit of a row: a part of a vector, or a whole one. */
   readonly unit: "shard" | "pair";
-  /** The index tensor [L, places]. */
+  /** The index tensor: a row for each layer that has them. */
   readonly table: string;
   /** Rows that all layers share; they come first. */
   readonly shared: number;

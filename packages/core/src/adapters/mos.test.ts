@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { add, compile, constant, grad, matmul, mul, sum } from "mixture-of-shards-graph";
 import { describe, expect, test } from "vitest";
 import { countElements, randomStream } from "#common";
-import { LINEAR_NAMES, type LinearName } from "#models";
+import { COMMON_LINEARS, type LinearName } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
@@ -108,7 +108,7 @@ const valid = fc
     privateShare: fc.double({ min: 0, max: 1, noNaN: true }),
     rankShare: fc.double({ min: 0, max: 1, noNaN: true }),
     factors: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 14, maxLength: 14 }),
-    targets: fc.subarray([...LINEAR_NAMES], { minLength: 1, maxLength: 3 }),
+    targets: fc.subarray([...COMMON_LINEARS], { minLength: 1, maxLength: 3 }),
     pairDissociation: fc.boolean(),
     seed: fc.integer({ min: 0, max: 2 ** 31 }),
   })
@@ -116,7 +116,7 @@ const valid = fc
     const privateRank = Math.round(privateShare * e);
     const most = privateRank === e ? e : privateRank + layers * (e - privateRank);
     const rank = e + Math.floor(rankShare * (most - e));
-    const widths = LINEAR_NAMES.map((name, i) => [
+    const widths = COMMON_LINEARS.map((name, i) => [
       name,
       { in: l * factors[2 * i]!, out: l * factors[2 * i + 1]! },
     ]);
@@ -285,5 +285,37 @@ describe("impossible settings are explained", () => {
     expect(() => create({ rank: 4, shardsPerVector: 5 }, wide)).toThrowError(
       /can be 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 192 for/,
     );
+  });
+});
+
+describe("layers of different kinds and widths", () => {
+  const mixed: LayerShapes = {
+    layers: 6,
+    widths: {
+      "q_proj@8x4": { in: 8, out: 4, layers: [0, 3] },
+      "q_proj@8x12": { in: 8, out: 12, layers: [2, 5] },
+      up_proj: { in: 8, out: 16 },
+    },
+  };
+  const settings = { targets: ["q_proj", "up_proj"], rank: 3, equivalentRank: 2, shardsPerVector: 2 };
+
+  test("each width has a pool of its own, and its n-th layer the n-th row of its tables", async () => {
+    const adapter = randomAdapter({ method: "mos", ...settings }, mixed, { seed: 1 });
+    expect(adapter.tensors.get("q_proj@8x4.A_pool")!.shape).toEqual([2 * 2 * 2, 4]);
+    expect(adapter.tensors.get("up_proj.I_a")!.shape).toEqual([6, 6]);
+    const factors = await expandFactors(adapter);
+    expect([...factors.keys()].filter((key) => key.endsWith("q_proj")).sort()).toEqual(
+      ["0.q_proj", "2.q_proj", "3.q_proj", "5.q_proj"], // none where a layer has no such linear
+    );
+    const [pool, rows] = [adapter.tensors.get("q_proj@8x12.B_pool")!, table(adapter, "q_proj@8x12.I_b")];
+    const first = rows[6 * 1]!; // of layer 5, the second that has it
+    expect(factors.get("5.q_proj")!.b.slice(0, 6)).toEqual(pool.data.slice(first * 6, first * 6 + 6));
+  });
+
+  test("the few layers of a pool are named, with the rank and the budget that would do", () => {
+    expect(() => create({ ...settings, rank: 6 }, mixed)).toThrowError(
+      /rank 6 needs 5 shared ranks, but 2 layers that have q_proj@8x4 .* share only 2; use a rank of at most 3, or an equivalent rank of at least 4/,
+    );
+    expect(create({ ...settings, rank: 6, equivalentRank: 4 }, mixed).config.rank).toBe(6);
   });
 });

@@ -5,9 +5,10 @@
 import { gatherRows, reshape, split, type Value } from "mixture-of-shards-graph";
 import { z } from "zod";
 import { flag, MosError, type Random, randomStream, setting } from "#common";
-import type { LinearName } from "#models";
+import type { Pool } from "#models";
 import type { LayerShapes, TensorSpec } from "./method.ts";
 import {
+  allPools,
   alphaScale,
   alphaSetting,
   commonSettings,
@@ -16,7 +17,6 @@ import {
   kaiming,
   type MethodConfig,
   shardCounts,
-  targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
@@ -49,7 +49,7 @@ export type MosConfig = MethodConfig<
 const invalid = (message: string): MosError => new MosError("bad_config", message);
 
 /** Settings against each other. */
-function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig, layers: number): void {
+function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig): void {
   if (p > e)
     throw invalid(
       `private rank ${p} is more than the equivalent rank ${e}; a layer cannot own more than its budget. Use a private rank of 0 to ${e}`,
@@ -62,21 +62,35 @@ function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig
     throw invalid(
       `private rank ${p} leaves nothing to share (equivalent rank ${e}), so rank ${r} cannot be filled; use rank ${e}, which is LoRA, or a private rank below ${e}`,
     );
-  const shared = layers * (e - p);
-  if (r - p > shared)
+}
+
+/** The layers of each pool must share as many ranks as one of them uses. */
+function checkPools(
+  { rank: r, equivalentRank: e, privateRank: p, targets }: MosConfig,
+  shapes: LayerShapes,
+): void {
+  for (const { name, layers } of allPools({ targets }, shapes)) {
+    const count = layers.length;
+    const shared = count * (e - p);
+    if (r - p <= shared) continue;
+    const few = count === shapes.layers ? "" : ` that have ${name}`;
+    const budget = few === "" ? "" : `, or an equivalent rank of at least ${p + Math.ceil((r - p) / count)}`;
     throw invalid(
-      `rank ${r} needs ${r - p} shared ranks, but ${layers} layers × (equivalent rank ${e} − private rank ${p}) share only ${shared}; use a rank of at most ${shared + p}`,
+      `rank ${r} needs ${r - p} shared ranks, but ${count} layers${few} × (equivalent rank ${e} − private rank ${p}) share only ${shared}; use a rank of at most ${shared + p}${budget}`,
     );
+  }
 }
 
 /** l must cut every vector into equal shards. */
 function checkShards({ shardsPerVector: l, targets }: MosConfig, shapes: LayerShapes): void {
-  const widths = targets.flatMap((name) =>
-    Object.entries(targetWidths(shapes, name)).map(([side, width]) => ({ name, side, width })),
-  );
+  const pools = allPools({ targets }, shapes);
+  const widths = pools.flatMap(({ name, in: width, out }) => [
+    { name, side: "in", width },
+    { name, side: "out", width: out },
+  ]);
   const bad = widths.find(({ width }) => width % l !== 0);
   if (bad === undefined) return;
-  const usable = shardCounts(targets.map((name) => targetWidths(shapes, name)));
+  const usable = shardCounts(pools);
   throw invalid(
     `${bad.name}: its d_${bad.side} of ${bad.width} does not split into ${l} shards; shards per vector can be ${usable.join(", ")} for these targets`,
   );
@@ -128,18 +142,18 @@ function pairFlaw(table: Int32Array, partner: Int32Array | Float32Array | undefi
     : `entry ${place} is ${table[place]}, but A's table has ${partner?.[place]}, and pair_dissociation is false`;
 }
 
-function poolTensors(config: MosConfig, shapes: LayerShapes, linear: LinearName): readonly TensorSpec[] {
-  const { in: width, out } = targetWidths(shapes, linear);
-  const { layers } = shapes;
+function poolTensors(
+  config: MosConfig,
+  { name, in: width, out, layers: owners }: Pool,
+): readonly TensorSpec[] {
+  const layers = owners.length;
   const { rows, places } = poolLayout(config, layers);
   const l = config.shardsPerVector;
   const table = (side: "a" | "b"): TensorSpec => ({
     flaw: (data, before) =>
       routingFlaw(config, layers, data) ??
-      (side === "a" || config.pairDissociation
-        ? undefined
-        : pairFlaw(data, before.get(`${linear}.I_a`)?.data)),
-    name: `${linear}.I_${side}`,
+      (side === "a" || config.pairDissociation ? undefined : pairFlaw(data, before.get(`${name}.I_a`)?.data)),
+    name: `${name}.I_${side}`,
     shape: [layers, places],
     role: "frozen",
     dtype: "int32",
@@ -149,13 +163,13 @@ function poolTensors(config: MosConfig, shapes: LayerShapes, linear: LinearName)
       drawRouting(
         config,
         layers,
-        side === "b" && !config.pairDissociation ? randomStream(config.seed, `${linear}.I_a`) : random,
+        side === "b" && !config.pairDissociation ? randomStream(config.seed, `${name}.I_a`) : random,
       ),
   });
   return [
     // the fan-in is that of the whole vector, not of a shard
-    trainable(`${linear}.A_pool`, [rows, width / l], kaiming((rows * width) / l, width)),
-    trainable(`${linear}.B_pool`, [rows, out / l], zeros((rows * out) / l)),
+    trainable(`${name}.A_pool`, [rows, width / l], kaiming((rows * width) / l, width)),
+    trainable(`${name}.B_pool`, [rows, out / l], zeros((rows * out) / l)),
     table("a"),
     table("b"),
   ];
@@ -167,44 +181,44 @@ export const mos = defineMethod<MosConfig>("mos", settings, {
     "Mixture of Shards: layers assemble their factors from shared and private shards, for LoRA's quality at a fraction of its size.",
   example: { rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 },
   check(config, shapes) {
-    checkSettings(config, shapes.layers);
+    checkSettings(config);
+    checkPools(config, shapes);
     checkShards(config, shapes);
   },
-  tensors: (config, shapes) => config.targets.flatMap((linear) => poolTensors(config, shapes, linear)),
-  factors(config, { shapes: { layers }, view }) {
+  tensors: (config, shapes) => allPools(config, shapes).flatMap((pool) => poolTensors(config, pool)),
+  factors(config, { view }) {
     const assembled = new Map<string, readonly Value[]>();
-    /** The factor of every layer, gathered at once: row j is the join of its l shards. */
-    const assemble = (linear: LinearName, side: "A" | "B"): readonly Value[] => {
-      const key = `${linear}.${side}`;
+    /** The factor of every layer of a pool, gathered at once: row j is the join of its l shards. */
+    const assemble = ({ name, layers: { length: layers } }: Pool, side: "A" | "B"): readonly Value[] => {
+      const key = `${name}.${side}`;
       const found = assembled.get(key);
       if (found !== undefined) return found;
       const pool = view.value(`${key}_pool`);
       const width = (pool.shape[1] as number) * config.shardsPerVector;
-      const shards = gatherRows(pool, view.indices(`${linear}.I_${side === "A" ? "a" : "b"}`)); // [L·r·l, w]
-      const joined = reshape(shards, [layers * config.rank, width]); //                              [L·r, d]
+      const shards = gatherRows(pool, view.indices(`${name}.I_${side === "A" ? "a" : "b"}`)); // [L·r·l, w]
+      const joined = reshape(shards, [layers * config.rank, width]); //                            [L·r, d]
       const parts = split(joined, { axis: 0, sizes: Array.from({ length: layers }, () => config.rank) });
       assembled.set(key, parts);
       return parts;
     };
-    return ({ layer, linear }) => ({
-      a: assemble(linear, "A")[layer] as Value,
-      b: assemble(linear, "B")[layer] as Value,
+    return ({ pool, index }) => ({
+      a: assemble(pool, "A")[index] as Value,
+      b: assemble(pool, "B")[index] as Value,
       scale: alphaScale(config),
     });
   },
-  routing(config, { layers }) {
-    const { shared, rows } = poolLayout(config, layers);
-    return config.targets.flatMap((linear) =>
-      (["A", "B"] as const).map((side) => ({
-        linear,
+  routing: (config, shapes) =>
+    allPools(config, shapes).flatMap(({ name, layers }) => {
+      const { shared, rows } = poolLayout(config, layers.length);
+      return (["A", "B"] as const).map((side) => ({
+        linear: name,
         side,
         unit: "shard" as const,
-        table: `${linear}.I_${side.toLowerCase()}`,
+        table: `${name}.I_${side.toLowerCase()}`,
         shared,
         private: rows - shared,
-      })),
-    );
-  },
+      }));
+    }),
   folder: {
     peftType: "MOS",
     settings: {

@@ -4,9 +4,10 @@
 import { concat, gatherRows, reshape, slice, transpose, type Value } from "mixture-of-shards-graph";
 import { z } from "zod";
 import { MosError, setting } from "#common";
-import type { LinearName } from "#models";
-import type { LayerShapes, TensorSpec } from "./method.ts";
+import type { Pool } from "#models";
+import type { TensorSpec } from "./method.ts";
 import {
+  allPools,
   alphaScale,
   alphaSetting,
   commonSettings,
@@ -14,7 +15,6 @@ import {
   kaiming,
   type MethodConfig,
   rankSetting,
-  targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
@@ -43,10 +43,9 @@ export type ProloraConfig = MethodConfig<
 /** The tensors of a module. A part without ranks has none. */
 function moduleTensors(
   { rank, unsharedRank: u, chunks }: ProloraConfig,
-  shapes: LayerShapes,
-  { layer, linear }: { readonly layer: number; readonly linear: LinearName },
+  { linear, in: width, out }: Pool,
+  layer: number,
 ): readonly TensorSpec[] {
-  const { in: width, out } = targetWidths(shapes, linear);
   const shared = rank - u;
   const [chunkIn, chunkOut] = [Math.ceil(width / chunks), Math.ceil(out / chunks)];
   const name = (part: string): string => `${linear}.${layer}.${part}`;
@@ -78,14 +77,14 @@ export const prolora = defineMethod<ProloraConfig>("prolora", settings, {
   summary: "Factors made of one chunk that is repeated and rotated, with a few ranks unshared.",
   example: { rank: 4, unsharedRank: 1, chunks: 2 },
   check(config, shapes) {
-    const { rank, unsharedRank, chunks, targets } = config;
+    const { rank, unsharedRank, chunks } = config;
     if (unsharedRank > rank)
       throw new MosError(
         "bad_config",
         `unshared rank ${unsharedRank} is more than the rank ${rank}; use an unshared rank of 0 to ${rank}`,
       );
-    for (const name of targets)
-      for (const width of Object.values(targetWidths(shapes, name)))
+    for (const { name, in: into, out } of allPools(config, shapes))
+      for (const width of [into, out])
         if (chunks > width)
           throw new MosError(
             "bad_config",
@@ -93,16 +92,13 @@ export const prolora = defineMethod<ProloraConfig>("prolora", settings, {
           );
   },
   tensors: (config, shapes) =>
-    config.targets.flatMap((linear) =>
-      Array.from({ length: shapes.layers }, (_, layer) =>
-        moduleTensors(config, shapes, { layer, linear }),
-      ).flat(),
+    allPools(config, shapes).flatMap((pool) =>
+      pool.layers.flatMap((layer) => moduleTensors(config, pool, layer)),
     ),
   factors:
-    (config, { shapes, view }) =>
-    ({ layer, linear }) => {
+    (config, { view }) =>
+    ({ layer, pool: { linear, in: width, out } }) => {
       const { rank, unsharedRank: u, chunks } = config;
-      const { in: width, out } = targetWidths(shapes, linear);
       const part = (name: string): Value => view.value(`${linear}.${layer}.${name}`);
       const turned = (name: string): Value => transpose(part(name), [1, 0]);
       const a = u > 0 ? [part("A_unshared")] : [];

@@ -5,9 +5,10 @@
 import { gatherRows, mul, reshape, slice, transpose } from "mixture-of-shards-graph";
 import { z } from "zod";
 import { MosError, type Random, setting } from "#common";
-import type { LinearName } from "#models";
-import type { LayerShapes, TensorSpec } from "./method.ts";
+import type { Pool } from "#models";
+import type { TensorSpec } from "./method.ts";
 import {
+  allPools,
   alphaScale,
   alphaSetting,
   commonSettings,
@@ -15,7 +16,6 @@ import {
   equivalentRankSetting,
   kaiming,
   type MethodConfig,
-  targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
@@ -33,16 +33,10 @@ const poolRank = {
  * The pool that pure sharing and its variants have for one linear type: an A [r, in] and a B [out, r] that all layers
  * use. A pair is a row of A with its column of B.
  */
-function pairTensors(
-  shapes: LayerShapes,
-  { linear, pairs }: { readonly linear: LinearName; readonly pairs: number },
-): readonly TensorSpec[] {
-  const { in: width, out } = targetWidths(shapes, linear);
-  return [
-    trainable(`${linear}.A`, [pairs, width], kaiming(pairs * width, width)),
-    trainable(`${linear}.B`, [out, pairs], zeros(out * pairs)),
-  ];
-}
+const pairTensors = ({ name, in: width, out }: Pool, pairs: number): readonly TensorSpec[] => [
+  trainable(`${name}.A`, [pairs, width], kaiming(pairs * width, width)),
+  trainable(`${name}.B`, [out, pairs], zeros(out * pairs)),
+];
 
 const settings = {
   ...commonSettings,
@@ -59,13 +53,12 @@ export type PureSharingConfig = MethodConfig<
 export const pureSharing = defineMethod<PureSharingConfig>("pure-sharing", settings, {
   summary: "All layers share one pair of large factors.",
   example: { rank: 6 },
-  tensors: ({ targets, rank }, shapes) =>
-    targets.flatMap((linear) => pairTensors(shapes, { linear, pairs: rank })),
+  tensors: (config, shapes) => allPools(config, shapes).flatMap((pool) => pairTensors(pool, config.rank)),
   factors:
     (config, { view }) =>
-    ({ linear }) => ({
-      a: view.value(`${linear}.A`),
-      b: transpose(view.value(`${linear}.B`), [1, 0]),
+    ({ pool: { name } }) => ({
+      a: view.value(`${name}.A`),
+      b: transpose(view.value(`${name}.B`), [1, 0]),
       scale: alphaScale(config),
     }),
   folder: {
@@ -95,9 +88,9 @@ export type RandomScalingConfig = MethodConfig<
 /** s, [L, r] */
 const scales = (
   { rank, scaleMean, scaleDeviation }: RandomScalingConfig,
-  { linear, layers }: { readonly linear: string; readonly layers: number },
+  { name, layers: { length: layers } }: Pool,
 ): TensorSpec => ({
-  name: `${linear}.scale`,
+  name: `${name}.scale`,
   shape: [layers, rank],
   role: "frozen",
   dtype: "float32",
@@ -117,17 +110,14 @@ export const randomScaling = defineMethod<RandomScalingConfig>("random-scaling",
       );
   },
   tensors: (config, shapes) =>
-    config.targets.flatMap((linear) => [
-      ...pairTensors(shapes, { linear, pairs: config.rank }),
-      scales(config, { linear, layers: shapes.layers }),
-    ]),
+    allPools(config, shapes).flatMap((pool) => [...pairTensors(pool, config.rank), scales(config, pool)]),
   factors:
     (config, { view }) =>
-    ({ layer, linear }) => {
-      const own = slice(view.value(`${linear}.scale`), { axis: 0, from: layer, to: layer + 1 }); // [1, r]
+    ({ index, pool: { name } }) => {
+      const own = slice(view.value(`${name}.scale`), { axis: 0, from: index, to: index + 1 }); // [1, r]
       return {
-        a: mul(reshape(own, [config.rank, 1]), view.value(`${linear}.A`)),
-        b: transpose(view.value(`${linear}.B`), [1, 0]),
+        a: mul(reshape(own, [config.rank, 1]), view.value(`${name}.A`)),
+        b: transpose(view.value(`${name}.B`), [1, 0]),
         scale: alphaScale(config),
       };
     },
@@ -179,20 +169,24 @@ export const subsetSelection = defineMethod<SubsetSelectionConfig>("subset-selec
   summary: "Each layer picks its own vectors from the shared pools.",
   example: { rank: 3, equivalentRank: 2 },
   check(config, shapes) {
-    const pairs = config.equivalentRank * shapes.layers;
-    if (config.rank > pairs)
-      throw new MosError(
-        "bad_config",
-        `rank ${config.rank} is more than the ${pairs} shared pairs of ${shapes.layers} layers × equivalent rank ${config.equivalentRank}; use a rank of at most ${pairs}`,
-      );
+    for (const { name, layers } of allPools(config, shapes)) {
+      const pairs = config.equivalentRank * layers.length;
+      if (config.rank > pairs)
+        throw new MosError(
+          "bad_config",
+          `rank ${config.rank} is more than the ${pairs} shared pairs of ${layers.length} layers${layers.length === shapes.layers ? "" : ` that have ${name}`} × equivalent rank ${config.equivalentRank}; use a rank of at most ${pairs}`,
+        );
+    }
   },
-  tensors: ({ targets, rank, equivalentRank }, { layers, widths }) =>
-    targets.flatMap((linear) => {
+  tensors: (config, shapes) =>
+    allPools(config, shapes).flatMap((pool) => {
+      const { rank, equivalentRank } = config;
+      const layers = pool.layers.length;
       const choice = { layers, rank, pairs: equivalentRank * layers };
       return [
-        ...pairTensors({ layers, widths }, { linear, pairs: choice.pairs }),
+        ...pairTensors(pool, choice.pairs),
         {
-          name: `${linear}.I`,
+          name: `${pool.name}.I`,
           shape: [layers, rank],
           role: "frozen",
           dtype: "int32",
@@ -204,22 +198,22 @@ export const subsetSelection = defineMethod<SubsetSelectionConfig>("subset-selec
     }),
   factors:
     (config, { view }) =>
-    ({ layer, linear }) => {
+    ({ index, pool: { name } }) => {
       const { rank } = config;
-      const chosen = view.indices(`${linear}.I`).slice(layer * rank, (layer + 1) * rank);
+      const chosen = view.indices(`${name}.I`).slice(index * rank, (index + 1) * rank);
       return {
-        a: gatherRows(view.value(`${linear}.A`), chosen),
-        b: gatherRows(transpose(view.value(`${linear}.B`), [1, 0]), chosen),
+        a: gatherRows(view.value(`${name}.A`), chosen),
+        b: gatherRows(transpose(view.value(`${name}.B`), [1, 0]), chosen),
         scale: alphaScale(config),
       };
     },
-  routing: ({ targets, equivalentRank }, { layers }) =>
-    targets.map((linear) => ({
-      linear,
+  routing: (config, shapes) =>
+    allPools(config, shapes).map(({ name, layers }) => ({
+      linear: name,
       side: "A and B",
       unit: "pair",
-      table: `${linear}.I`,
-      shared: equivalentRank * layers,
+      table: `${name}.I`,
+      shared: config.equivalentRank * layers.length,
       private: 0,
     })),
   folder: {

@@ -3,9 +3,9 @@
 
 import { mul, reshape, slice, split, transpose, type Value } from "mixture-of-shards-graph";
 import { MosError } from "#common";
-import type { LinearName } from "#models";
-import type { LayerShapes } from "./method.ts";
+import type { Pool } from "#models";
 import {
+  allPools,
   alphaScale,
   alphaSetting,
   commonSettings,
@@ -14,7 +14,6 @@ import {
   kaiming,
   type MethodConfig,
   targetsSetting,
-  targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
@@ -30,34 +29,39 @@ export type TiedLoraConfig = MethodConfig<
   typeof settings & Omit<typeof commonSettings, "targets"> & typeof alphaSetting
 >;
 
-/** Outputs of each target; they lie one after the other in B and v. */
-const outputWidths = (targets: readonly LinearName[], shapes: LayerShapes): readonly number[] =>
-  targets.map((name) => targetWidths(shapes, name).out);
+const outputs = (pools: readonly Pool[]): number => pools.reduce((sum, { out }) => sum + out, 0);
 
-const inputWidth = ([first = "q_proj"]: readonly LinearName[], shapes: LayerShapes): number =>
-  targetWidths(shapes, first).in;
-
-const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
+/** The pools that a layer has; their outputs lie one after the other in its v. */
+const poolsOf = (pools: readonly Pool[], layer: number): readonly Pool[] =>
+  pools.filter(({ layers }) => layers.includes(layer));
 
 /** Tied LoRA, as the head of this file describes it. */
 export const tiedLora = defineMethod<TiedLoraConfig>("tied-lora", settings, {
   summary: "One trained pair of factors for all layers, with scaling vectors of their own.",
   example: { rank: 3 },
-  check({ targets }, shapes) {
-    const width = inputWidth(targets, shapes);
-    const other = targets.find((name) => targetWidths(shapes, name).in !== width);
+  check(config, shapes) {
+    const pools = allPools(config, shapes);
+    const [first] = pools;
+    const other = pools.find(({ in: width }) => width !== first?.in);
     if (other !== undefined)
       throw new MosError(
         "bad_config",
-        `targets: ${other} has ${targetWidths(shapes, other).in} inputs and ${targets[0]} has ${width}, so they cannot share one A; train them in separate adapters`,
+        `targets: ${other.name} has ${other.in} inputs and ${first?.name} has ${first?.in}, so they cannot share one A; train them in separate adapters`,
       );
   },
-  tensors({ targets, rank }, shapes) {
-    const [width, out] = [inputWidth(targets, shapes), total(outputWidths(targets, shapes))];
-    const own = Array.from({ length: shapes.layers }, (_, layer) => [
-      trainable(`${layer}.u`, [rank], filled(rank, 1)),
-      trainable(`${layer}.v`, [out], filled(out, 1)),
-    ]);
+  tensors(config, shapes) {
+    const { rank } = config;
+    const pools = allPools(config, shapes);
+    const [{ in: width }] = pools as [Pool];
+    const out = outputs(pools);
+    const layers = [...new Set(pools.flatMap((pool) => pool.layers))].sort((a, b) => a - b);
+    const own = layers.map((layer) => {
+      const ofLayer = outputs(poolsOf(pools, layer));
+      return [
+        trainable(`${layer}.u`, [rank], filled(rank, 1)),
+        trainable(`${layer}.v`, [ofLayer], filled(ofLayer, 1)),
+      ];
+    });
     return [
       trainable("A", [rank, width], kaiming(rank * width, width)),
       trainable("B", [out, rank], zeros(out * rank)),
@@ -65,21 +69,26 @@ export const tiedLora = defineMethod<TiedLoraConfig>("tied-lora", settings, {
     ];
   },
   factors(config, { shapes, view }) {
-    const { targets, rank } = config;
-    const sizes = outputWidths(targets, shapes);
+    const { rank } = config;
+    const pools = allPools(config, shapes);
     let shared: readonly Value[] | undefined;
-    /** Bᵀ [r, out of the target], cut once for all layers. */
-    const columns = (target: number): Value => {
-      shared ??= split(transpose(view.value("B"), [1, 0]), { axis: 1, sizes });
-      return shared[target] as Value;
+    /** Bᵀ [r, out of the pool], cut once for all layers. */
+    const columns = (name: string): Value => {
+      shared ??= split(transpose(view.value("B"), [1, 0]), { axis: 1, sizes: pools.map(({ out }) => out) });
+      return shared[pools.findIndex((pool) => pool.name === name)] as Value;
     };
-    return ({ layer, linear }) => {
-      const target = targets.indexOf(linear);
-      const from = total(sizes.slice(0, target));
-      const v = slice(view.value(`${layer}.v`), { axis: 0, from, to: from + (sizes[target] as number) });
+    return ({ layer, pool: { name, out } }) => {
+      const before = poolsOf(pools, layer);
+      const from = outputs(
+        before.slice(
+          0,
+          before.findIndex((pool) => pool.name === name),
+        ),
+      );
+      const v = slice(view.value(`${layer}.v`), { axis: 0, from, to: from + out });
       return {
         a: mul(reshape(view.value(`${layer}.u`), [rank, 1]), view.value("A")),
-        b: mul(columns(target), v),
+        b: mul(columns(name), v),
         scale: alphaScale(config),
       };
     };

@@ -7,11 +7,11 @@ import { z } from "zod";
 import { MosError, setting } from "#common";
 import type { LayerShapes, TensorSpec } from "./method.ts";
 import {
+  allPools,
   commonSettings,
   defineMethod,
   type MethodConfig,
   rankSetting,
-  targetWidths,
   trainable,
   uniform,
 } from "./method-parts.ts";
@@ -39,12 +39,11 @@ export type UniLoraConfig = MethodConfig<"uni-lora", typeof settings & Omit<type
 /** Bound of the vector's start, as in PEFT. Of zeros no gradient would be left: A and B are made of the same numbers. */
 const START = 0.02;
 
-/** The numbers of each factor in their order: A [r, in] and Bᵀ [r, out] of one layer after the other, type by type. */
-const factorSizes = ({ targets, rank }: UniLoraConfig, shapes: LayerShapes): readonly number[] =>
-  targets.flatMap((linear) => {
-    const { in: width, out } = targetWidths(shapes, linear);
-    return Array.from({ length: shapes.layers }, () => [rank * width, rank * out]).flat();
-  });
+/** The numbers of each factor in their order: A [r, in] and Bᵀ [r, out] of one layer after the other, pool by pool. */
+const factorSizes = (config: UniLoraConfig, shapes: LayerShapes): readonly number[] =>
+  allPools(config, shapes).flatMap(({ in: width, out, layers }) =>
+    layers.flatMap(() => [config.rank * width, config.rank * out]),
+  );
 
 const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
 
@@ -75,7 +74,10 @@ export const uniLora = defineMethod<UniLoraConfig>("uni-lora", settings, {
     return [trainable("vector", [d], uniform(d, START)), placesTable(total(factorSizes(config, shapes)), d)];
   },
   factors(config, { shapes, view }) {
-    const { targets, rank, vectorLength: d } = config;
+    const { rank, vectorLength: d } = config;
+    const modules = allPools(config, shapes).flatMap(({ name, layers }) =>
+      layers.map((layer) => `${name}.${layer}`),
+    );
     let parts: readonly Value[] | undefined;
     /** All factors, gathered at once. */
     const gathered = (): readonly Value[] => {
@@ -88,10 +90,9 @@ export const uniLora = defineMethod<UniLoraConfig>("uni-lora", settings, {
       const scaled = reshape(mul(view.value("vector"), constant(scales)), [d, 1]);
       return split(reshape(gatherRows(scaled, view.indices("places")), [size]), { axis: 0, sizes });
     };
-    return ({ layer, linear }) => {
+    return ({ layer, pool: { name, in: width, out } }) => {
       parts ??= gathered();
-      const { in: width, out } = targetWidths(shapes, linear);
-      const index = 2 * (targets.indexOf(linear) * shapes.layers + layer);
+      const index = 2 * modules.indexOf(`${name}.${layer}`);
       return {
         a: reshape(parts[index] as Value, [rank, width]),
         b: reshape(parts[index + 1] as Value, [rank, out]),

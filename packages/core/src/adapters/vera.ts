@@ -3,15 +3,15 @@
 // not saved, so a file holds L · Σ (r + d_out) parameters. PEFT slices one pair for all types instead, another method.
 
 import { mul, reshape, transpose } from "mixture-of-shards-graph";
-import type { LinearName } from "#models";
-import type { LayerShapes, TensorSpec } from "./method.ts";
+import type { Pool } from "#models";
+import type { TensorSpec } from "./method.ts";
 import {
+  allPools,
   commonSettings,
   defineMethod,
   filled,
   type MethodConfig,
   rankSetting,
-  targetWidths,
   trainable,
   uniform,
   zeros,
@@ -34,27 +34,26 @@ function projection(name: string, rows: number, fanIn: number): TensorSpec {
   return { name, shape: [rows, fanIn], role: "seeded", dtype: "float32", bound, initialize };
 }
 
-function vectorTensors(rank: number, shapes: LayerShapes, linear: LinearName): readonly TensorSpec[] {
-  const { in: width, out } = targetWidths(shapes, linear);
-  const own = Array.from({ length: shapes.layers }, (_, layer) => [
+function vectorTensors(rank: number, { name, linear, in: width, out, layers }: Pool): readonly TensorSpec[] {
+  const own = layers.map((layer) => [
     trainable(`${linear}.${layer}.d`, [rank], filled(rank, START)),
     trainable(`${linear}.${layer}.b`, [out], zeros(out)),
   ]);
-  return [projection(`${linear}.A`, rank, width), projection(`${linear}.B`, out, rank), ...own.flat()];
+  return [projection(`${name}.A`, rank, width), projection(`${name}.B`, out, rank), ...own.flat()];
 }
 
 /** VeRA, as the head of this file describes it. */
 export const vera = defineMethod<VeraConfig>("vera", settings, {
   summary: "Fixed random factors for all layers, of which only scaling vectors are trained.",
   example: { rank: 5 },
-  tensors: ({ targets, rank }, shapes) => targets.flatMap((linear) => vectorTensors(rank, shapes, linear)),
+  tensors: (config, shapes) => allPools(config, shapes).flatMap((pool) => vectorTensors(config.rank, pool)),
   factors:
     ({ rank }, { view }) =>
-    ({ layer, linear }) => {
+    ({ layer, pool: { name, linear } }) => {
       const [d, b] = [view.value(`${linear}.${layer}.d`), view.value(`${linear}.${layer}.b`)];
       return {
-        a: mul(reshape(d, [rank, 1]), view.value(`${linear}.A`)),
-        b: mul(transpose(view.value(`${linear}.B`), [1, 0]), b), // [r, out], b along the outputs
+        a: mul(reshape(d, [rank, 1]), view.value(`${name}.A`)),
+        b: mul(transpose(view.value(`${name}.B`), [1, 0]), b), // [r, out], b along the outputs
         scale: 1,
       };
     },

@@ -13,6 +13,7 @@ import { MosError } from "#common";
 import {
   LINEAR_NAMES,
   type LinearName,
+  listPools,
   listTargets,
   moduleKey,
   modulePath,
@@ -75,11 +76,10 @@ function checkGrowth(
 ): void {
   let given = 0;
   for (const { a, b } of factors.values()) given += a.length + b.length;
-  const width = targets.reduce((sum, name) => {
-    const found = shapes.widths[name];
-    return found === undefined ? sum : sum + found.in + found.out;
-  }, 0);
-  const needed = rank * shapes.layers * width;
+  const needed = listPools(shapes, targets).reduce(
+    (sum, { in: width, out, layers }) => sum + rank * layers.length * (width + out),
+    0,
+  );
   if (needed > maxExpandedSize(given))
     throw new MosError(
       "unsupported",
@@ -129,7 +129,7 @@ export function assembleLora(
   const rank = Math.max(...[...factors.values()].map((target) => target.rank));
   const scale = commonScale(factors.values(), rank);
   const targets = LINEAR_NAMES.filter((linear) =>
-    listTargets(shapes.layers, [linear]).some((target) => factors.has(moduleKey(target))),
+    listTargets(shapes, [linear]).some((target) => factors.has(moduleKey(target))),
   );
   checkGrowth(factors, { rank, targets, shapes });
   const alpha = inferAlpha(scale, rank);
@@ -147,7 +147,7 @@ export function assembleLora(
     const [rows = 0, width = 0] = spec?.shape ?? [];
     if (spec !== undefined) tensors.set(spec.name, { shape: spec.shape, data: fill(rows, width) });
   };
-  for (const target of listTargets(shapes.layers, targets)) {
+  for (const target of listTargets(shapes, targets)) {
     const found = factors.get(moduleKey(target));
     put(target, "A", (rows, width) => paddedA(found, rows * width));
     put(target, "B", (out) => paddedB(found, { out, rank, scale }));
@@ -160,7 +160,7 @@ export function assembleLora(
     alpha,
     padded: keysWhere((target) => target.rank < rank),
     folded: keysWhere((target) => !isSame(target.scale, scale)),
-    absent: listTargets(shapes.layers, targets)
+    absent: listTargets(shapes, targets)
       .map(moduleKey)
       .filter((key) => !factors.has(key)),
   };

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, computeDelta, type LayerShapes, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { randomStream } from "#common";
 import { openGguf, openSafetensors } from "#files";
-import { LINEAR_NAMES, moduleKey, parseHuggingFaceConfig, type TargetModule } from "#models";
+import { COMMON_LINEARS, moduleKey, parseHuggingFaceConfig, type TargetModule } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { layerShapes } from "../../test/layer-shapes.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
@@ -32,7 +32,7 @@ const model = parseHuggingFaceConfig(
 );
 const shapes = layerShapes(2);
 const targets: readonly TargetModule[] = [0, 1].flatMap((layer) =>
-  LINEAR_NAMES.map((linear) => ({ layer, linear })),
+  COMMON_LINEARS.map((linear) => ({ layer, linear })),
 );
 
 let folder: string;

@@ -27,6 +27,7 @@ import {
   computeFingerprint,
   computeIdentity,
   type LocateCalls,
+  listTargets,
   locatedPath,
   type ModelFiles,
   openModel,
@@ -205,7 +206,7 @@ function summarize(
   { trainedOn, ...names }: { out: string; baseName: string; trainedOn: TrainedOn | undefined },
 ): LoraSummary {
   const { rank, targets } = adapter.config;
-  const layers = targets.length * adapter.shapes.layers - absent.length;
+  const layers = listTargets(adapter.shapes, targets).length - absent.length;
   return { ...names, rank, alpha, targets, layers, ...omitUndefined({ trainedOn }) };
 }
 

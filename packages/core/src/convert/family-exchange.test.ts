@@ -7,9 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, computeDelta, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { randomStream } from "#common";
 import { openGguf, openSafetensors, type WritableTensor, writeSafetensors } from "#files";
-import { ggufName, moduleKey, parseHuggingFaceConfig, toGgufRows, toLayerShapes } from "#models";
+import { ggufName, listTargets, moduleKey, parseHuggingFaceConfig, toGgufRows, toLayerShapes } from "#models";
 import { withFactors } from "../../test/layer-shapes.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
+import { TINY_FAMILIES } from "../../test/tiny-families.ts";
 import { tinyConfigJson } from "../../test/tiny-model.ts";
 import { type Factors, peftTensorName, toLora } from "./assemble-lora.ts";
 import { type FileModule, fileModules } from "./file-modules.ts";
@@ -117,6 +118,33 @@ describe.each(FAMILIES)("%s", (family, model) => {
     expect(file.metadata["general.architecture"]).toBe(family);
   });
 });
+
+test.each([
+  [
+    "lfm2",
+    ["q_proj", "k_proj", "v_proj", "self_attn.out_proj", "w1", "w3", "w2", "in_proj", "conv.out_proj"],
+  ],
+  ["lfm3", ["q_proj", "o_proj", "w1", "g_proj", "in_proj", "out_proj"]],
+  ["gemma4", ["q_proj", "v_proj", "down_proj", "per_layer_input_gate", "per_layer_projection"]],
+  ["gemma4 with values of keys", ["q_proj", "v_proj", "down_proj"]],
+] as const)(
+  "%s: layers of different kinds have PEFT's names there, and come back as they were",
+  async (family, names) => {
+    const fields = { ...tinyConfigJson, ...TINY_FAMILIES[family] };
+    const model = parseHuggingFaceConfig(fields, "config.json");
+    const shapes = toLayerShapes(model);
+    const targets = [...new Set(listTargets(shapes).map(({ linear }) => linear))];
+    const lora = await toLora(randomAdapter({ method: "lora", rank: 2, targets }, shapes, { seed: 3 }));
+    const place = join(folder, `kinds-${family}`);
+    await writePeft(place, lora, { dtype: "float32", model, baseName: "org/base" });
+    const { target_modules } = JSON.parse(await readFile(join(place, "adapter_config.json"), "utf8"));
+    expect(target_modules).toEqual(expect.arrayContaining([...names]));
+    const back = await readLora(place, { model, from: "peft" });
+    expect(back).toMatchObject({ padded: [], folded: [], absent: [] });
+    expect(back.adapter.config.targets).toEqual(targets);
+    expect(back.adapter.tensors).toEqual(lora.adapter.tensors);
+  },
+);
 
 /** The folder with its patterns taken away, which are refused on their own. */
 async function onlyFused(place: string): Promise<string> {

@@ -19,6 +19,7 @@ import {
   type FingerprintProgress,
   fingerprintSteps,
   huggingFaceConfig,
+  isMatrix,
   type LoadProgress,
   type LocateOptions,
   locateModel,
@@ -334,7 +335,7 @@ export function planMerge(
   { config, source, storedRows }: Pick<ModelFiles, "config" | "source" | "storedRows">,
   { dtype, shardSize = DEFAULT_SHARD_SIZE }: Pick<MergeOptions, "dtype" | "shardSize"> = {},
 ) {
-  const matrices = [...weightShapes(config)].filter(([, shape]) => shape.length > 1);
+  const matrices = [...weightShapes(config)].filter(([, shape]) => isMatrix(shape));
   const types = new Set(source.kind === "gguf" ? matrices.map(([name]) => storedRows(name).type) : []);
   const chooseDtype = (name: string): StoredDtype => {
     if (dtype !== undefined) return STORED[dtype];

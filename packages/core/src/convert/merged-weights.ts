@@ -15,9 +15,7 @@ import {
 
 /** The target modules of an adapter by the names of their weights. */
 export const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
-  new Map(
-    listTargets(shapes.layers, config.targets).map((target) => [`${modulePath(target)}.weight`, target]),
-  );
+  new Map(listTargets(shapes, config.targets).map((target) => [`${modulePath(target)}.weight`, target]));
 
 /** The weights that each tensor of the family's files holds, in the order of their rows. */
 export function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly string[]> {

@@ -42,7 +42,7 @@ const OPTION_TENSORS: readonly (readonly [RegExp, string])[] = [
 ];
 
 const NAME =
-  /^(?:base_model\.model\.)?((?:model|model\.language_model|language_model\.model)\.layers\.(\d{1,6})\.[a-z_]+\.[a-z_]+_proj)\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
+  /^(?:base_model\.model\.)?((?:model|model\.(?:language|text)_model|language_model\.model)\.layers\.(\d{1,6})\.(?:[a-z_]+\.)?[a-z\d_]+)\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
 
 /** A name out of a file for a message: no more than a line, and nothing that steers a terminal. */
 const printable = (name: string): string =>

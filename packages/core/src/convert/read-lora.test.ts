@@ -15,7 +15,7 @@ import {
 import { randomStream } from "#common";
 import { type WritableTensor, writeSafetensors } from "#files";
 import {
-  LINEAR_NAMES,
+  COMMON_LINEARS,
   type LinearName,
   moduleKey,
   modulePath,
@@ -141,11 +141,11 @@ describe("what is read", () => {
     ["full paths", { target_modules: both.map(modulePath) }, both],
     ["a pattern", { target_modules: ".*\\.(q|v)_proj" }, both],
     ["no list at all", { target_modules: null }, both],
-    ["all-linear", { target_modules: "all-linear" }, makeTargets(LINEAR_NAMES)],
+    ["all-linear", { target_modules: "all-linear" }, makeTargets(COMMON_LINEARS)],
     [
       "all but one",
       { target_modules: "all-linear", exclude_modules: ["layers.1.mlp.up_proj"] },
-      makeTargets(LINEAR_NAMES).filter((target) => moduleKey(target) !== "1.up_proj"),
+      makeTargets(COMMON_LINEARS).filter((target) => moduleKey(target) !== "1.up_proj"),
     ],
     ["one layer", { layers_to_transform: 1 }, both.filter(({ layer }) => layer === 1)],
     [

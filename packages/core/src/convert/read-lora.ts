@@ -120,7 +120,8 @@ export async function readLora(
   await using opened = await openAdapterFolder(folder);
   const fields = loraFields(opened.fields(), join(folder, ADAPTER_CONFIG));
   const file = await opened.tensors();
-  const modules = fileModules(model, modulePrefixIn([...file.tensors.keys()].map(nameInModel)));
+  const prefix = modulePrefixIn([...file.tensors.keys()].map(nameInModel));
+  const modules = fileModules(model, { prefix });
   const found = moduleTensors(file, modules);
   checkTargets(found, modules, { fields, file: file.path });
   const targets = await readFactors(found, file, { fields, from });

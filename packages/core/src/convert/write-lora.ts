@@ -4,6 +4,7 @@ import { writeFolderAtomic, writeGguf } from "#files";
 import {
   ggufArchitecture,
   ggufName,
+  ggufPlace,
   type ModelConfig,
   modulePath,
   type TargetModule,
@@ -11,7 +12,7 @@ import {
 } from "#models";
 import { type AssembledLora, type Factors, peftTensorName } from "./assemble-lora.ts";
 import { checkRange, FILE_TYPES, type FileDtype, STORED } from "./file-dtype.ts";
-import { fileModules } from "./file-modules.ts";
+import { type FileModule, fileModules } from "./file-modules.ts";
 import { fuseFactors } from "./fuse-factors.ts";
 
 type StoredModule = ReturnType<typeof storedModules>[number];
@@ -19,11 +20,7 @@ type StoredModule = ReturnType<typeof storedModules>[number];
 /** Both factors of every module that has any, in the order of the layers. */
 function storedModules(
   { config, tensors }: Adapter,
-  {
-    dtype,
-    model,
-    modulePrefix,
-  }: { readonly dtype: FileDtype; readonly model: ModelConfig; readonly modulePrefix?: string | undefined },
+  { dtype, modules }: { readonly dtype: FileDtype; readonly modules: ReadonlyMap<string, FileModule> },
 ) {
   const method = bindMethod(config);
   const byName = new Map([...tensors].map(([name, tensor]) => [method.tensorName(name), tensor]));
@@ -35,7 +32,7 @@ function storedModules(
     const [a, b] = [read(target, "A"), read(target, "B")];
     return a === undefined || b === undefined ? undefined : { rank: config.rank, a, b };
   };
-  return [...fileModules(model, modulePrefix).values()].flatMap(({ path, name, parts, widths }) => {
+  return [...modules.values()].flatMap(({ path, name, parts, widths }) => {
     const own = parts.map(({ target, out }) => ({ out, factors: readFactors(target) }));
     // fused linear layers with factors: the rank is that multiple of the adapter's
     const stacked = own.filter(({ factors }) => factors !== undefined).length;
@@ -46,7 +43,7 @@ function storedModules(
       return { dtype: STORED[dtype], shape, data };
     };
     const factors = { a: stored("A", [rank, widths.in], a), b: stored("B", [widths.out, rank], b) };
-    return [{ path, name, stacked, ...factors }];
+    return [{ path, name, parts, stacked, ...factors }];
   });
 }
 
@@ -77,9 +74,9 @@ function rankFields(
 /** PEFT's target modules: these names or, if vision modules have the same names, Python's regular expression for their paths. */
 function targetModules(modules: readonly StoredModule[], prefix: string): readonly string[] | string {
   const names = [...new Set(modules.map(({ name }) => name))];
-  return prefix === "model."
-    ? names
-    : `${prefix.replaceAll(".", "\\.")}layers\\.\\d+\\.(self_attn|mlp)\\.(${names.join("|")})`;
+  if (prefix === "model.") return names;
+  const escaped = (text: string): string => text.replaceAll(".", "\\.");
+  return `${escaped(prefix)}layers\\.\\d+\\.(\\w+\\.)*(${names.map(escaped).join("|")})`;
 }
 
 interface WritePeftOptions {
@@ -106,7 +103,7 @@ export async function writePeft(
   { dtype, model, modulePrefix = "model.", baseName }: WritePeftOptions,
 ): Promise<void> {
   const { rank } = adapter.config;
-  const modules = storedModules(adapter, { dtype, model, modulePrefix });
+  const modules = storedModules(adapter, { dtype, modules: fileModules(model, { prefix: modulePrefix }) });
   const fields = {
     ...commonFields(adapter.config, targetModules(modules, modulePrefix), { peftType: "LORA", baseName }),
     ...rankFields(modules, { rank, alpha }),
@@ -140,15 +137,19 @@ export async function writeGgufLora(
   { adapter, alpha }: AssembledLora,
   { dtype, model }: { readonly dtype: FileDtype; readonly model: ModelConfig },
 ): Promise<void> {
-  const tensors = storedModules(adapter, { dtype, model }).flatMap(({ path: module, stacked, a, b }) => {
-    const name = `${module}.weight`;
-    const scaled = stacked === 1 ? b.data : b.data.map((value) => stacked * value);
-    checkRange(scaled, { name: peftTensorName(module, "B"), dtype: b.dtype });
-    return [
-      [`${ggufName(model, name)}.lora_a`, a],
-      [`${ggufName(model, name)}.lora_b`, { ...b, data: toGgufRows(model, name, scaled) }],
-    ] as const;
-  });
+  const modules = fileModules(model, { place: ggufPlace });
+  const tensors = storedModules(adapter, { dtype, modules }).flatMap(
+    ({ path: module, parts, stacked, a, b }) => {
+      const [{ target }] = parts as [FileModule["parts"][number]];
+      const name = `${modulePath(target)}.weight`;
+      const scaled = stacked === 1 ? b.data : b.data.map((value) => stacked * value);
+      checkRange(scaled, { name: peftTensorName(module, "B"), dtype: b.dtype });
+      return [
+        [`${ggufName(model, name)}.lora_a`, a],
+        [`${ggufName(model, name)}.lora_b`, { ...b, data: toGgufRows(model, name, scaled) }],
+      ] as const;
+    },
+  );
   await writeGguf(path, {
     metadata: {
       "general.architecture": { type: "string", value: ggufArchitecture(model) },

@@ -4,6 +4,7 @@ import { randomStream } from "#common";
 import {
   type BatchesOptions,
   batches,
+  earlierTokens,
   epochOrder,
   makeBatch,
   type PlanOptions,
@@ -277,4 +278,15 @@ test("epochOrder is a permutation of its own for each epoch", () => {
   expect(ascending(order(0))).toEqual(upTo(50));
   expect(order(0)).toEqual(order(0));
   expect(order(0)).not.toEqual(order(1));
+});
+
+test("the tokens before each one are those of its sequence, through the prompt that it shares", () => {
+  // a prompt of two tokens, two answers of two, padding; and a sequence of its own
+  const segments = Int32Array.of(1, 1, 2, 2, 3, 3, 0, 1, 1, 1, 1, 2, 2, 0);
+  const prompts = Int32Array.of(1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 2, 2, 0);
+  const none = 14;
+  expect([...earlierTokens({ rows: 2, length: 7, segments, prompts }, 2)]).toEqual([
+    ...[none, none, 0, 1, 0, 1, none, none, none, 7, 8, none, none, none], // two before
+    ...[none, 0, 1, 2, 1, 4, none, none, 7, 8, 9, none, 11, none], // one before
+  ]);
 });

@@ -107,6 +107,33 @@ export function makeBatch(
   };
 }
 
+/**
+ * Flat indices of the tokens that are `count` … 1 before each token in its sequence, through the prompt that it shares:
+ * [count, B · S]. Before the first token of a sequence it is B · S.
+ */
+export function earlierTokens(
+  { rows, length, segments, prompts = segments }: Pick<Batch, "rows" | "length" | "segments" | "prompts">,
+  count: number,
+): Int32Array {
+  const size = rows * length;
+  const indices = new Int32Array(count * size).fill(size);
+  const before = new Int32Array(size).fill(size); // the token before each one
+  for (let b = 0; b < rows; b++) {
+    const ends = new Map<number, number>();
+    for (let i = b * length; i < (b + 1) * length; i++) {
+      const [own, prompt] = [segments[i] as number, prompts[i] as number];
+      before[i] = ends.get(own) ?? ends.get(prompt) ?? size;
+      ends.set(own, i);
+    }
+  }
+  for (let i = 0; i < size; i++)
+    for (let back = 1, at = before[i] as number; back <= count && at < size; back++) {
+      indices[(count - back) * size + i] = at;
+      at = before[at] as number;
+    }
+  return indices;
+}
+
 /** Where the sequences of an example begin and end in it; what they share belongs to the first one. */
 function sequenceRanges(example: EncodedExample): readonly (readonly [from: number, to: number])[] {
   let to = 0;

@@ -3,6 +3,7 @@ export {
   batches,
   chunk,
   type EpochPlan,
+  earlierTokens,
   makeBatch,
   type PlanOptions,
   packExamples,

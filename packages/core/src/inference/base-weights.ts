@@ -29,17 +29,20 @@ import { MosError } from "#common";
 import {
   type ComputeDtype,
   dequantizeWeight,
+  findLinear,
   floatData,
   floatWeight,
-  GROUPS,
-  type GroupName,
   groupKey,
+  isMatrix,
+  LAYER_EMBEDDINGS,
   type LayerGroup,
-  LINEAR_NAMES,
   type LinearName,
+  listLayerGroups,
+  listPools,
   type ModelConfig,
   moduleKey,
   modulePath,
+  type TargetModule,
   toLayerShapes,
   type Weight,
   weightFeeds,
@@ -104,7 +107,6 @@ export const isExpandable = (format: WeightFormat, packs: boolean): boolean =>
 /** Sorts weights as they come into leaves, constants and packed matrices. */
 class Base implements AsyncDisposable {
   readonly config: ModelConfig;
-  readonly widths: Readonly<Record<GroupName, GroupWidths>>;
   /** Embedding and norms, and whatever else is plain, by Hugging Face's names. */
   readonly values = new Map<string, Value>();
   /** Feeds of all leaves: `mergeAdapter` changes them. */
@@ -118,6 +120,7 @@ class Base implements AsyncDisposable {
   /** Whether the device multiplies with blocks as the runtime packs them. */
   readonly #packs: boolean;
   readonly #store: PackedStore;
+  readonly #layerGroups: readonly LayerGroup[];
   /** Weights of groups that lack others. */
   readonly #waiting = new Map<string, Map<LinearName, Weight>>();
   /** One product for all layers of a group, or one for each. */
@@ -134,7 +137,7 @@ class Base implements AsyncDisposable {
     }: PrepareOptions,
   ) {
     this.config = config;
-    this.widths = groupWidths(config);
+    this.#layerGroups = listLayerGroups(config);
     this.#computeDtype = computeDtype;
     this.#expand = expand;
     this.#packs = supports(device, "blockProduct") || computeDtype === "int8";
@@ -150,18 +153,17 @@ class Base implements AsyncDisposable {
    * The linear layers of a group on their common input x [..., in], an output [..., out] for each, with what an adapter adds
    * to each.
    */
-  project(x: Value, { layer, group }: LayerGroup, branches: readonly Value[] = []): readonly Value[] {
-    const products = this.#groups.get(groupKey({ layer, group })) ?? [];
-    const biases = GROUPS[group].map((name) =>
-      this.values.get(`${modulePath({ layer, linear: name })}.bias`),
-    );
+  project(x: Value, layerGroup: LayerGroup, branches: readonly Value[] = []): readonly Value[] {
+    const products = this.#groups.get(groupKey(layerGroup)) ?? [];
+    const { layer, linears, outs } = layerGroup;
+    const biases = linears.map((name) => this.values.get(`${modulePath({ layer, linear: name })}.bias`));
     const plus = (y: Value, z: Value | undefined): Value => (z === undefined ? y : add(y, z));
     const last = x.shape.length - 1;
     if (typeof products !== "function")
       return products.map((product, i) => plus(plus(product(x), biases[i]), branches[i]));
     // one sum rather than one of each part
     const joined = branches.length === 0 ? products(x) : add(products(x), concat(branches, last));
-    return split(joined, { axis: last, sizes: this.widths[group].outs }).map((y, i) => plus(y, biases[i]));
+    return split(joined, { axis: last, sizes: outs }).map((y, i) => plus(y, biases[i]));
   }
 
   /** Hidden states [..., C] giving logits [..., V]. */
@@ -174,47 +176,50 @@ class Base implements AsyncDisposable {
   }
 
   async take(name: string, given: Weight): Promise<void> {
-    // norms and biases are constants, since every leaf costs some microseconds at each step
+    // norms, biases and kernels are constants, since every leaf costs some microseconds at each step
     const { shape } = given;
-    if (shape.length === 1) {
+    if (!isMatrix(shape)) {
       const vector = { shape, dtype: "float32", data: () => floatData(given) } as const;
       this.values.set(name, await this.#store.vector(name, vector));
       return;
     }
     const weight =
-      this.#expand && isExpandable(given.format, this.#packs)
+      this.#expand && name !== LAYER_EMBEDDINGS && isExpandable(given.format, this.#packs)
         ? floatWeight(shape, dequantizeWeight(given))
         : given;
-    const layer = findLayer(name);
-    if (layer !== undefined) {
+    const target = findLinear(name);
+    if (target !== undefined) {
       this.canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
-      return this.#takeLayer(layer, weight);
+      return this.#takeLayer(target, weight);
     }
-    const isEmbedding = name === EMBEDDING;
-    if (isEmbedding) this.values.set(name, await this.#table(name, weight));
-    if (isEmbedding !== this.config.tiedHead) return;
+    if (name !== HEAD) this.values.set(name, await this.#table(name, weight));
+    if (name !== (this.config.tiedHead ? EMBEDDING : HEAD)) return;
     this.#head = this.#isPlain(weight) ? this.#plain(name, weight) : await this.#packed(HEAD, [weight]);
   }
 
   assertComplete(): void {
     const missing = [...weightShapes(this.config).keys()].find((name) => {
-      const layer = findLayer(name);
-      const isProduct = layer !== undefined && this.#groups.has(groupKey(layer.layerGroup));
+      const target = findLinear(name);
+      const isProduct = target !== undefined && this.#groups.has(groupKey(this.#groupOf(target)));
       return !isProduct && name !== HEAD && !this.values.has(name) && this.feeds[name] === undefined;
     });
     if (missing !== undefined) throw missingError(missing);
     if (this.#head === undefined) throw missingError(this.config.tiedHead ? EMBEDDING : HEAD);
   }
 
+  #groupOf({ layer, linear: name }: TargetModule): LayerGroup {
+    const found = this.#layerGroups.find((one) => one.layer === layer && one.linears.includes(name));
+    if (found === undefined) throw missingError(modulePath({ layer, linear: name }));
+    return found;
+  }
+
   /** Makes the products of a group when its last weight arrives, so that few are held at a time. */
-  async #takeLayer(
-    { layerGroup, linear: linearName }: NonNullable<ReturnType<typeof findLayer>>,
-    weight: Weight,
-  ): Promise<void> {
+  async #takeLayer(target: TargetModule, weight: Weight): Promise<void> {
+    const layerGroup = this.#groupOf(target);
     const key = groupKey(layerGroup);
     const waiting = this.#waiting.get(key) ?? new Map<LinearName, Weight>();
-    this.#waiting.set(key, waiting.set(linearName, weight));
-    const names: readonly LinearName[] = GROUPS[layerGroup.group];
+    this.#waiting.set(key, waiting.set(target.linear, weight));
+    const { linears: names } = layerGroup;
     const weights = names.flatMap((part) => waiting.get(part) ?? []);
     if (weights.length < names.length) return;
     this.#waiting.delete(key);
@@ -284,37 +289,8 @@ const HEAD = "lm_head.weight";
 const missingError = (name: string): MosError =>
   new MosError("bad_model", `the weight ${name} is missing from the model`);
 
-const GROUP_NAMES = Object.keys(GROUPS) as GroupName[];
-
-export function groupWidths(config: ModelConfig): Base["widths"] {
-  const { widths } = toLayerShapes(config);
-  const entries = GROUP_NAMES.map((group) => {
-    const outs = GROUPS[group].map((name) => widths[name].out);
-    return [group, { in: widths[GROUPS[group][0]].in, outs, out: outs.reduce((a, b) => a + b, 0) }];
-  });
-  return Object.fromEntries(entries);
-}
-
-/** d_in of a group, d_out of each of its linear layers, and their sum. */
-export interface GroupWidths {
-  readonly in: number;
-  readonly outs: readonly number[];
-  readonly out: number;
-}
-
 /** x [..., in] times a matrix that was prepared for it. */
 type Product = (x: Value) => Value;
-
-const PATTERN = new RegExp(`^model\\.layers\\.(\\d+)\\..*\\.(${LINEAR_NAMES.join("|")})\\.weight$`);
-
-/** The linear layer that a weight of this name is; undefined for every other weight. */
-function findLayer(name: string) {
-  const [, layer, found] = PATTERN.exec(name) ?? [];
-  const linearName = LINEAR_NAMES.find((candidate) => candidate === found);
-  if (layer === undefined || linearName === undefined) return undefined;
-  const group = GROUP_NAMES.find((key) => (GROUPS[key] as readonly LinearName[]).includes(linearName));
-  return group && { layerGroup: { layer: Number(layer), group }, linear: linearName };
-}
 
 /**
  * Puts W + scale · B A in the place of every weight that an adapter touches; the old arrays stay as they are.
@@ -326,14 +302,12 @@ export async function mergeAdapter(
   adapter: FactorMap,
   options: SessionOptions = {},
 ): Promise<void> {
-  const { layers, widths } = toLayerShapes(config);
-  for (const linear of LINEAR_NAMES) {
-    const { in: width, out } = widths[linear];
+  for (const { linear, in: width, out, layers } of listPools(toLayerShapes(config))) {
     const delta = matmul(leaf("b", ["rank", out]), leaf("a", ["rank", width]), { transposeA: true });
     const sum = add(leaf("w", [out, width]), delta);
     // one program serves the layers, so that no more than one of them is held twice
     await using program = await compile({ sum }, options);
-    for (let layer = 0; layer < layers; layer++) {
+    for (const layer of layers) {
       const factors = adapter.get(moduleKey({ layer, linear }));
       if (factors === undefined) continue;
       const { rank, scale } = factors;

@@ -3,7 +3,7 @@
 
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { equalBytes } from "#common";
-import { LINEAR_NAMES, type ModelConfig, moduleKey, toLayerShapes } from "#models";
+import { listLayerGroups, type ModelConfig, moduleKey } from "#models";
 import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
 import { capacityFor } from "./slots.ts";
@@ -225,13 +225,11 @@ const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array
 
 /** Factors of all linear layers whose numbers are of all kinds. */
 function unevenFactors(config: ModelConfig): FactorMap {
-  const { widths } = toLayerShapes(config);
   const numbers = (length: number): Float32Array => Float32Array.from({ length }, (_, i) => Math.sin(i) / 8);
   const factors = new Map<string, ExpandedFactors>();
-  for (let layer = 0; layer < config.layers; layer++)
-    for (const linear of LINEAR_NAMES) {
-      const { in: width, out } = widths[linear];
-      const [a, b] = [numbers(RANK * width), numbers(RANK * out)];
+  for (const { layer, linears, in: width, outs } of listLayerGroups(config))
+    for (const [i, linear] of linears.entries()) {
+      const [a, b] = [numbers(RANK * width), numbers(RANK * (outs[i] ?? 0))];
       factors.set(moduleKey({ layer, linear }), { rank: RANK, scale: 1, a, b });
     }
   return factors;

@@ -11,7 +11,7 @@ import {
 } from "mixture-of-shards-graph";
 import { type Adapter, expandOnHost, type FactorMap } from "#adapters";
 import { AsyncQueue, MosError, onAbort } from "#common";
-import { GROUPS, toLayerShapes } from "#models";
+import { toLayerShapes } from "#models";
 import type { Tokenizer } from "#text";
 import { openAdapterManager } from "./adapters/manager.ts";
 import { type BaseWeights, prepareWeights } from "./base-weights.ts";
@@ -126,7 +126,7 @@ const liveName = (slotName: string): string => `live.${slotName}`;
 
 /** A base to which an adapter adds its branches: its factors are leaves that all rows share, and `refresh` overwrites. */
 function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
-  const slots = new AdapterSlots(base);
+  const slots = new AdapterSlots(base.config);
   slots.resize(1, Math.max(1, ...[...factors.values()].map(({ rank }) => rank)));
   slots.fill(0, factors);
   const changing: Record<string, HostTensor> = {};
@@ -136,7 +136,7 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
     const names = slotNames(layerGroup);
     const factor = (name: string): Value => leaf(liveName(name), changing[liveName(name)]?.shape ?? []);
     const low = matmul(x, factor(names.a), { transposeB: true });
-    const sizes = GROUPS[layerGroup.group].map(() => slots.rank);
+    const sizes = layerGroup.linears.map(() => slots.rank);
     const parts = split(low, { axis: low.shape.length - 1, sizes });
     return base.project(
       x,
@@ -144,9 +144,9 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
       parts.map((part, i) => matmul(part, factor(names.b[i] as string))),
     );
   };
-  const { config, widths, values, feeds, constantBytes } = base;
+  const { config, values, feeds, constantBytes } = base;
   const live: BaseWeights = {
-    ...{ config, widths, values, feeds, changing, constantBytes, canMerge: false, project },
+    ...{ config, values, feeds, changing, constantBytes, canMerge: false, project },
     head: (x) => base.head(x),
     [Symbol.asyncDispose]: () => base[Symbol.asyncDispose](),
   };

@@ -16,6 +16,8 @@ import {
   type ComputeDtype,
   eachLinear,
   headWeight,
+  isMatrix,
+  LAYER_EMBEDDINGS,
   type ModelConfig,
   type PlannedBase,
   plainLinear,
@@ -23,14 +25,7 @@ import {
   weightShapes,
 } from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import {
-  DRAFT_COPY_LIMIT,
-  EMBEDDING,
-  groupWidths,
-  isBlocks,
-  isExpandable,
-  SECOND_COPY_LIMIT,
-} from "./base-weights.ts";
+import { DRAFT_COPY_LIMIT, EMBEDDING, isBlocks, isExpandable, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
 import { generalStep, type StepBase } from "./model-runner.ts";
 import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
@@ -99,18 +94,18 @@ function engineBaseBytes(
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
-    return expand && isExpandable(given, packs) ? FLOAT32 : given;
+    return expand && name !== LAYER_EMBEDDINGS && isExpandable(given, packs) ? FLOAT32 : given;
   };
-  const isProduct = (name: string): boolean => name !== EMBEDDING || config.tiedHead;
+  const tables = config.tiedHead ? [LAYER_EMBEDDINGS] : [EMBEDDING, LAYER_EMBEDDINGS];
+  const isProduct = (name: string): boolean => !tables.includes(name);
   for (const [name, shape] of weightShapes(config)) {
     const format = formatFor(name);
     const isPlain = !packs || !isBlocks(format);
     const staysPlain = isPlain && computeDtype === "float32";
     // rows of a stored embedding are read where they lie in the file
-    if (staysPlain || shape.length === 1 || (isPlain && name === EMBEDDING))
+    if (staysPlain || !isMatrix(shape) || (isPlain && name === EMBEDDING))
       plain += weightBytes(format, shape);
-    if (!staysPlain && shape.length === 2 && isProduct(name))
-      packed += packedBytes(format, shape, computeDtype);
+    if (!staysPlain && isMatrix(shape) && isProduct(name)) packed += packedBytes(format, shape, computeDtype);
   }
   const copies = packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1;
   return { plain, packed: copies * packed };
@@ -124,7 +119,7 @@ const FLOAT32: WeightFormat = { kind: "float32" };
 /** Factors of the slots of a full batch. */
 function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: ResolvedOptions): number {
   if (!adapters) return 0;
-  const { bytesPerRank } = new AdapterSlots({ config, widths: groupWidths(config) });
+  const { bytesPerRank } = new AdapterSlots(config);
   return Math.min(slotMemory, maxBatch * RANK * bytesPerRank);
 }
 
@@ -143,19 +138,21 @@ function planSteps(
   const base: StepBase = {
     config,
     values,
-    widths: groupWidths(config),
     project: (x, group, branches = []) =>
       project(x, group).map((y, i) => (branches[i] ? add(y, branches[i]) : y)),
     head: (x) => softCap(linear(x, headWeight(config, values)), config.logitSoftCap),
   };
   const outputs = generalStep.outputs(base, size);
   const peak = (slots: number, tokens: number): number => {
-    const grouped = (config.heads / config.keyValueHeads) * tokens;
     const cached = Math.min(capacityFor(maxLength), Math.ceil(positions / slots));
-    const sizes = new Map(Object.entries({ slots, tokens, grouped, cached, logits: slots, rank: RANK }));
-    // "cached + tokens", "rank · 2"
+    const sizes = new Map(Object.entries({ slots, tokens, cached, logits: slots, rank: RANK }));
+    // "cached + tokens", "rank · 2", "grouped2"
+    const sizeOf = (factor: string): number => {
+      const [, groups] = /^grouped(\d+)$/.exec(factor) ?? [];
+      return groups === undefined ? (sizes.get(factor) ?? Number(factor)) : Number(groups) * tokens;
+    };
     const product = (term: string): number =>
-      term.split(" · ").reduce((size, factor) => size * (sizes.get(factor) ?? Number(factor)), 1);
+      term.split(" · ").reduce((size, factor) => size * sizeOf(factor), 1);
     const dimensionSize = (name: string): number =>
       name.split(" + ").reduce((size, term) => size + product(term), 0);
     return programPeak(outputs, { dimensionSize }).workspace;

@@ -14,6 +14,7 @@ import {
   type JoinedHeads,
   leaf,
   matmul,
+  mul,
   type Program,
   prefersConstants,
   reshape,
@@ -22,6 +23,9 @@ import {
   rowProducts,
   rowsAt,
   type SessionOptions,
+  scalar,
+  shifted,
+  slice,
   softCap,
   softmax,
   split,
@@ -34,10 +38,14 @@ import {
   type Value,
   windowMask,
 } from "mixture-of-shards-graph";
-import { MosError } from "#common";
+import { type Dim, MosError } from "#common";
 import {
   type AttentionHook,
+  type CachedTensor,
+  cachedTensors,
   decoder,
+  layerHeads,
+  layerKind,
   layerRope,
   layerWindow,
   type ModelConfig,
@@ -47,7 +55,16 @@ import {
 } from "#models";
 import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { tokenSoftmax } from "./sampler.ts";
-import { AdapterSlots, type CacheDtype, coreNames, KVCache, type SlotRange, slotNames } from "./slots.ts";
+import {
+  AdapterSlots,
+  type CacheDtype,
+  coreNames,
+  KVCache,
+  pastName,
+  type SlotRange,
+  slotNames,
+  writtenName,
+} from "./slots.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -74,6 +91,12 @@ const THIRD_COPY_LIMIT = SECOND_COPY_LIMIT / 2;
 /** Share of the base's bytes up to which copying keys and values does not matter. */
 const COPY_SHARE = 0.1;
 
+/** The layers of attention. */
+const attentionLayers = (config: ModelConfig): readonly number[] =>
+  Array.from({ length: config.layers }, (_, layer) => layer).filter(
+    (layer) => layerKind(config, layer) === "attention",
+  );
+
 /** Bytes of the base that each program holds. */
 function fixedBytes({ constantBytes, feeds }: BaseWeights, { session }: ModelRunnerOptions): number {
   const { device = DEFAULT_DEVICE } = session ?? {};
@@ -84,11 +107,12 @@ function fixedBytes({ constantBytes, feeds }: BaseWeights, { session }: ModelRun
 /** GroupQueryAttention needs head widths that are a multiple of 8. */
 function canFuse(base: BaseWeights, options: ModelRunnerOptions): boolean {
   const { config } = base;
+  const heads = attentionLayers(config).map((layer) => layerHeads(config, layer).headDim);
   const { device = DEFAULT_DEVICE } = options.session ?? {};
   const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
   const isHeldTwice =
     fixedBytes(base, options) <= (options.twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
-  return isHeldTwice && supports(device, attention) && config.headDim % 8 === 0;
+  return isHeldTwice && supports(device, attention) && heads.every((width) => width % 8 === 0);
 }
 
 /** A question of the tokens alone, so that a draft is verified by the program that would compute its tokens one by one. */
@@ -120,7 +144,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       "bad_option",
       `${maxLength} tokens exceed the ${config.maxPositions} positions of this model`,
     );
-  const [cache, slots] = [new KVCache(config, options.cacheDtype), new AdapterSlots(base)];
+  const [cache, slots] = [new KVCache(config, options.cacheDtype), new AdapterSlots(config)];
   const open = async (graph: StepGraph) => {
     const program = await compile(graph.outputs(base, options), { ...session, fixed: base.feeds });
     const bind = binder(program, { cache, slots, slotAxis: graph.slotAxis, changing: base.changing });
@@ -159,14 +183,20 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       bind(step);
       const { output = "logits" } = step;
       const feeds = graph.feeds(step, cache, maxLength);
-      const { [output]: rows, new_keys_values: written } = await program.run(feeds, [
+      const names = cache.widths.map((width) => [width, writtenName(width)] as const);
+      const { [output]: rows, ...written } = await program.run(feeds, [
         output,
-        "new_keys_values",
+        ...names.map(([, name]) => name),
       ]);
-      if (!(rows?.data instanceof Float32Array && isCacheArray(written?.data)))
+      if (!(rows?.data instanceof Float32Array))
         throw new MosError("device", `the program of the step returned no ${output}`);
+      const added = names.map(([width, name]): readonly [number, Float32Array | Uint16Array] => {
+        const data = written[name]?.data;
+        if (isCacheArray(data)) return [width, data];
+        throw new MosError("device", `the program of the step returned no ${name}`);
+      });
       const counts = step.tokens.map(({ length }) => length);
-      cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
+      cache.append(new Map(added), counts, { from: step.from, tokens: Math.max(...counts) });
       return rowsBySlot(rows.data, step, rows.shape.at(-1) ?? 0);
     },
     async [Symbol.asyncDispose](): Promise<void> {
@@ -246,11 +276,14 @@ export interface ModelRunnerOptions {
 }
 
 /** The part of a base that a step's graph is made of. */
-export interface StepBase extends Pick<BaseWeights, "config" | "widths" | "project" | "head"> {
+export interface StepBase extends Pick<BaseWeights, "config" | "project" | "head"> {
   readonly values: ReadonlyMap<string, Value>;
 }
 
-/** A program of a step: its outputs are `logits` [T, V], of the general one `hidden` [T, C], and `new_keys_values`, of all layers the rotated keys, then the values. */
+/**
+ * A program of a step: its outputs are `logits` [T, V], of the general one `hidden` [T, C], and what is cached of the new tokens,
+ * such as the rotated keys of all layers, then the values: [R, heads, S, width] for each width.
+ */
 interface StepGraph {
   readonly outputs: (base: StepBase, options: ModelRunnerOptions) => Readonly<Record<string, Value>>;
   /** The axis of the slots in the factors of adapters. */
@@ -274,16 +307,24 @@ const anySlots = (makeProject: (base: StepBase, options: ModelRunnerOptions) => 
       weights: base.values,
       project: makeProject(base, options),
       attention: cachedAttention(base.config, cache, maxLength),
+      earlier: (x, site) => {
+        const added = cache.stored(x); // [R, S, C]
+        cache.add(reshape(added, ["slots", 1, "tokens", x.shape[2] as Dim]), { ...site, name: "x" });
+        return earlierTokens(added, cache.past(site.layer, "x"), site.count);
+      },
     });
-    return { logits: base.head(hidden), hidden, new_keys_values: cache.written(1) }; // [T, V], [T, C], [R, 2·L·K, S, D]
+    return { logits: base.head(hidden), hidden, ...cache.written(1) }; // [T, V], [T, C]
   },
   feeds(step, cache, maxLength) {
     const grid = gridFeeds(step, cache);
     const [, S = 0] = grid.ids.shape;
     return {
       ...grid,
+      ...earlierFeeds(step, cache),
       ...maskFeeds(cache.config, grid.positions.data, { count: step.count, maxLength }),
-      key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
+      key_counts: cache.config.sinks
+        ? { shape: [3], data: Int32Array.of(cache.capacity, S, 1) }
+        : { shape: [2], data: Int32Array.of(cache.capacity, S) },
     };
   },
 });
@@ -298,9 +339,10 @@ const fusedStep: StepGraph = {
   slotAxis: 1,
   outputs(base, { maxLength, adapters, cacheDtype, session }) {
     const grid = ["rows", 1];
-    const { layers, keyValueHeads, headDim } = base.config;
     const cache = new GraphCache(base.config, cacheDtype);
     const positions = leaf("positions", grid, "int64");
+    const grouped = leaf("grouped_places", ["slots", "padded", 2], "int64");
+    const apart = leaf("row_places", ["rows", 1, 2], "int64");
     const hidden = decoder(base.config, {
       ids: leaf("ids", grid, "int32"),
       positions,
@@ -308,13 +350,23 @@ const fusedStep: StepGraph = {
       logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
       project: withSlots(base, { adapters, isSteady: true }),
-      attention: fusedAttention(base.config, cache, maxLength),
+      attention: fusedAttention(base.config, { cache, maxLength, grouped, apart }),
+      earlier: (x, site) => {
+        const added = cache.stored(x);
+        cache.add(added, { ...site, name: "x" });
+        const earlier = earlierTokens(rowsAt(added, grouped), cache.past(site.layer, "x"), site.count);
+        return earlier.map((one) => rowsAt(one, apart));
+      },
       ...(supports(session?.device ?? DEFAULT_DEVICE, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
-    const written = cache.isJoined ? cache.writtenJoined(positions) : cache.written(2);
-    const shape = ["slots", "tokens", 2 * layers * keyValueHeads, headDim];
-    const heads = reshapeAs(written, leaf("written_shape", [4], "int64"), shape);
-    return { logits: base.head(hidden), new_keys_values: transpose(heads, [0, 2, 1, 3]) }; // [T, V], [R, 2·L·K, S, D]
+    const written = Object.entries(cache.isJoined ? cache.writtenJoined(positions) : cache.written(2));
+    const heads = written.map(([name, joined]) => {
+      const { width, count } = cache.heads(name);
+      const shape = ["slots", "tokens", count, width];
+      const apartHeads = reshapeAs(joined, leaf(`${name}.shape`, [4], "int64"), shape);
+      return [name, transpose(apartHeads, [0, 2, 1, 3])] as const;
+    });
+    return { logits: base.head(hidden), ...Object.fromEntries(heads) }; // [T, V]
   },
   feeds(step, cache) {
     const { from, count, tokens } = step;
@@ -323,7 +375,10 @@ const fusedStep: StepGraph = {
     const starts = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
     const rows = count * S;
     const { ids, positions, ...rest } = gridFeeds(step, cache);
-    const { layers, keyValueHeads, headDim } = cache.config;
+    const shapes = cache.widths.map((width) => [
+      `${writtenName(width)}.shape`,
+      { shape: [4], data: Int32Array.of(count, S, cache.headsOf(width), width) },
+    ]);
     // the last row stands for padding as well
     const grouped = Array.from({ length: count * (S + padding) }, (_, i) => [Math.min(i, rows - 1), 0]);
     const apart = Array.from({ length: rows }, (_, i) => [Math.floor(i / S), i % S]);
@@ -333,7 +388,8 @@ const fusedStep: StepGraph = {
       positions: { ...positions, shape: [rows, 1] },
       grouped_places: { shape: [count, S + padding, 2], data: Int32Array.from(grouped.flat()) },
       row_places: { shape: [rows, 1, 2], data: Int32Array.from(apart.flat()) },
-      written_shape: { shape: [4], data: Int32Array.of(count, S, 2 * layers * keyValueHeads, headDim) },
+      ...Object.fromEntries(shapes),
+      ...earlierFeeds(step, cache),
       lengths: { shape: [count], data: starts.map((start) => start + S + padding - 1) },
       total: { shape: [], data: Int32Array.of(Math.max(...starts) + S + padding) },
     };
@@ -375,7 +431,7 @@ function withSlots(
 ): ProjectHook {
   return (x, layerGroup) => {
     if (!adapters) return base.project(x, layerGroup);
-    const { in: width, outs } = base.widths[layerGroup.group];
+    const { in: width, outs } = layerGroup;
     const { a, b } = slotNames(layerGroup);
     const product = isSteady ? rowProducts : matmul;
     const factor = (name: string, rows: string, columns: number): Value =>
@@ -392,7 +448,7 @@ function withSlots(
 /** The base's layers, and x Aᵀ C Bᵀ by the core of each slot, C [R, r, r], between A [parts · r, in] and Bᵀ [r, out] of all slots. */
 function withCores(base: StepBase): ProjectHook {
   return (x, layerGroup) => {
-    const { in: width, outs } = base.widths[layerGroup.group];
+    const { in: width, outs } = layerGroup;
     const { a, b } = slotNames(layerGroup);
     const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
     const low = matmul(x, leaf(a, [ranks, width]), { transposeB: true });
@@ -411,66 +467,119 @@ function withCores(base: StepBase): ProjectHook {
 function canJoinHeads(config: ModelConfig, dtype: CacheDtype): boolean {
   const first = layerRope(config, 0);
   const isWhole = config.headDim % 16 === 0 && rotatedWidth(config) === config.headDim;
-  const isPlain = isWhole && dtype === "float32" && config.queryKeyNorm === undefined;
+  const { queryKeyNorm, queryScale, layerKinds } = config;
+  const choices = [queryKeyNorm, queryScale, layerKinds];
+  const isPlain = isWhole && dtype === "float32" && choices.every((choice) => choice === undefined);
   const layers = Array.from({ length: config.layers }, (_, layer) => layerRope(config, layer));
   return isPlain && first !== undefined && layers.every((rope) => rope === first);
 }
 
-/** The cache as a graph reads it, and the new keys and values of all layers, collected while it is built. */
+/** Where the inputs of convolutions of earlier tokens are in the cache, for each number of them that layers read. */
+function earlierFeeds({ from, count }: Step, cache: KVCache): Record<string, HostTensor> {
+  const { convolution } = cache.config;
+  if (convolution === undefined || convolution < 2) return {};
+  const before = convolution - 1;
+  // before the first token of a sequence is a position behind all that the slot holds, which is zero
+  const places = Array.from({ length: count * before }, (_, i) => {
+    const position = (cache.lengths[from + Math.floor(i / before)] ?? 0) - before + (i % before);
+    return [Math.floor(i / before), position < 0 ? cache.capacity - 1 : position];
+  });
+  return { earlier_places: { shape: [count, before, 2], data: Int32Array.from(places.flat()) } };
+}
+
+/** What a convolution reads at the `count` tokens before each of the new ones x [R, S, C]; `past` is [R, 1, M, C]. */
+function earlierTokens(x: Value, past: Value, count: number): readonly Value[] {
+  const channels = x.shape[2] as Dim;
+  const places = leaf("earlier_places", ["slots", count, 2], "int64");
+  const before = rowsAt(reshape(past, ["slots", "cached", channels]), places);
+  const all = concat([before, x], 1);
+  return Array.from({ length: count }, (_, i) =>
+    shifted(all, { axis: 1, before: i, after: count - i }, x.shape),
+  );
+}
+
+/** A cached tensor of a layer. */
+type CachedSite = Pick<CachedTensor, "layer" | "name">;
+
+/** The cache as a graph reads it, and what is new of all layers, collected while it is built. */
 class GraphCache {
   /** True where `exchangeJoined` takes the place of `exchange`. */
   readonly isJoined: boolean;
   readonly #config: ModelConfig;
   readonly #dtype: CacheDtype;
-  readonly #keys: Value[] = [];
-  readonly #values: Value[] = [];
+  readonly #tensors: readonly CachedTensor[];
+  /** New positions by the names of the tensors. */
+  readonly #added = new Map<string, Value>();
   /** Joined heads of all layers, not rotated. */
   readonly #joined: JoinedHeads[] = [];
 
   constructor(config: ModelConfig, dtype: CacheDtype = "float32") {
     this.#config = config;
     this.#dtype = dtype;
+    this.#tensors = cachedTensors(config);
     this.isJoined = canJoinHeads(config, dtype);
   }
 
+  /** Takes what is new of a tensor. */
+  add(x: Value, site: CachedSite): void {
+    this.#added.set(pastName(site), x);
+  }
+
   /** Takes a layer's new keys and values, and gives the earlier ones, [R, K, M, D] each. */
-  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]) {
-    this.#keys.push(k);
-    this.#values.push(v);
-    return this.#past(layer);
+  exchange({ k, v, layer, keyLayer }: Parameters<AttentionHook["attend"]>[0]) {
+    if (layer === keyLayer) {
+      this.add(k, { layer, name: "k" });
+      this.add(v, { layer, name: "v" });
+    }
+    return { pastKeys: this.past(keyLayer, "k"), pastValues: this.past(keyLayer, "v") };
   }
 
   /** The same with queries beside them, where keys are not yet rotated. */
   exchangeJoined(joined: JoinedHeads, layer: number) {
     this.#joined.push(joined);
-    return this.#past(layer);
+    return { pastKeys: this.past(layer, "k"), pastValues: this.past(layer, "v") };
   }
 
-  #past(layer: number) {
-    const { keyValueHeads, headDim } = this.#config;
-    const past = (part: "k" | "v"): Value =>
-      fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], this.#dtype));
-    return { pastKeys: past("k"), pastValues: past("v") };
+  /** What is cached of a tensor: [R, H, M, W]. */
+  past(layer: number, name: CachedTensor["name"]): Value {
+    const found = this.#tensors.find((tensor) => tensor.layer === layer && tensor.name === name);
+    const { heads = 0, width = 0 } = found ?? {};
+    return fromCache(leaf(pastName({ layer, name }), ["slots", heads, "cached", width], this.#dtype));
   }
 
-  /** New keys or values as later steps read them. */
+  /** New positions as later steps read them. */
   stored(x: Value): Value {
     return fromCache(toCache(x, this.#dtype));
   }
 
-  written(axis: number): Value {
-    return toCache(concat([...this.#keys, ...this.#values], axis), this.#dtype);
+  /** The heads of the tensors that an output of `written` holds. */
+  heads(output: string): { readonly width: number; readonly count: number } {
+    const own = this.#tensors.filter(({ width }) => writtenName(width) === output);
+    return { width: own[0]?.width ?? 0, count: own.reduce((sum, { heads }) => sum + heads, 0) };
+  }
+
+  /** What is new of all tensors, those of each width joined along an axis. */
+  written(axis: number): Readonly<Record<string, Value>> {
+    const outputs = new Map<string, Value[]>();
+    for (const tensor of this.#tensors) {
+      const name = writtenName(tensor.width);
+      const added = this.#added.get(pastName(tensor)) as Value;
+      outputs.set(name, [...(outputs.get(name) ?? []), added]);
+    }
+    return Object.fromEntries(
+      [...outputs].map(([name, parts]) => [name, toCache(concat(parts, axis), this.#dtype)]),
+    );
   }
 
   /** The same of joined heads [N, 1, (H + 2 K) · D] at `positions` [N, 1], where one operator rotates the keys of all layers. */
-  writtenJoined(positions: Value): Value {
+  writtenJoined(positions: Value): Readonly<Record<string, Value>> {
     const { layers: L, heads: H, keyValueHeads: K, headDim: D } = this.#config;
     const all = this.#joined.map(({ qkv }) => qkv);
     const layers = reshape(concat(all, 2), [...positions.shape, L, (H + 2 * K) * D]);
     const [, ...parts] = split(layers, { axis: 3, sizes: [H * D, K * D, K * D] });
     const [k, v] = parts.map((part) => reshape(part, [...positions.shape, L * K * D])) as [Value, Value];
     const [{ tables }] = this.#joined as [JoinedHeads];
-    return concat([rotateJoined(k, positions, { ...tables, heads: L * K }), v], 2);
+    return { [writtenName(D)]: concat([rotateJoined(k, positions, { ...tables, heads: L * K }), v], 2) };
   }
 }
 
@@ -479,42 +588,63 @@ class GraphCache {
  * read where it lies and never copied.
  */
 function cachedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
-  const { heads: H, keyValueHeads: K, headDim: D, attentionSoftCap } = config;
+  const { attentionSoftCap } = config;
   const alpha = scoreScale(config);
   const layerMasks = attentionMasks(config, maxLength);
-  const counts = leaf("key_counts", [2], "int64");
+  const counts = leaf("key_counts", [config.sinks ? 3 : 2], "int64");
   return {
     heads: "split",
     attend(heads) {
       const { q, k, v, layer } = heads;
+      const { heads: H, keyValueHeads: K, headDim: D } = layerHeads(config, layer);
       const { pastKeys, pastValues } = cache.exchange(heads);
-      const grouped = reshape(q, ["slots", K, "grouped", D]); // [R, K, G·S, D]
+      const grouped = reshape(q, ["slots", K, groupedName(H / K), D]); // [R, K, G·S, D]
       const scores = (keys: Value, mask: Value): Value => {
         const plain = matmul(grouped, keys, { transposeB: true, alpha });
         return add(attentionSoftCap === undefined ? plain : softCap(plain, attentionSoftCap), mask);
       };
       const { cached, added } = layerMasks(layer);
-      const p = softmax(concat([scores(pastKeys, cached), scores(k, added)], 3)); // [R, K, G·S, M + S]
-      const [onCache, onNew] = splitDynamic(p, counts, { names: ["cached", "tokens"] }) as readonly [
-        Value,
-        Value,
-      ];
+      const all = [scores(pastKeys, cached), scores(k, added)];
+      const sink = heads.sinks && sinkScores(heads.sinks, grouped);
+      const p = softmax(concat(sink ? [...all, sink] : all, 3)); // [R, K, G·S, M + S]
+      const names = ["cached", "tokens", ...(sink ? ["sink"] : [])];
+      const [onCache, onNew] = splitDynamic(p, counts, { names }) as readonly [Value, Value];
       const seen = add(matmul(onCache, pastValues), matmul(onNew, v));
       return reshape(seen, ["slots", H, "tokens", D]);
     },
   };
 }
 
+/** The scores of the heads' sinks [H] for the queries [R, K, G·S, D]: [R, K, G·S, 1] */
+function sinkScores(sinks: Value, queries: Value): Value {
+  const [slots, K, rows] = queries.shape as readonly [Dim, number, Dim, number];
+  const groups = (sinks.shape[0] as number) / K;
+  // zeros in the shape of the queries, whose number each run decides
+  const none = mul(slice(queries, { axis: 3, from: 0, to: 1 }), scalar(0));
+  const apart = reshape(none, [slots, K, groups, "tokens", 1]);
+  return reshape(add(apart, reshape(sinks, [K, groups, 1, 1])), [slots, K, rows, 1]);
+}
+
 /**
  * The same in one operator, for which the runtime copies the cache. One token alone is computed by other kernels than several,
  * so that a padding token behind it makes its result independent of how many there are.
  */
-function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
+function fusedAttention(
+  config: ModelConfig,
+  {
+    cache,
+    maxLength,
+    grouped,
+    apart,
+  }: {
+    readonly cache: GraphCache;
+    readonly maxLength: number;
+    readonly grouped: Value;
+    readonly apart: Value;
+  },
+): AttentionHook {
   const lengths = leaf("lengths", ["slots"], "int32");
   const total = leaf("total", [], "int32");
-  const grouped = leaf("grouped_places", ["slots", "padded", 2], "int64");
-  const apart = leaf("row_places", ["rows", 1, 2], "int64");
-  const { heads: H, keyValueHeads, headDim } = config;
   const padded = (x: Value): Value => rowsAt(x, grouped);
   return {
     heads: "joined",
@@ -529,11 +659,10 @@ function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: numbe
         ...(joined ? cache.exchangeJoined(joined, layer) : cache.exchange(given)),
         lengths,
         total,
-        heads: H,
-        keyValueHeads,
-        headDim,
+        ...layerHeads(config, layer),
         scale: scoreScale(config),
         softCap: config.attentionSoftCap,
+        sinks: given.sinks,
         window: layerWindow(config, layer, maxLength),
       });
       return rowsAt(seen, apart);
@@ -541,29 +670,49 @@ function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: numbe
   };
 }
 
-const maskName = (mask: string, window: number | undefined): string =>
-  window === undefined ? mask : `${mask}.${window}`;
+/** Layers that see alike: their window, and the queries that share a key head. */
+interface MaskKind {
+  readonly window: number | undefined;
+  readonly groups: number;
+  /** The end of its masks' names. */
+  readonly suffix: string;
+}
+
+/** The kind of a layer of attention. */
+function maskKind(config: ModelConfig, layer: number, maxLength: number): MaskKind {
+  const { heads, keyValueHeads } = layerHeads(config, layer);
+  const window = layerWindow(config, layer, maxLength);
+  const own = keyValueHeads === config.keyValueHeads ? [] : [`full${keyValueHeads}`];
+  const suffix = [...own, ...(window === undefined ? [] : [window])].map((part) => `.${part}`).join("");
+  return { window, groups: heads / keyValueHeads, suffix };
+}
+
+const maskName = (mask: string, { suffix }: MaskKind): string => `${mask}${suffix}`;
+
+/** The dimension of the queries that share a key head: "grouped2" are twice the tokens. */
+const groupedName = (groups: number): string => `grouped${groups}`;
 
 /**
  * Masks that are added to attention scores: `cached` on tokens of the cache, [R, 1, 1, M] or with a window [R, 1, G · S, M], and
  * `added` on new tokens, [1, 1, G · S, S].
  */
-function makeMasks(window: number | undefined) {
+function makeMasks(kind: MaskKind) {
+  const grouped = groupedName(kind.groups);
   const cached = leaf("past_mask", ["slots", 1, 1, "cached"]);
-  const added = leaf(maskName("new_mask", window), [1, 1, "grouped", "tokens"]);
-  if (window === undefined) return { cached, added };
+  const added = leaf(maskName("new_mask", kind), [1, 1, grouped, "tokens"]);
+  if (kind.window === undefined) return { cached, added };
   const positions = leaf("cached_positions", ["cached"], "int32");
-  const first = leaf(maskName("first_seen", window), ["slots", 1, "grouped", 1], "int32");
+  const first = leaf(maskName("first_seen", kind), ["slots", 1, grouped, 1], "int32");
   return { cached: windowMask(cached, positions, first), added };
 }
 
 /** The masks of each layer of a graph, in which no sequence is longer than `maxLength`. Layers of a kind share them. */
 function attentionMasks(config: ModelConfig, maxLength: number) {
-  const made = new Map<number | undefined, ReturnType<typeof makeMasks>>();
+  const made = new Map<string, ReturnType<typeof makeMasks>>();
   return (layer: number) => {
-    const window = layerWindow(config, layer, maxLength);
-    const masks = made.get(window) ?? makeMasks(window);
-    made.set(window, masks);
+    const kind = maskKind(config, layer, maxLength);
+    const masks = made.get(kind.suffix) ?? makeMasks(kind);
+    made.set(kind.suffix, masks);
     return masks;
   };
 }
@@ -575,18 +724,20 @@ function maskFeeds(
   { count, maxLength }: { readonly count: number; readonly maxLength: number },
 ): Record<string, HostTensor> {
   const S = positions.length / count;
-  const groups = config.heads / config.keyValueHeads;
   const feeds: Record<string, HostTensor> = {};
-  const windows = Array.from({ length: config.layers }, (_, layer) => layerWindow(config, layer, maxLength));
-  for (const window of new Set(windows)) {
+  for (const layer of attentionLayers(config)) {
+    const kind = maskKind(config, layer, maxLength);
+    const name = maskName("new_mask", kind);
+    if (name in feeds) continue;
+    const { window, groups } = kind;
     const data = causalMask(S, groups, window);
-    feeds[maskName("new_mask", window)] = { shape: [1, 1, groups * S, S], data };
+    feeds[name] = { shape: [1, 1, groups * S, S], data };
     if (window === undefined) continue;
     const first = Int32Array.from({ length: count * groups * S }, (_, i) => {
       const [slot, token] = [Math.floor(i / (groups * S)), i % S];
       return (positions[slot * S + token] as number) - window + 1;
     });
-    feeds[maskName("first_seen", window)] = { shape: [count, 1, groups * S, 1], data: first };
+    feeds[maskName("first_seen", kind)] = { shape: [count, 1, groups * S, 1], data: first };
   }
   return feeds;
 }

@@ -9,7 +9,9 @@ import {
   baseFormats,
   baseFromFiles,
   defaultComputeDtype,
+  isMatrix,
   type LoadedModel,
+  listPools,
   loadModelText,
   type ModelConfig,
   type ModelFiles,
@@ -145,8 +147,10 @@ const pathOf = ({ model }: CoreOptions<string | ModelWithText>): string =>
   typeof model === "string" ? model : model.model.path;
 
 function linearParameters(config: ModelConfig): number {
-  const { layers, widths } = toLayerShapes(config);
-  return layers * Object.values(widths).reduce((sum, width) => sum + width.in * width.out, 0);
+  return listPools(toLayerShapes(config)).reduce(
+    (sum, { in: width, out, layers }) => sum + layers.length * width * out,
+    0,
+  );
 }
 
 /** An adapter that stays in memory as long as its engine. */
@@ -284,7 +288,7 @@ async function chooseCache(files: ModelFiles, options: LoadOptions): Promise<Wei
   let bytes = 0;
   const outlines = outlineWeights(files, baseDtype);
   for (const [name, { shape, format }] of outlines) {
-    if (shape.length > 1 && format.kind !== "blocks" && format.kind !== "nf4") return undefined;
+    if (isMatrix(shape) && format.kind !== "blocks" && format.kind !== "nf4") return undefined;
     // a tied embedding is there as a table, too
     bytes += weightBytes(format, shape) * (tiedHead && name === EMBEDDING ? 2 : 1);
   }

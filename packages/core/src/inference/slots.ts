@@ -1,11 +1,17 @@
-// What slots hold: keys and values, and the factors of the adapters whose requests run, expanded to A and B.
-// R slots · K key heads · M positions · D head width · L layers · r rank of the factors
+// What slots hold: keys, values and inputs of convolutions, and the factors of the adapters whose requests run, expanded to A and B.
+// R slots · M positions · r rank of the factors
 
 import type { HostTensor } from "mixture-of-shards-graph";
 import type { ExpandedFactors, FactorMap } from "#adapters";
-import type { ModelConfig } from "#models";
-import { GROUPS, groupKey, type LayerGroup, listLayerGroups, moduleKey } from "#models";
-import type { BaseWeights, GroupWidths } from "./base-weights.ts";
+import {
+  type CachedTensor,
+  cachedTensors,
+  groupKey,
+  type LayerGroup,
+  listLayerGroups,
+  type ModelConfig,
+  moduleKey,
+} from "#models";
 
 const BLOCK = 64;
 const MASKED = -1e30;
@@ -21,30 +27,42 @@ export type CacheDtype = "float32" | "float16";
 
 type CacheArray = Float32Array | Uint16Array;
 
-/** Bytes of keys and values of one position of one slot. */
-export const bytesPerPosition = (
-  { layers, keyValueHeads, headDim }: ModelConfig,
-  dtype: CacheDtype = "float32",
-): number => 2 * layers * keyValueHeads * headDim * (dtype === "float32" ? 4 : 2);
+/** Bytes of one position of one slot. */
+export const bytesPerPosition = (config: ModelConfig, dtype: CacheDtype = "float32"): number =>
+  cachedTensors(config).reduce((sum, { heads, width }) => sum + heads * width, 0) *
+  (dtype === "float32" ? 4 : 2);
 
 /** Positions of a cache for sequences of this many tokens: whole blocks, so that growing is rare. */
 export const capacityFor = (tokens: number): number => Math.ceil(Math.max(1, tokens) / BLOCK) * BLOCK;
 
+/** What new tokens add to the cache, by the width of the tensors: those of a width side by side along the heads. */
+export const writtenName = (width: number): string => `written.${width}`;
+
+/** The name of a cached tensor among the inputs of a step. */
+export const pastName = ({ layer, name }: Pick<CachedTensor, "layer" | "name">): string =>
+  `past.${layer}.${name}`;
+
 /**
- * Keys and values of all layers, [R, K, M, D] each, and how many of the M positions each slot has filled. A step sees a
- * range of slots without copying. All slots have the capacity M that the longest needs.
+ * What slots keep of each layer: tensors [R, H, M, W] of keys, values, or inputs of a convolution, and how many of the M
+ * positions each slot has filled. A step sees a range of slots without copying. All slots have the capacity M that the
+ * longest needs.
  */
 export class KVCache {
   readonly config: ModelConfig;
   readonly dtype: CacheDtype;
+  readonly tensors: readonly CachedTensor[];
+  /** Their widths. */
+  readonly widths: readonly number[];
+  /** Bytes of one position of one slot. */
+  readonly bytesPerPosition: number;
   /** Tokens that each slot holds. */
   readonly lengths: number[] = [];
   /** R */
   slots = 0;
   /** M */
   capacity = 0;
-  #keys: CacheArray[] = [];
-  #values: CacheArray[] = [];
+  /** Of each tensor. */
+  #data: CacheArray[] = [];
   #mask = new Float32Array(0);
   /** Counts the times that the arrays were replaced: views of an older version are stale. */
   version = 0;
@@ -52,32 +70,32 @@ export class KVCache {
   constructor(config: ModelConfig, dtype: CacheDtype = "float32") {
     this.config = config;
     this.dtype = dtype;
+    this.tensors = cachedTensors(config);
+    this.widths = [...new Set(this.tensors.map(({ width }) => width))];
+    this.bytesPerPosition = bytesPerPosition(config, dtype);
   }
 
-  /** Bytes of one position of one slot. */
-  get bytesPerPosition(): number {
-    return bytesPerPosition(this.config, this.dtype);
-  }
-
-  /** Memory of the keys and values, of all slots. */
+  /** Memory of all slots. */
   get bytes(): number {
     return this.slots * this.capacity * this.bytesPerPosition;
   }
 
+  /** Heads of all tensors of one width, whose new positions come as one output of a step. */
+  headsOf(width: number): number {
+    return this.tensors.reduce((sum, tensor) => sum + (tensor.width === width ? tensor.heads : 0), 0);
+  }
+
   /** The arrays of some slots as inputs of a step. */
   view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
-    const { keyValueHeads: K, headDim: D } = this.config;
     const M = this.capacity;
-    const part = (data: CacheArray): HostTensor => ({
-      shape: [count, K, M, D],
-      data: data.subarray(from * K * M * D, (from + count) * K * M * D),
+    const parts = this.tensors.map((tensor, i): readonly [string, HostTensor] => {
+      const { heads, width } = tensor;
+      const slot = heads * M * width;
+      const data = (this.#data[i] as CacheArray).subarray(from * slot, (from + count) * slot);
+      return [pastName(tensor), { shape: [count, heads, M, width], data }];
     });
-    const layers = this.#keys.flatMap((keys, layer) => [
-      [`past.${layer}.k`, part(keys)] as const,
-      [`past.${layer}.v`, part(this.#values[layer] as CacheArray)] as const,
-    ]);
     const mask = this.#mask.subarray(from * M, (from + count) * M);
-    const view = Object.fromEntries([...layers, ["past_mask", { shape: [count, 1, 1, M], data: mask }]]);
+    const view = Object.fromEntries([...parts, ["past_mask", { shape: [count, 1, 1, M], data: mask }]]);
     if (this.config.window === undefined) return view;
     // which of them is in the window depends on the query
     return { ...view, cached_positions: { shape: [M], data: Int32Array.from({ length: M }, (_, m) => m) } };
@@ -86,24 +104,19 @@ export class KVCache {
   /** Gives the arrays another size and keeps what slots hold, none of which may be longer than `capacity`. */
   resize(slots: number, capacity: number): void {
     if (slots === this.slots && capacity === this.capacity) return;
-    const { layers, keyValueHeads: K, headDim: D } = this.config;
     const [old, kept] = [this.capacity, Math.min(slots, this.slots)];
     const make = (length: number): CacheArray =>
       this.dtype === "float32" ? new Float32Array(length) : new Uint16Array(length);
-    const resized = (from: CacheArray | undefined): CacheArray => {
-      const to = make(slots * K * capacity * D);
-      if (from === undefined) return to;
-      for (let slot = 0; slot < kept; slot++) {
-        const filled = (this.lengths[slot] ?? 0) * D;
-        for (let head = slot * K; head < (slot + 1) * K; head++)
-          to.set(from.subarray(head * old * D, head * old * D + filled), head * capacity * D);
-      }
-      return to;
-    };
     // one array at a time, so that the old one is freed before the next is made
-    for (let layer = 0; layer < layers; layer++) {
-      this.#keys[layer] = resized(this.#keys[layer]);
-      this.#values[layer] = resized(this.#values[layer]);
+    for (const [i, { heads, width }] of this.tensors.entries()) {
+      const from = this.#data[i];
+      const to = make(slots * heads * capacity * width);
+      for (let slot = 0; from !== undefined && slot < kept; slot++) {
+        const filled = (this.lengths[slot] ?? 0) * width;
+        for (let head = slot * heads; head < (slot + 1) * heads; head++)
+          to.set(from.subarray(head * old * width, head * old * width + filled), head * capacity * width);
+      }
+      this.#data[i] = to;
     }
     this.lengths.length = kept;
     while (this.lengths.length < slots) this.lengths.push(0);
@@ -118,26 +131,30 @@ export class KVCache {
 
   /**
    * Writes the first `counts[i]` of the S (`tokens`) new tokens of slot from + i after those that the slot holds.
-   * newKeysValues [count, 2·L·K, S, D], in the cache's dtype
+   * `written` has for each width [count, heads of all tensors of that width, S, width], in the cache's dtype.
    */
   append(
-    newKeysValues: CacheArray,
+    written: ReadonlyMap<number, CacheArray>,
     counts: readonly number[],
     { from, tokens }: { readonly from: number; readonly tokens: number },
   ): void {
-    const { layers, keyValueHeads: K, headDim: D } = this.config;
-    const perSlot = 2 * layers * K * tokens * D;
+    for (const [width, added] of written) {
+      const heads = this.headsOf(width);
+      let head = 0;
+      for (const [i, tensor] of this.tensors.entries()) {
+        if (tensor.width !== width) continue;
+        for (let own = 0; own < tensor.heads; own++, head++)
+          counts.forEach((count, at) => {
+            const slot = from + at;
+            const row = (slot * tensor.heads + own) * this.capacity + (this.lengths[slot] ?? 0);
+            const begin = (at * heads + head) * tokens * width;
+            (this.#data[i] as CacheArray).set(added.subarray(begin, begin + count * width), row * width);
+          });
+      }
+    }
     counts.forEach((count, i) => {
-      if (count === 0) return;
       const slot = from + i;
       const start = this.lengths[slot] ?? 0;
-      for (let head = 0; head < 2 * layers * K; head++) {
-        const part = head < layers * K ? this.#keys : this.#values;
-        const layer = Math.floor(head / K) % layers;
-        const to = ((slot * K + (head % K)) * this.capacity + start) * D;
-        const begin = i * perSlot + head * tokens * D;
-        (part[layer] as CacheArray).set(newKeysValues.subarray(begin, begin + count * D), to);
-      }
       this.#mask.fill(0, slot * this.capacity + start, slot * this.capacity + start + count);
       this.lengths[slot] = start + count;
     });
@@ -145,28 +162,28 @@ export class KVCache {
 
   /** Copies what one slot holds, or the first `length` tokens of it, into another. */
   move(from: number, to: number, length = this.lengths[from] ?? 0): void {
-    const { layers, keyValueHeads: K, headDim: D } = this.config;
     this.truncate(to, 0);
-    for (let layer = 0; layer < layers; layer++)
-      for (const data of [this.#keys[layer] as Float32Array, this.#values[layer] as Float32Array])
-        for (let head = 0; head < K; head++) {
-          const begin = (from * K + head) * this.capacity * D;
-          data.copyWithin((to * K + head) * this.capacity * D, begin, begin + length * D);
-        }
+    for (const [i, { heads, width }] of this.tensors.entries())
+      for (let head = 0; head < heads; head++) {
+        const begin = (from * heads + head) * this.capacity * width;
+        const target = (to * heads + head) * this.capacity * width;
+        this.#data[i]?.copyWithin(target, begin, begin + length * width);
+      }
     this.#mask.fill(0, to * this.capacity, to * this.capacity + length);
     this.lengths[to] = length;
   }
 
   /**
    * Keeps the first tokens of a slot. The others are wiped, not just masked: infinities or NaN, which a broken
-   * adapter makes, would come through the mask to the next request in the slot.
+   * adapter makes, would come through the mask to the next request in the slot, and convolutions read zeros before the first token.
    */
   truncate(slot: number, length: number): void {
-    const { keyValueHeads: K, headDim: D } = this.config;
     const held = this.lengths[slot] ?? 0;
-    for (const data of [...this.#keys, ...this.#values])
-      for (let head = slot * K; head < (slot + 1) * K; head++)
-        data.fill(0, (head * this.capacity + length) * D, (head * this.capacity + held) * D);
+    for (const [i, { heads, width }] of this.tensors.entries())
+      for (let head = slot * heads; head < (slot + 1) * heads; head++) {
+        const begin = head * this.capacity;
+        this.#data[i]?.fill(0, (begin + length) * width, (begin + held) * width);
+      }
     this.#mask.fill(MASKED, slot * this.capacity + length, (slot + 1) * this.capacity);
     this.lengths[slot] = length;
   }
@@ -175,12 +192,12 @@ export class KVCache {
 /** The inputs of a group: A [R, parts · r, in], part by part, and scale · Bᵀ [R, r, out] of each part. */
 export const slotNames = (layerGroup: LayerGroup): { readonly a: string; readonly b: readonly string[] } => ({
   a: `slot.${groupKey(layerGroup)}.a`,
-  b: GROUPS[layerGroup.group].map((linear) => `slot.${moduleKey({ layer: layerGroup.layer, linear })}.b`),
+  b: layerGroup.linears.map((linear) => `slot.${moduleKey({ layer: layerGroup.layer, linear })}.b`),
 });
 
 /** The inputs of a group whose slots share A and B: scale · core [R, r, r] of each part. */
-export const coreNames = ({ layer, group }: LayerGroup): readonly string[] =>
-  GROUPS[group].map((linear) => `slot.${moduleKey({ layer, linear })}.core`);
+export const coreNames = ({ layer, linears }: LayerGroup): readonly string[] =>
+  linears.map((linear) => `slot.${moduleKey({ layer, linear })}.core`);
 
 const EMPTY = new Float32Array(0);
 
@@ -198,7 +215,6 @@ export interface SlotFormat {
 export class AdapterSlots {
   readonly #groups: readonly {
     readonly layerGroup: LayerGroup;
-    readonly widths: GroupWidths;
     a: Float32Array;
     b: Float32Array[];
     cores: Float32Array[];
@@ -212,14 +228,8 @@ export class AdapterSlots {
   /** Counts the times that the arrays were replaced. */
   version = 0;
 
-  constructor({ config, widths }: Pick<BaseWeights, "config" | "widths">) {
-    this.#groups = listLayerGroups(config.layers).map((layerGroup) => ({
-      layerGroup,
-      widths: widths[layerGroup.group],
-      a: EMPTY,
-      b: [],
-      cores: [],
-    }));
+  constructor(config: ModelConfig) {
+    this.#groups = listLayerGroups(config).map((layerGroup) => ({ layerGroup, a: EMPTY, b: [], cores: [] }));
   }
 
   get bytes(): number {
@@ -232,7 +242,7 @@ export class AdapterSlots {
   slotsIn(bytes: number, { rank, shared }: SlotFormat): number {
     const factors = rank * this.bytesPerRank;
     if (shared === undefined) return Math.floor(bytes / factors);
-    const parts = this.#groups.reduce((sum, { widths }) => sum + widths.outs.length, 0);
+    const parts = this.#groups.reduce((sum, { layerGroup: { outs } }) => sum + outs.length, 0);
     return Math.floor((bytes - factors) / (parts * rank * rank * Float32Array.BYTES_PER_ELEMENT));
   }
 
@@ -244,8 +254,8 @@ export class AdapterSlots {
   /** Bytes of one slot for each rank. */
   get bytesPerRank(): number {
     return this.#groups.reduce(
-      (sum, { widths: { in: width, out, outs } }) =>
-        sum + (outs.length * width + out) * Float32Array.BYTES_PER_ELEMENT,
+      (sum, { layerGroup: { in: width, outs } }) =>
+        sum + outs.reduce((all, out) => all + width + out, 0) * Float32Array.BYTES_PER_ELEMENT,
       0,
     );
   }
@@ -263,7 +273,7 @@ export class AdapterSlots {
     this.version++;
     const sets = shared === undefined ? count : 1;
     for (const group of this.#groups) {
-      const { in: width, outs } = group.widths;
+      const { in: width, outs } = group.layerGroup;
       group.a = new Float32Array(sets * outs.length * rank * width);
       group.b = outs.map((out) => new Float32Array(sets * rank * out));
       if (shared !== undefined) group.cores = outs.map(() => new Float32Array(count * rank * rank));
@@ -276,7 +286,8 @@ export class AdapterSlots {
   /** The arrays of some slots as inputs of a step: slots are the first axis, or a single one is the second. */
   view({ from, count }: SlotRange, axis: 0 | 1 = 0): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries(
-      this.#groups.flatMap(({ layerGroup, widths: { in: width, outs }, a, b, cores }) => {
+      this.#groups.flatMap(({ layerGroup, a, b, cores }) => {
+        const { in: width, outs } = layerGroup;
         const names = slotNames(layerGroup);
         if (this.shared !== undefined) {
           const { rank } = this;
@@ -317,9 +328,9 @@ export class AdapterSlots {
       return;
     }
     const rows = this.rank;
-    for (const { layerGroup, widths, a, b } of this.#groups)
-      for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
-        const factors = adapter.get(moduleKey({ layer: layerGroup.layer, linear })) ?? NO_FACTORS;
+    for (const { layerGroup: widths, a, b } of this.#groups)
+      for (const [part, linear] of widths.linears.entries()) {
+        const factors = adapter.get(moduleKey({ layer: widths.layer, linear })) ?? NO_FACTORS;
         const { rank, scale, b: up } = factors;
         const [first, out] = [(slot * widths.outs.length + part) * rows, widths.outs[part] ?? 0];
         const target = b[part] ?? EMPTY;
@@ -334,9 +345,9 @@ export class AdapterSlots {
 
   #fillCores(slot: number, adapter: FactorMap): void {
     const { rank } = this;
-    for (const { layerGroup, widths, a, b, cores } of this.#groups)
-      for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
-        const factors = adapter.get(moduleKey({ layer: layerGroup.layer, linear }));
+    for (const { layerGroup: widths, a, b, cores } of this.#groups)
+      for (const [part, linear] of widths.linears.entries()) {
+        const factors = adapter.get(moduleKey({ layer: widths.layer, linear }));
         const target = cores[part]?.subarray(slot * rank * rank, (slot + 1) * rank * rank) ?? EMPTY;
         target.fill(0);
         if (factors?.core === undefined) continue;

@@ -4,6 +4,8 @@ import { DEFAULT_DEVICE, type Device, supports } from "mixture-of-shards-graph";
 import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { z } from "zod";
 import { MosError, setting } from "#common";
+import { findLinear } from "./linear-layers.ts";
+import { isMatrix } from "./weights.ts";
 
 /** In-memory formats of a base's matrices, the default first. "stored": as in the file. */
 export const BASE_DTYPES = ["stored", "float32", "int8", "int4", "nf4"] as const;
@@ -45,7 +47,7 @@ interface StoredWeightInfo {
   readonly where: string;
 }
 
-const isLinear = (name: string): boolean => name.endsWith("_proj.weight");
+const isLinear = (name: string): boolean => findLinear(name) !== undefined;
 
 /**
  * The default type of a base's products: int8 on a CPU where all linear layers have at most 8 bits, as llama.cpp computes
@@ -93,7 +95,7 @@ function int4Format(weight: StoredWeightInfo): WeightFormat {
 }
 
 /**
- * The in-memory format of a weight. Vectors are float32. Blocks of as many bits as requested stay as they are, without
+ * The in-memory format of a weight. Vectors and kernels are float32. Blocks of as many bits as requested stay as they are, without
  * loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both unchanged.
  *
  * @throws MosError "unsupported" where no block size divides its rows.
@@ -103,7 +105,7 @@ export function chooseFormat(
   { baseDtype, computeDtype, transposedCodes }: BaseFormats,
 ): WeightFormat {
   const { name, shape, stored } = weight;
-  if (shape.length === 1) return { kind: "float32" };
+  if (!isMatrix(shape)) return { kind: "float32" };
   if (computeDtype === "int8" && isLinear(name)) return { kind: "int8rows", transposed: transposedCodes };
   const bits = stored.kind === "blocks" ? stored.bits : undefined;
   switch (baseDtype) {

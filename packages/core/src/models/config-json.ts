@@ -97,7 +97,11 @@ const generationSchema = z.looseObject({ eos_token_id: tokenIds });
 /** The fields of config.json with its family's defaults for those that it leaves out. */
 function rawConfig(json: unknown, { family, where }: Place): RawConfig {
   const stated = Object.entries(json as object).filter(([, value]) => value !== undefined);
-  const whole = { ...family.defaults, ...Object.fromEntries(stated) };
+  const fields = Object.fromEntries(stated);
+  const renamed = Object.entries(family.rename?.(fields) ?? {}).filter(
+    ([name, value]) => value !== fields[name],
+  );
+  const whole = omitUndefined({ ...family.defaults, ...fields, ...Object.fromEntries(renamed) });
   return parseWith(configSchema, whole, { code: "bad_model", where });
 }
 

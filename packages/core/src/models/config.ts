@@ -1,7 +1,7 @@
 // Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf-model.ts make it.
 import { MosError } from "#common";
 import type { FamilyName } from "./families/index.ts";
-import { type ModelShape, type RopeConfig, ropeFrequencies, rotatedWidth } from "./geometry.ts";
+import { keyLayer, type ModelShape, type RopeConfig, ropeFrequencies, rotatedWidth } from "./geometry.ts";
 
 /** Everything about a model but its weights. */
 export interface ModelConfig extends ModelShape {
@@ -46,6 +46,9 @@ const FIELD_NAMES: Readonly<Record<string, readonly [json: string, gguf: string]
   betaFast: ["{rope}.beta_fast", "betaFast"],
   betaSlow: ["{rope}.beta_slow", "betaSlow"],
   rotaryDim: ["head_dim · partial_rotary_factor", "{arch}.rope.dimension_count"],
+  part: ["{rope}.partial_rotary_factor", "part"],
+  queryScale: ["llama_4_scaling_beta", "{arch}.attention.temperature_scale"],
+  convolution: ["conv_L_cache", "{arch}.shortconv.l_cache"],
   window: ["sliding_window", "{arch}.attention.sliding_window"],
   attentionScale: ["the factor on attention scores", "{arch}.attention.scale"],
   attentionSoftCap: ["attn_logit_softcapping", "{arch}.attn_logit_softcapping"],
@@ -96,8 +99,12 @@ function checkSizes(config: ModelConfig, { fieldName, invalid }: ConfigPlace): v
   }
 }
 
-function checkRope(rope: RopeConfig, config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
-  const rotaryDim = rotatedWidth(config);
+function checkRope(
+  rope: RopeConfig,
+  config: ModelConfig,
+  { fieldName, invalid, windowed }: ConfigPlace & { readonly windowed: boolean },
+): void {
+  const rotaryDim = rotatedWidth(config, windowed);
   const pairs = rotaryDim / 2;
   for (const [field, values] of Object.entries(rope)) {
     const bad = [values]
@@ -110,7 +117,8 @@ function checkRope(rope: RopeConfig, config: ModelConfig, { fieldName, invalid }
       );
   }
   const longest = ropeFrequencies({ rope, rotaryDim, positions: config.maxPositions });
-  if (!longest.every((frequency) => Number.isFinite(frequency) && frequency > 0))
+  const isTurned = (frequency: number): boolean => frequency > 0 || rope.kind === "proportional";
+  if (!longest.every((frequency) => Number.isFinite(frequency) && isTurned(frequency)))
     throw invalid(
       `the rotary frequencies of the type "${rope.kind}" are not positive with ${fieldName("theta")} ${rope.theta} and ${rotaryDim} rotary dimensions per head`,
     );
@@ -131,7 +139,7 @@ const POSITIVE = [
 
 /** Widths of heads, and the numbers of a family's choices. */
 function checkChoices(config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
-  const { headDim, rotaryDim = headDim, window } = config;
+  const { headDim, rotaryDim = headDim } = config;
   if (headDim % 2 !== 0)
     throw invalid(
       `${fieldName("headDim")} is ${headDim}; it must be even, since rotary embeddings need pairs`,
@@ -143,14 +151,55 @@ function checkChoices(config: ModelConfig, { fieldName, invalid }: ConfigPlace):
     if (!(Number.isFinite(value) && value > 0))
       throw invalid(`${fieldName(field)} is ${value}; expected a positive number`);
   }
-  if (config.rotatedLayers?.includes(true) === false)
+}
+
+/** Choices of single layers. */
+function checkLayers(config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
+  const { window, convolution, layerKinds, rotatedLayers } = config;
+  if (rotatedLayers?.includes(true) === false)
     throw invalid("no layer has rotary embeddings (no_rope_layers); such models are not supported");
+  const { sharingLayers = 0, fullHeads } = config;
+  const last = Array.from({ length: config.layers }, (_, layer) => layer).slice(
+    config.layers - sharingLayers,
+  );
+  if (last.some((layer) => keyLayer(config, layer) === layer))
+    throw invalid(
+      `the last ${sharingLayers} layers share keys (num_kv_shared_layers), but not all have an earlier layer of their kind`,
+    );
+  if (
+    fullHeads !== undefined &&
+    (fullHeads.headDim % 2 !== 0 || config.heads % fullHeads.keyValueHeads !== 0)
+  )
+    throw invalid(
+      `full layers have ${config.heads} heads of ${fullHeads.headDim} that share ${fullHeads.keyValueHeads}; widths must be even, and heads divide`,
+    );
+  if (layerKinds?.includes("attention") === false)
+    throw invalid("no layer has attention (layer_types); such models are not supported");
+  if (
+    convolution !== undefined &&
+    !(Number.isSafeInteger(convolution) && convolution >= 1 && convolution <= 64)
+  )
+    throw invalid(`${fieldName("convolution")} is ${convolution}; expected a whole number from 1 to 64`);
   if (window !== undefined && window.layers.length !== config.layers)
     throw invalid(
       `${window.layers.length} layers are listed as windowed or not, but the model has ${config.layers} layers`,
     );
   if (window !== undefined && !(Number.isSafeInteger(window.size) && window.size > 0))
     throw invalid(`${fieldName("window")} is ${window.size}; expected a whole number of at least 1`);
+}
+
+/** A factor on queries by their position. */
+function checkQueryScale(config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
+  const { queryScale, rotatedLayers } = config;
+  if (queryScale === undefined) return;
+  const { beta, originalPositions } = queryScale;
+  if (!(Number.isFinite(beta) && beta >= 0 && Number.isFinite(originalPositions) && originalPositions > 0))
+    throw invalid(
+      `${fieldName("queryScale")} is ${beta} for ${originalPositions} positions; neither may be negative`,
+    );
+  // the factor is part of the rotation
+  if (rotatedWidth(config) !== config.headDim || rotatedLayers?.includes(false))
+    throw invalid(`${fieldName("queryScale")} needs whole heads that are rotated in all layers`);
 }
 
 function checkTokens(config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
@@ -182,8 +231,10 @@ export function checkConfig(
   if (!(normEpsilon > 0 && normEpsilon < 1))
     throw invalid(`${fieldName("normEpsilon")} is ${normEpsilon}; it must be in (0, 1)`);
   checkChoices(config, place);
-  checkRope(rope, config, place);
-  checkRope(localRope, config, place);
+  checkLayers(config, place);
+  checkQueryScale(config, place);
+  checkRope(rope, config, { ...place, windowed: false });
+  checkRope(localRope, config, { ...place, windowed: true });
   checkTokens(config, place);
   return config;
 }

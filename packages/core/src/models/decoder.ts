@@ -1,33 +1,32 @@
 // The forward pass of the model, for training, prefill and decoding. These differ in the hooks they pass, and only there.
-// B batch · S tokens · N = B · S · C hidden width · H query heads · K key heads · D head width
+// B batch · S tokens · N = B · S · C hidden width
 
 import {
   type AddedNorm,
   add,
-  constant,
   embed,
   gatedUnit,
+  linear,
   mul,
   type NormOptions,
-  type RotationTables,
   reshape,
   rmsNorm,
-  rotate,
-  rotateJoined,
   scalar,
-  transpose,
+  split,
   type Value,
   weightLeaf,
 } from "mixture-of-shards-graph";
 import type { WeightFormat } from "mixture-of-shards-graph/common";
-import { type Dim, MosError } from "#common";
 import type { ModelConfig } from "./config.ts";
-import { layerRope, type RopeConfig, type Rotation, ropeFrequencies, rotatedWidth } from "./geometry.ts";
-import { GROUPS, type LayerGroup, type LinearHook, modulePath, plainLinear } from "./linear-layers.ts";
-import { LAYER_NORMS, type LayerNorms, weightShapes } from "./weights.ts";
-
-/** The weights as values, by their Hugging Face names. */
-export type WeightValues = ReadonlyMap<string, Value>;
+import { type LayerGroup, type LinearHook, modulePath, plainLinear } from "./linear-layers.ts";
+import {
+  type MixerOptions,
+  type MixerSite,
+  mixerFor,
+  requireWeight,
+  type WeightValues,
+} from "./mixers/index.ts";
+import { LAYER_EMBEDDINGS, LAYER_NORMS, type LayerNorms, layerGroups, weightShapes } from "./weights.ts";
 
 /** Leaves for every weight of the model, float32 unless `formats` says how it is stored: then one for each of its tensors. */
 export const weightLeaves = (
@@ -39,7 +38,7 @@ export const weightLeaves = (
   );
 
 /**
- * The linear layers of one group on their common input x [N, in]: an output [N, out] for each, in the order of `GROUPS`.
+ * The linear layers of one group on their common input x [N, in]: an output [N, out] for each, in their order.
  * Adapters enter here, and so does a base that keeps a group as one matrix.
  */
 export type ProjectHook = (x: Value, layerGroup: LayerGroup) => readonly Value[];
@@ -51,40 +50,10 @@ type AddNormHook = (
   options: NormOptions & { readonly gain: Value },
 ) => AddedNorm;
 
-/** Queries and keys with their rotary positions, and values, of one layer. */
-interface Heads {
-  readonly q: Value;
-  readonly k: Value;
-  readonly v: Value;
-  readonly layer: number;
-  /** The rotation of q and k that a hook with `rotates` has yet to make. */
-  readonly tables?: RotationTables | undefined;
-}
-
-/** Attention of one layer. Only this hook knows whether and how keys and values are cached. */
-export interface AttentionHook {
-  /**
-   * Layout of heads for `attend`: "split" into [B, H, S, D], or "joined" in [B, S, H · D], as projections give them (for
-   * fused operators). It returns its result in the same layout.
-   */
-  readonly heads: "split" | "joined";
-  /** The hook rotates joined queries and keys itself (false); the tables have a row more, for a token of padding. */
-  readonly rotates?: boolean;
-  readonly attend: (heads: Heads) => Value;
-}
-
-export interface DecoderOptions {
-  readonly ids: Value; //       [B, S] int32
-  readonly positions: Value; // [B, S] int64
-  /** Positions are below this number. */
-  readonly maxPositions: number;
-  /** Shape of the tokens between the layers: that of `ids`, or [N] where B and S are known. */
-  readonly layout?: readonly Dim[];
+/** Options of the forward pass. */
+export interface DecoderOptions extends MixerOptions {
   /** Tokens whose hidden states are needed, int32 [T], as indices into the N tokens; left out, all are. */
   readonly logitsIndices?: Value;
-  /** With `project`, those of linear layers are not read. */
-  readonly weights: WeightValues;
-  readonly attention: AttentionHook;
   /** Left out, every linear layer is a product of its own. */
   readonly project?: ProjectHook;
   /** Left out, a sum and then a norm. */
@@ -100,20 +69,32 @@ export interface DecoderOptions {
  * @throws MosError "bad_model" where a weight is missing.
  */
 export function decoder(config: ModelConfig, options: DecoderOptions): Value {
-  const { weights, project = eachLinear(weights, plainLinear) } = options;
-  const attend = attendWith(config, options);
+  const { project: hook = eachLinear(options.weights, plainLinear) } = options;
   const stream = residualStream(config, options);
   const norms: LayerNorms = LAYER_NORMS[config.norms ?? "pre"];
+  const mix = mixerFor(config, options);
+  const layerInput = layerInputs(config, { ...options, embedded: stream.read(undefined) });
   for (let layer = 0; layer < config.layers; layer++) {
-    const parts = (x: Value, group: LayerGroup["group"]) =>
-      project(x, { layer, group }) as readonly [Value, Value, Value]; // as many as the group has
+    const groups = new Map(layerGroups(config, layer).map((one) => [one.group, one]));
+    const project: MixerSite["project"] = (x, name) => {
+      const group = groups.get(name) as LayerGroup;
+      const outputs = hook(x, group);
+      return Object.fromEntries(group.linears.map((linear, i) => [linear, outputs[i]]));
+    };
     const before = (name: string | undefined): Value => stream.read(layerNorm(layer, name));
     const after = (name: string | undefined, branch: Value): void =>
       stream.write(branch, layerNorm(layer, name));
-    const [q, k, v] = parts(before(norms.beforeAttention), "qkv");
-    after(norms.afterAttention, parts(attend({ q, k, v, layer }), "o")[0]);
-    const [gate, up] = parts(before(norms.beforeMlp), "gateUp");
-    after(norms.afterMlp, parts(gatedUnit(gate, up, config.activation), "down")[0]);
+    after(norms.afterAttention, mix(before(norms.beforeAttention), { layer, project }));
+    const { gate_proj: gate, up_proj: up } = project(before(norms.beforeMlp), "gateUp");
+    const inner = gatedUnit(gate as Value, up as Value, config.activation);
+    after(norms.afterMlp, project(inner, "down").down_proj as Value);
+    if (layerInput !== undefined) {
+      const { per_layer_input_gate: own } = project(stream.read(undefined), "layerInput");
+      const said = gatedUnit(own as Value, layerInput(layer), config.activation);
+      after("post_per_layer_input_norm", project(said, "layerOutput").per_layer_projection as Value);
+    }
+    if (config.layerScale === true)
+      stream.scale(requireWeight(options.weights, `model.layers.${layer}.layer_scalar`));
   }
   if (options.logitsIndices !== undefined) stream.select(options.logitsIndices);
   return scaledBy(stream.read("model.norm"), config.logitScale);
@@ -130,6 +111,8 @@ interface ResidualStream {
   readonly read: (norm: string | undefined) => Value;
   /** Adds a branch, or the norm of one. */
   readonly write: (branch: Value, norm: string | undefined) => void;
+  /** Multiplies all of it. */
+  readonly scale: (factor: Value) => void;
   /** Keeps these tokens alone. */
   readonly select: (indices: Value) => void;
 }
@@ -161,6 +144,9 @@ function residualStream(config: ModelConfig, options: DecoderOptions): ResidualS
       const normed = norm === undefined ? value : rmsNorm(value, readGain(norm), { epsilon });
       branch = scaledBy(normed, config.residualScale);
     },
+    scale(factor) {
+      residual = mul(added(), factor);
+    },
     select(indices) {
       const sum = branch === undefined ? residual : add(residual, branch);
       const rows = sum.shape.length === 2 ? sum : reshape(sum, ["positions", config.hiddenSize]);
@@ -169,127 +155,41 @@ function residualStream(config: ModelConfig, options: DecoderOptions): ResidualS
   };
 }
 
+/**
+ * What the layers' own embeddings say of each token, [..., P] of each layer: a table's row, and a projection of the token's
+ * embedding, which is normed. Undefined in models that have none.
+ */
+function layerInputs(
+  config: ModelConfig,
+  { ids, layout = ids.shape, weights, embedded }: DecoderOptions & { readonly embedded: Value },
+): ((layer: number) => Value) | undefined {
+  if (config.layerInput === undefined) return undefined;
+  const { width } = config.layerInput;
+  const apart = (x: Value): Value => reshape(x, [...layout, config.layers, width]);
+  const row = scaledBy(embed(requireWeight(weights, LAYER_EMBEDDINGS), ids), Math.sqrt(width));
+  const projection = linear(embedded, requireWeight(weights, "model.per_layer_model_projection.weight"));
+  const gain = requireWeight(weights, "model.per_layer_projection_norm.weight");
+  const normed = rmsNorm(apart(scaledBy(projection, config.hiddenSize ** -0.5)), gain, {
+    epsilon: config.normEpsilon,
+  });
+  const both = scaledBy(add(normed, apart(row)), Math.SQRT1_2);
+  const parts = split(both, { axis: layout.length, sizes: Array.from({ length: config.layers }, () => 1) });
+  return (layer) => reshape(parts[layer] as Value, [...layout, width]);
+}
+
 /** The head, one vector for each token of the vocabulary: [V, C]. */
 export const headWeight = (config: ModelConfig, weights: WeightValues): Value =>
   requireWeight(weights, config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
 
 /** A product for each linear layer of a group. */
 export const eachLinear =
-  (weights: WeightValues, linear: LinearHook): ProjectHook =>
-  (x, { layer, group }) =>
-    GROUPS[group].map((name) => {
+  (weights: WeightValues, hook: LinearHook): ProjectHook =>
+  (x, { layer, linears }) =>
+    linears.map((name) => {
       const target = { layer, linear: name };
       const path = modulePath(target);
-      return linear(x, target, {
+      return hook(x, target, {
         weight: requireWeight(weights, `${path}.weight`),
         bias: weights.get(`${path}.bias`),
       });
     });
-
-/** Normalises and rotates q and k in the layout of the attention hook, and gives the hook's result as [N, H · D]. */
-function attendWith(config: ModelConfig, options: DecoderOptions): (projected: Heads) => Value {
-  const { ids, positions, layout = ids.shape, attention } = options;
-  const { heads: H, keyValueHeads: K, headDim: D } = config;
-  const [batch, length] = ids.shape as readonly [Dim, Dim];
-  const norm = headNorms(config, options);
-  const tablesForLayer = layerTables(config, options);
-  if (attention.heads === "joined") {
-    const turn = (x: Value, site: HeadNorm): Value => {
-      const normed = config.queryKeyNorm ? reshape(norm(x, site), [batch, length, site.heads * D]) : x;
-      const tables = attention.rotates ? undefined : tablesForLayer(site.layer);
-      return tables ? rotateJoined(normed, positions, { ...tables, heads: site.heads }) : normed;
-    };
-    return ({ q, k, v, layer }) =>
-      attention.attend({
-        q: turn(q, { layer, name: "q_norm", heads: H }),
-        k: turn(k, { layer, name: "k_norm", heads: K }),
-        v,
-        layer,
-        ...(attention.rotates ? { tables: tablesForLayer(layer) } : {}),
-      });
-  }
-  const split = (x: Value, heads: number): Value =>
-    transpose(reshape(x, [batch, length, heads, D]), [0, 2, 1, 3]); // [B, H, S, D]
-  const turn = (x: Value, site: HeadNorm): Value => {
-    const apart = split(norm(x, site), site.heads);
-    const tables = tablesForLayer(site.layer);
-    return tables ? rotate(apart, positions, tables) : apart;
-  };
-  return ({ q, k, v, layer }) => {
-    const seen = attention.attend({
-      q: turn(q, { layer, name: "q_norm", heads: H }),
-      k: turn(k, { layer, name: "k_norm", heads: K }),
-      v: split(v, K),
-      layer,
-    });
-    return reshape(transpose(seen, [0, 2, 1, 3]), [...layout, H * D]);
-  };
-}
-
-/** The norm of a layer's queries or keys. */
-interface HeadNorm {
-  readonly layer: number;
-  readonly name: "q_norm" | "k_norm";
-  readonly heads: number;
-}
-
-/** Norms of queries and keys: of each head, which gives [B, S, heads, D], or of all together, where the shape stays. */
-function headNorms(
-  { queryKeyNorm, headDim, normEpsilon: epsilon }: ModelConfig,
-  { ids, weights }: DecoderOptions,
-): (x: Value, norm: HeadNorm) => Value {
-  const [batch, length] = ids.shape as readonly [Dim, Dim];
-  return (x, { layer, name, heads }) => {
-    if (queryKeyNorm === undefined) return x;
-    const rows = queryKeyNorm === "all" ? x : reshape(x, [batch, length, heads, headDim]);
-    return rmsNorm(rows, requireWeight(weights, `model.layers.${layer}.self_attn.${name}.weight`), {
-      epsilon,
-    });
-  };
-}
-
-/** The rotation of each layer; layers with the same rope share it. */
-function layerTables(
-  config: ModelConfig,
-  { ids, maxPositions: positions, attention }: DecoderOptions,
-): (layer: number) => RotationTables | undefined {
-  const [, length] = ids.shape;
-  // the operator wants a row for each token, even where positions restart within a row of the batch
-  const needed = typeof length === "number" ? Math.max(length, positions) : positions;
-  const rows = attention.rotates ? needed + 1 : needed;
-  const tables = new Map<RopeConfig, RotationTables>();
-  return (layer) => {
-    const rope = layerRope(config, layer);
-    if (rope === undefined) return undefined;
-    const found =
-      tables.get(rope) ?? rotationTables({ rope, rotaryDim: rotatedWidth(config), positions }, rows);
-    tables.set(rope, found);
-    return found;
-  };
-}
-
-/** Cosine and sine of the angle of every position below `rows`, [rows, R / 2], computed in double precision. */
-export function rotationTables(
-  rotation: Rotation & { readonly positions: number },
-  rows = rotation.positions,
-): RotationTables {
-  const frequencies = ropeFrequencies(rotation);
-  const half = frequencies.length;
-  const factor = "attentionFactor" in rotation.rope ? rotation.rope.attentionFactor : 1;
-  const cosine = new Float32Array(rows * half);
-  const sine = new Float32Array(rows * half);
-  for (let p = 0; p < rows; p++)
-    frequencies.forEach((frequency, i) => {
-      // float32 angles, as the reference implementations have them
-      const angle = Math.fround(p * Math.fround(frequency));
-      cosine[p * half + i] = Math.cos(angle) * factor;
-      sine[p * half + i] = Math.sin(angle) * factor;
-    });
-  return { cosine: constant(cosine, [rows, half]), sine: constant(sine, [rows, half]) };
-}
-
-function requireWeight(weights: WeightValues, name: string): Value {
-  const value = weights.get(name);
-  if (value === undefined) throw new MosError("bad_model", `the weight ${name} is missing from the model`);
-  return value;
-}

@@ -6,6 +6,8 @@ import type { GateActivation } from "mixture-of-shards-graph";
 export type RopeConfig = { readonly theta: number } & (
   | { readonly kind: "default" }
   | { readonly kind: "linear"; readonly factor: number }
+  /** The first `part` of a head's pairs are turned, by the frequencies that they have where all are (LFM3, Gemma 4). */
+  | { readonly kind: "proportional"; readonly part: number; readonly factor: number }
   | {
       readonly kind: "llama3";
       readonly factor: number;
@@ -44,10 +46,33 @@ export type RopeConfig = { readonly theta: number } & (
     }
 );
 
+/** How a layer mixes tokens: by attention, or by a short convolution over the last few (LFM2). */
+export type LayerKind = "attention" | "conv";
+
 /** Choices in which the families' decoders differ. The default of each is Llama's. */
 export interface DecoderChoices {
   /** Norms of queries and keys before their rotation: of each head (Qwen3, Gemma 3), or of all heads together (OLMo 2). */
   readonly queryKeyNorm?: "head" | "all";
+  /** The kind of each layer; all are attention without it. */
+  readonly layerKinds?: readonly LayerKind[];
+  /** Tokens that an output of a convolution sees, its own among them; of models with such layers. */
+  readonly convolution?: number;
+  /** The result of each head is multiplied by σ of an output of `g_proj` (LFM3). */
+  readonly attentionGate?: true;
+  /** The heads of layers without a window, where they are others (Gemma 4). */
+  readonly fullHeads?: Pick<ModelShape, "keyValueHeads" | "headDim">;
+  /** As many layers, the last ones, use keys and values of the last layer of their kind before them (Gemma 4). */
+  readonly sharingLayers?: number;
+  /** The MLPs of these layers are twice as wide. */
+  readonly widensSharing?: true;
+  /** Layers without a window have no `v_proj`: values are the keys before their norm (Gemma 4). */
+  readonly valuesAreKeys?: true;
+  /** Values are normed, without gains (Gemma 4). */
+  readonly valueNorm?: true;
+  /** Each layer adds to the stream what an embedding of its own says of a token; its width, and rows of the table (Gemma 4). */
+  readonly layerInput?: { readonly width: number; readonly vocabularySize: number };
+  /** The stream is multiplied by a number of each layer at its end (Gemma 4). */
+  readonly layerScale?: true;
   /** Norms before each half of a layer ("pre"), after it ("post", OLMo 2), or both ("both", Gemma). */
   readonly norms?: "pre" | "post" | "both";
   /** Files store gains around 0, and 1 is added to them (Gemma). In memory it has been added. */
@@ -56,6 +81,10 @@ export interface DecoderChoices {
   readonly activation?: GateActivation;
   /** Factor on q kᵀ; 1 / √headDim. */
   readonly attentionScale?: number;
+  /** Queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalPositions⌋) (Ministral 3). */
+  readonly queryScale?: { readonly beta: number; readonly originalPositions: number };
+  /** Each head has a score that takes part in the softmax and has no value (Granite with windows). */
+  readonly sinks?: true;
   /** Attention scores become cap · tanh(score / cap) (Gemma 2). */
   readonly attentionSoftCap?: number;
   /** The same for logits. */
@@ -74,8 +103,6 @@ export interface DecoderChoices {
   readonly residualScale?: number;
   /** Factor on the logits, before their soft cap; 1 (Granite). */
   readonly logitScale?: number;
-  /** Files keep q, k and v as one matrix, and gate and up as another (Phi-3). In memory they are apart. */
-  readonly fusedProjections?: true;
 }
 
 /** Sizes of a model, and its choices. */
@@ -147,6 +174,8 @@ function scaled(frequency: number, { rope, rotaryDim, positions = 1 }: Rotation,
       return frequency;
     case "linear":
       return frequency / rope.factor;
+    case "proportional":
+      return index < Math.floor((rope.part * rotaryDim) / 2) ? frequency / rope.factor : 0;
     case "llama3":
       return stretchLongWaves(frequency, rope);
     case "yarn": {
@@ -186,8 +215,37 @@ export const maxPositions = (rope: RopeConfig, stated: number): number =>
 export const steadyPositions = ({ rope, maxPositions }: ModelShape): number =>
   rope.kind === "dynamic" ? rope.originalMaxPositions : maxPositions;
 
-/** Rotated width of a head. */
-export const rotatedWidth = ({ rotaryDim, headDim }: ModelShape): number => rotaryDim ?? headDim;
+/** Rotated width of a head, of layers without a window or with one. */
+export const rotatedWidth = ({ rotaryDim, headDim, fullHeads }: ModelShape, windowed = false): number =>
+  rotaryDim ?? (windowed ? undefined : fullHeads?.headDim) ?? headDim;
+
+/** The kind of a layer. */
+export const layerKind = ({ layerKinds }: ModelShape, layer: number): LayerKind =>
+  layerKinds?.[layer] ?? "attention";
+
+/** The heads of a layer of attention. */
+export type LayerHeads = Pick<ModelShape, "heads" | "keyValueHeads" | "headDim">;
+
+/** Tests whether the queries of a layer see a window only. */
+export const isWindowed = ({ window }: ModelShape, layer: number): boolean => window?.layers[layer] === true;
+
+/** The heads of a layer of attention. */
+export const layerHeads = (shape: ModelShape, layer: number): LayerHeads => {
+  const { heads, keyValueHeads, headDim, fullHeads } = shape;
+  return { heads, keyValueHeads, headDim, ...(isWindowed(shape, layer) ? {} : fullHeads) };
+};
+
+/** The layer whose keys and values a layer uses; usually itself. */
+export function keyLayer(shape: ModelShape, layer: number): number {
+  const own = shape.layers - (shape.sharingLayers ?? 0);
+  if (layer < own) return layer;
+  const earlier = Array.from({ length: own }, (_, i) => own - 1 - i);
+  return earlier.find((one) => isWindowed(shape, one) === isWindowed(shape, layer)) ?? layer;
+}
+
+/** The width of a layer's MLP. */
+export const innerWidth = (shape: ModelShape, layer: number): number =>
+  shape.intermediateSize * (shape.widensSharing === true && keyLayer(shape, layer) !== layer ? 2 : 1);
 
 /** Number of tokens that a query of this layer sees, including itself; undefined if it sees all of a sequence of `length`. */
 export const layerWindow = (

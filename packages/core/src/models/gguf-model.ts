@@ -7,8 +7,8 @@ import { type GgufFamily, unsupported } from "./families/family.ts";
 import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-fields.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
 import { withoutIdleWindow } from "./families/layer-windows.ts";
-import { maxPositions, type RopeConfig, yarnFactor } from "./geometry.ts";
-import { storedPlace, storedShapes } from "./weights.ts";
+import { layerHeads, maxPositions, type RopeConfig, yarnFactor } from "./geometry.ts";
+import { modulePlace, type StoredPlace, storedShapes, weightShapes } from "./weights.ts";
 
 /** GGUF's names within a block, by Hugging Face's. */
 const BLOCK_NAMES: Readonly<Record<string, string>> = {
@@ -25,6 +25,9 @@ const BLOCK_NAMES: Readonly<Record<string, string>> = {
   "mlp.up_proj": "ffn_up",
   "mlp.gate_up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
+  "conv.in_proj": "shortconv.in_proj",
+  "conv.conv": "shortconv.conv",
+  "conv.out_proj": "shortconv.out_proj",
 };
 
 /** Names that differ where norms follow attention and the MLP: there, Hugging Face's norm after attention is another one. */
@@ -40,30 +43,48 @@ const OUTER_NAMES: Readonly<Record<string, string>> = {
   "lm_head.weight": "output.weight",
 };
 
+/** Where a GGUF file keeps a weight, by its name in transformers: some families' files keep several as one, as transformers does. */
+export const ggufPlace = (config: ModelConfig, name: string): StoredPlace =>
+  ggufFamily(config).isFused === true ? modulePlace(config, name) : { name, row: 0 };
+
+/** llama.cpp's format of a family. Throws `unsupported` where it is not known. */
+function ggufFamily({ architecture }: Pick<ModelConfig, "architecture">): GgufFamily {
+  const { gguf }: Family = FAMILIES[architecture];
+  if (gguf === undefined)
+    throw new MosError(
+      "unsupported",
+      `models of the type "${architecture}" are not supported in GGUF; use Hugging Face folders, and PEFT's format for adapters`,
+    );
+  return gguf;
+}
+
 /**
  * "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight", or the fused matrix that holds it; a name without a
  * counterpart stays.
  */
 export function ggufName(config: ModelConfig, name: string): string {
-  const stored = storedPlace(config, name).name;
+  const { name: stored } = ggufPlace(config, name);
+  const { names } = ggufFamily(config);
   const [, layer = "", inner = "", kind = ""] =
     /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(stored) ?? [];
   const post = (config.norms ?? "pre") === "pre" ? undefined : POST_NORM_NAMES[inner];
-  const block = post ?? BLOCK_NAMES[inner];
-  return block === undefined ? (OUTER_NAMES[stored] ?? stored) : `blk.${layer}.${block}.${kind}`;
+  const block = names?.[inner] ?? post ?? BLOCK_NAMES[inner];
+  return block === undefined
+    ? (names?.[stored] ?? OUTER_NAMES[stored] ?? stored)
+    : `blk.${layer}.${block}.${kind}`;
 }
 
 /** llama.cpp's name for the models of a family. */
-export const ggufArchitecture = ({ architecture }: ModelConfig): string =>
-  FAMILIES[architecture].gguf.architecture;
+export const ggufArchitecture = (config: ModelConfig): string => ggufFamily(config).architecture;
 
 /**
  * Hugging Face's row for a row of a GGUF file; undefined where the order is the same. Of q and k, llama.cpp stores the two
  * halves of a head's rotary pairs side by side (0, D/2, 1, D/2 + 1, …), where Hugging Face keeps the halves apart.
  */
 export function rowFromGguf(config: ModelConfig, name: string): ((row: number) => number) | undefined {
-  const { architecture, headDim } = config;
-  if (!FAMILIES[architecture].gguf.interleaved || !/\.[qk]_proj\./.test(name)) return undefined;
+  const [, layer, side] = /\.(\d+)\.self_attn\.([qk])_proj\./.exec(name) ?? [];
+  if (!ggufFamily(config).interleaved || side === undefined) return undefined;
+  const { headDim } = layerHeads(config, Number(layer));
   const sourceRow = (stored: number): number => (stored % 2) * (headDim / 2) + Math.floor(stored / 2);
   return (row) => row - (row % headDim) + sourceRow(row % headDim);
 }
@@ -77,7 +98,7 @@ export function rowFromGguf(config: ModelConfig, name: string): ((row: number) =
 export function toGgufRows(config: ModelConfig, name: string, data: Float32Array): Float32Array {
   const source = rowFromGguf(config, name);
   if (source === undefined) return data;
-  const rows = config.headDim * (name.includes(".q_proj.") ? config.heads : config.keyValueHeads);
+  const [rows = 1] = weightShapes(config).get(name) ?? [];
   const width = data.length / rows;
   const result = new Float32Array(data.length);
   for (let row = 0; row < rows; row++) {
@@ -111,9 +132,11 @@ function openHeader(
     return value;
   };
   const header = { path, metadata, tensors, at, need, factors };
-  const requireGguf = (candidate: FamilyName): GgufFamily => FAMILIES[candidate].gguf;
-  const candidates = FAMILY_NAMES.filter((candidate) => requireGguf(candidate).architecture === architecture);
-  const name = candidates.find((candidate) => requireGguf(candidate).isOurs?.(header)) ?? candidates[0];
+  const requireGguf = (candidate: FamilyName): GgufFamily | undefined => FAMILIES[candidate].gguf;
+  const candidates = FAMILY_NAMES.filter(
+    (candidate) => requireGguf(candidate)?.architecture === architecture,
+  );
+  const name = candidates.find((candidate) => requireGguf(candidate)?.isOurs?.(header)) ?? candidates[0];
   if (name === undefined)
     throw unsupported(
       path,
@@ -123,7 +146,7 @@ function openHeader(
 }
 
 const ggufArchitectures = (): string =>
-  [...new Set(Object.values(FAMILIES).map(({ gguf }) => gguf.architecture))].join(", ");
+  [...new Set(Object.values<Family>(FAMILIES).flatMap(({ gguf }) => gguf?.architecture ?? []))].join(", ");
 
 function refuseUnsupported(header: GgufHeader): void {
   const { path } = header;
@@ -166,8 +189,10 @@ const YARN_DEFAULTS = [
   ["rope.scaling.yarn_log_multiplier", 0],
 ] as const;
 
-function parseYarn({ path, at, need }: GgufHeader, theta: number): RopeConfig {
-  const [key] = YARN_DEFAULTS.find(([name, value]) => (at(name) ?? value) !== value) ?? [];
+function parseYarn({ path, at, need }: GgufHeader, theta: number, family: GgufFamily): RopeConfig {
+  const { yarnFactor: known } = family;
+  const fixed = YARN_DEFAULTS.filter(([name]) => known === undefined || !name.endsWith("log_multiplier"));
+  const [key] = fixed.find(([name, value]) => (at(name) ?? value) !== value) ?? [];
   if (key !== undefined)
     throw unsupported(
       path,
@@ -182,11 +207,11 @@ function parseYarn({ path, at, need }: GgufHeader, theta: number): RopeConfig {
     betaFast: 32,
     betaSlow: 1,
     truncate: true,
-    attentionFactor: yarnFactor(factor),
+    attentionFactor: known ?? yarnFactor(factor),
   };
 }
 
-function parseRope(header: GgufHeader): RopeConfig {
+function parseRope(header: GgufHeader, family: GgufFamily): RopeConfig {
   const { path, metadata, at, factors: tensors } = header;
   const theta = at("rope.freq_base") ?? 10000;
   const key = `${String(metadata["general.architecture"])}.rope.scaling.type`;
@@ -203,7 +228,7 @@ function parseRope(header: GgufHeader): RopeConfig {
     throw new MosError("bad_model", `${path}: longrope needs rope_factors_long.weight, which is missing`);
   if (factors && kind === "yarn")
     throw unsupported(path, "YaRN together with rope_freqs.weight is not supported");
-  if (kind === "yarn") return parseYarn(header, theta);
+  if (kind === "yarn") return parseYarn(header, theta, family);
   if (factors) return { kind: "factors", theta, factor, factors };
   return factor === 1 ? { kind: "default", theta } : { kind: "linear", theta, factor };
 }
@@ -211,7 +236,7 @@ function parseRope(header: GgufHeader): RopeConfig {
 /** Width of a head, and how much of it is rotated where that is not all. */
 function readHeads(
   { path, at }: GgufHeader,
-  { gguf: { interleaved } }: Family,
+  { interleaved }: GgufFamily,
   fallback: number,
 ): Pick<ModelConfig, "headDim" | "rotaryDim"> {
   const headDim = at("attention.key_length") ?? fallback;
@@ -257,12 +282,13 @@ function specialTokens(header: GgufHeader, vocabularySize: number) {
 export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   const { header, name } = openHeader(file, await readFactors(file));
   const family: Family = FAMILIES[name];
+  const gguf = ggufFamily({ architecture: name });
   refuseUnsupported(header);
   const { at, need } = header;
   const hiddenSize = need("embedding_length");
   const heads = need("attention.head_count");
   const vocabularySize = readVocabularySize(header);
-  const rope = parseRope(header);
+  const rope = parseRope(header, gguf);
   const config: ModelConfig = {
     architecture: name,
     vocabularySize,
@@ -270,23 +296,23 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
     intermediateSize: need("feed_forward_length"),
     layers: need("block_count"),
     heads,
-    keyValueHeads: at("attention.head_count_kv") ?? heads,
-    ...readHeads(header, family, hiddenSize / heads),
+    keyValueHeads: gguf.listsHeads ? heads : (at("attention.head_count_kv") ?? heads),
+    ...readHeads(header, gguf, hiddenSize / heads),
     maxPositions: maxPositions(rope, need("context_length")),
     normEpsilon: need("attention.layer_norm_rms_epsilon"),
     rope,
     tiedHead: !file.tensors.has("output.weight"),
     ...ggufBiases(header),
     ...family.decoder,
-    ...family.gguf.read(header),
+    ...gguf.read(header),
     ...specialTokens(header, vocabularySize),
   };
   if (header.factors.has("rope_factors_long.weight") && config.rope.kind !== "longrope")
     throw unsupported(
       file.path,
-      `longrope (rope_factors_long.weight) is not supported in models of the type "${family.gguf.architecture}"`,
+      `longrope (rope_factors_long.weight) is not supported in models of the type "${gguf.architecture}"`,
     );
-  return checkConfig(withoutIdleWindow(config), file.path, ggufNames(family.gguf.architecture));
+  return checkConfig(withoutIdleWindow(config), file.path, ggufNames(gguf.architecture));
 }
 
 const isRotary = (name: string): boolean =>
@@ -297,8 +323,15 @@ export function ggufShapes(
   { tensors }: GgufFile,
   config: ModelConfig,
 ): ReadonlyMap<string, readonly number[]> {
-  const names = new Map([...storedShapes(config).keys()].map((name) => [ggufName(config, name), name]));
+  const expected = storedShapes(config, ggufPlace);
+  const names = new Map([...expected.keys()].map((name) => [ggufName(config, name), name]));
   const shapes = new Map<string, readonly number[]>();
-  for (const [name, { shape }] of tensors) if (!isRotary(name)) shapes.set(names.get(name) ?? name, shape);
+  for (const [stored, { shape }] of tensors) {
+    if (isRotary(stored)) continue;
+    const name = names.get(stored) ?? stored;
+    // kernels of one row for each channel have no axis for it there
+    const [channels = 0, width = 0] = shape;
+    shapes.set(name, expected.get(name)?.length === 3 && shape.length === 2 ? [channels, 1, width] : shape);
+  }
   return shapes;
 }

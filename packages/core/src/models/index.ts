@@ -11,7 +11,6 @@ export {
 export type { ModelConfig } from "./config.ts";
 export { configText, huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {
-  type AttentionHook,
   type DecoderOptions,
   decoder,
   eachLinear,
@@ -26,23 +25,39 @@ export {
   type FingerprintProgress,
   fingerprintSteps,
 } from "./fingerprint.ts";
-export { layerRope, layerWindow, rotatedWidth, scoreScale, steadyPositions } from "./geometry.ts";
-export { ggufArchitecture, ggufName, toGgufRows } from "./gguf-model.ts";
-export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
-export { type DecoderSettings, toLayerShapes } from "./layer-shapes.ts";
 export {
-  GROUPS,
-  type GroupName,
+  layerHeads,
+  layerKind,
+  layerRope,
+  layerWindow,
+  rotatedWidth,
+  scoreScale,
+  steadyPositions,
+} from "./geometry.ts";
+export { ggufArchitecture, ggufName, ggufPlace, toGgufRows } from "./gguf-model.ts";
+export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
+export {
+  type DecoderSettings,
+  type LayerShapes,
+  listPools,
+  listTargets,
+  type Pool,
+  type PoolName,
+  toLayerShapes,
+  type Widths,
+} from "./layer-shapes.ts";
+export {
+  COMMON_LINEARS,
+  findLinear,
   groupKey,
   type LayerGroup,
   LINEAR_NAMES,
   type LinearHook,
   type LinearName,
-  listLayerGroups,
-  listTargets,
   moduleKey,
   modulePath,
   plainLinear,
+  SMALL_LINEARS,
   type TargetModule,
   withBias,
 } from "./linear-layers.ts";
@@ -66,6 +81,7 @@ export {
   locatedPath,
   locateModel,
 } from "./locate-model.ts";
+export { type AttentionHook, type CachedTensor, cachedTensors, type EarlierHook } from "./mixers/index.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
 export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase, planBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
@@ -83,6 +99,11 @@ export {
   weightFeeds,
 } from "./weight.ts";
 export {
+  isMatrix,
+  LAYER_EMBEDDINGS,
+  layerGroups,
+  listLayerGroups,
+  modulePlace,
   parameterCount,
   storedOffset,
   storedPlace,

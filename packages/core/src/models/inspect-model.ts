@@ -7,6 +7,7 @@ import type { BaseDtype } from "./base-dtype.ts";
 import { BASE_DTYPES } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { computeFingerprint, computeIdentity } from "./fingerprint.ts";
+import { findLinear } from "./linear-layers.ts";
 import { type ModelFiles, openModel } from "./load.ts";
 import { type LocateCalls, locatedPath } from "./locate-model.ts";
 import { baseFormats } from "./read-weights.ts";
@@ -67,7 +68,7 @@ export function formatText(format: WeightFormat): string {
 /** Description of the layers' format: "4-bit blocks of 32 with offsets". */
 export function describeStorage(formats: ReadonlyMap<string, WeightFormat>): string {
   const texts = [...formats]
-    .filter(([name]) => name.endsWith("_proj.weight"))
+    .filter(([name]) => findLinear(name) !== undefined)
     .map(([, format]) => formatText(format));
   return [...new Set(texts)].join(" and ");
 }

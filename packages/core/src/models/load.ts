@@ -36,7 +36,7 @@ import {
 } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
-import { ggufName, ggufShapes, parseGgufConfig, rowFromGguf } from "./gguf-model.ts";
+import { ggufName, ggufPlace, ggufShapes, parseGgufConfig, rowFromGguf } from "./gguf-model.ts";
 import { type LocateCalls, locatedPath } from "./locate-model.ts";
 import { openFolderWeights, readFolderConfig } from "./model-folder.ts";
 import {
@@ -99,6 +99,8 @@ interface StoredWeights extends AsyncDisposable {
   /** Added to every number of a weight. */
   readonly plus: (name: string) => number;
   readonly order: (name: string) => StoredRows["order"];
+  /** Its first row in the tensor that holds it. */
+  readonly row: (name: string) => number;
   /** Fills `target` with bytes of the tensor that holds a weight. */
   readonly readInto: (name: string, target: Uint8Array, begin: number) => Promise<void>;
 }
@@ -116,7 +118,7 @@ function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
     const [type, order] = [stored.type(name), stored.order(name)];
     const shape = shapes.get(name) ?? [];
     const width = shape.at(-1) ?? 1;
-    const { row } = storedPlace(config, name);
+    const row = stored.row(name);
     const before = fileBytes(type, shape.length > 1 ? row * width : row);
     return {
       type,
@@ -158,6 +160,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
       type: (name) => weights.dtype(place(name)),
       plus: (name) => storedOffset(config, name),
       order: () => undefined,
+      row: (name) => storedPlace(config, name).row,
       readInto: (name, target, begin) => weights.readInto(place(name), target, begin),
       [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
     });
@@ -167,7 +170,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
 const openGgufModel = async (path: string): Promise<ModelFiles> =>
   closeOnFailure(await openGguf(path), async (file) => {
     const config = await parseGgufConfig(file);
-    checkShapes(ggufShapes(file, config), { config, where: path });
+    checkShapes(ggufShapes(file, config), { config, where: path, find: ggufPlace });
     const facts: ModelFacts = {
       name: basename(path).replace(/\.gguf$/i, ""),
       path,
@@ -183,6 +186,7 @@ const openGgufModel = async (path: string): Promise<ModelFiles> =>
       },
       plus: () => 0,
       order: (name) => rowFromGguf(config, name),
+      row: (name) => ggufPlace(config, name).row,
       readInto: (name, target, begin) => file.readInto(ggufName(config, name), target, begin),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     });

@@ -1,18 +1,82 @@
-// Vision models contain a language model: under `text_config` in config.json, and with names of its
+// Models that also see contain a language model: under `text_config` in config.json, and with names of its
 // own in files of weights and adapters.
 import { z } from "zod";
-import { parseWith } from "#common";
+import { MosError, omitUndefined, parseWith } from "#common";
 import { unsupported } from "./families/family.ts";
 import { tokenIds } from "./families/raw-config.ts";
 
-/** Their types, and the class that such a model has. */
-const WRAPPERS: ReadonlyMap<string, string> = new Map([["gemma3", "Gemma3ForConditionalGeneration"]]);
+/** A model that contains a language model. */
+interface Wrapper {
+  readonly className: string;
+  /** Types of its `text_config`, and what each is as a model by itself; the first is that of one without a type. */
+  readonly texts: Readonly<Record<string, string>>;
+  /** transformers ties the head by the field around `text_config`, or by this. */
+  readonly isTied: boolean;
+  /** Names of the language model's modules begin so in transformers. */
+  readonly prefix?: string;
+  /** Defaults of `text_config` that differ from those of the model by itself. */
+  readonly defaults?: Readonly<Record<string, unknown>>;
+  /** The language model's fields may stand around those of the vision model, without a `text_config`. */
+  readonly isFlat?: true;
+  /** transformers ignores the cap on logits here. */
+  readonly isUncapped?: true;
+}
+
+const WRAPPERS: Readonly<Record<string, Wrapper>> = {
+  gemma3: {
+    className: "Gemma3ForConditionalGeneration",
+    texts: { gemma3_text: "gemma3_text" },
+    isTied: true,
+    isUncapped: true,
+  },
+  qwen3_vl: {
+    className: "Qwen3VLForConditionalGeneration",
+    texts: { qwen3_vl_text: "qwen3" },
+    isTied: false,
+    defaults: { rope_theta: 5e5, max_position_embeddings: 128_000 },
+  },
+  qwen2_5_vl: {
+    className: "Qwen2_5_VLForConditionalGeneration",
+    texts: { qwen2_5_vl_text: "qwen2", qwen2_5_vl: "qwen2" },
+    isTied: false,
+    defaults: { rope_theta: 1e6 },
+    isFlat: true,
+  },
+  smolvlm: {
+    className: "SmolVLMForConditionalGeneration",
+    texts: { llama: "llama" },
+    isTied: false,
+    prefix: "model.text_model.",
+    defaults: { rms_norm_eps: 1e-5 },
+  },
+  gemma4: {
+    className: "Gemma4ForConditionalGeneration",
+    texts: { gemma4_text: "gemma4_text" },
+    isTied: true,
+  },
+  mistral3: {
+    className: "Mistral3ForConditionalGeneration",
+    texts: { mistral: "mistral", ministral3: "ministral3" },
+    isTied: true,
+  },
+};
+
+const wrapperOf = (type: string | undefined): Wrapper | undefined =>
+  type !== undefined && Object.hasOwn(WRAPPERS, type) ? WRAPPERS[type] : undefined;
 
 const typeSchema = z.looseObject({ model_type: z.string().optional() });
 const wrapperSchema = z.looseObject({
   model_type: z.string(),
-  text_config: z.looseObject({ final_logit_softcapping: z.number().nullish() }),
-  /** transformers ties the head by this field, whatever the language model's is. */
+  text_config: z
+    .looseObject({
+      model_type: z.string().nullish(),
+      final_logit_softcapping: z.number().nullish(),
+      tie_word_embeddings: z.boolean().nullish(),
+      rope_scaling: z
+        .looseObject({ type: z.string().optional(), rope_type: z.string().optional() })
+        .nullish(),
+    })
+    .optional(),
   tie_word_embeddings: z.boolean().nullish(),
   architectures: z.array(z.string()).nullish(),
   bos_token_id: tokenIds,
@@ -24,18 +88,18 @@ const wrapperSchema = z.looseObject({
 /** Names of language models' modules begin so, alone and, since transformers 4.52, as a part. */
 const [ALONE, AS_PART] = ["model.", "model.language_model."] as const;
 /** The same as a part, in files and in older versions, too. */
-const PART = /^(?:language_model\.model|model\.language_model)\./;
+const PART = /^(?:language_model\.model|model\.(?:language|text)_model)\./;
 /** A decoder that was saved without its head, as embedding models are, has no prefix. */
-const HEADLESS = /^(?=(?:embed_tokens|layers|norm)\.)/;
-const VISION = /^(?:model\.)?(?:vision_tower|vision_model|multi_modal_projector)\./;
-
-/** Tests whether a config.json nests the language model in a larger one. */
-const isNested = (json: unknown, where: string): boolean =>
-  WRAPPERS.has(parseWith(typeSchema, json, { code: "bad_model", where }).model_type ?? "");
+const HEADLESS = /^(?=(?:embed_tokens|layers|norm|embedding_norm)\.)/;
+const VISION =
+  /^(?:model\.)?(?:vision_tower|vision_model|visual|multi_modal_projector|connector|embed_vision|audio_tower|embed_audio)\./;
 
 /** Prefix of the language model's module names in the model that transformers makes of a config.json. */
-export const modulePrefix = (json: unknown, where: string): string =>
-  isNested(json, where) ? AS_PART : ALONE;
+export function modulePrefix(json: unknown, where: string): string {
+  const { model_type } = parseWith(typeSchema, json, { code: "bad_model", where });
+  const wrapper = wrapperOf(model_type);
+  return wrapper === undefined ? ALONE : (wrapper.prefix ?? AS_PART);
+}
 
 /** Prefix of these names in a file. */
 export const modulePrefixIn = (names: Iterable<string>): string =>
@@ -54,39 +118,75 @@ export const textName = (name: string): string =>
     .replace(/^language_model\.lm_head\./, "lm_head.")
     .replace(HEADLESS, ALONE);
 
+/** The rope of three parts is that of one for text, where all three positions are equal. */
+function withoutParts(rope: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { mrope_section: _, mrope_interleaved: __, ...rest } = rope;
+  const plain = (type: unknown): unknown => (type === "mrope" ? "default" : type);
+  return omitUndefined({ ...rest, type: plain(rest["type"]), rope_type: plain(rest["rope_type"]) });
+}
+
 /**
  * The config.json of the language model in a vision model: its `text_config` and some of the fields around it.
  *
  * @throws MosError "unsupported" for another class of the type, "bad_model" without a `text_config`.
  */
 export function unwrapped(json: unknown, where: string): unknown {
-  if (!isNested(json, where)) return json;
+  const type = parseWith(typeSchema, json, { code: "bad_model", where }).model_type;
+  const wrapper = wrapperOf(type);
+  if (wrapper === undefined) return json;
   const { text_config, model_type, architectures, ...outer } = parseWith(wrapperSchema, json, {
     code: "bad_model",
     where,
   });
-  const className = WRAPPERS.get(model_type);
+  const { className, texts, isTied, defaults, isFlat, isUncapped } = wrapper;
+  const text = text_config ?? (isFlat === true ? outer : undefined);
+  if (text === undefined)
+    throw new MosError("bad_model", `${where}: field "text_config" is missing; expected an object`);
   const other = architectures?.find((name) => name !== className);
   if (other !== undefined)
     throw unsupported(
       where,
       `the architecture ${other} is not supported; a model of the type "${model_type}" must be a ${className}`,
     );
-  const { final_logit_softcapping: cap } = text_config;
-  if (cap !== undefined && cap !== null)
+  const [standard = ""] = Object.keys(texts);
+  const stated = String(text["model_type"] ?? standard);
+  const family = Object.hasOwn(texts, stated) ? texts[stated] : undefined;
+  if (family === undefined)
+    throw unsupported(
+      where,
+      `the language model of the type "${stated}" (text_config) is not supported in models of the type "${model_type}"; supported are ${Object.keys(texts).join(", ")}`,
+    );
+  const { final_logit_softcapping: cap, rope_scaling: scaling, rope_parameters: parameters } = text;
+  if (isUncapped === true && cap !== undefined && cap !== null)
     throw unsupported(
       where,
       `text_config.final_logit_softcapping ${cap} is not supported in models of the type "${model_type}"; omit it`,
     );
-  const { tie_word_embeddings = true } = outer;
-  const { bos_token_id, eos_token_id, pad_token_id, quantization_config } = outer;
+  const {
+    tie_word_embeddings = isTied,
+    bos_token_id,
+    eos_token_id,
+    pad_token_id,
+    quantization_config,
+  } = outer;
   const around = { bos_token_id, eos_token_id, pad_token_id, quantization_config };
-  const stated = Object.entries(around).filter(([, value]) => value !== undefined && value !== null);
+  const given = Object.entries(around).filter(([, value]) => value !== undefined && value !== null);
+  const ropes = Object.entries({ rope_scaling: scaling, rope_parameters: parameters }).flatMap(
+    ([name, rope]) => (isObject(rope) ? [[name, withoutParts(rope)]] : []),
+  );
+  const { vision_config: _, ...own } = text as Record<string, unknown>;
   return {
-    model_type: `${model_type}_text`,
-    ...text_config,
-    ...Object.fromEntries(stated),
-    tie_word_embeddings: tie_word_embeddings === true,
+    ...defaults,
+    ...own,
+    ...Object.fromEntries(ropes),
+    ...Object.fromEntries(given),
+    model_type: family,
+    // the field inside counts where the one around it says nothing, in Qwen alone
+    tie_word_embeddings:
+      tie_word_embeddings === true || (isFlat === true && own["tie_word_embeddings"] === true),
     architectures: undefined,
   };
 }
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;

@@ -5,7 +5,7 @@ import type { ModelConfig } from "./config.ts";
 import { type BaseModel, type ModelFiles, openModel } from "./load.ts";
 import { baseFormats } from "./read-weights.ts";
 import { storageFormats } from "./weight.ts";
-import { weightShapes } from "./weights.ts";
+import { isMatrix, weightShapes } from "./weights.ts";
 
 /** Facts about a base, known before its weights are read. */
 export interface PlannedBase {
@@ -52,7 +52,7 @@ export const baseFromConfig = (
 /** Bytes of a base whose weights are stored in these formats; float32 where one is missing. */
 export function baseBytes(config: ModelConfig, formats: ReadonlyMap<string, WeightFormat>): number {
   const formatFor = (name: string, shape: readonly number[]): WeightFormat =>
-    (shape.length === 1 ? undefined : formats.get(name)) ?? { kind: "float32" };
+    (isMatrix(shape) ? formats.get(name) : undefined) ?? { kind: "float32" };
   return [...weightShapes(config)].reduce(
     (sum, [name, shape]) => sum + weightBytes(formatFor(name, shape), shape),
     0,

@@ -42,7 +42,7 @@ const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map(
     { names: ["default"], rule: plain("[\\p{P}$+<=>^~|]+", GPT2_SPLIT, "\\p{N}+", "[0-9][0-9][0-9]") },
     { names: ["gpt-2", "phi-2", "olmo"], rule: plain(GPT2_SPLIT) },
     {
-      names: ["llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral"],
+      names: ["llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral", "lfm2"],
       rule: { ...plain(LLAMA3_SPLIT), ignoreMerges: true, addBos: true },
     },
     // SmolLM3; OLMo 2, Phi-4, Granite 4

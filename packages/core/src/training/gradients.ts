@@ -2,7 +2,7 @@
 
 import { compile, type HostTensor, leaf, type Program, type SessionOptions } from "mixture-of-shards-graph";
 import { MosError, omitUndefined } from "#common";
-import type { Batch } from "#data";
+import { type Batch, earlierTokens } from "#data";
 import {
   addMetrics,
   batchTotals,
@@ -80,11 +80,21 @@ const vector = (data: Int32Array): HostTensor => ({ shape: [data.length], data }
 function feedBatch(batch: Batch, { inputs }: Pick<Program, "inputs">): Record<string, HostTensor> {
   const shape = [batch.rows, batch.length];
   const { segments, prompts = segments } = batch;
+  const taps = [...inputs.keys()].flatMap((name) => {
+    const count = Number(/^taps\.(\d+)$/.exec(name)?.[1]);
+    return Number.isNaN(count) ? [] : [[name, count] as const];
+  });
   return {
     ids: { shape, data: batch.ids },
     positions: { shape, data: batch.positions },
     segments: { shape, data: segments },
     ...(inputs.has("prompts") ? { prompts: { shape, data: prompts } } : {}),
+    ...Object.fromEntries(
+      taps.map(([name, count]) => [
+        name,
+        { shape: [count, segments.length], data: earlierTokens(batch, count) },
+      ]),
+    ),
     label_indices: vector(batch.labelIndices),
     ...(inputs.has("label_ids") ? { label_ids: vector(batch.labelIds) } : {}),
   };

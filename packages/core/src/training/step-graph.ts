@@ -8,10 +8,13 @@ import {
   crossEntropy,
   type DivergenceMeasure,
   divergence,
+  earlierToken,
+  embed,
   grad,
   type HostTensor,
   leaf,
   packedBlocks,
+  padAxis,
   reshape,
   slice,
   type TokenLogprobs,
@@ -23,6 +26,7 @@ import { type Adapter, adapterHook, adapterLeaves, MERGE_LIMIT } from "#adapters
 import { type Dim, MosError, randomStream } from "#common";
 import {
   decoder,
+  type EarlierHook,
   eachLinear,
   feedWeights,
   floatTensors,
@@ -30,6 +34,7 @@ import {
   type LinearHook,
   type LoadedModel,
   layerWindow,
+  listPools,
   type ModelConfig,
   plainLinear,
   scoreScale,
@@ -81,9 +86,11 @@ export function hiddenStates(
 ): Value {
   const grid: readonly Dim[] = [shape.rows, shape.length];
   const positions = leaf("positions", grid, "int64");
+  const segments = leaf("segments", grid, "int32");
   const blocksForLayer = layerBlocks(config, {
     shape,
     positions,
+    segments,
     blockSize: Math.min(queryBlock, shape.length),
   });
   const [scale, softCap] = [scoreScale(config), config.attentionSoftCap];
@@ -95,22 +102,46 @@ export function hiddenStates(
     maxPositions: shape.maxSegment ?? shape.length,
     weights,
     project: eachLinear(weights, linear),
+    earlier: earlierInRows(shape, segments),
     attention: {
       heads: "split",
-      attend: ({ q, k, v, layer }) => attention(q, k, { v, scale, softCap, blocks: blocksForLayer(layer) }),
+      attend: ({ q, k, v, layer, sinks }) =>
+        attention(q, k, { v, scale, softCap, sinks, blocks: blocksForLayer(layer) }),
     },
     ...(logitsIndices === undefined ? {} : { logitsIndices }),
     ...(rematerialise === "none" ? {} : { mark: checkpoint }),
   });
 }
 
+/** Inputs of convolutions in packed rows. Where sequences share a prompt, what is before an answer is fed as `taps`. */
+function earlierInRows({ rows, length, reach }: StepShape, segments: Value): EarlierHook {
+  return (x, { count }) => {
+    const width = x.shape.at(-1) as number;
+    const backs = Array.from({ length: count }, (_, i) => count - i);
+    if (reach === undefined) {
+      const grid = reshape(x, [rows, length, width]);
+      return backs.map((back) => reshape(earlierToken(grid, back, segments), x.shape));
+    }
+    // the last row stands for what is before the first token
+    const table = padAxis(x, { axis: 0, before: 0, after: 1 });
+    const places = leaf(`taps.${count}`, [count, rows * length], "int32");
+    return backs.map((_, i) =>
+      embed(table, reshape(slice(places, { axis: 0, from: i, to: i + 1 }), [rows * length])),
+    );
+  };
+}
+
 /** Blocks of queries for each layer, which all layers of a kind share. A window that no segment fills is none. */
 function layerBlocks(
   config: ModelConfig,
-  { shape, positions, blockSize }: { shape: StepShape; positions: Value; blockSize: number },
+  {
+    shape,
+    positions,
+    segments,
+    blockSize,
+  }: { shape: StepShape; positions: Value; segments: Value; blockSize: number },
 ): (layer: number) => readonly AttentionBlock[] {
   const { rows, length, reach } = shape;
-  const segments = leaf("segments", [rows, length], "int32");
   const maxSegment = Math.min(shape.maxSegment ?? length, length);
   const shared =
     reach === undefined ? undefined : { prompts: leaf("prompts", [rows, length], "int32"), positions, reach };
@@ -232,8 +263,8 @@ export function plannedModel(
   const { config: settings, shapes } = adapter;
   const leaves = adapterLeaves(adapter);
   const weights = weightLeaves(config, formats);
-  const widths = settings.targets.map((name) => shapes.widths[name] ?? { in: 0, out: 0 });
-  const adapted = shapes.layers * widths.reduce((sum, width) => sum + width.in * width.out, 0);
+  const pools = listPools(shapes, settings.targets);
+  const adapted = pools.reduce((sum, pool) => sum + pool.layers.length * pool.in * pool.out, 0);
   const countRows = (shape: { rows: number; length: number }): number => shape.rows * shape.length;
   const index = ({ layer, linear }: TargetModule): number =>
     layer * settings.targets.length + settings.targets.indexOf(linear);
@@ -250,7 +281,9 @@ export function plannedModel(
           ? {}
           : {
               dropoutMask: (target: TargetModule) => {
-                const width = shapes.widths[target.linear]?.in ?? 0;
+                const { linear, layer } = target;
+                const pool = pools.find((one) => one.linear === linear && one.layers.includes(layer));
+                const width = pool?.in ?? 0;
                 return dropoutMask(maskBuffer, { rows: countRows(shape), index: index(target), width });
               },
             }),
@@ -260,7 +293,7 @@ export function plannedModel(
         ? 0
         : maskBufferLength({
             rows: countRows(shape),
-            maxWidth: Math.max(...widths.map((width) => width.in)),
+            maxWidth: Math.max(...pools.map((pool) => pool.in)),
             modules: shapes.layers * settings.targets.length,
           }),
   };

@@ -2,21 +2,18 @@ import fc from "fast-check";
 import type { HostTensor } from "mixture-of-shards-graph";
 import { expect, test } from "vitest";
 import type { FactorMap } from "#adapters";
-import { GROUPS, listLayerGroups } from "#models";
-import { prepareWeights } from "../../src/inference/base-weights.ts";
+import { listLayerGroups } from "#models";
 import { AdapterSlots, slotNames } from "../../src/inference/slots.ts";
-import { floatWeights, tinyModel } from "../tiny-model.ts";
+import { tinyModel } from "../tiny-model.ts";
 
-const { config, weights } = tinyModel();
-const prepared = await prepareWeights(config, floatWeights(weights));
+const { config } = tinyModel();
 const SCALE = 0.5;
 
 /** Factors whose numbers are all `mark`, for some of the linear layers. */
 function makeFactors(mark: number, rank: number, linears: readonly string[]): FactorMap {
-  const all = listLayerGroups(config.layers).flatMap(({ layer, group }) => {
-    const { in: width, outs } = prepared.widths[group];
-    return GROUPS[group].map((linear, part) => ({ layer, linear, width, out: outs[part] as number }));
-  });
+  const all = listLayerGroups(config).flatMap(({ layer, linears, in: width, outs }) =>
+    linears.map((linear, part) => ({ layer, linear, width, out: outs[part] as number })),
+  );
   return new Map(
     all
       .filter(({ linear }) => linears.includes(linear))
@@ -42,12 +39,12 @@ const isSame = (found: HostTensor | undefined, shape: readonly number[], data: F
 /** What a slot should hold: of each part, its ranks, and zeros behind them. */
 function expectSlot(slots: AdapterSlots, slot: number, held: FactorMap | undefined): void {
   const view = slots.view({ from: slot, count: 1 });
-  for (const layerGroup of listLayerGroups(config.layers)) {
-    const { in: width, outs } = prepared.widths[layerGroup.group];
+  for (const layerGroup of listLayerGroups(config)) {
+    const { in: width, outs } = layerGroup;
     const depth = outs.length * slots.rank;
     const names = slotNames(layerGroup);
     const a = new Float32Array(depth * width);
-    GROUPS[layerGroup.group].forEach((linear, part) => {
+    layerGroup.linears.forEach((linear, part) => {
       const found = held?.get(`${layerGroup.layer}.${linear}`);
       const [rank, out, first] = [found?.rank ?? 0, outs[part]!, part * slots.rank * width];
       a.fill(found?.a[0] ?? 0, first, first + rank * width);
@@ -73,7 +70,7 @@ const action = fc.oneof(
 );
 
 test("a slot holds what was written to it last, whatever happens to the others", () => {
-  const slots = new AdapterSlots(prepared);
+  const slots = new AdapterSlots(config);
   fc.assert(
     fc.property(fc.array(action, { maxLength: 12 }), (actions) => {
       slots.resize(COUNT, 3);
@@ -97,7 +94,7 @@ test("a slot holds what was written to it last, whatever happens to the others",
 });
 
 test("bytes are those of the arrays; resizing gives a new version with empty slots", () => {
-  const slots = new AdapterSlots(prepared);
+  const slots = new AdapterSlots(config);
   const seen = new Set([slots.version]);
   for (const [count, rank] of [
     [2, 1],

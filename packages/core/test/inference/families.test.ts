@@ -54,7 +54,7 @@ function expectClose(actual: readonly Float32Array[] | undefined, expected: read
 }
 
 /** Scheduling is the same for all families; these differ in what the cache holds, and in their positions. */
-const SCHEDULED = new Set(["llama", "gemma3"]);
+const SCHEDULED = new Set(["llama", "gemma3", "lfm3"]);
 
 describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   const model = tinyModel({ overrides: { max_position_embeddings: 256, ...overrides } });

@@ -96,7 +96,7 @@ function act(cache: KVCache, model: Model, one: Action, next: () => number): voi
       .map((count) => Array.from({ length: count }, next));
     const S = Math.max(...rows.map((tokens) => tokens.length));
     cache.append(
-      makeNewKeysValues(rows, S),
+      new Map([[D, makeNewKeysValues(rows, S)]]),
       rows.map((tokens) => tokens.length),
       { from: one.slot, tokens: S },
     );
@@ -137,7 +137,7 @@ describe("sizes", () => {
     cache.move(0, 1);
     expect(cache.version).toBe(version);
     const before = cache.view({ from: 0, count: 2 })["past_mask"]?.data;
-    cache.append(makeNewKeysValues([[7]], 1), [1], { from: 1, tokens: 1 });
+    cache.append(new Map([[D, makeNewKeysValues([[7]], 1)]]), [1], { from: 1, tokens: 1 });
     expect(before?.[64]).toBe(0);
     cache.resize(2, 128);
     expect(cache.version).toBeGreaterThan(version);

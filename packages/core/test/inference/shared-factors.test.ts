@@ -61,7 +61,7 @@ test("a batch of cores has the logits of the same adapters with factors of their
 });
 
 test("more slots of a shared format fit, and only adapters of its rank and key", async () => {
-  const slots = new AdapterSlots(await prepareWeights(model.config, floatWeights(model.weights)));
+  const slots = new AdapterSlots(model.config);
   slots.resize(5, 4, FORMAT);
   const modules = 7 * model.config.layers;
   expect(slots.bytes).toBe(4 * slots.bytesPerRank + 5 * modules * 16 * 4);

@@ -2,10 +2,9 @@
 import { describe, expect, test } from "vitest";
 import type { ExpandedFactors } from "#adapters";
 import { MosError, randomStream } from "#common";
-import { type Engine, type EngineRequest, prepareWeights } from "#inference";
+import type { Engine, EngineRequest } from "#inference";
 import type { AdapterManager } from "../../src/inference/adapters/manager.ts";
 import { AdapterSlots } from "../../src/inference/slots.ts";
-import { floatWeights } from "../tiny-model.ts";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
@@ -18,7 +17,6 @@ import {
   type TinyEngineOptions,
   tinyEngine,
   until,
-  weights,
 } from "./tiny-engine.ts";
 
 const RANKS = [1, 2, 3, 4, 5];
@@ -27,7 +25,7 @@ const adapters = new Map(
     RANKS.map(async (rank) => [`rank ${rank}`, await randomFactors(rank, { method: "lora", rank })] as const),
   ),
 );
-const perRank = new AdapterSlots(await prepareWeights(config, floatWeights(weights))).bytesPerRank;
+const perRank = new AdapterSlots(config).bytesPerRank;
 
 interface Options extends TinyEngineOptions {
   readonly manager?: (manager: MemoryAdapters) => AdapterManager;

@@ -5,7 +5,7 @@ import { constant, emit, int64s, scalar, showShape, type Value, withGradient } f
 import { add, mul, neg, sub, tanh } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
 import { sum } from "./reduce.ts";
-import { after, concat, padAxis, reshape, slice, transpose } from "./shape.ts";
+import { after, concat, padAxis, reshape, slice, split, transpose, zeros } from "./shape.ts";
 
 /** e^x / Σ e^x over the last axis. */
 export function softmax(x: Value): Value {
@@ -108,6 +108,8 @@ interface AttentionOptions {
   readonly scale: number;
   /** Scores become softCap · tanh(score / softCap), before the mask (Gemma 2). */
   readonly softCap?: number | undefined;
+  /** A score of each head [H] that takes part in the softmax and has no value (Granite with windows). */
+  readonly sinks?: Value | undefined;
   /** From `packedBlocks`; together they cover all S queries. */
   readonly blocks: readonly AttentionBlock[];
 }
@@ -117,7 +119,8 @@ interface AttentionOptions {
  * It is computed by blocks of queries; the backward pass rematerialises their probabilities. Query heads that share a
  * key head are rows of one product, so the gradients of k and v are summed over them for free.
  */
-export function attention(q: Value, k: Value, { v, scale, softCap, blocks }: AttentionOptions): Value {
+export function attention(q: Value, k: Value, options: AttentionOptions): Value {
+  const { v, scale, softCap, sinks, blocks } = options;
   const [B, H, S, D] = q.shape as readonly [number, number, number, number];
   const K = k.shape[1] as number;
   const G = H / K;
@@ -130,12 +133,14 @@ export function attention(q: Value, k: Value, { v, scale, softCap, blocks }: Att
   const probabilities = (
     of: Value,
     block: AttentionBlock,
-  ): { readonly p: Value; readonly t: Value | undefined } => {
+  ): { readonly p: Value; readonly t: Value | undefined; readonly toSink: Value | undefined } => {
     const [rows, width] = [block.to - block.from, block.to - block.first];
     const t = softCap === undefined ? undefined : tanh(product(of, block, scale / softCap));
     const scores = t === undefined ? product(of, block, scale) : mul(t, scalar(softCap as number));
     const masked = add(reshape(scores, [B, K, G, rows, width]), block.mask);
-    return { p: reshape(softmax(masked), [B, K, G * rows, width]), t };
+    const { p, toSink } = withSinks(masked, sinks);
+    const flat = (x: Value): Value => reshape(x, [B, K, G * rows, x.shape[4] as number]);
+    return { p: flat(p), t, toSink: toSink && flat(toSink) };
   };
   const joined = (parts: readonly Value[]): Value =>
     concat(
@@ -146,7 +151,7 @@ export function attention(q: Value, k: Value, { v, scale, softCap, blocks }: Att
       2,
     );
   const y = joined(blocks.map((block) => matmul(probabilities(q, block).p, keys(v, block))));
-  return withGradient(y, [q, k, v], (dy) => {
+  return withGradient(y, [q, k, v, ...(sinks === undefined ? [] : [sinks])], (dy) => {
     // dS = P ∘ (dO Vᵀ − rowsum(dO ∘ O)): the last term is an extra column of dO times a column of ones in V
     const rowsum = sum(mul(dy, y), [3]); //                                               [B, H, S, 1]
     const dOne = concat([dy, neg(rowsum)], 3); //                                         [B, H, S, D + 1]
@@ -154,11 +159,16 @@ export function attention(q: Value, k: Value, { v, scale, softCap, blocks }: Att
     const dq: Value[] = [];
     let dk: Value | undefined; // [B, K, D, S]
     let dv: Value | undefined;
+    let dSinks: Value | undefined; // [K, G]
     for (const block of blocks) {
       // one block after the other, so that the probabilities of two never exist together
       const [last] = dq.slice(-1);
       const inTurn = (x: Value): Value => (last && dk && dv ? after(x, [last, dk, dv]) : x);
-      const { p, t } = probabilities(inTurn(q), block); //                                [B, K, G·bs, lo]
+      const { p, t, toSink } = probabilities(inTurn(q), block); //                        [B, K, G·bs, lo]
+      if (toSink !== undefined) {
+        const lost = mul(toSink, queries(neg(rowsum), block));
+        dSinks = plus(dSinks, sum(reshape(lost, [B, K, G, block.to - block.from]), [0, 3]));
+      }
       const dCapped = mul(p, matmul(queries(inTurn(dOne), block), keys(vOne, block), { transposeB: true }));
       const ds = t === undefined ? dCapped : mul(dCapped, sub(scalar(1), mul(t, t)));
       dq.push(matmul(ds, keys(k, block), { alpha: scale }));
@@ -168,8 +178,20 @@ export function attention(q: Value, k: Value, { v, scale, softCap, blocks }: Att
       dv = plus(dv, padAxis(matmul(queries(dy, block), p, { transposeA: true }), padding));
     }
     const turned = (x: Value | undefined): Value => transpose(x as Value, [0, 1, 3, 2]);
-    return [joined(dq), turned(dk), turned(dv)];
+    return [joined(dq), turned(dk), turned(dv), ...(dSinks === undefined ? [] : [reshape(dSinks, [H])])];
   });
+}
+
+/** Softmax of scores [B, K, G, rows, lo] beside those of the sinks [H], and what goes to these, [B, K, G, rows, 1]. */
+function withSinks(
+  scores: Value,
+  sinks: Value | undefined,
+): { readonly p: Value; readonly toSink: Value | undefined } {
+  if (sinks === undefined) return { p: softmax(scores), toSink: undefined };
+  const [B, K, G, rows, width] = scores.shape as readonly [number, number, number, number, number];
+  const sink = add(zeros([B, K, G, rows, 1]), reshape(sinks, [K, G, 1, 1]));
+  const [p, toSink] = split(softmax(concat([scores, sink], 4)), { axis: 4, sizes: [width, 1] });
+  return { p: p as Value, toSink };
 }
 
 const plus = (sum: Value | undefined, part: Value): Value => (sum === undefined ? part : add(sum, part));

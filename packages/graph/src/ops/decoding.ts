@@ -1,7 +1,7 @@
 // B batch · S new tokens · H query heads · K key heads · D head width · M positions in the cache
 // Fused operators for inference: each replaces several small ones, and none has a gradient.
 import type { Dim, Shape } from "../tensor-type.ts";
-import { cast, emit, emitAll, MICROSOFT, scalar, type Value } from "../value.ts";
+import { cast, emit, emitAll, int64s, MICROSOFT, scalar, type Value } from "../value.ts";
 import type { NormOptions } from "./norm.ts";
 import type { RotationTables } from "./rotary.ts";
 
@@ -55,6 +55,16 @@ export const rowProducts = (x: Value, b: Value, { transposeB = false } = {}): Va
 export const rowsAt = (x: Value, places: Value): Value =>
   emit("GatherND", [x, places], { shape: [...places.shape.slice(0, 2), x.shape[2] as Dim] });
 
+/** x without its first `before` and last `after` places along an axis whose size each run decides; `shape` is the result's. */
+export function shifted(
+  x: Value,
+  { axis, before, after }: { readonly axis: number; readonly before: number; readonly after: number },
+  shape: Shape,
+): Value {
+  const end = after === 0 ? int64s(2 ** 31 - 1) : int64s(-after);
+  return emit("Slice", [x, int64s(before), end, int64s(axis)], { shape });
+}
+
 /** x in a shape that each run is fed, as int64. */
 export const reshapeAs = (x: Value, target: Value, shape: Shape): Value =>
   emit("Reshape", [x, target], { shape });
@@ -79,6 +89,8 @@ interface CachedAttentionOptions {
   readonly scale: number;
   /** Scores become softCap · tanh(score / softCap). */
   readonly softCap?: number | undefined;
+  /** A score of each head [H] that takes part in the softmax and has no value. */
+  readonly sinks?: Value | undefined;
   /** Tokens that the new one sees, itself among them; all where it is left out. */
   readonly window?: number | undefined;
 }
@@ -98,14 +110,18 @@ export function groupedAttention(
   options: CachedAttentionOptions,
 ): Value {
   const { pastKeys, pastValues, lengths, total, heads, keyValueHeads, headDim } = options;
-  const { scale, softCap, window } = options;
+  const { scale, softCap, window, sinks } = options;
   const present = [...pastKeys.shape.slice(0, 2), "present", headDim];
   const cached = [pastKeys, pastValues, lengths, total];
   const isJoined = "qkv" in given;
   const [q] = isJoined ? [given.qkv] : given;
   const inputs = isJoined
     ? [q, undefined, undefined, ...cached, given.tables.cosine, given.tables.sine]
-    : [...given, ...cached];
+    : [
+        ...given,
+        ...cached,
+        ...(sinks === undefined ? [] : [undefined, undefined, undefined, undefined, sinks]),
+      ];
   const [seen] = emitAll("GroupQueryAttention", inputs, {
     ...MICROSOFT,
     outputs: [q.shape.with(2, heads * headDim), present, present],

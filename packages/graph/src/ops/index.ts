@@ -1,4 +1,5 @@
 export * from "./attention.ts";
+export * from "./convolution.ts";
 export * from "./decoding.ts";
 export { divergence } from "./divergence.ts";
 export * from "./elementwise.ts";

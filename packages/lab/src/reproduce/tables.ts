@@ -14,6 +14,7 @@ import {
   shardCounts,
 } from "mixture-of-shards";
 import { pick, settingInfo } from "mixture-of-shards-core/common";
+import { listPools } from "mixture-of-shards-core/models";
 import type { ChatFormat } from "#evaluation";
 
 /** Experiments of the paper that can be reproduced. */
@@ -152,7 +153,7 @@ function smallMosRows(context: RowContext): readonly Row[] {
 /** MoS, LoRA-XS and Uni-LoRA at the budget of a small LoRA. */
 function equalRows(budgetRank: 1 | 2, context: RowContext): readonly Row[] {
   const limit = countTrainable({ method: "lora", rank: budgetRank }, context);
-  const widths = Object.values(context.shapes.widths).flatMap((width) => [width.in, width.out]);
+  const widths = listPools(context.shapes).flatMap((pool) => [pool.in, pool.out]);
   const xsRank = largestRank((rank) => countTrainable({ method: "lora-xs", rank }, context), {
     limit,
     most: Math.min(...widths),
@@ -397,8 +398,8 @@ export function fitRow(
 }
 
 /** The number of shards nearest to `wanted` that cuts every width; the smaller of two. */
-export const nearestShards = (wanted: number, { widths }: Adapter["shapes"]): number =>
-  shardCounts(Object.values(widths)).reduce((best, count) =>
+export const nearestShards = (wanted: number, shapes: Adapter["shapes"]): number =>
+  shardCounts(listPools(shapes)).reduce((best, count) =>
     Math.abs(count - wanted) < Math.abs(best - wanted) ? count : best,
   );
 

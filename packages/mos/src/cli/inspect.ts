@@ -115,7 +115,11 @@ function normTable({ adapter, shapes, modules }: Inspection): string {
   const found = new Map(modules.map((target) => [`${target.layer} ${target.linear}`, target]));
   const rows = Array.from({ length: shapes.layers }, (_, layer) => [
     String(layer),
-    ...adapter.targets.map((linear) => short(found.get(`${layer} ${linear}`)?.update ?? 0)),
+    // not every layer has every linear layer
+    ...adapter.targets.map((linear) => {
+      const update = found.get(`${layer} ${linear}`)?.update;
+      return update === undefined ? "–" : short(update);
+    }),
   ]);
   return textTable([["layer", ...adapter.targets], ...rows]);
 }

@@ -178,7 +178,7 @@ function paramsText(name: string, params: AdapterParams): string {
     textTable([
       ["linear type", "in", "out", "trainable"],
       ...types.map((type) => [
-        type.linear,
+        type.layers === layers ? type.linear : `${type.linear} in ${type.layers} layers`,
         formatInteger(type.in),
         formatInteger(type.out),
         type.trainable === undefined ? "shared" : formatInteger(type.trainable),

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { ModelConfig } from "../config.ts";
 import { huggingFaceConfig, parseHuggingFaceConfig } from "../config-json.ts";
 import { storedPlace, storedShapes, weightShapes } from "../weights.ts";
-import { FAMILY_NAMES, type FamilyName } from "./index.ts";
+import { FAMILIES, FAMILY_NAMES, type FamilyName } from "./index.ts";
 
 const sizes = {
   vocab_size: 100,
@@ -111,12 +111,7 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     },
     { window: "fwwwww" },
   ],
-  [
-    "Phi-4-mini rotates three quarters of a head",
-    "phi3",
-    { partial_rotary_factor: 0.75 },
-    { rotaryDim: 6, fusedProjections: true },
-  ],
+  ["Phi-4-mini rotates three quarters of a head", "phi3", { partial_rotary_factor: 0.75 }, { rotaryDim: 6 }],
   [
     "longrope",
     "phi3",
@@ -142,6 +137,85 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     { embedding_multiplier: 12, attention_multiplier: 0.1, residual_multiplier: 0.22, logits_scaling: 8 },
     { embeddingScale: 12, attentionScale: 0.1, residualScale: 0.22, logitScale: 1 / 8 },
   ],
+  [
+    "dense Granite 4.0 is a Granite",
+    "granitemoehybrid",
+    {
+      shared_intermediate_size: 40,
+      num_local_experts: 0,
+      layer_types: Array.from({ length: 6 }, () => "attention"),
+      position_embedding_type: "rope",
+      embedding_multiplier: 12,
+      attention_multiplier: 0.1,
+      residual_multiplier: 0.22,
+      logits_scaling: 8,
+    },
+    { intermediateSize: 40, residualScale: 0.22 },
+  ],
+  [
+    "OLMo 3 has windows in three layers of four, which its scaling leaves alone",
+    "olmo3",
+    { sliding_window: 64, rope_scaling: { rope_type: "linear", factor: 8 } },
+    {
+      window: "wwwfww",
+      rope: { kind: "linear", theta: 5e5, factor: 8 },
+      localRope: { kind: "default", theta: 5e5 },
+    },
+  ],
+  [
+    "Ministral 3 scales queries by their position, and its YaRN has no factor",
+    "ministral3",
+    {
+      rope_parameters: {
+        rope_type: "yarn",
+        rope_theta: 1e4,
+        factor: 4,
+        original_max_position_embeddings: 256,
+        mscale: 1,
+        mscale_all_dim: 1,
+        llama_4_scaling_beta: 0.1,
+      },
+    },
+    {
+      queryScale: { beta: 0.1, originalPositions: 256 },
+      rope: { kind: "yarn", factor: 4, attentionFactor: 1 },
+    },
+  ],
+  [
+    "LFM2 has convolutions where it lists no attention, and adjusts the width of its MLP",
+    "lfm2",
+    { full_attn_idxs: [1, 5], norm_eps: 1e-4, intermediate_size: 600, conv_L_cache: 4 },
+    {
+      layerKinds: ["conv", "attention", "conv", "conv", "conv", "attention"],
+      convolution: 4,
+      intermediateSize: 512,
+      normEpsilon: 1e-4,
+    },
+  ],
+  [
+    "LFM3 has windows too, norms after each half, a gate, and a rope for each kind",
+    "lfm3",
+    { sliding_window: 64 },
+    {
+      layerKinds: ["conv", "conv", "attention", "conv", "attention", "conv"],
+      window: "ffffwf",
+      norms: "both",
+      attentionGate: true,
+      rope: { kind: "proportional", theta: 1e6, part: 0.5, factor: 1 },
+      localRope: { kind: "default", theta: 1e4 },
+    },
+  ],
+  [
+    "Gemma 4's full layers have heads of their own, and its last layers share keys",
+    "gemma4_text",
+    { sliding_window: 64, num_kv_shared_layers: 0, hidden_size_per_layer_input: 4 },
+    {
+      window: "wwwwwf",
+      fullHeads: { headDim: 512, keyValueHeads: 2 },
+      layerInput: { width: 4, vocabularySize: 262_144 },
+      valueNorm: true,
+    },
+  ],
 ];
 
 describe("config.json", () => {
@@ -164,6 +238,63 @@ describe("config.json", () => {
       ...parse("gemma3_text", { sliding_window: 64 }),
       eosTokens: [1, 16],
     });
+  });
+
+  test.each([
+    ["qwen3_vl", "Qwen3VLForConditionalGeneration", "qwen3_vl_text", "qwen3"],
+    ["qwen2_5_vl", "Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl_text", "qwen2"],
+    ["smolvlm", "SmolVLMForConditionalGeneration", "llama", "llama"],
+    ["mistral3", "Mistral3ForConditionalGeneration", "mistral", "mistral"],
+  ] as const)(
+    "of a %s too, whose rotary positions of three parts are plain ones",
+    (type, name, inner, family) => {
+      const rope_scaling = { type: "mrope", mrope_section: [1, 1, 2] };
+      const ropes = type.startsWith("qwen") ? { rope_scaling, rope_theta: 1e6 } : {};
+      const text_config = { ...sizes, ...ropes, model_type: inner, rms_norm_eps: 1e-5, sliding_window: null };
+      const json = { model_type: type, architectures: [name], text_config, tie_word_embeddings: true };
+      expect(parseHuggingFaceConfig(json, "config.json")).toEqual({
+        ...parse(family, {
+          rms_norm_eps: 1e-5,
+          sliding_window: null,
+          ...(type.startsWith("qwen") ? { rope_theta: 1e6 } : {}),
+        }),
+        tiedHead: true,
+      });
+    },
+  );
+
+  test("a language model of another type in it is refused by name", () => {
+    const text_config = { ...sizes, model_type: "qwen3" };
+    expect(() => parseHuggingFaceConfig({ model_type: "mistral3", text_config }, "config.json")).toThrowError(
+      /type "qwen3" \(text_config\) is not supported in models of the type "mistral3"; supported are mistral, ministral3/,
+    );
+  });
+
+  test.each<[string, FamilyName, object, RegExp]>([
+    [
+      "a factor that transformers drops",
+      "lfm3",
+      {
+        rope_parameters: {
+          full_attention: { rope_type: "default", rope_theta: 1e6, partial_rotary_factor: 0.5 },
+          sliding_attention: { rope_type: "default", rope_theta: 1e4 },
+        },
+      },
+      /"default" beside partial_rotary_factor 0.5 is ambiguous.* state "proportional"/,
+    ],
+    ["biases of convolutions", "lfm2", { conv_bias: true }, /conv_bias true is not supported/],
+    [
+      "windows in LFM2",
+      "lfm2",
+      { layer_types: Array.from({ length: 6 }, () => "sliding_attention") },
+      /layers of the type "sliding_attention"/,
+    ],
+    ["hybrids", "granitemoehybrid", { num_local_experts: 0 }, /hybrids with Mamba are not supported/],
+    ["experts", "gemma4_text", { enable_moe_block: true }, /enable_moe_block/],
+  ])("%s: refused by name", (_, family, fields, message) => {
+    expect(() => parse(family, fields)).toThrowError(
+      expect.objectContaining({ code: "unsupported", message: expect.stringMatching(message) }),
+    );
   });
 
   test.each<[string, FamilyName, object, RegExp]>([
@@ -216,7 +347,8 @@ describe("weights", () => {
 
   test("a family that fuses nothing keeps every weight under its own name", () => {
     for (const name of FAMILY_NAMES)
-      if (name !== "phi3") expect(storedShapes(parse(name))).toEqual(weightShapes(parse(name)));
+      if (!("modules" in FAMILIES[name]))
+        expect(storedShapes(parse(name))).toEqual(weightShapes(parse(name)));
   });
 
   test("norms stand where the family has them", () => {

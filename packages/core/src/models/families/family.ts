@@ -5,7 +5,8 @@ import type { DecoderChoices, ModelShape } from "../geometry.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** Choices of a family beyond the fields that all models have. */
-export type FamilyChoices = DecoderChoices & Partial<Pick<ModelShape, "attentionBias" | "mlpBias" | "rope">>;
+export type FamilyChoices = DecoderChoices &
+  Partial<Pick<ModelShape, "attentionBias" | "mlpBias" | "rope" | "keyValueHeads">>;
 
 /** One family of models. */
 export interface Family {
@@ -19,19 +20,28 @@ export interface Family {
   readonly rotatesParts?: true;
   /** Windowed layers have a rope of their own, which config.json states beside that of full ones. */
   readonly ropesByLayerType?: true;
+  /** Only ropes of the type "proportional" rotate heads in part; transformers drops the factor of others. */
+  readonly rotatesByRope?: true;
   /** The types of rope that it can have, by the names that files have for them; all that can be run. */
   readonly ropeTypes?: Readonly<Record<string, "default" | "longrope">>;
   /** Default of transformers for `original_max_position_embeddings` unless config.json has it on top. */
   readonly originalMaxPositions?: number;
+  /** Fields that have another name or meaning in its config.json than in others. */
+  readonly rename?: (json: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
   /** Defaults of transformers for fields that config.json leaves out. */
   readonly defaults: Readonly<Record<string, unknown>>;
+  /** Modules that transformers calls otherwise than a Llama's, and the parts that each has in memory: several where it is fused. */
+  readonly modules?: Readonly<Record<string, readonly string[]>>;
+  /** Names of modules that files have for them instead. */
+  readonly storedNames?: readonly (readonly [module: string, stored: string])[];
   /** Choices that all models of the family share. */
   readonly decoder: DecoderChoices;
   /** Reads further choices from config.json. Throws `bad_model` and `unsupported`. */
   readonly fromJson: (raw: RawConfig, where: string) => FamilyChoices;
   /** The same fields, written. */
   readonly toJson: (config: ModelShape) => Readonly<Record<string, unknown>>;
-  readonly gguf: GgufFamily;
+  /** Left out where its GGUF files are not read. */
+  readonly gguf?: GgufFamily;
 }
 
 /** Format of a family's models in llama.cpp. */
@@ -42,6 +52,14 @@ export interface GgufFamily {
   readonly isOurs?: (header: GgufHeader) => boolean;
   /** The two halves of a head's rotary pairs lie side by side in the rows of q and k. */
   readonly interleaved: boolean;
+  /** `attention.head_count_kv` is a list, which the family reads. */
+  readonly listsHeads?: true;
+  /** YaRN's factor on cosine and sine, where it is not that of its paper. */
+  readonly yarnFactor?: number;
+  /** Matrices are fused as in transformers. */
+  readonly isFused?: true;
+  /** Its own names within a block, and outside of blocks of whole names. */
+  readonly names?: Readonly<Record<string, string>>;
   /** Reads the family's own fields of the header. */
   readonly read: (header: GgufHeader) => FamilyChoices;
 }

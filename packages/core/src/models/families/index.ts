@@ -1,9 +1,11 @@
 import type { Family } from "./family.ts";
 import { gemma2, gemma3 } from "./gemma.ts";
-import { granite } from "./granite.ts";
+import { gemma4 } from "./gemma4.ts";
+import { granite, graniteHybrid, graniteSwa } from "./granite.ts";
+import { lfm2, lfm3 } from "./lfm.ts";
 import { llama } from "./llama.ts";
-import { mistral } from "./mistral.ts";
-import { olmo2 } from "./olmo2.ts";
+import { ministral3, mistral } from "./mistral.ts";
+import { olmo2, olmo3 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
@@ -13,14 +15,21 @@ import { smollm3 } from "./smollm3.ts";
 export const FAMILIES = {
   llama,
   mistral,
+  ministral3,
   qwen2,
   qwen3,
   smollm3,
   gemma2,
   gemma3_text: gemma3,
+  gemma4_text: gemma4,
   phi3,
   olmo2,
+  olmo3,
   granite,
+  granitemoehybrid: graniteHybrid,
+  granite_swa: graniteSwa,
+  lfm2,
+  lfm3,
 } as const satisfies Readonly<Record<string, Family>>;
 
 /** The name of one. */

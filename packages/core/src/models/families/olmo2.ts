@@ -1,5 +1,7 @@
-import { type Family, unsupported } from "./family.ts";
+import { type Family, type GgufHeader, nullToUndefined } from "./family.ts";
 import { ggufWindow } from "./gguf-fields.ts";
+import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layer-windows.ts";
+import { layerTypeRopes } from "./rope-json.ts";
 
 /** OLMo 2: norms after each half of a layer rather than before, and of all queries and all keys together. */
 export const olmo2: Family = {
@@ -10,14 +12,40 @@ export const olmo2: Family = {
   decoder: { norms: "post", queryKeyNorm: "all" },
   fromJson: () => ({}),
   toJson: () => ({}),
+  gguf: { architecture: "olmo2", interleaved: false, read: () => ({}) },
+};
+
+/** A full layer after three windowed ones, where a file does not say. */
+const isWindowed = (layer: number): boolean => (layer + 1) % 4 !== 0;
+
+function ggufLayers({ metadata, need }: GgufHeader): readonly boolean[] {
+  const stated = metadata["olmo2.attention.sliding_window_pattern"];
+  return Array.isArray(stated) ? stated.map(Boolean) : eachLayer(need("block_count"), isWindowed);
+}
+
+/** OLMo 3: OLMo 2 with windows in three layers of four, whose rope is never scaled. llama.cpp keeps it as an OLMo 2. */
+export const olmo3: Family = {
+  ...olmo2,
+  models: "OLMo 3",
+  className: "Olmo3ForCausalLM",
+  ropesByLayerType: true,
+  defaults: { ...olmo2.defaults, rope_theta: 5e5, sliding_window: 4096 },
+  // a rope of windowed layers that has no theta has this one, whatever else is stated
+  rename: () => ({ rope_local_base_freq: 5e5 }),
+  fromJson: (raw, where) =>
+    windowByTypes(raw, { where, size: nullToUndefined(raw.sliding_window), otherwise: isWindowed }),
+  toJson: (config) => ({
+    sliding_window: config.window?.size ?? config.maxPositions,
+    layer_types: layerTypes(config),
+    ...layerTypeRopes(config),
+  }),
   gguf: {
     architecture: "olmo2",
     interleaved: false,
-    read(header) {
-      // Olmo 3 has the same architecture there
-      if (ggufWindow(header) !== undefined)
-        throw unsupported(header.path, "Olmo 3 (olmo2 with a sliding window) is not supported; use OLMo 2");
-      return {};
-    },
+    isOurs: (header) => ggufWindow(header) !== undefined,
+    read: (header) => ({
+      ...windowOn(ggufWindow(header), ggufLayers(header)),
+      localRope: { kind: "default", theta: header.at("rope.freq_base") ?? 10000 },
+    }),
   },
 };

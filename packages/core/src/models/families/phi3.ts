@@ -35,7 +35,11 @@ export const phi3: Family = {
   ropeTypes: { default: "default", longrope: "longrope", su: "longrope", yarn: "longrope" },
   originalMaxPositions: 4096,
   defaults: { max_position_embeddings: 4096, rms_norm_eps: 1e-5, tie_word_embeddings: false },
-  decoder: { fusedProjections: true },
+  modules: {
+    "self_attn.qkv_proj": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    "mlp.gate_up_proj": ["mlp.gate_proj", "mlp.up_proj"],
+  },
+  decoder: {},
   fromJson: (raw) => windowOnAll(nullToUndefined(raw.sliding_window), raw.num_hidden_layers),
   toJson: ({ window, rope }) => ({
     sliding_window: window?.size ?? null,
@@ -44,6 +48,7 @@ export const phi3: Family = {
   gguf: {
     architecture: "phi3",
     interleaved: false,
+    isFused: true,
     read: (header) => ({
       ...ggufRope(header),
       ...windowOnAll(ggufWindow(header), header.need("block_count")),

@@ -24,6 +24,7 @@ const ropeSchema = z.looseObject({
   truncate: z.boolean().nullish(),
   short_factor: z.array(z.number()).nullish(),
   long_factor: z.array(z.number()).nullish(),
+  llama_4_scaling_beta: z.number().nullish(),
 });
 export type RawRope = z.output<typeof ropeSchema>;
 
@@ -64,10 +65,32 @@ export const configSchema = z.looseObject({
   sliding_window_pattern: z.int().positive().nullish(),
   _sliding_window_pattern: z.int().positive().nullish(),
   layer_types: limitedList(z.string()).nullish(),
+  layer_rope_theta: limitedList(z.number()).nullish(),
+  num_local_experts: z.number().nullish(),
+  position_embedding_type: z.string().nullish(),
+  global_head_dim: z.number().nullish(),
+  num_global_key_value_heads: z.number().nullish(),
+  per_layer_config: z
+    .record(
+      z.string(),
+      z.looseObject({ head_dim: z.number().nullish(), num_key_value_heads: z.number().nullish() }),
+    )
+    .nullish(),
+  attention_k_eq_v: z.boolean().nullish(),
+  num_kv_shared_layers: z.int().nullish(),
+  use_double_wide_mlp: z.boolean().nullish(),
+  hidden_size_per_layer_input: z.int().nonnegative().nullish(),
+  vocab_size_per_layer_input: z.int().positive().nullish(),
+  enable_moe_block: z.boolean().nullish(),
+  full_attn_idxs: limitedList(z.int()).nullish(),
+  conv_L_cache: z.int().nullish(),
+  conv_bias: z.boolean().nullish(),
+  use_sandwich_norm: z.boolean().nullish(),
+  use_attention_gate: z.boolean().nullish(),
   query_pre_attn_scalar: z.number().positive().nullish(),
   attn_logit_softcapping: z.number().nullish(),
   final_logit_softcapping: z.number().nullish(),
-  use_bidirectional_attention: z.boolean().nullish(),
+  use_bidirectional_attention: z.union([z.boolean(), z.string()]).nullish(),
   embedding_multiplier: z.number().nullish(),
   attention_multiplier: z.number().nullish(),
   residual_multiplier: z.number().nullish(),

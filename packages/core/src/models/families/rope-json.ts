@@ -30,7 +30,13 @@ export function parseRopes(
   const { full, windowed }: ModelRopes =
     family.ropesByLayerType === true ? ropesByLayerType(place) : { full: commonRope(place) };
   const rope = parseRope(full, place);
-  const part = [full.part, windowed?.part].find((stated) => stated !== undefined && stated !== 1) ?? 1;
+  const parts = [full, windowed].map((stated) => (stated?.type === "proportional" ? 1 : (stated?.part ?? 1)));
+  const part = parts.find((stated) => stated !== 1) ?? 1;
+  if (part !== 1 && family.rotatesByRope === true)
+    throw unsupported(
+      where,
+      `rope_type "default" beside partial_rotary_factor ${part} is ambiguous: transformers drops the factor; state "proportional" to rotate that part of a head, or omit the factor to rotate whole heads`,
+    );
   if (part !== 1 && family.rotatesParts !== true)
     throw unsupported(
       where,
@@ -47,8 +53,12 @@ export function parseRopes(
 
 const ROPE_TYPES = ["default", "linear", "dynamic", "yarn", "longrope", "llama3"] as const;
 
-function readRopeKind({ type }: RopeFields, { family, where }: RopePlace): (typeof ROPE_TYPES)[number] {
+function readRopeKind(
+  { type }: RopeFields,
+  { family, where }: RopePlace,
+): (typeof ROPE_TYPES)[number] | "proportional" {
   const { ropeTypes } = family;
+  if (type === "proportional" && family.rotatesByRope === true) return type;
   const kind =
     ropeTypes === undefined
       ? ROPE_TYPES.find((name) => name === type)
@@ -81,6 +91,8 @@ function parseRope(stated: RopeFields, place: RopePlace): RopeConfig {
       return { kind, theta };
     case "linear":
       return { kind, theta, factor: need("factor") };
+    case "proportional":
+      return { kind, theta, part: stated.part, factor: nullToUndefined(rope.factor) ?? 1 };
     case "dynamic":
       return { kind, theta, factor: need("factor"), originalMaxPositions: raw.max_position_embeddings };
     case "llama3":
@@ -181,10 +193,21 @@ export const ropeParameters = (rope: RopeConfig): Readonly<Record<string, unknow
   ...scaling(rope),
 });
 
+/** The ropes of full and of windowed layers, as transformers 5 states them. */
+export const layerTypeRopes = ({ rope, localRope = rope }: ModelShape) => ({
+  rope_scaling: null,
+  rope_parameters: {
+    full_attention: ropeParameters(rope),
+    sliding_attention: ropeParameters(localRope),
+  },
+});
+
 function scaling(rope: RopeConfig): Readonly<Record<string, unknown>> | undefined {
   switch (rope.kind) {
     case "linear":
       return { rope_type: "linear", factor: rope.factor };
+    case "proportional":
+      return { rope_type: "proportional", partial_rotary_factor: rope.part, factor: rope.factor };
     case "llama3":
       return {
         rope_type: "llama3",

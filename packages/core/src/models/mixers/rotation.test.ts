@@ -1,6 +1,6 @@
 import type { Value } from "mixture-of-shards-graph";
 import { describe, expect, test } from "vitest";
-import { rotationTables } from "./decoder.ts";
+import { rotationTables } from "./rotation.ts";
 
 const readNumbers = ({ source }: Value): Float32Array => {
   if (source.kind !== "constant" || !(source.data instanceof Float32Array)) throw new Error("not a constant");
