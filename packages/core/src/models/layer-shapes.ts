@@ -45,7 +45,7 @@ function decoderSettings(config: ModelShape): DecoderSettings {
   const windowed = layers.filter((layer) => window?.layers[layer] === true);
   const convolutions = layers.filter((layer) => layerKind(config, layer) === "conv");
   const rotaryDim = rotatedWidth(config);
-  const { rope, localRope = rope } = config;
+  const { rope, localRope = rope, linearAttention: linear } = config;
   return {
     activation,
     norm_epsilon: rounded(config.normEpsilon),
@@ -62,6 +62,9 @@ function decoderSettings(config: ModelShape): DecoderSettings {
     ...(windowed.length === 0 ? {} : ropeSettings(localRope, { name: "local_rope", rotaryDim })),
     ...(config.queryScale === undefined ? {} : { query_scale: Object.values(config.queryScale) }),
     ...(convolutions.length === 0 ? {} : { convolution_layers: convolutions }),
+    ...(linear === undefined
+      ? {}
+      : { linear_attention: [linear.keyHeads, linear.valueHeads, linear.kernel] }),
   };
 }
 

@@ -12,6 +12,11 @@ const LINEAR_PATHS = {
   g_proj: "self_attn.g_proj",
   conv_in_proj: "conv.in_proj",
   conv_out_proj: "conv.out_proj",
+  in_proj_qkv: "linear_attn.in_proj_qkv",
+  in_proj_z: "linear_attn.in_proj_z",
+  in_proj_b: "linear_attn.in_proj_b",
+  in_proj_a: "linear_attn.in_proj_a",
+  out_proj: "linear_attn.out_proj",
 } as const;
 /** One of them: "q_proj". */
 export type LinearName = keyof typeof LINEAR_PATHS;
@@ -31,7 +36,7 @@ export const COMMON_LINEARS = [
 ] as const satisfies readonly LinearName[];
 
 /** Linear layers with an output or two for each head, which adapters leave alone unless they are told otherwise. */
-export const SMALL_LINEARS: readonly LinearName[] = ["g_proj"];
+export const SMALL_LINEARS: readonly LinearName[] = ["g_proj", "in_proj_b", "in_proj_a"];
 
 /** One linear layer of one decoder layer: the place where an adapter enters. */
 export interface TargetModule {
@@ -63,6 +68,8 @@ export const GROUPS = {
   o: ["o_proj"],
   convIn: ["conv_in_proj"],
   convOut: ["conv_out_proj"],
+  linearIn: ["in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a"],
+  linearOut: ["out_proj"],
   gateUp: ["gate_proj", "up_proj"],
   down: ["down_proj"],
 } as const satisfies Readonly<Record<string, readonly LinearName[]>>;

@@ -49,6 +49,11 @@ const WRAPPERS: Readonly<Record<string, Wrapper>> = {
     prefix: "model.text_model.",
     defaults: { rms_norm_eps: 1e-5 },
   },
+  qwen3_5: {
+    className: "Qwen3_5ForConditionalGeneration",
+    texts: { qwen3_5_text: "qwen3_5_text" },
+    isTied: false,
+  },
   mistral3: {
     className: "Mistral3ForConditionalGeneration",
     texts: { mistral: "mistral", ministral3: "ministral3" },

@@ -85,7 +85,7 @@ export const parameterCount = (config: ModelConfig): number =>
 
 /** Offset added to a weight of a Hugging Face folder: 1 for Gemma's gains. GGUF files include it already. */
 export const storedOffset = ({ gainOffset }: ModelConfig, name: string): number =>
-  name.endsWith("norm.weight") ? (gainOffset ?? 0) : 0;
+  name.endsWith("norm.weight") && !name.endsWith("linear_attn.norm.weight") ? (gainOffset ?? 0) : 0;
 
 /** A weight of a file that holds one or several of ours: its rows from `row` on. */
 export interface StoredPlace {
@@ -135,7 +135,10 @@ export function storedShapes(config: ModelConfig, find: FindPlace = storedPlace)
 
 /** Weights that files may hold although nothing reads them. */
 const isHarmless = (name: string, { tiedHead }: ModelConfig): boolean =>
-  name.endsWith(".rotary_emb.inv_freq") || (tiedHead && name === "lm_head.weight");
+  name.endsWith(".rotary_emb.inv_freq") ||
+  // Qwen3.5's layer that predicts the token after the next
+  name.startsWith("mtp.") ||
+  (tiedHead && name === "lm_head.weight");
 
 const written = (shape: Shape): string => `[${shape.join(", ")}]`;
 
