@@ -42,6 +42,7 @@ import { createModelRunner } from "./model-runner.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { AdmissionLimits } from "./requests.ts";
 import { prefillLimits } from "./scheduler.ts";
+import { stateBytes } from "./states.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
@@ -135,7 +136,8 @@ export async function openCore(
       now: () => performance.now(),
       draftTokens: await usableDraftTokens(runner, used),
     });
-    const limits = { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition };
+    const { bytesPerPosition } = runner.cache;
+    const limits = { maxBatch, maxWaiting, bytesPerPosition, cacheMemory: cacheMemory - stateBytes(config) };
     return { core, model, limits, adapters: registered, refused: adapters.refused() };
   } catch (cause) {
     await adapters[Symbol.asyncDispose]();
