@@ -1,4 +1,4 @@
-import { constant, storedWeight, type TensorData, type Value } from "mixture-of-shards-graph";
+import { constant, scalar, storedWeight, type TensorData, type Value } from "mixture-of-shards-graph";
 import { type WeightFormat, weightParts } from "mixture-of-shards-graph/common";
 import * as ops from "../../graph/src/ops/index.ts";
 import { FORMS, randomWeight } from "./stored-weights.ts";
@@ -44,6 +44,7 @@ type Differentiable =
   | "softmax"
   | "attention"
   | "crossEntropy"
+  | "gatedDeltaRule"
   | "divergence";
 
 /** Functions of the entry point that have no gradient of their own. */
@@ -51,8 +52,10 @@ type Plain =
   | "addRmsNorm"
   | "after"
   | "broadcast"
+  | "convolveSilu"
   | "fromCache"
   | "groupedAttention"
+  | "linearAttention"
   | "packedBlocks"
   | "inverseIndex"
   | "packedLinear"
@@ -354,6 +357,24 @@ export const cases: Cases = {
       return ops.attention(q!, k!, { v: v!, scale: 0.7, softCap, sinks, blocks });
     },
   })),
+  gatedDeltaRule: [
+    {
+      shapes: [
+        [2, 7, 2, 3],
+        [2, 7, 2, 3],
+        [2, 7, 4, 2],
+        [2, 7, 4],
+        [2, 7, 4],
+      ],
+      build: (q, k, v, decay, beta) =>
+        ops.gatedDeltaRule(q!, ops.mul(k!, scalar(0.3)), {
+          v: v!,
+          decay: ops.neg(decay!),
+          beta: beta!,
+          segments,
+        }),
+    },
+  ],
   crossEntropy: [
     {
       shapes: [

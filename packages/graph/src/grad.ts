@@ -33,6 +33,14 @@ function rulesBefore(y: Value): readonly Rule[] {
 export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
   if (y.shape.length !== 0)
     throw new MosError("bad_config", `grad needs a scalar, not ${showShape(y.shape)}`);
+  return pullBack(y, scalar(1), inputs);
+}
+
+/**
+ * Gradients with respect to `inputs` of a scalar whose gradient with respect to y is dy, as `grad` gives them: what the rule of
+ * an op needs that computes its result again.
+ */
+export function pullBack(y: Value, dy: Value, inputs: readonly Value[]): readonly Value[] {
   const targets = new Set(inputs);
   const order = rulesBefore(y);
   // only rules on a path to one of the inputs are followed, so that frozen weights cost nothing
@@ -41,7 +49,7 @@ export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
     targets.has(value) || (value.rule !== undefined && useful.has(value.rule));
   for (const rule of order) if (rule.inputs.some(leads)) useful.add(rule);
 
-  const gradients = new Map<Value, Value>([[y, scalar(1)]]);
+  const gradients = new Map<Value, Value>([[y, dy]]);
   const checkpoints: Passed[] = [];
   for (const rule of [...order].reverse()) {
     if (!useful.has(rule)) continue;

@@ -13,9 +13,11 @@ export { depthwise, earlierToken } from "./ops/convolution.ts";
 export {
   type AddedNorm,
   addRmsNorm,
+  convolveSilu,
   fromCache,
   groupedAttention,
   type JoinedHeads,
+  linearAttention,
   reshapeAs,
   rowProducts,
   rowsAt,
@@ -23,6 +25,7 @@ export {
   toCache,
   windowMask,
 } from "./ops/decoding.ts";
+export { gatedDeltaRule } from "./ops/delta.ts";
 export { NF4_LEVELS } from "./ops/dequantise.ts";
 export { type DivergenceMeasure, divergence } from "./ops/divergence.ts";
 export {

@@ -136,3 +136,51 @@ export function groupedAttention(
   });
   return seen as Value;
 }
+
+/** What a token writes to the state of linear attention, and what it leaves of it. */
+interface LinearAttentionOptions {
+  /** Values, [B, S, H · E]: each key head serves H / K value heads side by side. */
+  readonly v: Value;
+  /** The logarithm of what each token leaves of the state, [B, S, H]. */
+  readonly decay: Value;
+  /** How much of its value each token writes, [B, S, H]. */
+  readonly beta: Value;
+  /** The state before the tokens, [B, H, D, E]. */
+  readonly state: Value;
+  /** K */
+  readonly keyHeads: number;
+}
+
+/**
+ * `gatedDeltaRule` of new tokens q, k [B, S, K · D] from a state on: what they read, [B, S, H · E], and the state after the last.
+ * A token with a decay and a β of 0 leaves the state as it was.
+ */
+export function linearAttention(
+  q: Value,
+  k: Value,
+  { v, decay, beta, state, keyHeads }: LinearAttentionOptions,
+): { readonly y: Value; readonly state: Value } {
+  const [y, next] = emitAll("LinearAttention", [q, k, v, state, decay, beta], {
+    ...MICROSOFT,
+    outputs: [v.shape, state.shape],
+    attributes: {
+      q_num_heads: keyHeads,
+      kv_num_heads: state.shape[1] as number,
+      update_rule: "gated_delta",
+    },
+  }) as [Value, Value];
+  return { y, state: next };
+}
+
+/**
+ * silu of the causal depthwise convolution of x [B, C, S] by a kernel [C, 1, k], with the k − 1 inputs before it, `earlier`
+ * [B, C, k − 1]: [B, C, S].
+ */
+export function convolveSilu(x: Value, kernel: Value, earlier: Value): Value {
+  const [y] = emitAll("CausalConvWithState", [x, kernel, undefined, earlier], {
+    ...MICROSOFT,
+    outputs: [x.shape, earlier.shape],
+    attributes: { activation: "silu" },
+  });
+  return y as Value;
+}

@@ -1,6 +1,7 @@
 export * from "./attention.ts";
 export * from "./convolution.ts";
 export * from "./decoding.ts";
+export { gatedDeltaRule } from "./delta.ts";
 export { divergence } from "./divergence.ts";
 export * from "./elementwise.ts";
 export * from "./gather.ts";
