@@ -76,6 +76,7 @@ async function computeLogits(choices: Partial<DecoderOptions>): Promise<Float32A
     weights: leaves,
     attention: plainAttention,
     earlier: () => [],
+    recurrent: { convolve: (x) => x, recur: ({ v }) => v },
     ...choices,
   });
   await using program = await compile({ logits: linear(hidden, headWeight(config, leaves)) });

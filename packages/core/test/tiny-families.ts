@@ -93,6 +93,16 @@ export const TINY_FAMILIES: Readonly<Record<string, TinyModelOptions["overrides"
     layer_types: ["sliding_attention", "full_attention", "sliding_attention"],
     rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32 },
   }),
+  qwen3_5: of("qwen3_5_text", "Qwen3_5", {
+    num_hidden_layers: 4,
+    head_dim: 8,
+    layer_types: ["linear_attention", "full_attention", "linear_attention", "full_attention"],
+    partial_rotary_factor: 0.5,
+    linear_num_key_heads: 2,
+    linear_num_value_heads: 4,
+    linear_key_head_dim: 8,
+    linear_value_head_dim: 8,
+  }),
   lfm2: of("lfm2", "Lfm2", {
     num_hidden_layers: 4,
     layer_types: ["conv", "full_attention", "full_attention", "conv"],

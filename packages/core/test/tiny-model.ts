@@ -55,7 +55,7 @@ export function tinyModel({ overrides = {}, seed = 0, edit }: TinyModelOptions =
   const weights = new Map<string, FloatTensor>();
   for (const [name, shape] of weightShapes(config)) {
     const random = randomStream(seed, name);
-    const centre = /norm|conv\.conv|layer_scalar/.test(name) ? 1 : 0;
+    const centre = /norm|conv\.conv|conv1d|layer_scalar/.test(name) ? 1 : 0;
     const count = shape.reduce((product, size) => product * size, 1);
     weights.set(name, {
       shape,

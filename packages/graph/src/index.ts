@@ -47,6 +47,7 @@ export {
   sigmoid,
   silu,
   softCap,
+  softplus,
   sub,
   tanh,
 } from "./ops/elementwise.ts";

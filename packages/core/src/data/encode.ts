@@ -65,6 +65,8 @@ export interface EncodeOptions extends PromptFormatOptions {
   readonly lastAnswerOnly?: boolean | undefined;
   /** The answers of a pair are learnt apart, each rated. */
   readonly splitPairs?: boolean | undefined;
+  /** Sequences of an example never share their prompt, whether it pays or not. */
+  readonly repeatsPrompts?: boolean | undefined;
 }
 
 /**
@@ -207,7 +209,7 @@ function encodePair({ chosen, rejected, ...place }: PairExample, options: Encode
   const other = labelledTokens(rejected, options);
   const common = Math.min(commonPrompt(one, other), maxLength);
   const answers = [one, other].map(({ ids: { length } }) => length - common);
-  const shared = paysToShare(common, answers) ? common : 0;
+  const shared = options.repeatsPrompts !== true && paysToShare(common, answers) ? common : 0;
   const room = maxLength - shared;
   const most = ({ ids: { length } }: Labelled): number =>
     shared + Math.max(Math.floor(room / 2), room - (length - shared));

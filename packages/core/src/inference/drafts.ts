@@ -202,7 +202,7 @@ export async function verifiesDrafts(
   }
 }
 
-/** Most tokens of a draft with this runner: none where verifying them would change answers. */
+/** Most tokens of a draft with this runner: none where verifying them would change answers, or leave a state of rejected tokens. */
 export async function usableDraftTokens(
   runner: ModelRunner,
   {
@@ -212,7 +212,10 @@ export async function usableDraftTokens(
   }: { readonly draftTokens: number; readonly adapters: boolean; readonly maxLength: number },
 ): Promise<number> {
   const isLong = maxLength > Math.max(...COMPARED);
-  return draftTokens > 0 && isLong && (await verifiesDrafts(runner, { adapters })) ? draftTokens : 0;
+  const hasStates = runner.cache.states.tensors.length > 0;
+  return draftTokens > 0 && isLong && !hasStates && (await verifiesDrafts(runner, { adapters }))
+    ? draftTokens
+    : 0;
 }
 
 const RANK = 16;

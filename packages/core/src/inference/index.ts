@@ -25,6 +25,7 @@ export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./
 export { openEngine } from "./open-engine.ts";
 export { samplingBy } from "./sampler.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
+export { stateBytes } from "./states.ts";
 export type {
   AdapterInfo,
   AnswerDefaults,

@@ -30,6 +30,7 @@ import type { ResolvedOptions } from "./engine-options.ts";
 import { generalStep, type StepBase } from "./model-runner.ts";
 import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
 import { AdapterSlots, bytesPerPosition, capacityFor } from "./slots.ts";
+import { stateBytes } from "./states.ts";
 
 /** Choices each of which takes more memory, and is faster. */
 interface Way {
@@ -49,6 +50,8 @@ export interface EngineMemory extends Way {
 
 /** The most that keys and values take where no setting says otherwise. */
 const CACHE_MEMORY = 4e9;
+/** Snapshots of a slot's state that there is room for beside a full batch. */
+const SNAPSHOTS = 4;
 /** Share of the remaining memory: a growing cache briefly holds a layer's old and new arrays. */
 const CACHE_SHARE = 0.8;
 /** The process, the runtime and the programs. */
@@ -186,8 +189,9 @@ function cacheSizes(
   config: ModelConfig,
   { maxLength, maxBatch, cacheDtype }: Pick<ResolvedOptions, "maxLength" | "maxBatch" | "cacheDtype">,
 ) {
-  const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype);
-  return { one, all: maxBatch * one };
+  const state = stateBytes(config);
+  const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype) + state;
+  return { one, all: maxBatch * (one + SNAPSHOTS * state) };
 }
 
 /** The limit of the cache where memory does not matter: what a full batch of the longest sequences takes, or 4 GB. */

@@ -7,12 +7,14 @@ import {
   addRmsNorm,
   compile,
   concat,
+  convolveSilu,
   DEFAULT_DEVICE,
   fromCache,
   groupedAttention,
   type HostTensor,
   type JoinedHeads,
   leaf,
+  linearAttention,
   matmul,
   mul,
   type Program,
@@ -50,8 +52,11 @@ import {
   layerWindow,
   type ModelConfig,
   type ProjectHook,
+  type RecurrentHook,
   rotatedWidth,
+  type StateTensor,
   scoreScale,
+  stateTensors,
 } from "#models";
 import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { tokenSoftmax } from "./sampler.ts";
@@ -64,6 +69,7 @@ import {
   slotNames,
   writtenName,
 } from "./slots.ts";
+import { isSnapshotDue, nextName, stateName } from "./states.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -170,9 +176,11 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       const { output = "logits" } = step;
       const feeds = graph.feeds(step, cache, maxLength);
       const names = cache.widths.map((width) => [width, writtenName(width)] as const);
+      const nextNames = cache.states.tensors.map(nextName);
       const { [output]: rows, ...written } = await program.run(feeds, [
         output,
         ...names.map(([, name]) => name),
+        ...nextNames,
       ]);
       if (!(rows?.data instanceof Float32Array))
         throw new MosError("device", `the program of the step returned no ${output}`);
@@ -183,6 +191,11 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       });
       const counts = step.tokens.map(({ length }) => length);
       cache.append(new Map(added), counts, { from: step.from, tokens: Math.max(...counts) });
+      cache.states.replace(
+        step.from,
+        nextNames.map((name) => written[name]?.data as Float32Array),
+      );
+      keepSnapshots(cache, step);
       return rowsBySlot(rows.data, step, rows.shape.at(-1) ?? 0);
     },
     async [Symbol.asyncDispose](): Promise<void> {
@@ -191,6 +204,16 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       await softmax[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Keeps the states of the slots that have come to the end of a message, or to a multiple of so many tokens. */
+function keepSnapshots(cache: KVCache, { from, tokens }: Step): void {
+  const { eosTokens: endTokens } = cache.config;
+  for (const [i, added] of tokens.entries()) {
+    const length = cache.lengths[from + i] ?? 0;
+    if (added.length > 0 && isSnapshotDue(added.at(-1), { length, endTokens }))
+      cache.states.keep(from + i, length);
+  }
 }
 
 const isCacheArray = (data: TensorData | undefined): data is Float32Array | Uint16Array =>
@@ -282,7 +305,7 @@ export const generalStep: StepGraph = {
   slotAxis: 0,
   outputs(base, { maxLength, adapters, cacheDtype }) {
     const grid = ["slots", "tokens"];
-    const cache = new GraphCache(base.config, cacheDtype);
+    const [cache, states] = [new GraphCache(base.config, cacheDtype), new GraphStates(base.config)];
     const hidden = decoder(base.config, {
       ids: leaf("ids", grid, "int32"),
       positions: leaf("positions", grid, "int64"),
@@ -296,8 +319,9 @@ export const generalStep: StepGraph = {
         cache.add(reshape(added, ["slots", 1, "tokens", x.shape[2] as Dim]), { ...site, name: "x" });
         return earlierTokens(added, cache.past(site.layer, "x"), site.count);
       },
+      recurrent: states.hook({ grouped: (x) => x, apart: (x) => x }),
     });
-    return { logits: base.head(hidden), hidden, ...cache.written(1) }; // [T, V], [T, C]
+    return { logits: base.head(hidden), hidden, ...cache.written(1), ...states.next }; // [T, V], [T, C]
   },
   feeds(step, cache, maxLength) {
     const grid = gridFeeds(step, cache);
@@ -305,6 +329,7 @@ export const generalStep: StepGraph = {
     return {
       ...grid,
       ...earlierFeeds(step, cache),
+      ...stateFeeds(step, cache, S),
       ...maskFeeds(cache.config, grid.positions.data, { count: step.count, maxLength }),
       key_counts: cache.config.sinks
         ? { shape: [3], data: Int32Array.of(cache.capacity, S, 1) }
@@ -318,7 +343,7 @@ const fusedStep: StepGraph = {
   slotAxis: 1,
   outputs(base, { maxLength, adapters, cacheDtype, session }) {
     const grid = ["rows", 1];
-    const cache = new GraphCache(base.config, cacheDtype);
+    const [cache, states] = [new GraphCache(base.config, cacheDtype), new GraphStates(base.config)];
     const positions = leaf("positions", grid, "int64");
     const grouped = leaf("grouped_places", ["slots", "padded", 2], "int64");
     const apart = leaf("row_places", ["rows", 1, 2], "int64");
@@ -336,6 +361,7 @@ const fusedStep: StepGraph = {
         const earlier = earlierTokens(rowsAt(added, grouped), cache.past(site.layer, "x"), site.count);
         return earlier.map((one) => rowsAt(one, apart));
       },
+      recurrent: states.hook({ grouped: (x) => rowsAt(x, grouped), apart: (x) => rowsAt(x, apart) }),
       ...(supports(session?.device ?? DEFAULT_DEVICE, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
     const written = Object.entries(cache.isJoined ? cache.writtenJoined(positions) : cache.written(2));
@@ -345,7 +371,7 @@ const fusedStep: StepGraph = {
       const apartHeads = reshapeAs(joined, leaf(`${name}.shape`, [4], "int64"), shape);
       return [name, transpose(apartHeads, [0, 2, 1, 3])] as const;
     });
-    return { logits: base.head(hidden), ...Object.fromEntries(heads) }; // [T, V]
+    return { logits: base.head(hidden), ...Object.fromEntries(heads), ...states.next }; // [T, V]
   },
   feeds(step, cache) {
     const { from, count, tokens } = step;
@@ -369,6 +395,7 @@ const fusedStep: StepGraph = {
       row_places: { shape: [rows, 1, 2], data: Int32Array.from(apart.flat()) },
       ...Object.fromEntries(shapes),
       ...earlierFeeds(step, cache),
+      ...stateFeeds(step, cache, S + padding),
       lengths: { shape: [count], data: starts.map((start) => start + S + padding - 1) },
       total: { shape: [], data: Int32Array.of(Math.max(...starts) + S + padding) },
     };
@@ -460,6 +487,76 @@ function earlierTokens(x: Value, past: Value, count: number): readonly Value[] {
   return Array.from({ length: count }, (_, i) =>
     shifted(all, { axis: 1, before: i, after: count - i }, x.shape),
   );
+}
+
+/** Which of S tokens of each slot are new, and where the last inputs of convolutions are behind those before them. */
+function stateFeeds({ count, tokens }: Step, { config }: KVCache, S: number): Record<string, HostTensor> {
+  if (config.linearAttention === undefined) return {};
+  const before = config.linearAttention.kernel - 1;
+  const mask = Float32Array.from({ length: count * S }, (_, i) =>
+    Number(i % S < (tokens[Math.floor(i / S)]?.length ?? 0)),
+  );
+  const places = Array.from({ length: count * before }, (_, i) => {
+    const slot = Math.floor(i / before);
+    return [slot, (tokens[slot]?.length ?? 0) + (i % before)];
+  });
+  return {
+    new_tokens: { shape: [count, S, 1], data: mask },
+    state_places: { shape: [count, before, 2], data: Int32Array.from(places.flat()) },
+  };
+}
+
+/** States of linear attention as a graph reads them, and what it makes of them, collected while it is built. */
+class GraphStates {
+  readonly next: Record<string, Value> = {};
+  readonly #tensors: readonly StateTensor[];
+  readonly #config: ModelConfig;
+
+  constructor(config: ModelConfig) {
+    this.#config = config;
+    this.#tensors = stateTensors(config);
+  }
+
+  /** Linear attention of tokens that `grouped` brings into the order of slots [R, S, C], and `apart` back. */
+  hook({ grouped, apart }: Readonly<Record<"grouped" | "apart", (x: Value) => Value>>): RecurrentHook {
+    const { keyHeads = 1, kernel: width = 1 } = this.#config.linearAttention ?? {};
+    return {
+      convolve: (x, { layer, kernel }) => {
+        const added = grouped(x);
+        const { earlier, keep } = this.#state(layer, "earlier");
+        const places = leaf("state_places", ["slots", width - 1, 2], "int64");
+        keep(rowsAt(concat([earlier, added], 1), places));
+        const turned = (rows: Value): Value => transpose(rows, [0, 2, 1]);
+        return apart(turned(convolveSilu(turned(added), kernel, turned(earlier))));
+      },
+      recur: ({ q, k, v, layer, ...change }) => {
+        const values = grouped(v);
+        const isNew = leaf("new_tokens", ["slots", values.shape[1] as Dim, 1]);
+        const { earlier: state, keep } = this.#state(layer, "memory");
+        const [decay, beta] = [mul(grouped(change.decay), isNew), mul(grouped(change.beta), isNew)];
+        const found = linearAttention(grouped(q), grouped(k), {
+          v: values,
+          decay,
+          beta,
+          state,
+          keyHeads,
+        });
+        keep(found.state);
+        return apart(found.y);
+      },
+    };
+  }
+
+  #state(layer: number, name: StateTensor["name"]) {
+    const { shape = [] } =
+      this.#tensors.find((tensor) => tensor.layer === layer && tensor.name === name) ?? {};
+    return {
+      earlier: leaf(stateName({ layer, name }), ["slots", ...shape]),
+      keep: (next: Value): void => {
+        this.next[nextName({ layer, name })] = next;
+      },
+    };
+  }
 }
 
 /** A cached tensor of a layer. */

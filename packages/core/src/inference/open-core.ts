@@ -41,6 +41,7 @@ import { createModelRunner } from "./model-runner.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { AdmissionLimits } from "./requests.ts";
 import { prefillLimits } from "./scheduler.ts";
+import { stateBytes } from "./states.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
@@ -81,8 +82,7 @@ export async function openCore(
   await using base = opened.weights;
   const { config, fingerprint, identity, tokenizer, maxLength, lonePrefillChunk } = opened;
   const { maxBatch, maxWaiting, cacheMemory, slotMemory } = opened;
-  const { vocabularySize } = config;
-  const shapes = toLayerShapes(config);
+  const [shapes, { vocabularySize }] = [toLayerShapes(config), config];
   const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
   const merged =
     typeof mergedAdapter === "string"
@@ -134,7 +134,8 @@ export async function openCore(
       now: () => performance.now(),
       draftTokens: await usableDraftTokens(runner, used),
     });
-    const limits = { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition };
+    const { bytesPerPosition } = runner.cache;
+    const limits = { maxBatch, maxWaiting, bytesPerPosition, cacheMemory: cacheMemory - stateBytes(config) };
     return { core, model, limits, adapters: registered, refused: adapters.refused() };
   } catch (cause) {
     await adapters[Symbol.asyncDispose]();

@@ -4,6 +4,7 @@
 import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
 import { capacityFor } from "./slots.ts";
+import { tokensToSnapshot } from "./states.ts";
 
 export interface PlacementLimits {
   /** Sequences that run side by side. */
@@ -25,8 +26,8 @@ interface SlotCache {
   factors: string | null | undefined;
 }
 
-/** Counts the tokens of a slot that a sequence can reuse. */
-const reusable = ({ digest, tenant, tokens }: SlotCache, sequence: Sequence): number =>
+/** Counts the tokens of a slot that a sequence begins with. */
+const sharedTokens = ({ digest, tenant, tokens }: SlotCache, sequence: Sequence): number =>
   digest === sequence.digest && tenant === sequence.request.tenant
     ? sharedLength(tokens, sequence.tokens)
     : 0;
@@ -59,14 +60,12 @@ export function planMoves(
 export class Placement {
   readonly #runner: ModelRunner;
   readonly #limits: PlacementLimits;
-  readonly #bytesPerPosition: number;
   readonly #taken: (Sequence | undefined)[] = [];
   readonly #held: SlotCache[] = [];
 
   constructor(runner: ModelRunner, limits: PlacementLimits) {
     this.#runner = runner;
     this.#limits = limits;
-    this.#bytesPerPosition = runner.cache.bytesPerPosition;
   }
 
   get count(): number {
@@ -88,6 +87,15 @@ export class Placement {
   /** Tokens of a slot that have keys and values. */
   computed(slot: number): number {
     return this.#runner.cache.lengths[slot] ?? 0;
+  }
+
+  /** How many tokens of a slot the next step may compute: up to where a state is worth keeping. */
+  mostTokens(slot: number): number {
+    const { cache, config } = this.#runner;
+    const tokens = this.#taken[slot]?.tokens;
+    if (tokens === undefined || cache.states.tensors.length === 0) return Number.POSITIVE_INFINITY;
+    const kept = cache.states.lastSnapshot(slot);
+    return tokensToSnapshot(tokens, { computed: this.computed(slot), kept, endTokens: config.eosTokens });
   }
 
   /** Drops keys and values behind the first tokens of a slot. */
@@ -121,7 +129,7 @@ export class Placement {
       throw cause;
     }
     const held = this.#heldAt(slot);
-    const shared = reusable(held, sequence);
+    const shared = sharedTokens(held, sequence);
     this.#runner.cache.truncate(slot, Math.min(shared, sequence.firstLogits, this.computed(slot)));
     held.digest = sequence.digest;
     held.tenant = sequence.request.tenant;
@@ -132,7 +140,8 @@ export class Placement {
   contents(): readonly SlotContent[] {
     return Array.from({ length: this.#runner.cache.slots }, (_, slot) => {
       const { digest, tenant, tokens } = this.#heldAt(slot);
-      const content = { slot, owner: JSON.stringify([digest, tenant]), computed: this.computed(slot) };
+      const kept = (length: number): number => this.#runner.cache.kept(slot, length);
+      const content = { slot, owner: JSON.stringify([digest, tenant]), computed: this.computed(slot), kept };
       const sequence = this.#taken[slot];
       if (sequence === undefined) return { ...content, tokens };
       const { tokens: all, order, firstLogits } = sequence;
@@ -178,7 +187,8 @@ export class Placement {
     const needed = capacityFor(tokens);
     if (needed <= cache.capacity) return true;
     const slots = Math.max(1, ...this.entries().map(([slot]) => slot + 1));
-    const affordable = Math.floor(this.#limits.cacheMemory / (this.#bytesPerPosition * slots));
+    const perSlot = this.#limits.cacheMemory / slots - this.#slotBytes(0);
+    const affordable = Math.floor(perSlot / this.#runner.cache.bytesPerPosition);
     if (needed > affordable) return false;
     // a step reads the whole capacity: growing often costs less than reading much that is empty
     const roomy = Math.min(capacityFor(Math.floor(cache.capacity * 1.125)), affordable);
@@ -204,12 +214,16 @@ export class Placement {
     this.#runner.slots.resize(0, 0);
   }
 
+  #slotBytes(capacity: number): number {
+    return this.#runner.cache.bytesPerSlot(capacity);
+  }
+
   #canGrow(sequences: readonly Sequence[]): boolean {
     const { maxBatch, cacheMemory, slotMemory } = this.#limits;
     const count = sequences.length;
     return (
       count <= maxBatch &&
-      count * capacityFor(longestLength(sequences)) * this.#bytesPerPosition <= cacheMemory &&
+      count * this.#slotBytes(capacityFor(longestLength(sequences))) <= cacheMemory &&
       count * largestRank(sequences) * this.#runner.slots.bytesPerRank <= slotMemory
     );
   }
@@ -219,7 +233,7 @@ export class Placement {
     const { cache, slots } = this.#runner;
     const rank = largestRank(this.sequences());
     const count = Math.max(cache.slots, slot + 1);
-    const isRoomy = count * cache.capacity * this.#bytesPerPosition <= this.#limits.cacheMemory;
+    const isRoomy = count * this.#slotBytes(cache.capacity) <= this.#limits.cacheMemory;
     this.#resizeCache(
       count,
       isRoomy && cache.capacity > 0 ? cache.capacity : capacityFor(longestLength(this.sequences())),
@@ -243,7 +257,8 @@ export class Placement {
   #choose(sequence: Sequence): number {
     const savedBy = (slot: number): number => {
       const held = this.#heldAt(slot);
-      return reusable(held, sequence) + (held.factors === sequence.digest ? 0.5 : 0);
+      const shared = Math.min(sharedTokens(held, sequence), sequence.firstLogits);
+      return this.#runner.cache.kept(slot, shared) + (held.factors === sequence.digest ? 0.5 : 0);
     };
     const allowed = this.#slotsForRank(largestRank([...this.sequences(), sequence]));
     const count = Math.min(this.#runner.cache.slots, allowed);
@@ -260,11 +275,12 @@ export class Placement {
     const { cache } = this.#runner;
     const { maxBatch, cacheMemory } = this.#limits;
     const doubled = Math.min(maxBatch, Math.max(needed, 2 * cache.slots));
-    const isEnough = needed <= cache.slots || doubled * capacity * this.#bytesPerPosition > cacheMemory;
+    const isEnough = needed <= cache.slots || doubled * this.#slotBytes(capacity) > cacheMemory;
     const count = isEnough ? needed : doubled;
     for (let slot = 0; slot < cache.slots; slot++)
       if (slot >= count || this.computed(slot) > capacity) this.#drop(slot);
     cache.resize(count, capacity);
+    cache.states.limitSnapshots(cacheMemory - cache.bytes);
   }
 
   #drop(slot: number): void {
@@ -300,6 +316,8 @@ export interface SlotContent {
   readonly tokens: readonly number[];
   /** Number of tokens with keys and values in the cache. */
   readonly computed: number;
+  /** How many of its first `length` tokens can be copied (all). */
+  readonly kept?: (length: number) => number;
   /** For a slot that a sequence has. */
   readonly reader?: {
     /** Sequences were first scheduled in this order. */
@@ -347,10 +365,10 @@ export function planPrefixes(slots: readonly SlotContent[]) {
   const copies: PrefixCopy[] = [];
   const waiting = new Set<number>();
   for (const [i, reader] of readers.entries()) {
-    const offers = slots.map((other) => ({
+    const offers = slots.map(({ kept = (length) => length, ...other }) => ({
       from: other.slot,
       to: reader.slot,
-      length: Math.min(sharedWith(other, reader), computed.get(other.slot) ?? 0),
+      length: kept(Math.min(sharedWith(other, reader), computed.get(other.slot) ?? 0)),
     }));
     const best = offers.reduce((a, b) => (b.length > a.length ? b : a));
     const coming = Math.max(0, ...readers.slice(0, i).map((other) => sharedWith(other, reader)));

@@ -17,6 +17,8 @@ export interface SlotState {
   readonly order: number;
   /** Tokens without keys and values in the cache; a slot that decodes has one. */
   readonly pending: number;
+  /** The most tokens of one step. */
+  readonly most?: number;
   /** Logits are needed at every token, so it is prefilled in parts even where one token is left. */
   readonly allLogits: boolean;
   /** Its last hidden state is needed, which decoding does not give. */
@@ -52,9 +54,11 @@ export function planStep(
   const decode = slots.filter((one) => one.pending > 0 && !prefills(one)).map(({ slot }) => slot);
   let left = decode.length > 0 ? prefillChunk : lonePrefillChunk;
   const prefill: PrefillPart[] = [];
-  for (const { slot, pending, allLogits } of slots.filter(prefills).sort((a, b) => a.order - b.order)) {
+  for (const { slot, pending, most = pending, allLogits } of slots
+    .filter(prefills)
+    .sort((a, b) => a.order - b.order)) {
     // logits at every token are large, so such parts stay small
-    const tokens = Math.min(pending, left, allLogits ? scoringChunk : lonePrefillChunk);
+    const tokens = Math.min(pending, most, left, allLogits ? scoringChunk : lonePrefillChunk);
     if (tokens <= 0) break;
     prefill.push({ slot, tokens });
     left -= tokens;
@@ -249,7 +253,14 @@ export class Scheduler {
 
   #slotState(slot: number, { tokens, order, needsAll, embeds }: Sequence): SlotState {
     const pending = tokens.length - this.#options.placement.computed(slot);
-    return { slot, order, pending, allLogits: needsAll, embeds };
+    return {
+      slot,
+      order,
+      pending,
+      most: this.#options.placement.mostTokens(slot),
+      allLogits: needsAll,
+      embeds,
+    };
   }
 
   /** Takes the youngest sequence's slot; it waits again, before all others of its tenant. */

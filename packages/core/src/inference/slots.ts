@@ -13,6 +13,8 @@ import {
   moduleKey,
 } from "#models";
 
+import { SlotStates } from "./states.ts";
+
 const BLOCK = 64;
 const MASKED = -1e30;
 
@@ -55,6 +57,8 @@ export class KVCache {
   readonly widths: readonly number[];
   /** Bytes of one position of one slot. */
   readonly bytesPerPosition: number;
+  /** What slots keep beside it, behind all of their tokens. */
+  readonly states: SlotStates;
   /** Tokens that each slot holds. */
   readonly lengths: number[] = [];
   /** R */
@@ -73,11 +77,17 @@ export class KVCache {
     this.tensors = cachedTensors(config);
     this.widths = [...new Set(this.tensors.map(({ width }) => width))];
     this.bytesPerPosition = bytesPerPosition(config, dtype);
+    this.states = new SlotStates(config);
+  }
+
+  /** Bytes of a slot of this capacity. */
+  bytesPerSlot(capacity: number): number {
+    return capacity * this.bytesPerPosition + this.states.bytesPerSlot;
   }
 
   /** Memory of all slots. */
   get bytes(): number {
-    return this.slots * this.capacity * this.bytesPerPosition;
+    return this.slots * this.bytesPerSlot(this.capacity);
   }
 
   /** Heads of all tensors of one width, whose new positions come as one output of a step. */
@@ -95,7 +105,9 @@ export class KVCache {
       return [pastName(tensor), { shape: [count, heads, M, width], data }];
     });
     const mask = this.#mask.subarray(from * M, (from + count) * M);
-    const view = Object.fromEntries([...parts, ["past_mask", { shape: [count, 1, 1, M], data: mask }]]);
+    const states = this.states.view(from, count);
+    const past = ["past_mask", { shape: [count, 1, 1, M], data: mask }] as const;
+    const view = Object.fromEntries([...parts, ...states, past]);
     if (this.config.window === undefined) return view;
     // which of them is in the window depends on the query
     return { ...view, cached_positions: { shape: [M], data: Int32Array.from({ length: M }, (_, m) => m) } };
@@ -118,6 +130,7 @@ export class KVCache {
       }
       this.#data[i] = to;
     }
+    if (slots !== this.slots) this.states.resize(slots);
     this.lengths.length = kept;
     while (this.lengths.length < slots) this.lengths.push(0);
     this.slots = slots;
@@ -160,9 +173,16 @@ export class KVCache {
     });
   }
 
-  /** Copies what one slot holds, or the first `length` tokens of it, into another. */
-  move(from: number, to: number, length = this.lengths[from] ?? 0): void {
+  /** Tokens that `truncate` would keep of a slot: with states fewer than `length`, as far as the last snapshot before. */
+  kept(slot: number, length: number): number {
+    return this.states.kept(slot, { held: this.lengths[slot] ?? 0, wanted: length });
+  }
+
+  /** Copies what one slot holds, or what it can be truncated to, into another. */
+  move(from: number, to: number, wanted = this.lengths[from] ?? 0): void {
+    const [held, length] = [this.lengths[from] ?? 0, this.kept(from, wanted)];
     this.truncate(to, 0);
+    this.states.move(from, to, { held, length });
     for (const [i, { heads, width }] of this.tensors.entries())
       for (let head = 0; head < heads; head++) {
         const begin = (from * heads + head) * this.capacity * width;
@@ -174,11 +194,12 @@ export class KVCache {
   }
 
   /**
-   * Keeps the first tokens of a slot. The others are wiped, not just masked: infinities or NaN, which a broken
+   * Keeps the first tokens of a slot, as many as `kept` says. The others are wiped, not just masked: infinities or NaN, which a broken
    * adapter makes, would come through the mask to the next request in the slot, and convolutions read zeros before the first token.
    */
-  truncate(slot: number, length: number): void {
-    const held = this.lengths[slot] ?? 0;
+  truncate(slot: number, wanted: number): void {
+    const [held, length] = [this.lengths[slot] ?? 0, this.kept(slot, wanted)];
+    this.states.restore(slot, { held, length });
     for (const [i, { heads, width }] of this.tensors.entries())
       for (let head = slot * heads; head < (slot + 1) * heads; head++) {
         const begin = head * this.capacity;

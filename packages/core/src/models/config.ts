@@ -49,6 +49,11 @@ const FIELD_NAMES: Readonly<Record<string, readonly [json: string, gguf: string]
   part: ["{rope}.partial_rotary_factor", "part"],
   queryScale: ["llama_4_scaling_beta", "{arch}.attention.temperature_scale"],
   convolution: ["conv_L_cache", "{arch}.shortconv.l_cache"],
+  keyHeads: ["linear_num_key_heads", "{arch}.ssm.group_count"],
+  valueHeads: ["linear_num_value_heads", "{arch}.ssm.time_step_rank"],
+  keyDim: ["linear_key_head_dim", "{arch}.ssm.state_size"],
+  valueDim: ["linear_value_head_dim", "{arch}.ssm.inner_size"],
+  kernel: ["linear_conv_kernel_dim", "{arch}.ssm.conv_kernel"],
   window: ["sliding_window", "{arch}.attention.sliding_window"],
   attentionScale: ["the factor on attention scores", "{arch}.attention.scale"],
   attentionSoftCap: ["attn_logit_softcapping", "{arch}.attn_logit_softcapping"],
@@ -188,6 +193,23 @@ function checkLayers(config: ModelConfig, { fieldName, invalid }: ConfigPlace): 
     throw invalid(`${fieldName("window")} is ${window.size}; expected a whole number of at least 1`);
 }
 
+/** Heads of linear attention. */
+function checkLinearHeads(
+  { linearAttention: heads }: ModelConfig,
+  { fieldName, invalid }: ConfigPlace,
+): void {
+  if (heads === undefined) return;
+  for (const [field, value] of Object.entries(heads)) {
+    const [least, most] = field === "kernel" ? [2, 64] : [1, 4096];
+    if (!Number.isSafeInteger(value) || value < least || value > most)
+      throw invalid(`${fieldName(field)} is ${value}; expected a whole number from ${least} to ${most}`);
+  }
+  if (heads.valueHeads % heads.keyHeads !== 0)
+    throw invalid(
+      `${fieldName("valueHeads")} ${heads.valueHeads} is not a multiple of ${fieldName("keyHeads")} ${heads.keyHeads}`,
+    );
+}
+
 /** A factor on queries by their position. */
 function checkQueryScale(config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
   const { queryScale, rotatedLayers } = config;
@@ -232,6 +254,7 @@ export function checkConfig(
     throw invalid(`${fieldName("normEpsilon")} is ${normEpsilon}; it must be in (0, 1)`);
   checkChoices(config, place);
   checkLayers(config, place);
+  checkLinearHeads(config, place);
   checkQueryScale(config, place);
   checkRope(rope, config, { ...place, windowed: false });
   checkRope(localRope, config, { ...place, windowed: true });

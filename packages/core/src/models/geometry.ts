@@ -46,8 +46,19 @@ export type RopeConfig = { readonly theta: number } & (
     }
 );
 
-/** How a layer mixes tokens: by attention, or by a short convolution over the last few (LFM2). */
-export type LayerKind = "attention" | "conv";
+/** How a layer mixes tokens: by attention, by a short convolution over the last few (LFM2), or by a state that each changes (Qwen3.5). */
+export type LayerKind = "attention" | "conv" | "linear_attention";
+
+/** The heads of linear attention: each key head serves valueHeads / keyHeads value heads side by side. */
+export interface LinearHeads {
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  /** Width of a head of queries and keys. */
+  readonly keyDim: number;
+  readonly valueDim: number;
+  /** Tokens that the convolution before it sees, its own among them. */
+  readonly kernel: number;
+}
 
 /** Choices in which the families' decoders differ. The default of each is Llama's. */
 export interface DecoderChoices {
@@ -73,6 +84,10 @@ export interface DecoderChoices {
   readonly layerInput?: { readonly width: number; readonly vocabularySize: number };
   /** The stream is multiplied by a number of each layer at its end (Gemma 4). */
   readonly layerScale?: true;
+  /** q_proj gives the query of each head and, behind it, a gate: the result is multiplied by its σ (Qwen3.5). */
+  readonly gatedQueries?: true;
+  /** Heads of layers with linear attention. */
+  readonly linearAttention?: LinearHeads;
   /** Norms before each half of a layer ("pre"), after it ("post", OLMo 2), or both ("both", Gemma). */
   readonly norms?: "pre" | "post" | "both";
   /** Files store gains around 0, and 1 is added to them (Gemma). In memory it has been added. */
@@ -222,6 +237,10 @@ export const rotatedWidth = ({ rotaryDim, headDim, fullHeads }: ModelShape, wind
 /** The kind of a layer. */
 export const layerKind = ({ layerKinds }: ModelShape, layer: number): LayerKind =>
   layerKinds?.[layer] ?? "attention";
+
+/** Tests whether sequences of a row can share a prompt: with linear attention each needs the state behind it. */
+export const canSharePrompts = ({ layerKinds }: ModelShape): boolean =>
+  layerKinds?.includes("linear_attention") !== true;
 
 /** The heads of a layer of attention. */
 export type LayerHeads = Pick<ModelShape, "heads" | "keyValueHeads" | "headDim">;

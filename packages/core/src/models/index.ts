@@ -26,6 +26,7 @@ export {
   fingerprintSteps,
 } from "./fingerprint.ts";
 export {
+  canSharePrompts,
   layerHeads,
   layerKind,
   layerRope,
@@ -80,7 +81,15 @@ export {
   locatedPath,
   locateModel,
 } from "./locate-model.ts";
-export { type AttentionHook, type CachedTensor, cachedTensors, type EarlierHook } from "./mixers/index.ts";
+export {
+  type AttentionHook,
+  type CachedTensor,
+  cachedTensors,
+  type EarlierHook,
+  type RecurrentHook,
+  type StateTensor,
+  stateTensors,
+} from "./mixers/index.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
 export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase, planBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";

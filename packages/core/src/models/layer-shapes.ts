@@ -45,7 +45,7 @@ function decoderSettings(config: ModelShape): DecoderSettings {
   const windowed = layers.filter((layer) => window?.layers[layer] === true);
   const convolutions = layers.filter((layer) => layerKind(config, layer) === "conv");
   const rotaryDim = rotatedWidth(config);
-  const { rope, localRope = rope } = config;
+  const { rope, localRope = rope, linearAttention: linear } = config;
   return {
     activation,
     norm_epsilon: rounded(config.normEpsilon),
@@ -65,6 +65,9 @@ function decoderSettings(config: ModelShape): DecoderSettings {
     ...(config.queryScale === undefined ? {} : { query_scale: Object.values(config.queryScale) }),
     ...(config.sharingLayers === undefined ? {} : { sharing_layers: config.sharingLayers }),
     ...(convolutions.length === 0 ? {} : { convolution_layers: convolutions }),
+    ...(linear === undefined
+      ? {}
+      : { linear_attention: [linear.keyHeads, linear.valueHeads, linear.kernel] }),
   };
 }
 

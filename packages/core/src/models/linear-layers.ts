@@ -14,6 +14,11 @@ const LINEAR_PATHS = {
   conv_out_proj: "conv.out_proj",
   per_layer_input_gate: "per_layer_input_gate",
   per_layer_projection: "per_layer_projection",
+  in_proj_qkv: "linear_attn.in_proj_qkv",
+  in_proj_z: "linear_attn.in_proj_z",
+  in_proj_b: "linear_attn.in_proj_b",
+  in_proj_a: "linear_attn.in_proj_a",
+  out_proj: "linear_attn.out_proj",
 } as const;
 /** One of them: "q_proj". */
 export type LinearName = keyof typeof LINEAR_PATHS;
@@ -37,6 +42,8 @@ export const SMALL_LINEARS: readonly LinearName[] = [
   "g_proj",
   "per_layer_input_gate",
   "per_layer_projection",
+  "in_proj_b",
+  "in_proj_a",
 ];
 
 /** One linear layer of one decoder layer: the place where an adapter enters. */
@@ -69,6 +76,8 @@ export const GROUPS = {
   o: ["o_proj"],
   convIn: ["conv_in_proj"],
   convOut: ["conv_out_proj"],
+  linearIn: ["in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a"],
+  linearOut: ["out_proj"],
   gateUp: ["gate_proj", "up_proj"],
   down: ["down_proj"],
   layerInput: ["per_layer_input_gate"],

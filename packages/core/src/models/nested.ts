@@ -54,6 +54,11 @@ const WRAPPERS: Readonly<Record<string, Wrapper>> = {
     texts: { gemma4_text: "gemma4_text" },
     isTied: true,
   },
+  qwen3_5: {
+    className: "Qwen3_5ForConditionalGeneration",
+    texts: { qwen3_5_text: "qwen3_5_text" },
+    isTied: false,
+  },
   mistral3: {
     className: "Mistral3ForConditionalGeneration",
     texts: { mistral: "mistral", ministral3: "ministral3" },

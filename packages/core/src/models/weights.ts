@@ -103,7 +103,7 @@ export const parameterCount = (config: ModelConfig): number =>
 
 /** Offset added to a weight of a Hugging Face folder: 1 for Gemma's gains. GGUF files include it already. */
 export const storedOffset = ({ gainOffset }: ModelConfig, name: string): number =>
-  name.endsWith("norm.weight") ? (gainOffset ?? 0) : 0;
+  name.endsWith("norm.weight") && !name.endsWith("linear_attn.norm.weight") ? (gainOffset ?? 0) : 0;
 
 /** A weight of a file that holds one or several of ours: its rows from `row` on. */
 export interface StoredPlace {
@@ -155,6 +155,8 @@ export function storedShapes(config: ModelConfig, find: FindPlace = storedPlace)
 function isHarmless(name: string, config: ModelConfig): boolean {
   const [, layer] = /^model\.layers\.(\d+)\.self_attn\.[kv]_(?:proj|norm)\.weight$/.exec(name) ?? [];
   if (layer !== undefined) return keyLayer(config, Number(layer)) !== Number(layer);
+  // Qwen3.5's layer that predicts the token after the next
+  if (name.startsWith("mtp.")) return true;
   return name.endsWith(".rotary_emb.inv_freq") || (config.tiedHead && name === "lm_head.weight");
 }
 

@@ -9,6 +9,7 @@ import { liveEngineBytes } from "#inference";
 import {
   baseBytes,
   type ComputeDtype,
+  canSharePrompts,
   defaultComputeDtype,
   hasTransposedCodes,
   type PlannedBase,
@@ -206,8 +207,14 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
   const sampler = isSampling ? samplerSize(settings, { longestPrompt, maxPositions }) : undefined;
   if (learnsFromAnswers(settings)) {
     const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
+    const repeats = !canSharePrompts(base.config);
     const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
-      shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length), reach: length },
+      shape: {
+        rows: 1,
+        length,
+        maxSegment: Math.min(maxSegment, length),
+        ...(repeats ? {} : { reach: length }),
+      },
       validationShape: undefined,
     });
     const rows = { batchSize: 1, evaluates: false, batchShapes: shapes };

@@ -7,15 +7,18 @@ import {
   checkpoint,
   crossEntropy,
   type DivergenceMeasure,
+  depthwise,
   divergence,
   earlierToken,
   embed,
+  gatedDeltaRule,
   grad,
   type HostTensor,
   leaf,
   packedBlocks,
   padAxis,
   reshape,
+  silu,
   slice,
   type TokenLogprobs,
   type Value,
@@ -37,6 +40,7 @@ import {
   listPools,
   type ModelConfig,
   plainLinear,
+  type RecurrentHook,
   scoreScale,
   storageFormats,
   type TargetModule,
@@ -94,6 +98,7 @@ export function hiddenStates(
     blockSize: Math.min(queryBlock, shape.length),
   });
   const [scale, softCap] = [scoreScale(config), config.attentionSoftCap];
+  const earlier = earlierInRows(shape, segments);
   return decoder(config, {
     ids: leaf("ids", grid, "int32"),
     positions,
@@ -102,7 +107,8 @@ export function hiddenStates(
     maxPositions: shape.maxSegment ?? shape.length,
     weights,
     project: eachLinear(weights, linear),
-    earlier: earlierInRows(shape, segments),
+    earlier,
+    recurrent: recurrentInRows(config, { shape, segments, earlier }),
     attention: {
       heads: "split",
       attend: ({ q, k, v, layer, sinks }) =>
@@ -128,6 +134,35 @@ function earlierInRows({ rows, length, reach }: StepShape, segments: Value): Ear
     return backs.map((_, i) =>
       embed(table, reshape(slice(places, { axis: 0, from: i, to: i + 1 }), [rows * length])),
     );
+  };
+}
+
+/** Linear attention in packed rows: its state begins anew at each segment. */
+function recurrentInRows(
+  { linearAttention }: ModelConfig,
+  {
+    shape: { rows, length, reach },
+    segments,
+    earlier,
+  }: { readonly shape: StepShape; readonly segments: Value; readonly earlier: EarlierHook },
+): RecurrentHook {
+  const { keyHeads = 1, valueHeads = 1, keyDim = 1, valueDim = 1, kernel: width = 1 } = linearAttention ?? {};
+  const grid = [rows, length];
+  return {
+    convolve: (x, { layer, kernel }) =>
+      silu(depthwise([...earlier(x, { layer, count: width - 1 }), x], kernel)),
+    recur({ q, k, v, decay, beta }) {
+      if (reach !== undefined)
+        throw new MosError("bad_config", "linear attention needs each sequence with a prompt of its own");
+      const heads = (x: Value): Value => reshape(x, [...grid, keyHeads, keyDim]);
+      const read = gatedDeltaRule(heads(q), heads(k), {
+        v: reshape(v, [...grid, valueHeads, valueDim]),
+        decay: reshape(decay, [...grid, valueHeads]),
+        beta: reshape(beta, [...grid, valueHeads]),
+        segments,
+      });
+      return reshape(read, v.shape);
+    },
   };
 }
 

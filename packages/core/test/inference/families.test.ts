@@ -9,6 +9,7 @@ import {
   type ModelRunner,
   mergeAdapter,
   prepareWeights,
+  stateBytes,
 } from "#inference";
 import { TINY_FAMILIES } from "../tiny-families.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
@@ -54,7 +55,7 @@ function expectClose(actual: readonly Float32Array[] | undefined, expected: read
 }
 
 /** Scheduling is the same for all families; these differ in what the cache holds, and in their positions. */
-const SCHEDULED = new Set(["llama", "gemma3", "lfm3"]);
+const SCHEDULED = new Set(["llama", "gemma3", "lfm3", "qwen3_5"]);
 
 describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   const model = tinyModel({ overrides: { max_position_embeddings: 256, ...overrides } });
@@ -125,9 +126,10 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   }, async () => {
     const requests: readonly EngineRequest[] = [...SLOTS, undefined, "lora", "mos"].map((method, i) =>
       request({
-        prompt: [...randomPrompt(40, 16), ...randomPrompt(50 + i, 5)],
+        // a message, behind which states are kept
+        prompt: [...randomPrompt(40, 31), ...model.config.eosTokens, ...randomPrompt(50 + i, 5)],
         adapter: method ?? null,
-        maxTokens: 50,
+        maxTokens: 40,
         ignoreEos: true,
       }),
     );
@@ -146,10 +148,10 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
       Promise.all(requests.map((one) => collectAnswer(engine.submit(one))));
     const all = await prefilled({ maxBatch: requests.length }, together);
     expect(all.ids).toEqual(alone.ids);
-    const prompts = requests.length * 21;
+    const prompts = requests.length * 37;
     // some begin as others of their adapter do
     expect(all.promptTokens).toBeLessThan(prompts);
-    const cacheMemory = 3.5 * 128 * bytesPerPosition(model.config);
+    const cacheMemory = 3.5 * (128 * bytesPerPosition(model.config) + stateBytes(model.config));
     const preempted = await prefilled({ maxBatch: requests.length, cacheMemory }, together);
     expect(preempted.ids).toEqual(alone.ids);
     expect(preempted.promptTokens).toBeGreaterThan(prompts);

@@ -26,6 +26,16 @@ test("log(1 + e^x) and log σ(x) are finite and exact for large |x|", async () =
   for (const [i, expected] of [1, 1, 0.5, 0, 0].entries()) expect(negative.dx[i]).toBeCloseTo(expected, 5);
 });
 
+test("log(1 + e^x) keeps its digits where e^x is small", async () => {
+  const xs = [-60, -20, -10, -3, -0.1, 0.1, 3, 20].map(Math.fround);
+  const { y, dx } = await evaluate(softplus, xs);
+  for (const [i, x] of xs.entries()) {
+    const expected = Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+    expect(Math.abs(y[i]! / expected - 1)).toBeLessThan(1e-6);
+    expect(dx[i]).toBeCloseTo(1 / (1 + Math.exp(-x)), 6);
+  }
+});
+
 test("log(1 - e^x) keeps its digits near 0 and far from it", async () => {
   const xs = [-1e-6, -1e-3, -0.5, -3, -20, -100].map(Math.fround);
   const { y, dx } = await evaluate(log1mexp, xs);

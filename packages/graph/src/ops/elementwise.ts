@@ -80,9 +80,16 @@ export const exp = (x: Value): Value => withGradient(plain("Exp", x), [x], (dy, 
 /** The natural logarithm, element by element. */
 export const log = (x: Value): Value => withGradient(plain("Log", x), [x], (dy) => [div(dy, x)]);
 
-/** log(1 + eˣ), also where eˣ overflows. */
-export const softplus = (x: Value): Value =>
-  withGradient(plain("Softplus", x), [x], (dy) => [mul(dy, sigmoid(x))]);
+/**
+ * log(1 + eˣ), also where eˣ overflows, or is so small that 1 + eˣ would lose its digits: max(x, 0) + log(1 + u) for u = e^−|x|,
+ * by log(1 + u) = 2 artanh(u / (u + 2)).
+ */
+export function softplus(x: Value): Value {
+  const small = exp(neg(plain("Abs", x)));
+  const half = plain("Atanh", div(small, add(small, scalar(2))));
+  const y = add(plain("Relu", x), mul(half, scalar(2)));
+  return withGradient(y, [x], (dy) => [mul(dy, sigmoid(x))]);
+}
 
 /** log σ(x) = −log(1 + e⁻ˣ) */
 export const logSigmoid = (x: Value): Value => neg(softplus(neg(x)));

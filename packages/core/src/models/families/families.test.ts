@@ -35,6 +35,34 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
   ],
   ["Qwen 3 has norms of each head", "qwen3", {}, { queryKeyNorm: "head", attentionBias: false }],
   [
+    "Qwen 3.5 has linear attention in three layers of four, and rotates a quarter of a head",
+    "qwen3_5_text",
+    {},
+    {
+      layerKinds: [..."lllall"].map((kind) => (kind === "a" ? "attention" : "linear_attention")),
+      linearAttention: { keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128, kernel: 4 },
+      rotaryDim: 2,
+      gatedQueries: true,
+      gainOffset: 1,
+    },
+  ],
+  [
+    "or the layers that are listed, of other heads",
+    "qwen3_5_text",
+    {
+      layer_types: [..."aaalaa"].map((kind) => (kind === "a" ? "full_attention" : "linear_attention")),
+      linear_num_key_heads: 2,
+      linear_num_value_heads: 4,
+      linear_conv_kernel_dim: 3,
+      rope_parameters: { rope_theta: 1e7, rope_type: "default", partial_rotary_factor: 0.5 },
+    },
+    {
+      layerKinds: [..."aaalaa"].map((kind) => (kind === "a" ? "attention" : "linear_attention")),
+      linearAttention: { keyHeads: 2, valueHeads: 4, keyDim: 128, valueDim: 128, kernel: 3 },
+      rotaryDim: 4,
+    },
+  ],
+  [
     "SmolLM3 rotates three layers of four",
     "smollm3",
     {},
@@ -315,6 +343,14 @@ describe("config.json", () => {
     ["a window", "mistral", { sliding_window: 2.5 }, /sliding_window is 2.5/],
     ["a cap", "gemma2", { attn_logit_softcapping: -1 }, /attn_logit_softcapping is -1/],
     ["a part of a head", "phi3", { partial_rotary_factor: 0.4 }, /is 3; expected an even number from 2 to 8/],
+    [
+      "heads",
+      "qwen3_5_text",
+      { linear_num_value_heads: 24 },
+      /linear_num_value_heads 24 is not a multiple of linear_num_key_heads 16/,
+    ],
+    ["a kernel", "qwen3_5_text", { linear_conv_kernel_dim: 1 }, /linear_conv_kernel_dim is 1; expected/],
+    ["types", "qwen3_5_text", { layer_types: ["linear_attention"] }, /layer_types has 1 entries for 6/],
     ["a factor", "granite", { residual_multiplier: 0 }, /residual_multiplier is 0/],
     [
       "factors of longrope",

@@ -9,6 +9,7 @@ import { olmo2, olmo3 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { qwen35 } from "./qwen3-5.ts";
 import { smollm3 } from "./smollm3.ts";
 
 /** The families that can be run, by their `model_type` in config.json. One more is a file of this folder and a row here. */
@@ -18,6 +19,7 @@ export const FAMILIES = {
   ministral3,
   qwen2,
   qwen3,
+  qwen3_5_text: qwen35,
   smollm3,
   gemma2,
   gemma3_text: gemma3,

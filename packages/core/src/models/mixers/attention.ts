@@ -9,6 +9,7 @@ import {
   rotate,
   rotateJoined,
   sigmoid,
+  split,
   transpose,
   type Value,
 } from "mixture-of-shards-graph";
@@ -30,6 +31,7 @@ export const attention: Mixer = {
     const { hiddenSize: hidden, attentionBias, queryKeyNorm } = config;
     const { heads, keyValueHeads, headDim } = layerHeads(config, layer);
     const [queries, keys] = [heads * headDim, keyValueHeads * headDim];
+    const projected = config.gatedQueries ? 2 * queries : queries;
     const headNorm = (name: string, width: number): NamedShapes =>
       queryKeyNorm === undefined
         ? []
@@ -38,7 +40,7 @@ export const attention: Mixer = {
     const isOwn = keyLayer(config, layer) === layer;
     const hasValues = config.valuesAreKeys === undefined || isWindowed(config, layer);
     return [
-      ...linearShapes("self_attn.q_proj", [queries, hidden], hasBias),
+      ...linearShapes("self_attn.q_proj", [projected, hidden], hasBias),
       ...(isOwn ? linearShapes("self_attn.k_proj", [keys, hidden], hasBias) : []),
       ...(isOwn && hasValues ? linearShapes("self_attn.v_proj", [keys, hidden], hasBias) : []),
       ...(config.attentionGate ? linearShapes("self_attn.g_proj", [heads, hidden]) : []),
@@ -59,15 +61,29 @@ export const attention: Mixer = {
   forward(config, options) {
     const attend = attendWith(config, options);
     return (x, { layer, project }) => {
-      const { q_proj: q, k_proj: k, v_proj: v = k, g_proj: gate } = project(x, "qkv");
-      const seen = attend({ q: q as Value, k, v, layer });
+      const { q_proj, k_proj: k, v_proj: v = k, g_proj } = project(x, "qkv");
+      const { q, gate } = config.gatedQueries
+        ? splitGate(q_proj as Value, layerHeads(config, layer).heads)
+        : { q: q_proj as Value, gate: g_proj };
+      const seen = attend({ q, k, v, layer });
       return project(gate === undefined ? seen : gated(seen, gate), "o").o_proj as Value;
     };
   },
 };
 
-/** The result of each head [..., H · D] times σ of its gate [..., H]. */
+/** Queries and gates of all heads, [..., H · D] each, of a projection with both of each head side by side. */
+function splitGate(projected: Value, heads: number): { readonly q: Value; readonly gate: Value } {
+  const rows = projected.shape.slice(0, -1);
+  const width = (projected.shape.at(-1) as number) / heads / 2;
+  const apart = reshape(projected, [...rows, heads, 2 * width]);
+  const parts = split(apart, { axis: rows.length + 1, sizes: [width, width] });
+  const [q, gate] = parts.map((part) => reshape(part, [...rows, heads * width])) as [Value, Value];
+  return { q, gate };
+}
+
+/** The result of each head [..., H · D] times σ of its gate, [..., H] or one for each number. */
 function gated(seen: Value, gate: Value): Value {
+  if (gate.shape.at(-1) === seen.shape.at(-1)) return mul(reshape(seen, gate.shape), sigmoid(gate));
   const rows = seen.shape.slice(0, -1);
   const heads = gate.shape.at(-1) as number;
   const apart = reshape(seen, [...rows, heads, (seen.shape.at(-1) as number) / heads]);
@@ -143,15 +159,15 @@ function splitHeads(config: ModelConfig, options: MixerOptions): HeadLayout {
   const [batch, length] = ids.shape as readonly [Dim, Dim];
   const norms = headNorms(config, options);
   const tables = layerTables(config, options);
-  const split = (x: Value, { heads, width }: HeadSite): Value =>
+  const apart = (x: Value, { heads, width }: HeadSite): Value =>
     transpose(reshape(x, [batch, length, heads, width]), [0, 2, 1, 3]); // [B, H, S, D]
   return {
     turned(x, site) {
-      const apart = split(norms.queryKey(x, site), site);
+      const heads = apart(norms.queryKey(x, site), site);
       const own = tables(site.layer)?.[site.side];
-      return own ? rotate(apart, positions, own) : apart;
+      return own ? rotate(heads, positions, own) : heads;
     },
-    values: (v, site) => split(config.valueNorm ? norms.value(v, site) : v, site),
+    values: (v, site) => apart(config.valueNorm ? norms.value(v, site) : v, site),
     tables: () => undefined,
   };
 }

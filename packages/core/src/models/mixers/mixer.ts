@@ -42,6 +42,27 @@ export type EarlierHook = (
   site: { readonly layer: number; readonly count: number },
 ) => readonly Value[];
 
+/** What a token does to the state of each head of linear attention. */
+interface StateChange {
+  /** Queries, keys and values, [..., keyHeads · keyDim] twice and [..., valueHeads · valueDim]. */
+  readonly q: Value;
+  readonly k: Value;
+  readonly v: Value;
+  /** The logarithm of what it leaves of the state [..., valueHeads]. */
+  readonly decay: Value;
+  /** How much of its value it writes [..., valueHeads]. */
+  readonly beta: Value;
+  readonly layer: number;
+}
+
+/** Linear attention of one layer. Only this hook knows where sequences begin, and what is kept of them. */
+export interface RecurrentHook {
+  /** silu of the causal convolution of x [..., C] by a kernel [C, 1, K]. */
+  readonly convolve: (x: Value, site: { readonly layer: number; readonly kernel: Value }) => Value;
+  /** What the tokens read of the state [..., valueHeads · valueDim]. */
+  readonly recur: (change: StateChange) => Value;
+}
+
 export interface MixerOptions {
   readonly ids: Value; //       [B, S] int32
   readonly positions: Value; // [B, S] int64
@@ -53,6 +74,7 @@ export interface MixerOptions {
   readonly weights: WeightValues;
   readonly attention: AttentionHook;
   readonly earlier: EarlierHook;
+  readonly recurrent: RecurrentHook;
 }
 
 /** A layer that is computed. */
@@ -72,12 +94,20 @@ export interface CachedPart {
   readonly width: number;
 }
 
+/** A tensor that a slot keeps of a layer, of which each step makes another. */
+export interface StatePart {
+  readonly name: "earlier" | "memory";
+  readonly shape: readonly number[];
+}
+
 /** A kind of layer: how its first half mixes tokens. */
 export interface Mixer {
   /** Its weights by their names after `model.layers.N.`, in the order of the forward pass. */
   readonly weights: (config: ModelConfig, layer: number) => NamedShapes;
   /** What is cached for each position. */
   readonly cached: (config: ModelConfig, layer: number) => readonly CachedPart[];
+  /** What a slot keeps however many tokens it holds; nothing where it is left out. */
+  readonly state?: (config: ModelConfig, layer: number) => readonly StatePart[];
   /** Computes layers of this kind in one graph, from their normed input to their part of the residual stream. */
   readonly forward: (config: ModelConfig, options: MixerOptions) => (x: Value, site: MixerSite) => Value;
 }

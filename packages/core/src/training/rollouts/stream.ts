@@ -14,6 +14,7 @@ import {
   planEpoch,
 } from "#data";
 import { type LiveEngine, openLiveEngine } from "#inference";
+import { canSharePrompts } from "#models";
 import { formatSource, parseResponseFormat } from "#text";
 import type { MicroBatch, MicroBatchSettings, Position } from "../micro-batches.ts";
 import { totalsOf } from "../objectives/objective.ts";
@@ -59,6 +60,7 @@ export async function openRollouts(
   for (const one of prompts) graders.heldOut.checkPrompt(one);
   const longestPrompt = [...learnt, ...prompts].reduce((most, { ids }) => Math.max(most, ids.length), 0);
   const { maxPositions } = base.model.config;
+  const repeatsPrompts = !canSharePrompts(base.model.config);
   const size = samplerSize(settings, { longestPrompt, maxPositions });
   const { answers, heldOutBatch: batchSize, maxLength: longest, maxBatch } = size;
   const { responseFormat, beta } = settings;
@@ -71,10 +73,14 @@ export async function openRollouts(
   const grader = graders.learnt === graders.heldOut ? heldOutGrader : graders.learnt?.open(opening);
   const maker: BatchMaker | undefined = grader && {
     maxSegment: longest,
-    reach: settings.maxLength,
+    ...(repeatsPrompts ? {} : { reach: settings.maxLength }),
     maxTokens: answers * longest,
     microBatches: (start) => {
-      const options = { settings: { ...sampling(settings), ...trainer, beta }, engine, grader };
+      const options = {
+        settings: { ...sampling(settings), ...trainer, beta, repeatsPrompts },
+        engine,
+        grader,
+      };
       return rollouts({ ...options, prompts: learnt, signal }, start);
     },
   };
@@ -119,6 +125,8 @@ export interface RolloutSettings extends MicroBatchSettings {
   readonly temperature: number;
   /** With a weight of the divergence from the reference, answers have a gradient whatever their advantages. */
   readonly beta?: number | undefined;
+  /** Each answer has a prompt of its own. */
+  readonly repeatsPrompts?: boolean | undefined;
 }
 
 /** Options of a stream of rollouts. */
@@ -245,13 +253,14 @@ function packTogether(groups: readonly Examples[], maxLength: number): readonly 
  */
 function layOut(
   examples: readonly Examples[],
-  { maxLength, padToken, beta = 0 }: RolloutSettings,
+  { maxLength, padToken, beta = 0, repeatsPrompts = false }: RolloutSettings,
 ): readonly Part[] {
   const update = totalsOf(examples.flat());
   return [false, true].flatMap((isSkipped) => {
     const chosen = examples.filter((own) => (beta === 0 && isSettled(own)) === isSkipped);
     const [apart, together] = [packApart(chosen.flat(), maxLength), packTogether(chosen, maxLength)];
-    return (together.length < apart.length ? together : apart).map((row) => {
+    const isShared = !repeatsPrompts && together.length < apart.length;
+    return (isShared ? together : apart).map((row) => {
       const batch = makeBatch([row], { length: maxLength, padToken });
       return { batch: { ...batch, examples: batch.sequences }, isSkipped, update };
     });

@@ -39,6 +39,7 @@ import { assertSpace } from "#files";
 import {
   type BaseModel,
   type ComputeDtype,
+  canSharePrompts,
   type DownloadEvent,
   loadText,
   locateModel,
@@ -329,9 +330,11 @@ function describeUse(kind: DataKind): string {
 /** Options of encoding a run's examples. */
 export function encodingOptions({
   text: { tokenizer, template },
+  base: { config },
   settings,
 }: {
   readonly text: LoadedText;
+  readonly base: Pick<PlannedBase, "config">;
   readonly settings: FinetuneSettings & Pick<ResolvedSettings, "maxLength">;
 }) {
   const { maxLength, promptFormat, system, lastAnswerOnly, responseFormat } = settings;
@@ -340,6 +343,7 @@ export function encodingOptions({
     template: withVariables(template, settings.chatTemplateKwargs),
     responseFormat: responseFormat && parseResponseFormat(responseFormat),
     splitPairs: OBJECTIVES[settings.objective].data === "rated",
+    repeatsPrompts: !canSharePrompts(config),
   };
 }
 
@@ -370,7 +374,7 @@ async function planSize(
   const { data, text, base, config } = open;
   const evaluates = data.validation.length > 0;
   const given = { ...open.settings, batchSize };
-  const encoding = { ...encodingOptions({ text, settings: { ...given, maxLength: limit } }), signal };
+  const encoding = { ...encodingOptions({ text, base, settings: { ...given, maxLength: limit } }), signal };
   const prepared = ({ encoded, ...others }: EncodedDataset): EncodedDataset => {
     const { prepare = (one) => one }: ObjectiveKind = OBJECTIVES[given.objective];
     return { ...others, encoded: encoded.map(prepare) };

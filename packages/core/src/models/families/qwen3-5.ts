@@ -1,0 +1,95 @@
+import { MosError } from "#common";
+import type { LayerKind, ModelShape } from "../geometry.ts";
+import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
+import type { RawConfig } from "./raw-config.ts";
+import { ropeParameters } from "./rope-json.ts";
+
+const KINDS: ReadonlyMap<string, LayerKind> = new Map([
+  ["full_attention", "attention"],
+  ["linear_attention", "linear_attention"],
+]);
+
+/** A layer of attention after three of linear attention, where a file does not say. */
+const INTERVAL = 4;
+
+/** The layers' kinds: a list, or attention in every n-th. */
+function layerKinds(raw: RawConfig, where: string): readonly LayerKind[] {
+  const { layer_types: types, num_hidden_layers: layers, full_attention_interval } = raw;
+  const interval = nullToUndefined(full_attention_interval) ?? INTERVAL;
+  if (!types)
+    return Array.from({ length: layers <= 1024 ? layers : 0 }, (_, layer) =>
+      (layer + 1) % interval === 0 ? "attention" : "linear_attention",
+    );
+  if (types.length !== layers)
+    throw new MosError(
+      "bad_model",
+      `${where}: layer_types has ${types.length} entries for ${layers} layers (num_hidden_layers)`,
+    );
+  return types.map((type) => {
+    const kind = KINDS.get(type);
+    if (kind === undefined)
+      throw unsupported(where, `layers of the type "${type}" (layer_types) are not supported in this family`);
+    return kind;
+  });
+}
+
+function linearHeads(raw: RawConfig, where: string): FamilyChoices {
+  const kinds = layerKinds(raw, where);
+  if (!kinds.includes("linear_attention")) return {};
+  return {
+    layerKinds: kinds,
+    linearAttention: {
+      keyHeads: Number(raw.linear_num_key_heads),
+      valueHeads: Number(raw.linear_num_value_heads),
+      keyDim: Number(raw.linear_key_head_dim),
+      valueDim: Number(raw.linear_value_head_dim),
+      kernel: Number(raw.linear_conv_kernel_dim),
+    },
+  };
+}
+
+const linearJson = ({ linearAttention: heads, layerKinds: kinds, layers }: ModelShape) => ({
+  layer_types: Array.from({ length: layers }, (_, layer) =>
+    kinds?.[layer] === "linear_attention" ? "linear_attention" : "full_attention",
+  ),
+  ...(heads === undefined
+    ? {}
+    : {
+        linear_num_key_heads: heads.keyHeads,
+        linear_num_value_heads: heads.valueHeads,
+        linear_key_head_dim: heads.keyDim,
+        linear_value_head_dim: heads.valueDim,
+        linear_conv_kernel_dim: heads.kernel,
+      }),
+});
+
+/** Qwen 3.5 to 3.8 (dense): linear attention in three layers of four, and attention with a gate in the others. */
+export const qwen35: Family = {
+  models: "Qwen 3.5, 3.6 and 3.8 (dense)",
+  className: "Qwen3_5ForCausalLM",
+  biases: ["attention_bias"],
+  rotatesParts: true,
+  defaults: {
+    max_position_embeddings: 32_768,
+    rms_norm_eps: 1e-6,
+    tie_word_embeddings: false,
+    num_key_value_heads: 4,
+    head_dim: 256,
+    partial_rotary_factor: 0.25,
+    linear_num_key_heads: 16,
+    linear_num_value_heads: 32,
+    linear_key_head_dim: 128,
+    linear_value_head_dim: 128,
+    linear_conv_kernel_dim: 4,
+  },
+  decoder: { queryKeyNorm: "head", gainOffset: 1, gatedQueries: true },
+  fromJson: linearHeads,
+  toJson: (config) => ({
+    ...linearJson(config),
+    rope_scaling: null,
+    rope_parameters: {
+      ...ropeParameters(config.rope),
+      partial_rotary_factor: (config.rotaryDim ?? config.headDim) / config.headDim,
+    },
+  }),
+};
