@@ -189,27 +189,11 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       bind(step);
       const { output = "logits" } = step;
       const feeds = graph.feeds(step, cache, maxLength);
-      const names = cache.widths.map((width) => [width, writtenName(width)] as const);
-      const nextNames = cache.states.tensors.map(nextName);
-      const { [output]: rows, ...written } = await program.run(feeds, [
-        output,
-        ...names.map(([, name]) => name),
-        ...nextNames,
-      ]);
+      const names = [...cache.widths.map(writtenName), ...cache.states.tensors.map(nextName)];
+      const { [output]: rows, ...written } = await program.run(feeds, [output, ...names]);
       if (!(rows?.data instanceof Float32Array))
         throw new MosError("device", `the program of the step returned no ${output}`);
-      const added = names.map(([width, name]): readonly [number, Float32Array | Uint16Array] => {
-        const data = written[name]?.data;
-        if (isCacheArray(data)) return [width, data];
-        throw new MosError("device", `the program of the step returned no ${name}`);
-      });
-      const counts = step.tokens.map(({ length }) => length);
-      cache.append(new Map(added), counts, { from: step.from, tokens: Math.max(...counts) });
-      cache.states.replace(
-        step.from,
-        nextNames.map((name) => written[name]?.data as Float32Array),
-      );
-      keepSnapshots(cache, step);
+      keepWritten(cache, step, written);
       return rowsBySlot(rows.data, step, rows.shape.at(-1) ?? 0);
     },
     async [Symbol.asyncDispose](): Promise<void> {
@@ -219,6 +203,24 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       await softmax[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Appends the keys, values and states that a step's program has written. */
+function keepWritten(
+  cache: KVCache,
+  step: Step,
+  written: Readonly<Record<string, { readonly data: unknown }>>,
+): void {
+  const added = cache.widths.map((width): readonly [number, Float32Array | Uint16Array] => {
+    const data = written[writtenName(width)]?.data;
+    if (isCacheArray(data)) return [width, data];
+    throw new MosError("device", `the program of the step returned no ${writtenName(width)}`);
+  });
+  const counts = step.tokens.map(({ length }) => length);
+  cache.append(new Map(added), counts, { from: step.from, tokens: Math.max(...counts) });
+  const states = cache.states.tensors.map((tensor) => written[nextName(tensor)]?.data as Float32Array);
+  cache.states.replace(step.from, states);
+  keepSnapshots(cache, step);
 }
 
 /** Keeps the states of the slots that have come to the end of a message, or to a multiple of so many tokens. */

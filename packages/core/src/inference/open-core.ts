@@ -83,7 +83,6 @@ export async function openCore(
   await using base = opened.weights;
   const { config, fingerprint, identity, tokenizer, maxLength, lonePrefillChunk } = opened;
   const { maxBatch, maxWaiting, cacheMemory, slotMemory } = opened;
-  const { vocabularySize } = config;
   const shapes = toBaseShapes({ config, path: pathOf(options) });
   const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
   const merged =
@@ -115,7 +114,7 @@ export async function openCore(
     const runner = await createModelRunner(base, { ...used, session });
     onProgress({ type: "compile", done: 1, total: 1 });
     const model: EngineModel = {
-      vocabularySize,
+      vocabularySize: config.vocabularySize,
       hiddenSize: config.hiddenSize,
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...config.eosTokens])],
@@ -132,7 +131,12 @@ export async function openCore(
       tokenizer,
       endTokens: model.endTokens,
       defaultAdapter: usesSlot ? permanentLease(merged) : undefined,
-      limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(vocabularySize, lonePrefillChunk) },
+      limits: {
+        maxBatch,
+        slotMemory,
+        cacheMemory,
+        ...prefillLimits(config.vocabularySize, lonePrefillChunk),
+      },
       now: () => performance.now(),
       draftTokens: await usableDraftTokens(runner, used),
     });

@@ -155,12 +155,9 @@ export function storedShapes(config: ModelConfig, find: FindPlace = storedPlace)
 function isHarmless(name: string, config: ModelConfig): boolean {
   const [, layer] = /^model\.layers\.(\d+)\.self_attn\.[kv]_(?:proj|norm)\.weight$/.exec(name) ?? [];
   if (layer !== undefined) return keyLayer(config, Number(layer)) !== Number(layer);
-  return (
-    name.endsWith(".rotary_emb.inv_freq") ||
-    // Qwen3.5's layer that predicts the token after the next
-    name.startsWith("mtp.") ||
-    (config.tiedHead && name === "lm_head.weight")
-  );
+  // Qwen3.5's layer that predicts the token after the next
+  if (name.startsWith("mtp.")) return true;
+  return name.endsWith(".rotary_emb.inv_freq") || (config.tiedHead && name === "lm_head.weight");
 }
 
 const written = (shape: Shape): string => `[${shape.join(", ")}]`;

@@ -92,11 +92,4 @@ export const qwen35: Family = {
       partial_rotary_factor: (config.rotaryDim ?? config.headDim) / config.headDim,
     },
   }),
-  gguf: {
-    architecture: "qwen35",
-    interleaved: false,
-    read({ path }) {
-      throw unsupported(path, "Qwen 3.5 is not supported in GGUF; use the model's Hugging Face folder");
-    },
-  },
 };

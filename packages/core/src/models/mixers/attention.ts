@@ -159,15 +159,15 @@ function splitHeads(config: ModelConfig, options: MixerOptions): HeadLayout {
   const [batch, length] = ids.shape as readonly [Dim, Dim];
   const norms = headNorms(config, options);
   const tables = layerTables(config, options);
-  const split = (x: Value, { heads, width }: HeadSite): Value =>
+  const apart = (x: Value, { heads, width }: HeadSite): Value =>
     transpose(reshape(x, [batch, length, heads, width]), [0, 2, 1, 3]); // [B, H, S, D]
   return {
     turned(x, site) {
-      const apart = split(norms.queryKey(x, site), site);
+      const heads = apart(norms.queryKey(x, site), site);
       const own = tables(site.layer)?.[site.side];
-      return own ? rotate(apart, positions, own) : apart;
+      return own ? rotate(heads, positions, own) : heads;
     },
-    values: (v, site) => split(config.valueNorm ? norms.value(v, site) : v, site),
+    values: (v, site) => apart(config.valueNorm ? norms.value(v, site) : v, site),
     tables: () => undefined,
   };
 }

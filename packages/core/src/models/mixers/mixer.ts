@@ -43,7 +43,7 @@ export type EarlierHook = (
 ) => readonly Value[];
 
 /** What a token does to the state of each head of linear attention. */
-export interface StateChange {
+interface StateChange {
   /** Queries, keys and values, [..., keyHeads · keyDim] twice and [..., valueHeads · valueDim]. */
   readonly q: Value;
   readonly k: Value;
