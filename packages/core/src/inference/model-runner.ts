@@ -206,11 +206,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
 }
 
 /** Appends the keys, values and states that a step's program has written. */
-function keepWritten(
-  cache: KVCache,
-  step: Step,
-  written: Readonly<Record<string, { readonly data: unknown }>>,
-): void {
+function keepWritten(cache: KVCache, step: Step, written: Readonly<Record<string, HostTensor>>): void {
   const added = cache.widths.map((width): readonly [number, Float32Array | Uint16Array] => {
     const data = written[writtenName(width)]?.data;
     if (isCacheArray(data)) return [width, data];

@@ -67,6 +67,19 @@ interface OpenCalls {
   readonly minCacheBytes?: number;
 }
 
+const engineModel = (opened: Awaited<ReturnType<typeof openWeights>>): EngineModel => ({
+  vocabularySize: opened.config.vocabularySize,
+  hiddenSize: opened.config.hiddenSize,
+  maxLength: opened.maxLength,
+  endTokens: [...new Set([...opened.tokenizer.eosTokens, ...opened.config.eosTokens])],
+  fingerprint: opened.fingerprint,
+  identity: opened.identity,
+  tokens: tokenDigest(opened.tokenizer),
+  baseDtype: opened.baseDtype,
+  computeDtype: opened.computeDtype,
+  plan: opened.plan,
+});
+
 /**
  * Opens a core whose steps block the thread that calls this.
  *
@@ -81,7 +94,7 @@ export async function openCore(
   const { adapters: source, mergedAdapter } = options;
   const opened = await openWeights(options, calls);
   await using base = opened.weights;
-  const { config, fingerprint, identity, tokenizer, maxLength, lonePrefillChunk } = opened;
+  const { config, fingerprint, identity, tokenizer, lonePrefillChunk } = opened;
   const { maxBatch, maxWaiting, cacheMemory, slotMemory } = opened;
   const shapes = toBaseShapes({ config, path: pathOf(options) });
   const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
@@ -113,18 +126,7 @@ export async function openCore(
     const used = { ...opened, adapters: source !== undefined || usesSlot };
     const runner = await createModelRunner(base, { ...used, session });
     onProgress({ type: "compile", done: 1, total: 1 });
-    const model: EngineModel = {
-      vocabularySize: config.vocabularySize,
-      hiddenSize: config.hiddenSize,
-      maxLength,
-      endTokens: [...new Set([...tokenizer.eosTokens, ...config.eosTokens])],
-      fingerprint,
-      identity,
-      tokens: marks.tokens,
-      baseDtype: opened.baseDtype,
-      computeDtype: opened.computeDtype,
-      plan: opened.plan,
-    };
+    const model = engineModel(opened);
     const core = new LocalCore({
       runner,
       adapters,
