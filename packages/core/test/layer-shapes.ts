@@ -1,5 +1,6 @@
 import type { LayerShapes } from "#adapters";
 import { randomStream } from "#common";
+import { listPools } from "#models";
 
 /** Random numbers in place of the factors of a base's weights. */
 export const withFactors = <S extends LayerShapes>(shapes: S): S & Pick<LayerShapes, "singular"> => ({
@@ -9,7 +10,8 @@ export const withFactors = <S extends LayerShapes>(shapes: S): S & Pick<LayerSha
     get({ layer, linear }, rank) {
       const random = randomStream(9, `${layer}.${linear}`);
       const draw = (count: number) => Float32Array.from({ length: count }, () => random.normal());
-      const { in: width, out } = shapes.widths[linear]!;
+      const pools = listPools(shapes, [linear]);
+      const { in: width, out } = pools.find(({ layers }) => layers.includes(layer))!;
       return { a: draw(rank * width), b: draw(rank * out) };
     },
   },
