@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Programs of others against mos serve, unchanged: OpenAI's clients for Node and Python, its Agents SDK, Vercel's AI SDK, LangChain,
-# and requests as Codex and the tests of Open Responses send them; what they ask of tools, forms and the Responses API, and jobs
-# that learn from pairs and from rewards. They are in test/clients, with exact versions. The model is the bundled one with room for longer prompts:
+# Programs of others against mos serve, unchanged: OpenAI's and Anthropic's clients for Node and Python, OpenAI's Agents SDK, Vercel's AI
+# SDK, LangChain, and requests as Codex, Claude Code and the tests of Open Responses send them; what they ask of tools, forms, the
+# Responses and the Messages API, and jobs that learn from pairs and from rewards. They are in test/clients, with exact versions. The model is the bundled one with room for longer prompts:
 # what it says there makes no sense, and constrained decoding makes it well formed.
 # usage: bash scripts/ci/clients.sh [PYTHON]   (needs the registries of npm and PyPI, else what they lack is skipped)
 set -euo pipefail
@@ -38,6 +38,7 @@ fi
 
 if "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --requirement test/clients/requirements.txt; then
   "$work/venv/bin/python" test/clients/client.py
+  "$work/venv/bin/python" test/clients/anthropic_client.py
 else
   echo "skipped: clients for Python, as $python cannot install them"
 fi

@@ -1,6 +1,8 @@
-// Vercel's AI SDK, versions 6 and 7, by its default `openai("…")`, which is the Responses API, and by its provider for Open Responses.
+// Vercel's AI SDK, versions 6 and 7, by its default `openai("…")`, which is the Responses API, and by its providers for Open Responses
+// and Anthropic.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenResponses } from "@ai-sdk/open-responses";
 import { apiKey, baseURL, MODEL, QUESTION, visitSchema } from "./served.mjs";
 
@@ -11,6 +13,7 @@ const providers = [
   ["ai-6", "@ai-sdk/openai-6", createOpenAI6({ baseURL, apiKey })(MODEL)],
   ["ai", "@ai-sdk/openai", createOpenAI7({ baseURL, apiKey })(MODEL)],
   ["ai", "@ai-sdk/open-responses", openResponses(MODEL)],
+  ["ai", "@ai-sdk/anthropic", createAnthropic({ baseURL, apiKey })(MODEL)],
 ];
 
 for (const [sdk, provider, model] of providers) {
@@ -106,7 +109,7 @@ for (const [sdk, provider, model] of providers) {
     });
 
     test("errors have the status and the server's sentence", async () => {
-      await assert.rejects(generateText({ ...call, maxOutputTokens: 1e6 }), (error) => {
+      await assert.rejects(generateText({ ...call, prompt: "so ".repeat(9000) }), (error) => {
         assert.equal(error.statusCode, 400);
         assert.match(error.message, /context length/);
         return true;

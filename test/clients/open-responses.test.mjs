@@ -1,5 +1,5 @@
-// What the tests of Open Responses (openresponses.org) ask of a server, all but the one about images: the same requests, shapes of
-// the response and of every event, and what must be among them.
+// What the tests of Open Responses (openresponses.org) ask of a server, all but those about images and WebSockets: the same requests,
+// shapes of the response and of every event, and what must be among them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
@@ -154,8 +154,8 @@ const weather = {
   max_output_tokens: 400,
 };
 
-async function send(body) {
-  const response = await fetch(`${baseURL}/responses`, {
+async function send(body, path = "/responses") {
+  const response = await fetch(`${baseURL}${path}`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: "Bearer none" },
     body: JSON.stringify({ model: MODEL, ...body }),
@@ -234,4 +234,50 @@ test("Open Responses: multi-turn conversation", async () => {
   });
   assert.ok(output.length > 0);
   assert.equal(status, "completed");
+});
+
+test("Open Responses: phases of the assistant's messages", async () => {
+  const { output, status } = await answer({
+    input: [
+      { ...message("assistant", "I should answer with the saved number."), phase: "commentary" },
+      { ...message("assistant", "The number is four."), phase: "final_answer" },
+      message("user", "Repeat only the number."),
+    ],
+  });
+  assert.ok(output.length > 0);
+  assert.equal(status, "completed");
+});
+
+const compaction = z.object({
+  id: z.string(),
+  object: z.literal("response.compaction"),
+  created_at: z.int(),
+  output: z.array(z.object({ type: z.literal("compaction"), id: z.string(), encrypted_content: z.string() })),
+  usage: resource.shape.usage,
+});
+
+test("Open Responses: compaction, whose output begins the next conversation", async () => {
+  const { text } = await send(
+    {
+      prompt_cache_key: "openresponses-compact-test",
+      input: [
+        message("user", "We agreed to launch on Tuesday and notify support first."),
+        message("assistant", "Understood. The launch is Tuesday, with support notified beforehand."),
+      ],
+    },
+    "/responses/compact",
+  );
+  const { output } = compaction.parse(JSON.parse(text));
+  assert.equal(output.length, 1);
+  const next = await answer({ input: [...output, message("user", "When is it?")], max_output_tokens: 8 });
+  assert.ok(next.output.length > 0);
+});
+
+test("Open Responses: compaction without a model is refused", async () => {
+  const response = await fetch(`${baseURL}/responses/compact`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ input: [message("user", "Compact this conversation.")] }),
+  });
+  assert.equal(response.status, 400);
 });

@@ -10,6 +10,9 @@ import type { SamplingFields } from "./engine-requests.ts";
 import { GRACE, type RunningRequest } from "./limits.ts";
 import type { UsageFields } from "./request.ts";
 
+/** A new id, such as msg_…, that nobody can guess. */
+export const newId = (prefix: string): string => `${prefix}_${randomUUID().replaceAll("-", "")}`;
+
 /** Writes one choice of an answer. */
 export interface ChoiceWriter {
   /** Takes an event into the whole choice. */

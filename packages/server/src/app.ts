@@ -15,15 +15,18 @@ import {
 } from "./context.ts";
 import { ApiError } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
+import { MESSAGES_PATH, toMessageError } from "./messages/errors.ts";
 import { createRecord, logFields } from "./metrics.ts";
 import { checkedBy } from "./request.ts";
 import type { AddRoute } from "./route.ts";
 import { adapterContentRoutes } from "./routes/adapter-content.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoute } from "./routes/chat.ts";
+import { compactionRoute } from "./routes/compaction.ts";
 import { completionRoute } from "./routes/completions.ts";
 import { embeddingRoute } from "./routes/embeddings.ts";
 import { keyRoutes } from "./routes/keys.ts";
+import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { responseRoutes } from "./routes/responses.ts";
@@ -33,7 +36,7 @@ import { systemRoute } from "./routes/system.ts";
 import { authorizationOf } from "./session.ts";
 
 export const ROUTES: readonly AddRoute[] = [
-  ...[chatRoute, completionRoute, ...responseRoutes, embeddingRoute],
+  ...[chatRoute, completionRoute, compactionRoute, ...responseRoutes, ...messageRoutes, embeddingRoute],
   ...[...modelRoutes, ...adapterRoutes, ...adapterContentRoutes, ...keyRoutes, ...runRoutes],
   ...[systemRoute, operationRoutes, studioRoutes],
 ];
@@ -140,6 +143,9 @@ const CLIENT_LEFT = 499;
 /** What supervisors and Prometheus ask for every few seconds, and files of the studio's page: logged only where refused. */
 const UNLOGGED: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics", "/studio/{path}"]);
 
+/** Tests whether a path is of Anthropic's API. */
+const isMessages = (path: string): boolean => path === MESSAGES_PATH || path.startsWith(`${MESSAGES_PATH}/`);
+
 /** Keeps the record of a request: an id on the answer, a line in the log, a count. */
 async function recorded(server: ServerContext, context: RequestContext, next: Next): Promise<void> {
   const { now, log, metrics, inFlight } = server;
@@ -148,6 +154,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
   context.set("server", server);
   context.set("record", record);
   context.header("x-request-id", record.id);
+  if (isMessages(path)) context.header("request-id", record.id);
   context.header("x-content-type-options", "nosniff");
   record.end = () => {
     if (record.isAborted) record.status = CLIENT_LEFT;
@@ -176,14 +183,16 @@ const matchedRoute = (context: RequestContext): string =>
 
 function failed(context: RequestContext, error: unknown): Response {
   const { server, record } = context.var;
-  const { status, body, headers, isServerFault } = server.answerTo(error);
-  record.error = body.error.code ?? body.error.type;
+  const answer = server.answerTo(error);
+  const { headers, isServerFault } = answer;
+  record.error = answer.body.error.code ?? answer.body.error.type;
   if (isServerFault && !context.req.raw.signal.aborted) {
     // what a client is told may leave out what was found, and where
     const cause = error instanceof ApiError ? (error.details.cause ?? error) : error;
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
     server.log.error({ request: record.id, reason }, "a request failed");
   }
+  const { status, body } = isMessages(context.req.path) ? toMessageError(answer, record.id) : answer;
   return context.json(body, status as ContentfulStatusCode, { ...headers });
 }
 
@@ -197,8 +206,15 @@ function refuseOtherMethods(app: ServerApp): void {
 }
 
 const SERVICE_PATH = /^\/v1\/(files|fine_tuning|feedback|aliases|webhooks|usage)(\/|$)/;
-/** Paths that a client asks for if its base URL does not end in /v1. */
-const PATH_WITHOUT_VERSION = /^\/(chat|completions|embeddings|models|files|fine_tuning|responses)(\/|$)/;
+/** What to do about paths that clients ask for. */
+const HINTS: readonly (readonly [path: RegExp, hint: string])[] = [
+  [
+    /^\/(chat|completions|embeddings|models|files|fine_tuning|responses|messages)(\/|$)/,
+    "; end the client's base URL in /v1",
+  ],
+  [/^\/v1\/v1\//, "; end the client's base URL before /v1"],
+  [/^\/v1\/messages\/batches(\/|$)/, ": this server has no batches; send the requests one by one"],
+];
 /** It also adds methods to this one. */
 const MODEL_PATH = /^\/v1\/models(\/|$)/;
 const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
@@ -213,7 +229,7 @@ const serviceHint = (
 
 function notFound({ req: { path }, var: { server } }: RequestContext): ApiError {
   const hint = serviceHint(server, SERVICE_PATH.test(path));
-  const advice = PATH_WITHOUT_VERSION.test(path) ? "; end the client's base URL in /v1" : "";
+  const advice = HINTS.find(([of]) => of.test(path))?.[1] ?? "";
   const more =
     hint === undefined ? advice : `: this server does not accept files and fine-tuning jobs; ${hint}`;
   return new ApiError(`no route ${path.slice(0, 200)}${more}`, { status: 404, code: "unknown_url" });

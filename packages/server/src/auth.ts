@@ -265,7 +265,7 @@ export async function authenticate(
   const unauthorized = (message: string, code = "invalid_api_key"): ApiError =>
     new ApiError(message, { status: 401, code, headers: { "www-authenticate": "Bearer" } });
   if (token === undefined)
-    throw unauthorized("missing API key; send it in the header Authorization: Bearer KEY");
+    throw unauthorized("missing API key; send it in the header Authorization: Bearer KEY, or x-api-key: KEY");
   const key = token.length > MAX_KEY_LENGTH ? undefined : await keys.find(token);
   if (key === undefined) throw unauthorized("invalid API key");
   const { expiresAt } = key;

@@ -34,6 +34,8 @@ export interface ConversationFields {
   readonly continueFinalMessage?: boolean | undefined;
   /** Fields with the same names in both APIs. */
   readonly sampling: SamplingFields & LengthFields;
+  /** Tokens of the answer at most, cut to what is left of the context; left out, the server's default. */
+  readonly maxTokens?: number | undefined;
   /** Alternatives of each token's log-probabilities; left out, there are none. */
   readonly logprobs?: number | undefined;
   /** The field with the messages, for errors. */
@@ -52,7 +54,7 @@ export async function planConversation(
   unenforced: ReadonlySet<string> = new Set(),
 ) {
   const { server, key } = context.var;
-  const { sampling, logprobs, field } = fields;
+  const { sampling, maxTokens, logprobs, field } = fields;
   const { model, defaults, text } = server.engine;
   const { constraint, tools } = fields;
   if (constraint?.grammar !== undefined && tools !== undefined && tools.choice.mode !== "none")
@@ -66,7 +68,7 @@ export async function planConversation(
   const prompt = await server.prompts.fromText(render(text, fields), field);
   checkTokenIds(sampling, model);
   const { maxLength } = model;
-  const fallback = defaults.maxTokens ?? maxLength;
+  const fallback = maxTokens ?? defaults.maxTokens ?? maxLength;
   const format = formatOf(text, fields, { prompt: prompt.text ?? "", unenforced });
   const requests = makeRequests(prompt, sampling, {
     adapter,
@@ -108,6 +110,9 @@ export async function startConversation(
     return await start(new Set(unenforced));
   }
 }
+
+/** A conversation whose choices run. */
+export type StartedConversation = Awaited<ReturnType<typeof startConversation>>;
 
 /** @throws ApiError 400 for tools that this model's calls cannot have beside a constrained answer. */
 function formatOf(

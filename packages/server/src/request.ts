@@ -85,7 +85,9 @@ function decodeJson(bytes: Uint8Array): unknown {
 }
 
 /** Members whose value is a JSON Schema or other JSON of the client's, in which null is a value: at any depth, or of the body. */
-const OPAQUE: ReadonlySet<string> = new Set(["parameters", "schema", "json", "arguments"]);
+const OPAQUE: ReadonlySet<string> = new Set([
+  ...["parameters", "input_schema", "schema", "json", "arguments", "input"],
+]);
 const OPAQUE_IN_BODY = "json_schema";
 
 const countedParts = (value: object): readonly unknown[] =>

@@ -16,7 +16,7 @@ export type Call<Params, Query, Body> = RequestContext["var"] & {
   readonly context: RequestContext;
 };
 
-/** A route that asks for a key, and whose errors are in OpenAI's format. */
+/** A route that asks for a key. */
 export interface Route<Params, Query, Body, Answer> {
   readonly method: "get" | "post" | "put" | "delete";
   readonly path: string;
@@ -34,7 +34,7 @@ export interface Route<Params, Query, Body, Answer> {
   /** The media type of an answer that is not JSON, and other answers with the same status, by their media types. */
   readonly type?: string;
   readonly also?: Readonly<Record<string, z.ZodType>>;
-  /** Answers of other statuses that are no errors. */
+  /** Answers of other statuses; `default` is an error in OpenAI's format, unless it stands here. */
   readonly responses?: RouteConfig["responses"];
   /** Gives the body of the answer, or all of it. */
   readonly answer: (call: Call<Params, Query, Body>) => Promise<z.output<Answer> | Response>;
@@ -90,10 +90,10 @@ const error = z
 export const apiRoute = <P extends string, R extends Omit<RouteConfig, "path"> & { path: P }>(declared: R) =>
   createRoute({
     ...declared,
-    security: [{ key: [] }],
+    security: [{ key: [] }, { apiKey: [] }],
     responses: {
+      default: ok(error, "An error in OpenAI's format."),
       ...declared.responses,
-      default: { content: json(error), description: "An error in OpenAI's format." },
     },
   });
 

@@ -17,10 +17,12 @@ export function isOwnPage({ req }: RequestContext): boolean {
   return origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);
 }
 
-/** The header Authorization of a request, or the key of its session in this form. */
+/** The header Authorization of a request, or in its form x-api-key, which Anthropic's clients send, or the key of its session. */
 export function authorizationOf(context: RequestContext): string | undefined {
   const sent = context.req.header("authorization");
   if (sent !== undefined) return sent;
+  const apiKey = context.req.header("x-api-key");
+  if (apiKey !== undefined) return `Bearer ${apiKey}`;
   const key = getCookie(context, COOKIE);
   return key !== undefined && isOwnPage(context) ? `Bearer ${key}` : undefined;
 }

@@ -141,11 +141,13 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
 
   /** The answer's tokens, without a stop and what follows it. */
   function planned({ adapter = null, stop = [], pooling }: EngineRequest) {
-    if (pooling !== undefined) return { ids: [], isStopped: false };
+    if (pooling !== undefined) return { ids: [], stopped: undefined };
     const whole = (adapter === null ? "" : ` ${adapter}:`) + answer;
-    const found = stop.map((one) => whole.indexOf(one)).filter((at) => at >= 0);
-    const said = whole.slice(0, Math.min(whole.length, ...found));
-    return { ids: tokenizer.encode(said, { addSpecialTokens: false }), isStopped: found.length > 0 };
+    const [stopped] = stop
+      .filter((one) => whole.includes(one))
+      .sort((a, b) => whole.indexOf(a) - whole.indexOf(b));
+    const said = stopped === undefined ? whole : whole.slice(0, whole.indexOf(stopped));
+    return { ids: tokenizer.encode(said, { addSpecialTokens: false }), stopped };
   }
 
   async function* answerTo(request: EngineRequest): AsyncGenerator<EngineEvent> {
@@ -177,7 +179,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
 
   async function* speak(request: EngineRequest): AsyncGenerator<EngineEvent> {
     const { prompt, maxTokens = 256, logprobs } = request;
-    const { ids, isStopped } = planned(request);
+    const { ids, stopped } = planned(request);
     const detokenizer = createDetokenizer(tokenizer, { continues: true });
     let count = 0;
     for (const id of ids.slice(0, maxTokens)) {
@@ -195,7 +197,12 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     cancelled += Number(isCancelled);
     yield {
       type: "finish",
-      finishReason: finishReason({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
+      finishReason: finishReason({
+        isCancelled,
+        isCut: ids.length > maxTokens,
+        isStopped: stopped !== undefined,
+      }),
+      ...(stopped !== undefined && ids.length <= maxTokens && { stop: stopped }),
       text: detokenizer.flush(),
       usage: {
         promptTokens: prompt.length,

@@ -187,6 +187,48 @@ describe("what is stored", () => {
   });
 });
 
+describe("compaction", () => {
+  const input = [
+    { role: "user" as const, content: "We launch on Tuesday." },
+    { role: "assistant" as const, content: "Understood." },
+  ];
+
+  test("gives an item in which the model has summarised the conversation, and which the next request begins with", async () => {
+    const compacted = await client.responses.compact({ model: "base", input, instructions: "Be brief." });
+    const item = { type: "compaction", id: expect.stringMatching(/^cmp_/), encrypted_content: WORDS.trim() };
+    expect(compacted).toMatchObject({ object: "response.compaction", output: [item] });
+    expect(compacted.usage.output_tokens).toBeGreaterThan(0);
+    const { tokenizer } = server.engine.text;
+    const asked = tokenizer.decode(server.engine.seen.at(-1)!.prompt);
+    expect(asked).toContain("Tuesday");
+    expect(asked).toContain("Summarise our conversation");
+    const next = [...compacted.output, { role: "user" as const, content: "When?" }];
+    await client.responses.create({
+      model: "base",
+      instructions: "Be brief.",
+      input: next as OpenAI.Responses.ResponseInput,
+    });
+    const chat = await server.send("/v1/chat/completions", {
+      model: "base",
+      messages: [
+        { role: "system", content: `Be brief.\n\nThe conversation so far:\n${WORDS.trim()}` },
+        { role: "user", content: "When?" },
+      ],
+    });
+    expect(chat.status).toBe(200);
+    const [own, same] = server.engine.seen.slice(-2);
+    expect(own!.prompt).toEqual(same!.prompt);
+  });
+
+  test("needs a model, and a summary", async () => {
+    const { status, json } = await server.send("/v1/responses/compact", { input });
+    expect([status, json.error.param]).toEqual([400, "model"]);
+    const silent = await makeServer({ engine: { answer: " " } });
+    const nothing = await silent.send("/v1/responses/compact", { model: "base", input });
+    expect([nothing.status, nothing.json.error.code]).toEqual([422, "no_summary"]);
+  });
+});
+
 describe("fields", () => {
   test.each([
     ["background", true],

@@ -236,8 +236,8 @@ export class Sequence {
     if (this.#kept !== undefined) this.#choose(this.#kept);
   }
 
-  /** Ends the answer with the text that was held back, and releases the adapter. */
-  finish(reason: FinishReason): void {
+  /** Ends the answer with the text that was held back, and releases the adapter; `stop`: the stop string that was found. */
+  finish(reason: FinishReason, stop?: string): void {
     if (this.hasEnded) return;
     const rest = reason === "stop" ? undefined : this.#stops.push(this.#detokenizer.flush());
     const text = rest === undefined ? "" : rest.text + (rest.stopped ? "" : this.#stops.flush());
@@ -246,6 +246,7 @@ export class Sequence {
     this.#events.push({
       type: "finish",
       finishReason: rest?.stopped === true ? "stop" : reason,
+      ...omitUndefined({ stop: stop ?? rest?.stop }),
       text,
       usage: {
         promptTokens: this.request.prompt.length,
@@ -308,9 +309,11 @@ export class Sequence {
     this.tokens.push(id);
     const written = this.#detokenizer.push(id);
     const mayStop = this.generated > minTokens;
-    const { text, stopped } = mayStop ? this.#stops.push(written) : { text: written, stopped: false };
+    const { text, stopped, stop } = mayStop
+      ? this.#stops.push(written)
+      : { text: written, stopped: false, stop: undefined };
     this.#events.push({ type: "token", id, text, ...this.#score(id, row) });
-    if (stopped) this.finish("stop");
+    if (stopped) this.finish("stop", stop);
     else if (isLast) this.finish("end");
     else if (this.generated >= maxTokens) this.finish("length");
   }

@@ -129,6 +129,8 @@ export type EngineEvent =
   | {
       readonly type: "finish";
       readonly finishReason: FinishReason;
+      /** The stop text that ended it. */
+      readonly stop?: string;
       /** Why it was cancelled: the reason of the caller's signal. */
       readonly cause?: unknown;
       /** Text that was held back until the end. */

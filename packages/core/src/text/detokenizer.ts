@@ -49,8 +49,8 @@ export function createDetokenizer(
 
 /** Finds stop strings in streamed text. */
 export interface StopScanner {
-  /** Text that is no part of a stop string, and whether one was found: it and all that follows is dropped. */
-  push(text: string): { readonly text: string; readonly stopped: boolean };
+  /** Text that is no part of a stop string, and whether one, `stop`, was found: it and all that follows is dropped. */
+  push(text: string): { readonly text: string; readonly stopped: boolean; readonly stop?: string };
   /** The rest of the text, which was held back as the possible start of a stop string. */
   flush(): string;
 }
@@ -69,12 +69,12 @@ export function createStopScanner(stops: readonly string[]): StopScanner {
     push(text) {
       if (stopped) return { text: "", stopped };
       held += text;
-      const start = firstStop(held, stops);
-      const end = start ?? held.length - possibleStart(held, stops);
+      const found = firstStop(held, stops);
+      const end = found?.start ?? held.length - possibleStart(held, stops);
       const certain = held.slice(0, end);
-      stopped = start !== undefined;
+      stopped = found !== undefined;
       held = stopped ? "" : held.slice(end);
-      return { text: certain, stopped };
+      return { text: certain, stopped, ...(found && { stop: found.stop }) };
     },
     flush() {
       const rest = held;
@@ -84,17 +84,17 @@ export function createStopScanner(stops: readonly string[]): StopScanner {
   };
 }
 
-/** The start of the stop string that ends first; the longest of those that end together. */
-function firstStop(text: string, stops: readonly string[]): number | undefined {
-  let best: { readonly start: number; readonly end: number } | undefined;
+/** The stop string that ends first, and where it starts; the longest of those that end together. */
+function firstStop(text: string, stops: readonly string[]) {
+  let best: { readonly start: number; readonly end: number; readonly stop: string } | undefined;
   for (const stop of stops) {
     const start = text.indexOf(stop);
     if (start < 0) continue;
     const end = start + stop.length;
     if (best === undefined || end < best.end || (end === best.end && start < best.start))
-      best = { start, end };
+      best = { start, end, stop };
   }
-  return best?.start;
+  return best;
 }
 
 /** The length of the longest suffix of the text that is a prefix of a stop string. */
@@ -131,9 +131,9 @@ export function createAnswerScanner(stops: readonly string[], calls: CallLayout 
   const repeats = new RepeatScanner(calls);
   return {
     push(pushed) {
-      const { text, stopped } = scanner.push(pushed);
+      const { text, ...found } = scanner.push(pushed);
       const read = repeats.push(text);
-      return stopped && !read.stopped ? { text: read.text + repeats.flush(), stopped } : read;
+      return found.stopped && !read.stopped ? { text: read.text + repeats.flush(), ...found } : read;
     },
     flush() {
       const { text } = repeats.push(scanner.flush());

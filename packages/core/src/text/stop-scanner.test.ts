@@ -16,10 +16,11 @@ const stopStrings = fc.array(
 function reference(
   text: string,
   stops: readonly string[],
-): { readonly text: string; readonly stopped: boolean } {
+): ReturnType<ReturnType<typeof createStopScanner>["push"]> {
   for (let end = 1; end <= text.length; end++) {
     const ended = stops.filter((stop) => text.slice(0, end).endsWith(stop)).map((stop) => stop.length);
-    if (ended.length > 0) return { text: text.slice(0, end - Math.max(...ended)), stopped: true };
+    const start = end - Math.max(...ended);
+    if (ended.length > 0) return { text: text.slice(0, start), stopped: true, stop: text.slice(start, end) };
   }
   return { text, stopped: false };
 }
@@ -30,7 +31,9 @@ test("however the text is split, the same text comes out, and stops at the same 
       const scanner = createStopScanner(stops);
       const parts = pieces.map((piece) => scanner.push(piece));
       const text = parts.map((part) => part.text).join("") + scanner.flush();
-      expect({ text, stopped: parts.at(-1)?.stopped ?? false }).toEqual(reference(pieces.join(""), stops));
+      const { stopped = false } = parts.at(-1) ?? {};
+      const stop = parts.find((part) => part.stop !== undefined)?.stop;
+      expect({ text, stopped, stop }).toEqual(reference(pieces.join(""), stops));
     }),
     { numRuns: runs(2000) },
   );
@@ -51,7 +54,7 @@ test("holds back no more than could become a stop string", () => {
 test("text after the stop string is dropped", () => {
   const scanner = createStopScanner(["\nUser:"]);
   expect(scanner.push("Hi.\nUs")).toEqual({ text: "Hi.", stopped: false });
-  expect(scanner.push("er: more")).toEqual({ text: "", stopped: true });
+  expect(scanner.push("er: more")).toEqual({ text: "", stopped: true, stop: "\nUser:" });
   expect(scanner.push("more")).toEqual({ text: "", stopped: true });
   expect(scanner.flush()).toBe("");
 });

@@ -45,10 +45,13 @@ const reasoning = z.object({
   content: z.array(z.object({ type: z.string(), text: z.string() })).nullish(),
 });
 
+/** The item of a conversation that `/v1/responses/compact` has summarised. */
+const compaction = z.object({ type: z.literal("compaction"), id, encrypted_content: z.string() });
+
 const itemReference = z.object({ type: z.literal("item_reference").nullish(), id: z.string().max(200) });
 
 /** Item of a conversation, as a client sends it back. */
-const conversationItem = z.union([message, functionCall, customCall, callOutput, reasoning]);
+const conversationItem = z.union([message, functionCall, customCall, callOutput, reasoning, compaction]);
 
 export const inputItem = z.union([conversationItem, itemReference]).openapi("ResponseInputItem");
 
@@ -56,7 +59,7 @@ export type ConversationItem = z.output<typeof conversationItem>;
 
 const KNOWN: ReadonlySet<unknown> = new Set([
   ...["message", "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output"],
-  ...["reasoning", "item_reference"],
+  ...["reasoning", "compaction", "item_reference"],
 ]);
 
 /**
@@ -82,7 +85,7 @@ export function checkItemTypes(input: unknown): void {
 
 /** Tests whether an item stands for another one, which the server has stored. */
 export const isReference = (item: z.output<typeof inputItem>): item is z.output<typeof itemReference> =>
-  !("role" in item || "call_id" in item || item.type === "reasoning");
+  !("role" in item || "call_id" in item || item.type === "reasoning" || item.type === "compaction");
 
 const plainText = (value: z.output<typeof content>): string =>
   typeof value === "string"
@@ -158,8 +161,12 @@ function toToolCall(item: Call, names: FlatNames): ToolCall {
     : { type: "custom", ...call, input: item.input };
 }
 
-/** A message of the user, the system or a tool. */
-function toMessage(item: Extract<ConversationItem, { output: unknown } | { role: string }>): ChatMessage {
+/** A message of the user, the system or a tool, or a summary, which joins the system's. */
+function toMessage(
+  item: Extract<ConversationItem, { output: unknown } | { role: string } | { type: "compaction" }>,
+): ChatMessage {
+  if (item.type === "compaction")
+    return { role: "system", content: `The conversation so far:\n${item.encrypted_content}` };
   if ("output" in item) return { role: "tool", content: plainText(item.output), toolCallId: item.call_id };
   return { role: toRole(item.role), content: plainText(item.content) };
 }

@@ -189,7 +189,7 @@ const toTrainingMessage = ({ role, content, toolCalls = [], toolCallId }: ChatMe
 
 const tokens = z.int().min(0);
 
-const usage = z.object({
+export const usage = z.object({
   input_tokens: tokens,
   input_tokens_details: z.object({ cached_tokens: tokens }),
   output_tokens: tokens,

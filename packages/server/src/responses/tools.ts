@@ -124,7 +124,8 @@ export function readTools(fields: ToolFields) {
   return { tools, choice, parallel, places, names, shown: given.filter(isShown), skipped };
 }
 
-const unsupportedTool = (type: string, param: string): ApiError =>
+/** @returns 400 for a tool that the provider of a model runs. */
+export const unsupportedTool = (type: string, param: string): ApiError =>
   unsupportedValue(
     `${param} is ${JSON.stringify(type.slice(0, 100))}, a tool that this server does not run; use functions or custom tools`,
     param,

@@ -133,13 +133,15 @@ function withNulls(schema: FieldSchema): FieldSchema {
 
 function openApiDocument(app: ServerApp): object {
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
+  const apiKey = { type: "apiKey", in: "header", name: "x-api-key" } as const;
+  app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", apiKey);
   const document = app.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {
       title: "mixture-of-shards",
       version: "1",
       description:
-        "OpenAI's API for a base model and its adapters. Requests name an adapter, or the base, as model.",
+        "OpenAI's and Anthropic's API for a base model and its adapters. Requests name an adapter, or the base, as model.",
     },
   });
   const paths = Object.entries(document.paths ?? {}).map(([path, item]) => [documentPath(path), item]);

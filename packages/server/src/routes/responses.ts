@@ -1,13 +1,17 @@
 // The routes of the Responses API: answers, whole or as events, and those that are stored, so that later requests may refer to them.
-import { randomUUID } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { errorText, omitUndefined } from "mixture-of-shards-core/common";
-import { type EngineEvent, samplingBy } from "mixture-of-shards-core/inference";
+import { samplingBy } from "mixture-of-shards-core/inference";
 import { type AnswerDelta, toSchemaFormat } from "mixture-of-shards-core/text";
-import { AnswerReader, sendJson, streamTypedEvents } from "../answer.ts";
+import { AnswerReader, newId, streamTypedEvents } from "../answer.ts";
 import type { RequestContext, ServerEnv } from "../context.ts";
-import { type ConversationFields, planConversation, startConversation } from "../conversation.ts";
+import {
+  type ConversationFields,
+  planConversation,
+  type StartedConversation,
+  startConversation,
+} from "../conversation.ts";
 import { invalidValue, notFound } from "../errors.ts";
 import { writeLogprob } from "../logprobs.ts";
 import { jsonBody } from "../request.ts";
@@ -41,7 +45,9 @@ const checkItems: MiddlewareHandler<ServerEnv> = async (context, next) => {
   await next();
 };
 
-const body = { body: responseRequest, middleware: [jsonBody, checkItems] };
+export const itemBody = [jsonBody, checkItems];
+
+const body = { body: responseRequest, middleware: itemBody };
 
 export const responseRoutes: readonly AddRoute[] = [
   route({
@@ -136,14 +142,11 @@ async function findStored(context: RequestContext, id: string): Promise<StoredRe
   throw notFound(`there is no response ${JSON.stringify(id)}${hint}`, "response_not_found", "id");
 }
 
-/** A new id, such as msg_…, that nobody can guess. */
-const newId = (prefix: string): string => `${prefix}_${randomUUID().replaceAll("-", "")}`;
-
 /** Everything about a request that its answer needs. */
 type Planned = Awaited<ReturnType<typeof readRequest>>;
 
 /** Reads a request: its conversation, with what it continues, and its tools. Throws ApiError. */
-async function readRequest(context: RequestContext, request: ResponseRequest) {
+export async function readRequest(context: RequestContext, request: ResponseRequest) {
   const { server, key } = context.var;
   const tools = readTools(request);
   const input = await readInput(request, { store: server.responses, tenant: key.name, nextId: newId });
@@ -178,16 +181,16 @@ function toConstraint(
 
 /** Answers a request. Throws as `startConversation`. */
 async function answerRequest(context: RequestContext, planned: Planned) {
-  const isStream = planned.request.stream === true;
   if (planned.tools.skipped.length > 0) context.header("x-skipped-tools", planned.tools.skipped.join(", "));
-  const { events, format } = await startConversation(context, planned.fields, { isStream });
-  const answer = new ResponseAnswer(context, planned, new AnswerReader(format.parser()));
-  if (isStream) return streamTypedEvents(context, numbered(answer.stream(events)));
-  for await (const _ of answer.write(events));
-  const whole = await answer.finish();
-  return sendJson(context, function* () {
-    yield JSON.stringify(whole);
-  });
+  const answer = await startResponse(context, planned);
+  if (planned.request.stream === true) return streamTypedEvents(context, numbered(answer.stream()));
+  return context.json(await answer.whole());
+}
+
+/** Starts the answer of a request. Throws as `startConversation`. */
+export async function startResponse(context: RequestContext, planned: Planned) {
+  const isStream = planned.request.stream === true;
+  return new ResponseAnswer(context, planned, await startConversation(context, planned.fields, { isStream }));
 }
 
 async function* numbered(events: AsyncGenerator<OutputEvent, void>) {
@@ -195,45 +198,50 @@ async function* numbered(events: AsyncGenerator<OutputEvent, void>) {
   for await (const event of events) yield { ...event, sequence_number: sequence_number++ };
 }
 
-type Events = AsyncIterable<readonly [choice: number, event: EngineEvent]>;
-
 /** One response while it is written. */
 class ResponseAnswer {
   readonly #id = newId("resp");
   readonly #createdAt: number;
   readonly #context: RequestContext;
   readonly #planned: Planned;
+  readonly #events: StartedConversation["events"];
   readonly #reader: AnswerReader;
   readonly #writer: OutputWriter;
   #reasoningTokens = 0;
   #lastDelta: AnswerDelta["type"] | undefined;
   #isCut = false;
 
-  constructor(context: RequestContext, planned: Planned, reader: AnswerReader) {
+  constructor(context: RequestContext, planned: Planned, { events, format }: StartedConversation) {
     this.#context = context;
     this.#planned = planned;
-    this.#reader = reader;
+    this.#events = events;
+    this.#reader = new AnswerReader(format.parser());
     this.#createdAt = this.#now();
     this.#writer = new OutputWriter({ nextId: newId, names: planned.tools.names });
   }
 
   /** All events of a stream. An error in the middle becomes events, too, since the status was sent long before. */
-  async *stream(events: Events): AsyncGenerator<OutputEvent, void> {
+  async *stream(): AsyncGenerator<OutputEvent, void> {
     const begun = this.#resource("in_progress");
     yield { type: "response.created", response: begun };
     yield { type: "response.in_progress", response: begun };
     try {
-      yield* this.write(events);
-      const response = await this.finish();
+      yield* this.#write();
+      const response = await this.#finish();
       yield { type: `response.${response.status}`, response };
     } catch (thrown) {
       yield* this.#fail(thrown);
     }
   }
 
-  async *write(events: Events): AsyncGenerator<OutputEvent, void> {
+  async whole() {
+    for await (const _ of this.#write());
+    return await this.#finish();
+  }
+
+  async *#write(): AsyncGenerator<OutputEvent, void> {
     const { tokenizer } = this.#context.var.server.engine.text;
-    for await (const [, event] of events) {
+    for await (const [, event] of this.#events) {
       const { deltas, logprobs, finish } = this.#reader.read(event);
       // they belong to the last text
       const last = deltas.findLastIndex(({ type }) => type === "text");
@@ -251,7 +259,7 @@ class ResponseAnswer {
   }
 
   /** The whole response, which is stored if it is to be. */
-  async finish() {
+  async #finish() {
     const whole = this.#resource(this.#isCut ? "incomplete" : "completed", { completed_at: this.#now() });
     const { request, input } = this.#planned;
     const { server, key, record } = this.#context.var;
