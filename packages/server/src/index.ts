@@ -29,19 +29,7 @@ export { invalidForm, readMultipart } from "./multipart.ts";
 export { jsonBody, optional } from "./request.ts";
 export { storedConversation } from "./responses/request.ts";
 export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
-export {
-  apiRoute,
-  deleted,
-  deletedSchema,
-  idParams,
-  ok,
-  pageQuery,
-  pageSchema,
-  type Route,
-  route,
-  toPage,
-  wholeNumber,
-} from "./route.ts";
+export { apiRoute, deleted, idParams, pages, type Route, route, wholeNumber } from "./route.ts";
 export { trainingSchema } from "./routes/system.ts";
 export {
   networkSettings,

@@ -117,34 +117,32 @@ export const wholeNumber = (least: number, most: number) =>
     .pipe(z.int().min(least).max(most))
     .openapi({ type: "integer", minimum: least, maximum: most });
 
-/** `after` and `limit` of a list. */
-export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
-  after: optional(z.string().max(200), "Last id of the previous page."),
-  limit: wholeNumber(1, limits.most).default(limits.standard),
-});
+/** Lists of the API in pages: the `after` and `limit` of a query, the schema of a page, and a page as JSON. */
+export const pages = {
+  query: (limits: { readonly standard: number; readonly most: number }) => ({
+    after: optional(z.string().max(200), "Last id of the previous page."),
+    limit: wholeNumber(1, limits.most).default(limits.standard),
+  }),
+  schema: <T extends z.ZodType>(item: T) =>
+    z.object({
+      object: z.literal("list"),
+      data: z.array(item),
+      first_id: z.string().nullable(),
+      last_id: z.string().nullable(),
+      has_more: z.boolean(),
+    }),
+  json: <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
+    object: "list" as const,
+    data: [...data],
+    first_id: data[0]?.id ?? null,
+    last_id: data.at(-1)?.id ?? null,
+    has_more: hasMore,
+  }),
+};
 
-/** A part of a list, as all lists of the API are. */
-export const pageSchema = <T extends z.ZodType>(item: T) =>
-  z.object({
-    object: z.literal("list"),
-    data: z.array(item),
-    first_id: z.string().nullable(),
-    last_id: z.string().nullable(),
-    has_more: z.boolean(),
-  });
-
-/** A page of a list as JSON. */
-export const toPage = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
-  object: "list" as const,
-  data: [...data],
-  first_id: data[0]?.id ?? null,
-  last_id: data.at(-1)?.id ?? null,
-  has_more: hasMore,
-});
-
-/** The body of an answer to DELETE, as OpenAI has it. */
-export const deletedSchema = <T extends string>(object: T) =>
-  z.object({ id: z.string(), object: z.literal(object), deleted: z.literal(true) });
-
-/** The answer to DELETE. */
-export const deleted = <T extends string>(object: T, id: string) => ({ id, object, deleted: true as const });
+/** The answer to DELETE, as OpenAI has it: its schema, and its body. */
+export const deleted = {
+  schema: <T extends string>(object: T) =>
+    z.object({ id: z.string(), object: z.literal(object), deleted: z.literal(true) }),
+  json: <T extends string>(object: T, id: string) => ({ id, object, deleted: true as const }),
+};

@@ -11,7 +11,7 @@ import { ApiError, forbidden, needsAdmin } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
 import { checkedBy, jsonBody, mediaType, optional } from "../request.ts";
-import { type AddRoute, apiRoute, deleted, deletedSchema, ok, route } from "../route.ts";
+import { type AddRoute, apiRoute, deleted, ok, route } from "../route.ts";
 
 const adapterSchema = z
   .object({
@@ -206,11 +206,11 @@ export const adapterRoutes: readonly AddRoute[] = [
     summary: "Delete an adapter (administrators)",
     middleware: adminOnly,
     params: z.object({ name: z.string() }),
-    ok: [deletedSchema("adapter"), "The adapter was deleted. Running requests finish with it."],
+    ok: [deleted.schema("adapter"), "The adapter was deleted. Running requests finish with it."],
     answer: async ({ params: { name: adapter }, server, key }) => {
       checkMayChange(key, adapter);
       await server.store.remove(adapter);
-      return deleted("adapter", adapter);
+      return deleted.json("adapter", adapter);
     },
   }),
 ];

@@ -18,7 +18,7 @@ import {
   shortHash,
 } from "../key-file.ts";
 import { jsonBody, optional } from "../request.ts";
-import { deleted, deletedSchema, route } from "../route.ts";
+import { deleted, route } from "../route.ts";
 
 const limitValues = z
   .record(z.string(), z.record(z.string(), z.unknown()))
@@ -210,7 +210,7 @@ export const keyRoutes = [
     path: "/v1/keys/{id}",
     summary: "Revoke a key (administrators)",
     params: z.object({ id: z.string() }),
-    ok: [deletedSchema("key"), "The key is refused from now on. Running requests finish."],
+    ok: [deleted.schema("key"), "The key is refused from now on. Running requests finish."],
     answer: async ({ params: { id: start }, server, context }) => {
       const file = await needKeyFile(context.var);
       let id = start;
@@ -222,7 +222,7 @@ export const keyRoutes = [
         }),
       );
       await file.refresh();
-      return deleted("key", id);
+      return deleted.json("key", id);
     },
   }),
 ];

@@ -27,15 +27,7 @@ import {
 } from "../responses/request.ts";
 import type { StoredResponse } from "../responses/store.ts";
 import { readTools } from "../responses/tools.ts";
-import {
-  type AddRoute,
-  deleted,
-  deletedSchema,
-  pageSchema,
-  idParams as params,
-  route,
-  toPage,
-} from "../route.ts";
+import { type AddRoute, deleted, pages, idParams as params, route } from "../route.ts";
 
 const path = "/v1/responses";
 
@@ -93,11 +85,11 @@ export const responseRoutes: readonly AddRoute[] = [
     path: `${path}/{id}`,
     summary: "Delete a stored response",
     params,
-    ok: [deletedSchema("response"), "It is deleted."],
+    ok: [deleted.schema("response"), "It is deleted."],
     answer: async ({ params, server, key, context }) => {
       const { id } = await findStored(context, params.id);
       await server.responses?.delete(key.name, id);
-      return deleted("response", id);
+      return deleted.json("response", id);
     },
   }),
   route({
@@ -122,13 +114,13 @@ export const responseRoutes: readonly AddRoute[] = [
       order: z.enum(["asc", "desc"]).default("desc"),
       after: z.string().max(200).optional(),
     }),
-    ok: [pageSchema(inputItem), "The items."],
+    ok: [pages.schema(inputItem), "The items."],
     answer: async ({ params: { id }, query: { limit, order, after }, context }) => {
       const { input } = await findStored(context, id);
       const ordered = order === "asc" ? input : [...input].reverse();
       const start = after === undefined ? 0 : ordered.findIndex((item) => item.id === after) + 1;
       const data = ordered.slice(start, start + limit);
-      return toPage(data, start + data.length < ordered.length);
+      return pages.json(data, start + data.length < ordered.length);
     },
   }),
 ];

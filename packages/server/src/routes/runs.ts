@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import { ApiError } from "../errors.ts";
-import { pageQuery, pageSchema, idParams as params, route, toPage, wholeNumber } from "../route.ts";
+import { pages, idParams as params, route, wholeNumber } from "../route.ts";
 import { metricsSchema, runSchema } from "../runs/run.ts";
 
 /** Without the run's name, which another tenant's may be. */
@@ -19,14 +19,14 @@ export const runRoutes = [
     summary: "List training runs, the newest first",
     description:
       "Jobs that the key may see and, for administrators or without keys, run folders below the server's --runs.",
-    query: z.object(pageQuery({ standard: 100, most: 1000 })),
-    ok: [pageSchema(runSchema), "A page."],
+    query: z.object(pages.query({ standard: 100, most: 1000 })),
+    ok: [pages.schema(runSchema), "A page."],
     responses: { 304: { description: "It is as the If-None-Match of the request says." } },
     answer: async ({ query, server, key, context }) => {
       const page = await server.runs.list(key, query);
       if (page === undefined) throw missing(query.after ?? "", "after", 400);
       // pages ask every few seconds, and hundreds of runs are most often as they were
-      const text = JSON.stringify(toPage(page.data, page.hasMore));
+      const text = JSON.stringify(pages.json(page.data, page.hasMore));
       const etag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 24)}"`;
       context.header("etag", etag);
       context.header("cache-control", "private, no-cache");

@@ -1,15 +1,6 @@
 // /v1/aliases: names that stand for models, and for another one from one request to the next.
 import { z } from "@hono/zod-openapi";
-import {
-  ApiError,
-  type ApiKey,
-  deleted,
-  deletedSchema,
-  findAdapter,
-  optional,
-  pageQuery,
-  pageSchema,
-} from "mixture-of-shards/server";
+import { ApiError, type ApiKey, deleted, findAdapter, optional, pages } from "mixture-of-shards/server";
 import { type AliasRow, isAliasName } from "#store";
 import { type AddRoutes, addRoute, type Context, chooseTenant, invalid, pageOf, toObject } from "./routes.ts";
 
@@ -103,8 +94,8 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     method: "get",
     path,
     summary: "List aliases",
-    query: z.object({ ...pageQuery({ standard: 20, most: 100 }), tenant }),
-    ok: [pageSchema(aliasSchema), "A page of aliases, newest first."],
+    query: z.object({ ...pages.query({ standard: 20, most: 100 }), tenant }),
+    ok: [pages.schema(aliasSchema), "A page of aliases, newest first."],
     answer: async ({ query, key }) => pageOf(await aliases.list(chosen(key, query), query), toAliasObject),
   });
   addRoute(app, {
@@ -133,10 +124,10 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     ...one,
     method: "delete",
     summary: "Delete an alias",
-    ok: [deletedSchema("alias"), "The alias was deleted; its models are kept."],
+    ok: [deleted.schema("alias"), "The alias was deleted; its models are kept."],
     answer: async ({ params: { name: id }, query, key }) => {
       await aliases.remove({ tenant: chosen(key, query), id });
-      return deleted("alias", id);
+      return deleted.json("alias", id);
     },
   });
 };

@@ -1,7 +1,7 @@
 // /v1/feedback: what people said of stored answers, and its export as training data.
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
-import { ApiError, deleted, deletedSchema, optional, storedConversation } from "mixture-of-shards/server";
+import { ApiError, deleted, optional, storedConversation } from "mixture-of-shards/server";
 import { type FeedbackRow, toLimits } from "#store";
 import { tooLarge } from "./forms.ts";
 import { type AddRoutes, addRoute, toObject } from "./routes.ts";
@@ -98,11 +98,11 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
     path: `${path}/{response_id}`,
     summary: "Delete the feedback on a response",
     params: z.object({ response_id: z.string().max(200) }),
-    ok: [deletedSchema("feedback"), "The feedback was deleted."],
+    ok: [deleted.schema("feedback"), "The feedback was deleted."],
     param,
     answer: async ({ params: { response_id: id }, owner }) => {
       await feedback.delete(owner.tenant, id);
-      return deleted("feedback", id);
+      return deleted.json("feedback", id);
     },
   });
 };

@@ -2,15 +2,7 @@
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
-import {
-  deleted,
-  deletedSchema,
-  optional,
-  pageQuery,
-  pageSchema,
-  idParams as params,
-  wholeNumber,
-} from "mixture-of-shards/server";
+import { deleted, optional, pages, idParams as params, wholeNumber } from "mixture-of-shards/server";
 import { storageError } from "mixture-of-shards-core/files";
 import type { Owner } from "#database";
 import { type FileRow, toLimits } from "#store";
@@ -130,11 +122,11 @@ const storedRoutes: AddRoutes = (app, service) => {
     path: "/v1/files",
     summary: "List files",
     query: z.object({
-      ...pageQuery({ standard: 10_000, most: 10_000 }),
+      ...pages.query({ standard: 10_000, most: 10_000 }),
       purpose: z.string().max(100).optional(),
       order: z.enum(["asc", "desc"]).optional(),
     }),
-    ok: [pageSchema(fileSchema), "A page of files."],
+    ok: [pages.schema(fileSchema), "A page of files."],
     answer: async ({ query, owner }) => pageOf(await files.list(owner, query), toFileObject),
   });
   addRoute(app, {
@@ -177,11 +169,11 @@ const storedRoutes: AddRoutes = (app, service) => {
     path: "/v1/files/{id}",
     summary: "Delete a file",
     params,
-    ok: [deletedSchema("file"), "The file was deleted; jobs that use it continue."],
+    ok: [deleted.schema("file"), "The file was deleted; jobs that use it continue."],
     answer: async ({ params: { id }, owner }) => {
       await files.remove(owner, id);
       await collect(service);
-      return deleted("file", id);
+      return deleted.json("file", id);
     },
   });
 };

@@ -1,7 +1,7 @@
 // Forms with files, which go to the storage as they arrive: data to train on, and adapters.
 import { z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
-import { ApiError, apiRoute, invalidForm, ok, readMultipart, type ServerApp } from "mixture-of-shards/server";
+import { ApiError, apiRoute, invalidForm, readMultipart, type ServerApp } from "mixture-of-shards/server";
 import { describeIssues } from "mixture-of-shards-core/common";
 import { storable } from "#database";
 import type { StoredObject } from "#objects";
@@ -58,6 +58,7 @@ export function addForm<Name extends string, Fields extends z.ZodObject, Answer 
   route: FormRoute<Name, Fields, Answer>,
 ): void {
   const { path, summary, files, name, fields } = route;
+  const [schema, description] = route.ok;
   const entries = Object.entries<string>(files);
   const binary = z.string().openapi({ format: "binary" });
   const parts = Object.fromEntries(entries.map(([file, about]) => [file, binary.describe(about)]));
@@ -69,7 +70,7 @@ export function addForm<Name extends string, Fields extends z.ZodObject, Answer 
       request: {
         body: { content: { "multipart/form-data": { schema: fields.extend(parts).openapi(name) } } },
       },
-      responses: { 200: ok(...route.ok) },
+      responses: { 200: { description, content: { "application/json": { schema } } } },
     }),
   );
   app.post(path, async (context) => {

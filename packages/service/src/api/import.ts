@@ -3,7 +3,7 @@
 import { rm } from "node:fs/promises";
 import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
-import { type ApiError, deleted, deletedSchema, optional } from "mixture-of-shards/server";
+import { type ApiError, deleted, optional } from "mixture-of-shards/server";
 import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { type Owner, randomId } from "#database";
 import type { Files } from "#objects";
@@ -136,7 +136,7 @@ export const modelRoutes: AddRoutes = (app, service) => {
     summary: "Delete a fine-tuned model",
     params,
     ok: [
-      deletedSchema("model"),
+      deleted.schema("model"),
       "The model was deleted. Running requests finish with it. A model with an alias cannot be deleted.",
     ],
     param: "model",
@@ -145,7 +145,7 @@ export const modelRoutes: AddRoutes = (app, service) => {
       await unpublish(id);
       await collect(service);
       await server.engine.refreshAdapters();
-      return deleted("model", id);
+      return deleted.json("model", id);
     },
   });
   addRoute(app, {

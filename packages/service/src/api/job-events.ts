@@ -2,7 +2,7 @@
 // where it has some, and under TRL's otherwise.
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
-import { ApiError, pageQuery, pageSchema, idParams as params, streamEvents } from "mixture-of-shards/server";
+import { ApiError, pages, idParams as params, streamEvents } from "mixture-of-shards/server";
 import { omitUndefined } from "mixture-of-shards-core/common";
 import type { Measurement } from "mixture-of-shards-core/training";
 import type { Owner } from "#database";
@@ -99,11 +99,11 @@ export const jobEventRoutes: AddRoutes = (app, { jobs, models }) => {
     summary: "List the events of a job, or stream them with stream=true",
     params,
     query: z.object({
-      ...pageQuery({ standard: 20, most: 1000 }),
+      ...pages.query({ standard: 20, most: 1000 }),
       stream: z.enum(["true", "false"]).optional(),
     }),
     ok: [
-      pageSchema(eventSchema),
+      pages.schema(eventSchema),
       "A page of events, newest first; with stream=true, server-sent events from the first one on.",
     ],
     answer: async ({ params: { id }, query: { stream, ...page }, owner, context }) => {
@@ -118,8 +118,8 @@ export const jobEventRoutes: AddRoutes = (app, { jobs, models }) => {
     path: `${path}/{id}/checkpoints`,
     summary: "List the checkpoints of a job, each usable as a model",
     params,
-    query: z.object(pageQuery({ standard: 10, most: 100 })),
-    ok: [pageSchema(checkpointSchema), "A page, newest first."],
+    query: z.object(pages.query({ standard: 10, most: 100 })),
+    ok: [pages.schema(checkpointSchema), "A page, newest first."],
     answer: async ({ params: { id }, query, owner }) =>
       pageOf(await models.checkpoints(await jobs.find(owner, id), query), toCheckpointObject),
   });

@@ -1,13 +1,7 @@
 // /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
 import { z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
-import {
-  ApiError,
-  pageQuery,
-  pageSchema,
-  idParams as params,
-  type ServerApp,
-} from "mixture-of-shards/server";
+import { ApiError, pages, idParams as params, type ServerApp } from "mixture-of-shards/server";
 import { errorText, snakeCase } from "mixture-of-shards-core/common";
 import { formatSource, parseResponseFormat } from "mixture-of-shards-core/text";
 import { type Owner, storable } from "#database";
@@ -269,8 +263,8 @@ export const jobRoutes: AddRoutes = (app, service) => {
     method: "get",
     path,
     summary: "List fine-tuning jobs",
-    query: z.object(pageQuery({ standard: 20, most: 100 })),
-    ok: [pageSchema(jobSchema), "A page, newest first."],
+    query: z.object(pages.query({ standard: 20, most: 100 })),
+    ok: [pages.schema(jobSchema), "A page, newest first."],
     answer: async ({ query, owner, server, context }) => {
       const page = { ...query, metadata: metadataFilter(context.req.query()) };
       return pageOf(await jobs.list(owner, page), (job) => toJobObject(job, server.now()));

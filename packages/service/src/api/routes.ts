@@ -5,10 +5,10 @@ import {
   ApiError,
   type ApiKey,
   jsonBody,
+  pages,
   type Route,
   route,
   type ServerApp,
-  toPage,
 } from "mixture-of-shards/server";
 import { isDiskFull, storageProblem } from "mixture-of-shards-core/files";
 import { type Owner, type Page, storable } from "#database";
@@ -138,7 +138,7 @@ export function addRoute<
 export const pageOf = <Row, T extends { readonly id: string }>(
   { rows, hasMore }: Page<Row>,
   toObject: (row: Row) => T,
-) => toPage(rows.map(toObject), hasMore);
+) => pages.json(rows.map(toObject), hasMore);
 
 /** The place of the first text, as a name or a value, that PostgreSQL does not keep. */
 function unstorableAt(value: unknown, path: readonly string[] = []): readonly string[] | undefined {

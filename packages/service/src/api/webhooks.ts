@@ -1,6 +1,6 @@
 // /v1/webhooks: where tenants are notified of the ends of their jobs.
 import { z } from "@hono/zod-openapi";
-import { deleted, deletedSchema, pageQuery, pageSchema, idParams as params } from "mixture-of-shards/server";
+import { deleted, pages, idParams as params } from "mixture-of-shards/server";
 import { type DeliveryRow, type WebhookRow, webhookEvents } from "#store";
 import { isPrivateHost, urlPort } from "#webhooks";
 import { type AddRoutes, addRoute, invalid, pageOf, secondsOrNull, toObject } from "./routes.ts";
@@ -47,7 +47,7 @@ const toDeliveryObject = ({ job, due_at, ...delivery }: DeliveryRow) =>
   toObject(deliverySchema, delivery, { data: { id: job }, next_attempt_at: secondsOrNull(due_at) });
 
 const path = "/v1/webhooks";
-const query = z.object(pageQuery({ standard: 20, most: 100 }));
+const query = z.object(pages.query({ standard: 20, most: 100 }));
 
 const newWebhookSchema = z
   .strictObject({
@@ -109,7 +109,7 @@ const otherRoutes: AddRoutes = (app, { webhooks }) => {
     path,
     summary: "List webhooks",
     query,
-    ok: [pageSchema(webhookSchema), "A page of webhooks, newest first."],
+    ok: [pages.schema(webhookSchema), "A page of webhooks, newest first."],
     answer: async ({ query, owner }) => pageOf(await webhooks.list(owner, query), toWebhookObject),
   });
   addRoute(app, {
@@ -132,10 +132,10 @@ const otherRoutes: AddRoutes = (app, { webhooks }) => {
     path: `${path}/{id}`,
     summary: "Delete a webhook and its pending deliveries",
     params,
-    ok: [deletedSchema("webhook"), "The webhook was deleted."],
+    ok: [deleted.schema("webhook"), "The webhook was deleted."],
     answer: async ({ params: { id }, owner }) => {
       await webhooks.remove(owner, id);
-      return deleted("webhook", id);
+      return deleted.json("webhook", id);
     },
   });
   addRoute(app, {
@@ -153,7 +153,7 @@ const otherRoutes: AddRoutes = (app, { webhooks }) => {
     summary: "List the deliveries of the last 30 days, at most 1,000",
     params,
     query,
-    ok: [pageSchema(deliverySchema), "A page of deliveries, newest first."],
+    ok: [pages.schema(deliverySchema), "A page of deliveries, newest first."],
     answer: async ({ params: { id }, query, owner }) =>
       pageOf(await webhooks.deliveries(await webhooks.find(owner, id), query), toDeliveryObject),
   });
