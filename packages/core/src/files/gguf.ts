@@ -94,6 +94,7 @@ const MAX_ITEMS = 1 << 23;
 const MAX_KEYS = 1 << 16;
 const MAX_DEPTH = 4;
 
+const UINT32 = 4;
 const STRING = 8;
 const ARRAY = 9;
 
@@ -148,18 +149,20 @@ function readValue(cursor: GgufCursor, type: number, item: Item): GgufValue {
   throw cursor.invalid(`${item.key} has the unknown value type ${type}`);
 }
 
-/** Reads `count` keys with their values. */
-function readGgufMetadata(cursor: GgufCursor, count: number): GgufMetadata {
+/** Reads `count` keys with their values, and finds the type of most weights, a uint32, where there is one. */
+function readGgufMetadata(cursor: GgufCursor, count: number) {
   if (count > MAX_KEYS) throw cursor.invalid(`the header claims ${count} keys; the limit is ${MAX_KEYS}`);
   const values = new Map<string, GgufValue>();
+  let fileTypeAt: number | undefined;
   for (let i = 0; i < count; i++) {
     const key = cursor.string(`key ${i + 1} of the header`, MAX_KEY_LENGTH);
     if (key === "__proto__" || values.has(key))
       throw cursor.invalid(`the key "${key}" of the header is not allowed or occurs twice`);
     const type = cursor.uint32(`the type of ${key}`);
+    if (key === "general.file_type" && type === UINT32) fileTypeAt = cursor.position;
     values.set(key, readValue(cursor, type, { key, depth: 0 }));
   }
-  return Object.fromEntries(values);
+  return { metadata: Object.fromEntries(values) as GgufMetadata, fileTypeAt };
 }
 
 /** One tensor. `shape` is row-major, as Hugging Face writes it: the last dimension runs fastest. */
@@ -178,9 +181,6 @@ export interface RawKeys {
   readonly count: number;
   readonly bytes: Uint8Array;
 }
-
-/** The key of the type of most weights, with its own type, a uint32. */
-const FILE_TYPE = "general.file_type\x04\0\0\0";
 
 /** Names of tensor types by their numbers; the gaps are types that were withdrawn. */
 export const TYPE_NAMES: Readonly<Record<number, string>> = {
@@ -318,7 +318,7 @@ export async function openGguf(path: string) {
     const cursor = ggufCursor(file);
     const counts = readCounts(cursor, path);
     const begin = cursor.position;
-    const metadata = readGgufMetadata(cursor, counts.keys);
+    const { metadata, fileTypeAt } = readGgufMetadata(cursor, counts.keys);
     const end = cursor.position;
     const listed = Array.from({ length: counts.tensors }, () => readTensor(cursor));
     const alignment = readAlignment(metadata, cursor);
@@ -351,8 +351,8 @@ export async function openGguf(path: string) {
       async readKeys(fileType: number): Promise<RawKeys> {
         const bytes = new Uint8Array(end - begin);
         await file.read(bytes, begin);
-        const at = new TextDecoder("latin1").decode(bytes).indexOf(FILE_TYPE);
-        if (at >= 0) new DataView(bytes.buffer).setUint32(at + FILE_TYPE.length, fileType, true);
+        if (fileTypeAt !== undefined)
+          new DataView(bytes.buffer).setUint32(fileTypeAt - begin, fileType, true);
         return { count: counts.keys, bytes };
       },
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),

@@ -53,6 +53,25 @@ const rounded = ({ dtype, data }: WritableGgufTensor): Float32Array =>
       ? decodeFloat16(encodeFloat16(data))
       : decodeBfloat16(encodeBfloat16(data));
 
+test("the keys of a file are those of another one but for its type, whatever their texts hold", async () => {
+  const path = join(folder, "keys.gguf");
+  const trap = { type: "string", value: "general.file_type\x04\0\0\0" } as const;
+  const type = { type: "uint32", value: 2 } as const;
+  for (const metadata of [
+    { "a.trap": trap, "general.file_type": type, "z.trap": trap },
+    { "z.trap": trap },
+  ]) {
+    await writeGguf(path, { metadata, tensors: {} });
+    await using before = await openGguf(path);
+    const copy = join(folder, "copy.gguf");
+    await using writer = await openGgufWriter(copy, await before.readKeys(7), []);
+    await writer.commit();
+    await using after = await openGguf(copy);
+    const changed = "general.file_type" in metadata ? { "general.file_type": 7 } : {};
+    expect(after.metadata).toEqual({ ...before.metadata, ...changed });
+  }
+});
+
 describe("writeGguf", () => {
   test("what was written is read again", async () => {
     await fc.assert(
