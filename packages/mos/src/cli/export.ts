@@ -73,8 +73,11 @@ function ggufUse(out: string, model: string, chat: ChatFacts | undefined): reado
     heading("With Ollama, by the lines of a Modelfile:"),
     `  FROM ${base}`,
     `  ADAPTER ${resolve(out)}`,
-    ...(chat?.system == null ? [] : [`  SYSTEM """${printable(chat.system)}"""`]),
-    ...(chat?.stops ?? []).map((stop) => `  PARAMETER stop ${JSON.stringify(stop)}`),
+    // quotes have no escape there: a message that could end them is not written
+    ...(chat?.system == null || /"""|"$/.test(chat.system)
+      ? []
+      : [`  SYSTEM """${printable(chat.system)}"""`]),
+    ...(chat?.stops ?? []).map((stop) => `  PARAMETER stop ${printable(JSON.stringify(stop))}`),
     "  PARAMETER temperature 0",
   ];
 }

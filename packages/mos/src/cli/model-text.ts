@@ -8,6 +8,7 @@ import { loadText, type ModelInspection } from "mixture-of-shards-core/models";
 import { defaultSystem } from "mixture-of-shards-core/text";
 import { flagName } from "./command.ts";
 import { counted, formatInteger, labelled, type Row, textTable } from "./format.ts";
+import { printable } from "./terminal.ts";
 
 /** Facts, types of the tensors, and bytes under each base dtype. */
 export function modelText(inspection: ModelInspection): string {
@@ -145,8 +146,11 @@ export const chatRows = (facts: ChatFacts | undefined): readonly (Row | false)[]
   facts === undefined
     ? []
     : [
-        facts.system !== null && ["system message", `${JSON.stringify(facts.system)}, where none is given`],
-        ["answers end at", facts.stops.join(", ")],
+        facts.system !== null && [
+          "system message",
+          `${printable(JSON.stringify(facts.system))}, where none is given`,
+        ],
+        ["answers end at", printable(facts.stops.join(", "))],
       ];
 
 /** How llama.cpp asks a model as it is asked here. */
