@@ -1,6 +1,6 @@
 // Answers of a base to general prompts, which the next run on it need not ask for again.
 import { z } from "zod";
-import { canonicalJson, MosError } from "#common";
+import { canonicalJson } from "#common";
 import { makeFolder, readJson, writeFileAtomic } from "#files";
 import { createHash, join, readdir, rm, stat } from "#platform";
 import { type Replayed, replayedSchema } from "./replay.ts";
@@ -20,24 +20,15 @@ export function answerCache(folder: string, decisive: object) {
   return {
     /** The answers to the first prompts. */
     read: (): Promise<readonly Replayed[]> =>
-      readJson(path, z.array(replayedSchema), { code: "bad_data", maximumBytes: MAX_BYTES }).catch(
-        orNone([]),
-      ),
+      readJson(path, z.array(replayedSchema), { code: "bad_data", maximumBytes: MAX_BYTES }).catch(() => []),
     async write(answers: readonly Replayed[]): Promise<void> {
       await makeFolder(folder)
         .then(() => writeFileAtomic(path, JSON.stringify(answers)))
         .then(() => removeOldest(folder))
-        .catch(orNone(undefined));
+        .catch(() => undefined);
     },
   };
 }
-
-const orNone =
-  <T>(none: T) =>
-  (cause: unknown): T => {
-    if (cause instanceof MosError) return none;
-    throw cause;
-  };
 
 async function removeOldest(folder: string): Promise<void> {
   const paths = (await readdir(folder)).filter((name) => FILE.test(name)).map((name) => join(folder, name));
