@@ -25,6 +25,7 @@ test("keys stand as the schema lists them, those that it requires next, others l
 test("a schema that only refers to itself changes nothing", () => {
   const loop = { $ref: "#/$defs/a", $defs: { a: { $ref: "#/$defs/a" } } };
   expect(inSchemaOrder('{"b": {"d": 1, "c": 2}}', loop)).toBe('{"b": {"d": 1, "c": 2}}');
+  expect(inSchemaOrder('{"b": 1, "a": 2}', { $ref: "#/%zz" })).toBe('{"b": 1, "a": 2}');
 });
 
 test("any JSON stays what it was", () => {

@@ -75,9 +75,13 @@ function fits({ type, properties, required }: Readonly<Record<string, unknown>>,
 
 function refer(pointer: string, root: unknown): unknown {
   if (!pointer.startsWith("#")) return undefined;
-  const keys = pointer.slice(1).split("/").slice(1);
-  const unescaped = keys.map((key) => decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~"));
-  return follow(root, unescaped);
+  try {
+    const keys = pointer.slice(1).split("/").slice(1).map(decodeURIComponent);
+    const unescaped = keys.map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+    return follow(root, unescaped);
+  } catch {
+    return undefined; // it is no fragment of a URI
+  }
 }
 
 const nameOf = (key: string): string => String(JSON.parse(key));
