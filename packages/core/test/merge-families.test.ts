@@ -6,9 +6,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Adapter, computeDelta, saveAdapter } from "#adapters";
 import { randomStream } from "#common";
 import { mergeAdapter } from "#convert";
-import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
+import { openGguf, openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import {
   COMMON_LINEARS,
+  dequantizeWeight,
+  ggufName,
+  listTargets,
   loadBase,
   modulePath,
   parseHuggingFaceConfig,
@@ -17,7 +20,9 @@ import {
   toLayerShapes,
 } from "#models";
 import { randomAdapter } from "./random-adapter.ts";
-import { tinyConfigJson } from "./tiny-model.ts";
+import { TINY_FAMILIES } from "./tiny-families.ts";
+import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
+import { tinyConfigJson, tinyModel } from "./tiny-model.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -117,4 +122,52 @@ test("of a model that also sees, the merged one is the language model", async ()
     model_type: "gemma3_text",
   });
   expect((await loadBase(out)).config).toEqual((await loadBase(join(folder, "sees"))).config);
+});
+
+test("matrices of a GGUF base are merged whatever folders call them, and kernels stay float32", async () => {
+  const model = tinyModel({ overrides: TINY_FAMILIES["lfm2"]! });
+  const { config, weights } = model;
+  const metadata = Object.entries(tinyGguf(model).metadata).map(
+    ([key, value]) => [key.replace(/^llama\./, "lfm2."), value] as const,
+  );
+  const kinds = config.layerKinds ?? [];
+  const file = join(folder, "lfm2.gguf");
+  await writeGguf(file, {
+    metadata: {
+      ...Object.fromEntries(metadata),
+      "general.architecture": ["string", "lfm2"],
+      "lfm2.attention.head_count_kv": [
+        "numbers",
+        kinds.map((kind) => (kind === "attention" ? config.keyValueHeads : 0)),
+      ],
+      "lfm2.shortconv.l_cache": ["uint32", config.convolution ?? 0],
+    },
+    tensors: [...weights].map(([name, { shape, data }]) => ({
+      name: ggufName(config, name),
+      shape: shape.filter((_, axis) => shape.length < 3 || axis !== 1),
+      bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    })),
+  });
+  const base = await loadBase(file);
+  const settings = { ...SETTINGS, targets: ["o_proj", "gate_proj", "down_proj", "conv_in_proj"] };
+  const adapter = randomAdapter(settings, toLayerShapes(base.config), { seed: 2, deviation: 0.3 });
+  await saveAdapter(`${file}-adapter`, adapter, { base: { name: "tiny", fingerprint: base.fingerprint } });
+  const out = join(folder, "lfm2-merged.gguf");
+  for await (const _ of mergeAdapter({ model: file, adapter: `${file}-adapter`, out }));
+  const merged = await loadBase(out);
+  for (const target of listTargets(toLayerShapes(config))) {
+    const name = `${modulePath(target)}.weight`;
+    const delta = (await computeDelta(adapter, target))?.data;
+    const isTarget = settings.targets.includes(target.linear);
+    expect(delta?.some((value) => Math.abs(value) > 0.01) ?? false, name).toBe(isTarget);
+    const found = dequantizeWeight(merged.weights.get(name)!);
+    for (const [i, value] of dequantizeWeight(base.weights.get(name)!).entries()) {
+      const wanted = value + (delta?.[i] ?? 0);
+      expect(Math.abs(found[i]! - wanted), name).toBeLessThan(1e-3 * Math.max(1, Math.abs(wanted)));
+    }
+  }
+  await using written = await openGguf(out);
+  const types = [...written.tensors].map(([name, { type }]) => [name.split(".").at(-2), type] as const);
+  expect(types).toContainEqual(["conv", "F32"]);
+  expect(types).toContainEqual(["in_proj", "F16"]);
 });

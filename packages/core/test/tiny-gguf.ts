@@ -3,14 +3,15 @@
 import { writeFile } from "node:fs/promises";
 import type { TinyModel } from "./tiny-model.ts";
 
-const TYPES = { uint32: 4, float32: 6, bool: 7, string: 8, strings: 9, uint64: 10 } as const;
+const TYPES = { uint32: 4, float32: 6, bool: 7, string: 8, strings: 9, numbers: 9, uint64: 10 } as const;
 
 /** A value of the header with its type. */
 export type Typed =
   | readonly ["uint32" | "float32" | "uint64", number]
   | readonly ["bool", boolean]
   | readonly ["string", string]
-  | readonly ["strings", readonly string[]];
+  | readonly ["strings", readonly string[]]
+  | readonly ["numbers", readonly number[]];
 
 export interface GgufTensorInput {
   readonly name: string;
@@ -60,6 +61,8 @@ function valueBytes(typed: Typed): Buffer {
       return text(typed[1]);
     case "strings":
       return Buffer.concat([u32(TYPES.string), u64(typed[1].length), ...typed[1].map(text)]);
+    case "numbers":
+      return Buffer.concat([u32(TYPES.uint32), u64(typed[1].length), ...typed[1].map(u32)]);
   }
 }
 

@@ -148,9 +148,8 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   }
   const made = await missingAbove(out);
   const { dtype: written, replaced } = plan;
-  const dtypes = new Map(plan.shards.flatMap(({ tensors }) => tensors.map((one) => [one.name, one.dtype])));
   const writing = isFile
-    ? writeMergedGguf(out, { model, adapter, dtype: written, dtypes, signal })
+    ? writeMergedGguf(out, { model, adapter, dtype: written, signal })
     : writeMerged(out, { model, adapter, plan, signal });
   let size = 0;
   for await (const progress of writing) {

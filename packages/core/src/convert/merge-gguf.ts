@@ -12,16 +12,10 @@ import {
   readableType,
   writeNumbers,
 } from "#files";
-import { ggufName, type LoadProgress, type ModelFiles, toGgufRows } from "#models";
+import { ggufName, isMatrix, type LoadProgress, type ModelFiles, toGgufRows, weightShapes } from "#models";
 import { dirname } from "#platform";
-import { checkRange, FILE_TYPES, type FileDtype, type StoredDtype } from "./file-dtype.ts";
-import {
-  assertGoesOn,
-  assertStillFree,
-  mergedParts,
-  targetsByTensor,
-  weightsByTensor,
-} from "./merged-weights.ts";
+import { checkRange, FILE_TYPES, type FileDtype, STORED, type StoredDtype } from "./file-dtype.ts";
+import { assertGoesOn, assertStillFree, mergedParts, targetsByTensor } from "./merged-weights.ts";
 
 /** Bytes that are copied at a time. */
 const CHUNK = 1 << 22;
@@ -30,16 +24,15 @@ interface MergeGgufOptions {
   readonly model: ModelFiles;
   /** Adapter of this base: the caller has compared the fingerprints. */
   readonly adapter: Adapter;
-  /** Type of most matrices, and of each by its name in Hugging Face's files. */
+  /** Type of all matrices. */
   readonly dtype: FileDtype;
-  readonly dtypes: ReadonlyMap<string, StoredDtype>;
   readonly signal: AbortSignal | undefined;
 }
 
 /** A tensor of the file, and the weights that it holds where they are merged; without any it is copied. */
 type Tensor = PlannedGgufTensor & { readonly weights: readonly string[] };
 
-/** Matrices get the types that they are planned with, since blocks cannot hold sums; gains and biases are copied. */
+/** Matrices get the type that is asked for, since blocks cannot hold sums; gains, biases and kernels are copied. */
 export async function* writeMergedGguf(
   path: string,
   options: MergeGgufOptions,
@@ -69,17 +62,15 @@ export async function* writeMergedGguf(
 }
 
 /** The tensors of the base's file, in its order. */
-function planTensors(base: GgufFile, { model, dtypes }: MergeGgufOptions): readonly Tensor[] {
-  const known = new Map(
-    [...weightsByTensor(model)].map(([stored, weights]) => [
-      ggufName(model.config, stored),
-      { weights, type: dtypes.get(stored) },
-    ]),
-  );
+function planTensors(base: GgufFile, { model: { config }, dtype }: MergeGgufOptions): readonly Tensor[] {
+  const matrices = new Map<string, string[]>();
+  for (const [weight, shape] of weightShapes(config)) {
+    const name = ggufName(config, weight);
+    if (isMatrix(shape)) matrices.set(name, [...(matrices.get(name) ?? []), weight]);
+  }
   return [...base.tensors].map(([name, { type, shape }]) => {
-    const { weights, type: planned } = known.get(name) ?? {};
-    if (shape.length > 1 && weights !== undefined && planned !== undefined)
-      return { name, shape, type: planned, weights };
+    const weights = matrices.get(name);
+    if (weights !== undefined) return { name, shape, type: STORED[dtype], weights };
     return { name, shape, type: readableType(type, `${base.path}: tensor "${name}"`), weights: [] };
   });
 }
