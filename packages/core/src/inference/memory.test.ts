@@ -9,6 +9,8 @@ import {
   presetConfig,
   weightShapes,
 } from "#models";
+import { TINY_FAMILIES } from "../../test/tiny-families.ts";
+import { tinyModel } from "../../test/tiny-model.ts";
 import { engineSettings, type ResolvedOptions } from "./engine-options.ts";
 import { requireEngineMemory } from "./memory.ts";
 import { bytesPerPosition, capacityFor } from "./slots.ts";
@@ -88,6 +90,21 @@ describe("the memory of an engine", () => {
     expect(partBytes(plan, "base")).toBeGreaterThan(0.5 * parameters);
     // small ones are part of two programs, with the table of a tied head in 8 bits besides
     expect(partBytes(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
+  });
+
+  test("has room for the scores of a part of a prompt, and their softmax, on all that is cached", () => {
+    const model = plannedModel("llama3.2-3b", Q4_0);
+    const { plan, lonePrefillChunk: tokens } = requireEngineMemory(model, size, free(64));
+    const scores = 4 * model.config.heads * tokens * (size.maxLength + tokens);
+    expect(partBytes(plan, "steps")).toBeGreaterThan(2 * scores);
+    expect(partBytes(plan, "steps")).toBeLessThan(8 * scores);
+  });
+
+  test.each(Object.entries(TINY_FAMILIES))("knows all dimensions of the steps of %s", (name, overrides) => {
+    const { config } = tinyModel({ overrides: overrides! });
+    const model = baseFromConfig(name, config, { kind: "float32" });
+    const { plan } = requireEngineMemory(model, { ...size, maxLength: 64 }, free(64));
+    expect(partBytes(plan, "steps")).toBeGreaterThan(0);
   });
 
   test("that has no room is refused with its parts and what would fit", () => {

@@ -148,7 +148,8 @@ function planSteps(
   const outputs = generalStep.outputs(base, size);
   const peak = (slots: number, tokens: number): number => {
     const cached = Math.min(capacityFor(maxLength), Math.ceil(positions / slots));
-    const sizes = new Map(Object.entries({ slots, tokens, cached, logits: slots, rank: RANK }));
+    const known = { slots, tokens, positions: slots * tokens, cached, logits: slots, rank: RANK, sink: 1 };
+    const sizes = new Map(Object.entries(known));
     // "cached + tokens", "rank · 2", "grouped2"
     const sizeOf = (factor: string): number => {
       const [, groups] = /^grouped(\d+)$/.exec(factor) ?? [];

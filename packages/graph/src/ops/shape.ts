@@ -94,7 +94,7 @@ export function concat(values: readonly Value[], axis: number): Value {
   if (divided !== undefined) return divided;
   const sizes = values.map((v) => v.shape[axis] as Dim);
   const known = sizes.every((size) => typeof size === "number");
-  const total: Dim = known ? (sizes as number[]).reduce((a, b) => a + b, 0) : sizes.join("+");
+  const total: Dim = known ? (sizes as number[]).reduce((a, b) => a + b, 0) : sizes.join(" + ");
   const y = emit("Concat", values, {
     shape: first.shape.with(axis, total),
     attributes: { axis },

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { add, mul } from "../ops/elementwise.ts";
 import { matmul } from "../ops/linear.ts";
-import { reshape } from "../ops/shape.ts";
+import { concat, reshape } from "../ops/shape.ts";
 import { constant, leaf } from "../value.ts";
 import { Arena, programPeak } from "./peak.ts";
 
@@ -47,6 +47,24 @@ test("dimensions that only a run knows are asked for", () => {
   // the product and the copy that is given back
   expect(measurePeak(1024)).toBeGreaterThanOrEqual(2 * 4 * 1024 * 4096);
   expect(measurePeak(2048) / measurePeak(1024)).toBeCloseTo(2, 1);
+});
+
+test("joined dimensions are a sum, and one without a size is refused", () => {
+  const y = concat([leaf("x", ["cached", 64]), leaf("z", ["tokens", 64])], 0);
+  const asked: string[] = [];
+  const measure = (size: number) =>
+    programPeak(
+      { y },
+      {
+        dimensionSize(name) {
+          asked.push(name);
+          return size;
+        },
+      },
+    );
+  expect(measure(1024).results).toBe(4 * 64 * 1024);
+  expect(asked).toContain("cached + tokens");
+  expect(() => measure(Number.NaN)).toThrow(/"cached \+ tokens" has the size NaN/);
 });
 
 test("constants are counted once", () => {

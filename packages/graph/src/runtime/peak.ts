@@ -1,5 +1,6 @@
 // Peak memory of a program, known before it is compiled: the runtime's own rules for the
 // order of nodes and the reuse of buffers, applied to the shapes of the graph.
+import { MosError } from "../error.ts";
 import { type Dim, DTYPE_BYTES, type TensorType } from "../tensor-type.ts";
 import { type Node, sortNodes, type Value } from "../value.ts";
 
@@ -36,6 +37,7 @@ export interface ProgramPeak {
 /**
  * The memory of one run of the program that computes `outputs`, with the sizes of dimensions that only a run knows.
  *
+ * @throws MosError `bad_config` for a dimension without a size.
  * @example
  * programPeak({ y: mul(x, x) }, { dimensionSize: () => 512 }).workspace;
  */
@@ -45,11 +47,14 @@ export function programPeak(
 ): ProgramPeak {
   const results = Object.values(outputs);
   const program = orderedProgram(results);
+  const sizeOf = (dim: Dim): number => {
+    const size = typeof dim === "number" ? dim : dimensionSize(dim);
+    if (!Number.isFinite(size))
+      throw new MosError("bad_config", `the dimension "${dim}" has the size ${size}`);
+    return size;
+  };
   const countBytes = ({ shape, dtype }: TensorType): number =>
-    shape.reduce<number>(
-      (size, dim) => size * (typeof dim === "number" ? dim : dimensionSize(dim)),
-      DTYPE_BYTES[dtype],
-    );
+    shape.reduce<number>((size, dim) => size * sizeOf(dim), DTYPE_BYTES[dtype]);
   const { buffers } = new BufferPlan(program, countBytes);
   return {
     workspace: replay(program.length, buffers),
