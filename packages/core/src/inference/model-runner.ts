@@ -487,13 +487,13 @@ function withCores(base: StepBase): ProjectHook {
 
 /**
  * Tests whether the fused attention rotates queries and keys itself, which spares four operators of a layer: where they are only
- * rotated, all layers alike, in heads as it takes them, and the cache keeps what it rotated.
+ * rotated, all layers alike, in heads as it takes them, without sinks, and the cache keeps what it rotated.
  */
 function canJoinHeads(config: ModelConfig, dtype: CacheDtype): boolean {
   const first = layerRope(config, 0);
   const isWhole = config.headDim % 16 === 0 && rotatedWidth(config) === config.headDim;
-  const { queryKeyNorm, queryScale, layerKinds } = config;
-  const choices = [queryKeyNorm, queryScale, layerKinds];
+  const { queryKeyNorm, queryScale, layerKinds, sinks } = config;
+  const choices = [queryKeyNorm, queryScale, layerKinds, sinks];
   const isPlain = isWhole && dtype === "float32" && choices.every((choice) => choice === undefined);
   const layers = Array.from({ length: config.layers }, (_, layer) => layerRope(config, layer));
   return isPlain && first !== undefined && layers.every((rope) => rope === first);

@@ -82,6 +82,8 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     residual_multiplier: 0.4,
     logits_scaling: 2,
   },
+  // one rope and whole heads, which the fused attention could rotate itself
+  granite_swa: { sliding_window: WINDOW, head_dim: 16, attention_multiplier: 0.5 },
 };
 
 // heads of a multiple of 8 decode a few slots by the fused program, others by the general one
