@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { planPrefixes, type SlotContent } from "./placement.ts";
+import { tinyModel } from "../../test/tiny-model.ts";
+import type { AdapterLease } from "./adapters/manager.ts";
+import type { ModelRunner } from "./model-runner.ts";
+import { Placement, planPrefixes, type SlotContent } from "./placement.ts";
+import type { Sequence } from "./sequence.ts";
+import { AdapterSlots, KVCache } from "./slots.ts";
 
 const makeTokens = (length: number, first = 0): readonly number[] =>
   Array.from({ length }, (_, i) => (i === 0 ? first : i));
@@ -87,4 +92,35 @@ test("one slot always computes; only equal prefixes of the same owner are copied
       if (readers.length > 0) expect(waiting.size).toBeLessThan(readers.length);
     }),
   );
+});
+
+test("when the last adapter of a shared format has ended, slots get factors of their own only where they have room", () => {
+  const { config } = tinyModel();
+  const [cache, slots] = [new KVCache(config), new AdapterSlots(config)];
+  const runner = { config, cache, slots, sharesFactors: true } as unknown as ModelRunner;
+  const slotMemory = 8 * slots.bytesPerRank;
+  const placement = new Placement(runner, { maxBatch: 8, cacheMemory: 1e9, slotMemory });
+  const expand = () => new Map();
+  const lease = { digest: "xs", rank: 4, expand, shared: { key: "key", expand } } as unknown as AdapterLease;
+  const sequence = (own?: AdapterLease): Sequence => {
+    const request = { tenant: "", prompt: [1, 2], maxTokens: 5 };
+    return {
+      tokens: [1, 2],
+      firstLogits: 1,
+      digest: own?.digest ?? null,
+      lease: own,
+      request,
+    } as unknown as Sequence;
+  };
+  for (const own of [lease, ...Array.from({ length: 5 }, () => undefined)]) {
+    expect(placement.fits(sequence(own))).toBe(true);
+    placement.place(sequence(own));
+  }
+  placement.release(0);
+  for (const left of [5, 4, 3]) {
+    placement.trim();
+    expect([placement.count, slots.bytes <= slotMemory]).toEqual([left, true]);
+    expect(slots.shared).toBe(left > 4 ? "key" : undefined);
+    placement.release(placement.entries()[0]![0]);
+  }
 });

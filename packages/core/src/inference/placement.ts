@@ -209,7 +209,11 @@ export class Placement {
     const capacity = capacityFor(2 * longestLength(this.sequences()));
     if (cache.capacity > 2 * capacity) this.#resizeCache(cache.slots, capacity);
     const format = formatFor(this.sequences(), this.#runner);
-    if (slots.rank >= 2 * format.rank) this.#resizeFactors(slots.count, format);
+    const allowed = this.#slotsFor(format);
+    // factors that slots share may have room where those of each slot have none
+    if (slots.rank < 2 * format.rank || this.count > allowed) return;
+    this.compact();
+    this.#resizeFactors(Math.min(slots.count, allowed), format);
   }
 
   /** Frees all slots and forgets their content, after a failure that may have left them in any state. */

@@ -54,6 +54,14 @@ test("a slot keeps as many tokens as the last snapshot allows", () => {
   expect([cache.lengths[0], stateOf(cache, 0)]).toEqual([0, 0]);
 });
 
+test("a state that no token has made is wiped before the next sequence", () => {
+  const cache = new KVCache(config);
+  cache.resize(1, 64);
+  add(cache, 0, Number.NaN); // a step beside which the slot had no tokens, and a broken adapter
+  cache.truncate(0, 0);
+  expect(stateOf(cache, 0)).toBe(0);
+});
+
 test("a copy has the state behind its own tokens, and its snapshots", () => {
   const cache = filledCache();
   cache.move(0, 1, 10);

@@ -90,7 +90,8 @@ export class SlotStates {
     if (this.tensors.length === 0) return;
     const found = this.#list(slot).find((one) => one.length === length);
     this.#snapshots[slot] = this.#list(slot).filter((one) => one.length <= length);
-    if (length === held) return;
+    // what a broken adapter has made of no tokens at all is wiped, too
+    if (length === held && length > 0) return;
     for (const i of this.tensors.keys()) {
       const part = this.#part(i, slot, 1);
       const data = found?.data[i];
