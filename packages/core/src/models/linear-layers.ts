@@ -44,8 +44,6 @@ export const SMALL_LINEARS: readonly LinearName[] = [
   "in_proj_a",
   "per_layer_input_gate",
   "per_layer_projection",
-  "in_proj_b",
-  "in_proj_a",
 ];
 
 /** One linear layer of one decoder layer: the place where an adapter enters. */
