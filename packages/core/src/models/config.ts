@@ -163,20 +163,13 @@ function checkLayers(config: ModelConfig, { fieldName, invalid }: ConfigPlace): 
   const { window, convolution, layerKinds, rotatedLayers } = config;
   if (rotatedLayers?.includes(true) === false)
     throw invalid("no layer has rotary embeddings (no_rope_layers); such models are not supported");
-  const { sharingLayers = 0, fullHeads } = config;
+  const { sharingLayers = 0 } = config;
   const last = Array.from({ length: config.layers }, (_, layer) => layer).slice(
     config.layers - sharingLayers,
   );
   if (last.some((layer) => keyLayer(config, layer) === layer))
     throw invalid(
       `the last ${sharingLayers} layers share keys (num_kv_shared_layers), but not all have an earlier layer of their kind`,
-    );
-  if (
-    fullHeads !== undefined &&
-    (fullHeads.headDim % 2 !== 0 || config.heads % fullHeads.keyValueHeads !== 0)
-  )
-    throw invalid(
-      `full layers have ${config.heads} heads of ${fullHeads.headDim} that share ${fullHeads.keyValueHeads}; widths must be even, and heads divide`,
     );
   if (layerKinds?.includes("attention") === false)
     throw invalid("no layer has attention (layer_types); such models are not supported");
@@ -191,6 +184,20 @@ function checkLayers(config: ModelConfig, { fieldName, invalid }: ConfigPlace): 
     );
   if (window !== undefined && !(Number.isSafeInteger(window.size) && window.size > 0))
     throw invalid(`${fieldName("window")} is ${window.size}; expected a whole number of at least 1`);
+}
+
+/** Heads of layers without a window, where they are others. */
+function checkFullHeads({ fullHeads: full, heads }: ModelConfig, { invalid }: ConfigPlace): void {
+  if (full === undefined) return;
+  const { headDim, keyValueHeads } = full;
+  const isSize = (size: number, most: number): boolean =>
+    Number.isSafeInteger(size) && size >= 1 && size <= most;
+  const areSizes =
+    isSize(headDim, LARGEST_SIZES.headDim) && isSize(keyValueHeads, LARGEST_SIZES.keyValueHeads);
+  if (!areSizes || headDim % 2 !== 0 || heads % keyValueHeads !== 0)
+    throw invalid(
+      `full layers have ${heads} heads of ${headDim} that share ${keyValueHeads}; widths must be even and at most ${LARGEST_SIZES.headDim}, and heads divide`,
+    );
 }
 
 /** Heads of linear attention. */
@@ -254,6 +261,7 @@ export function checkConfig(
     throw invalid(`${fieldName("normEpsilon")} is ${normEpsilon}; it must be in (0, 1)`);
   checkChoices(config, place);
   checkLayers(config, place);
+  checkFullHeads(config, place);
   checkLinearHeads(config, place);
   checkQueryScale(config, place);
   checkRope(rope, config, { ...place, windowed: false });

@@ -341,6 +341,13 @@ describe("config.json", () => {
       /sliding_window is 4096 and use_sliding_window false/,
     ],
     ["a window", "mistral", { sliding_window: 2.5 }, /sliding_window is 2.5/],
+    ["very wide heads", "gemma4_text", { global_head_dim: 1e12 }, /heads of 1000000000000 .* at most 4096/],
+    [
+      "part of a head",
+      "gemma4_text",
+      { attention_k_eq_v: true, num_global_key_value_heads: 0.5 },
+      /that share 0.5/,
+    ],
     ["a cap", "gemma2", { attn_logit_softcapping: -1 }, /attn_logit_softcapping is -1/],
     ["a part of a head", "phi3", { partial_rotary_factor: 0.4 }, /is 3; expected an even number from 2 to 8/],
     [
