@@ -93,6 +93,13 @@ test.each(models)("the defaults of every method fit %s", (_, config) => {
   }
 });
 
+test("a vector for all linear layers may be longer than the LoRA of each", () => {
+  const settings = { method: "uni-lora", rank: 16, vectorLength: 5_000_000 } as const;
+  const { budget, types } = adapterParams(presetConfig("llama2-7b"), settings);
+  expect(budget.trainable).toBe(5_000_000);
+  expect(types.map(({ trainable }) => trainable)).toEqual(Array(7).fill(undefined));
+});
+
 test("a default rank is lowered where a small model shares fewer; one that is asked for is refused", () => {
   const small = { ...presetConfig("smollm2-135m"), layers: 5 };
   const { adapter, budget } = adapterParams(small, { method: "mos" });

@@ -94,7 +94,9 @@ export function adapterParams(model: ModelConfig, input: AdapterConfigInput): Ad
   const pools = allPools(adapter, shapes);
   const parts = pools.map(({ name, linear }) => {
     const widths = { [name]: shapes.widths[name] };
-    return budget({ ...adapter, targets: [linear] }, { layers: shapes.layers, widths }).trainable;
+    // not as an adapter of its own, which might be too small for its settings
+    const method = bindMethod({ ...adapter, targets: [linear] });
+    return count(method.tensors({ layers: shapes.layers, widths }), "trainable");
   });
   const areSeparate = parts.reduce((a, b) => a + b, 0) === whole.trainable;
   return {
