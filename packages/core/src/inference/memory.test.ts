@@ -12,8 +12,9 @@ import {
 import { TINY_FAMILIES } from "../../test/tiny-families.ts";
 import { tinyModel } from "../../test/tiny-model.ts";
 import { engineSettings, type ResolvedOptions } from "./engine-options.ts";
-import { requireEngineMemory } from "./memory.ts";
+import { defaultCacheMemory, requireEngineMemory } from "./memory.ts";
 import { bytesPerPosition, capacityFor } from "./slots.ts";
+import { stateBytes } from "./states.ts";
 
 const Q4_0: WeightFormat = {
   kind: "blocks",
@@ -98,6 +99,17 @@ describe("the memory of an engine", () => {
     const scores = 4 * model.config.heads * tokens * (size.maxLength + tokens);
     expect(partBytes(plan, "steps")).toBeGreaterThan(2 * scores);
     expect(partBytes(plan, "steps")).toBeLessThan(8 * scores);
+  });
+
+  test("counts snapshots of states, a gigabyte of them at most", () => {
+    const { config: tiny } = tinyModel({ overrides: TINY_FAMILIES["qwen3_5"]! });
+    const heads = { keyHeads: 16, valueHeads: 48, keyDim: 128, valueDim: 128, kernel: 4 };
+    const config = { ...tiny, linearAttention: heads };
+    const [state, keys] = [stateBytes(config), capacityFor(64) * bytesPerPosition(config)];
+    const cacheOf = (maxBatch: number) =>
+      defaultCacheMemory(config, { maxLength: 64, maxBatch, cacheDtype: "float32" });
+    expect(cacheOf(2)).toBe(2 * (keys + 5 * state));
+    expect(cacheOf(64)).toBe(64 * (keys + state) + 1e9);
   });
 
   test.each(Object.entries(TINY_FAMILIES))("knows all dimensions of the steps of %s", (name, overrides) => {

@@ -30,7 +30,7 @@ import type { ResolvedOptions } from "./engine-options.ts";
 import { generalStep, type StepBase } from "./model-runner.ts";
 import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
 import { AdapterSlots, bytesPerPosition, capacityFor } from "./slots.ts";
-import { stateBytes } from "./states.ts";
+import { SNAPSHOT_MEMORY, stateBytes } from "./states.ts";
 
 /** Choices each of which takes more memory, and is faster. */
 interface Way {
@@ -192,7 +192,7 @@ function cacheSizes(
 ) {
   const state = stateBytes(config);
   const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype) + state;
-  return { one, all: maxBatch * (one + SNAPSHOTS * state) };
+  return { one, all: maxBatch * one + Math.min(SNAPSHOT_MEMORY, maxBatch * SNAPSHOTS * state) };
 }
 
 /** The limit of the cache where memory does not matter: what a full batch of the longest sequences takes, or 4 GB. */

@@ -6,7 +6,7 @@ import type { HostTensor } from "mixture-of-shards-graph";
 import { type ModelConfig, type StateTensor, stateTensors } from "#models";
 
 /** Bytes of all snapshots at most, whatever memory is left. */
-const SNAPSHOT_MEMORY = 1e9;
+export const SNAPSHOT_MEMORY = 1e9;
 /** Tokens between snapshots, where no message ends. */
 const INTERVAL = 512;
 /** The fewest tokens between snapshots at ends of messages: each costs a step of its own. */
@@ -153,8 +153,9 @@ interface Progress {
 export function tokensToSnapshot(tokens: readonly number[], { computed, kept, endTokens }: Progress): number {
   const last = (Math.floor(computed / INTERVAL) + 1) * INTERVAL;
   const first = Math.max(computed, kept + LEAST_TOKENS - 1);
-  const end = tokens.findIndex((token, i) => i >= first && i < last && endTokens.includes(token));
-  return (end < 0 ? last : end + 1) - computed;
+  for (let i = first; i < Math.min(last, tokens.length); i++)
+    if (endTokens.includes(tokens[i] as number)) return i + 1 - computed;
+  return last - computed;
 }
 
 /** Tests whether a slot that has computed so many tokens, the last of them this one, is worth a snapshot. */
