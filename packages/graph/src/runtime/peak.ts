@@ -35,9 +35,8 @@ export interface ProgramPeak {
 }
 
 /**
- * The memory of one run of the program that computes `outputs`, with the sizes of dimensions that only a run knows.
- *
- * @throws MosError `bad_config` for a dimension without a size.
+ * The memory of one run of the program that computes `outputs`, with the sizes of dimensions that only a run knows. Throws
+ * `bad_config` for one without a size.
  * @example
  * programPeak({ y: mul(x, x) }, { dimensionSize: () => 512 }).workspace;
  */
