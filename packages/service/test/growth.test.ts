@@ -88,7 +88,7 @@ describe.each(databases)("growth on %s", (_, open) => {
   const setBytes = ({ id }: JobRow, bytes: number) =>
     opened.database.query("update jobs set bytes = $2 where id = $1", [id, bytes]);
 
-  test("of a job with too many events every other one stays, and each warning", async () => {
+  test("of a job with too many events every other one stays, each warning, and what it has taught", async () => {
     const job = await queueJob(opened);
     for (let i = 0; i < 10; i++) {
       await opened.stores.jobs.pause(acme, job.id);
@@ -97,8 +97,12 @@ describe.each(databases)("growth on %s", (_, open) => {
     expect(await count("events")).toBe(21);
     const [before] = await opened.database.query("select bytes::integer from jobs");
     await opened.database.query("update events set level = 'warn' where name = 'created'");
+    await opened.database.query(
+      "update events set name = 'outcome' where number = (select max(number) from events)",
+    );
     await setBytes(job, 16_000_000);
     await opened.stores.jobs.pause(acme, job.id);
+    expect(await opened.stores.jobs.outcome(job)).not.toBeNull();
     const { rows } = await opened.stores.jobs.events(job, { limit: 100 });
     expect(rows).toHaveLength(12);
     expect([rows[0]?.message, rows.at(-1)?.level]).toEqual(["The job was paused", "warn"]);

@@ -317,7 +317,8 @@ export async function addEvents(on: Queryable, job: string, added: readonly NewE
   if (Number(changed?.["bytes"]) <= MAX_JOB_BYTES) return;
   await on.query(
     `with counted as (
-       select id, row_number() over (order by number desc) as place from events where job = $1 and level = 'info'),
+       select id, row_number() over (order by number desc) as place from events
+        where job = $1 and level = 'info' and name is distinct from 'outcome'),
      gone as (
        delete from events where id in (select id from counted where place % 2 = 0) returning ${EVENT_BYTES} as bytes)
      update jobs set bytes = bytes - (select coalesce(sum(bytes), 0) from gone) where id = $1`,
