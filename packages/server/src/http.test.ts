@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { processFiles, withinFiles } from "./http.ts";
+import { listen, processFiles, withinFiles } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
 
 const within = (limit: number, open = 40): readonly [number, number] => {
@@ -20,4 +20,13 @@ test.skipIf(process.platform === "win32")("the process says what it may open and
   expect(files?.limit).toBeGreaterThan(100);
   expect(files?.open).toBeGreaterThan(2);
   expect(files?.open).toBeLessThan(files?.limit ?? 0);
+});
+
+test("a request that fails is no mistake of the client", async () => {
+  const fetch = async (): Promise<Response> => {
+    throw new Error("no metrics");
+  };
+  await using server = await listen({ app: { fetch } }, { host: "127.0.0.1", port: 0 });
+  const answer = await globalThis.fetch(server.address);
+  expect([answer.status, await answer.text()]).toEqual([500, "internal error\n"]);
 });

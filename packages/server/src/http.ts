@@ -6,7 +6,7 @@ import { createServer as createHttpsServer, Server as HttpsServer } from "node:h
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, RequestError } from "@hono/node-server";
 import { MosError } from "mixture-of-shards-core/common";
 import { createInFlight, defaultLimits, GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 import type { OpenCertificate } from "./tls.ts";
@@ -44,7 +44,10 @@ export async function listen(
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
   };
-  const errorHandler = () => Response.json(badRequest("invalid request URL or host"), { status: 400 });
+  const errorHandler = (error: unknown) =>
+    error instanceof RequestError
+      ? Response.json(badRequest("invalid request URL or host"), { status: 400 })
+      : new Response("internal error\n", { status: 500 });
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler });
   const http = tls
     ? createHttpsServer({ ...options, ...tls.pair }, listener)
