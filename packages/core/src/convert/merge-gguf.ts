@@ -37,7 +37,7 @@ export async function* writeMergedGguf(
   path: string,
   options: MergeGgufOptions,
 ): AsyncGenerator<LoadProgress, void> {
-  const { model, dtype, signal } = options;
+  const { model, adapter, dtype, signal } = options;
   await using base = await openGguf(model.weightFiles[0] ?? model.path);
   if ((base.metadata["general.alignment"] ?? 32) !== 32)
     throw new MosError("unsupported", `${base.path}: general.alignment is not 32; merge into a folder`);
@@ -47,12 +47,13 @@ export async function* writeMergedGguf(
   await assertSpace(path, { what: "the merged model", bytes: totalBytes });
   await makeFolder(dirname(path));
   await using file = await openGgufWriter(path, await base.readKeys(FILE_TYPES[dtype]), tensors);
+  const targets = targetsByTensor(adapter);
   let doneBytes = 0;
   for (const [i, tensor] of tensors.entries()) {
     assertGoesOn(signal);
     const { name } = tensor;
     const target = { write: (bytes: Uint8Array) => file.write(name, bytes) };
-    if (tensor.weights.length > 0) await writeMerged(target, tensor, options);
+    if (tensor.weights.length > 0) await writeMerged(target, tensor, { ...options, targets });
     else for await (const bytes of copied(base, name, sizes[i] ?? 0)) await target.write(bytes);
     doneBytes += sizes[i] ?? 0;
     yield { done: i + 1, total: tensors.length, doneBytes, totalBytes, name };
@@ -78,10 +79,9 @@ function planTensors(base: GgufFile, { model: { config }, dtype }: MergeGgufOpti
 async function writeMerged(
   target: Parameters<typeof writeNumbers>[0],
   { name, type, weights }: Tensor,
-  { model, adapter }: MergeGgufOptions,
+  { model, adapter, targets }: MergeGgufOptions & { readonly targets: ReturnType<typeof targetsByTensor> },
 ): Promise<void> {
   const stored = { name, dtype: type as StoredDtype };
-  const targets = targetsByTensor(adapter);
   for (const weight of weights)
     for await (const part of mergedParts(weight, { model, adapter }, targets.get(weight))) {
       checkRange(part, stored);

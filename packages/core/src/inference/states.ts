@@ -3,6 +3,7 @@
 // R slots
 
 import type { HostTensor } from "mixture-of-shards-graph";
+import { countElements } from "#common";
 import { type ModelConfig, type StateTensor, stateTensors } from "#models";
 
 /** Bytes of all snapshots at most, whatever memory is left. */
@@ -17,11 +18,10 @@ export const stateName = ({ layer, name }: Pick<StateTensor, "layer" | "name">):
   `state.${layer}.${name}`;
 export const nextName = (tensor: Pick<StateTensor, "layer" | "name">): string => `next.${stateName(tensor)}`;
 
-const sizeOf = ({ shape }: StateTensor): number => shape.reduce((size, dim) => size * dim, 1);
-
 /** Bytes of the state of one slot. */
 export const stateBytes = (config: ModelConfig): number =>
-  stateTensors(config).reduce((sum, tensor) => sum + sizeOf(tensor), 0) * Float32Array.BYTES_PER_ELEMENT;
+  stateTensors(config).reduce((sum, tensor) => sum + countElements(tensor.shape), 0) *
+  Float32Array.BYTES_PER_ELEMENT;
 
 /** The state behind the first `length` tokens of a slot. Several slots may have the same one. */
 interface Snapshot {
@@ -72,8 +72,7 @@ export class SlotStates {
 
   /** Takes what a step has made of the states of some slots. */
   replace(from: number, next: readonly Float32Array[]): void {
-    for (const [i, data] of next.entries())
-      this.#data[i]?.set(data, from * sizeOf(this.tensors[i] as StateTensor));
+    for (const [i, data] of next.entries()) this.#data[i]?.set(data, from * this.#size(i));
   }
 
   /** Keeps a snapshot of a slot, for which older ones of all slots may go. */
@@ -109,12 +108,17 @@ export class SlotStates {
   }
 
   resize(slots: number): void {
-    this.#data = this.tensors.map((tensor, i) => {
-      const resized = new Float32Array(slots * sizeOf(tensor));
+    this.#data = this.tensors.map((_, i) => {
+      const resized = new Float32Array(slots * this.#size(i));
       resized.set((this.#data[i] ?? resized).subarray(0, resized.length));
       return resized;
     });
     this.#snapshots.length = Math.min(slots, this.#snapshots.length);
+  }
+
+  /** Numbers of a tensor of one slot. */
+  #size(i: number): number {
+    return countElements((this.tensors[i] as StateTensor).shape);
   }
 
   #list(slot: number): Snapshot[] {
@@ -123,7 +127,7 @@ export class SlotStates {
   }
 
   #part(i: number, slot: number, count: number): Float32Array {
-    const size = sizeOf(this.tensors[i] as StateTensor);
+    const size = this.#size(i);
     return (this.#data[i] as Float32Array).subarray(slot * size, (slot + count) * size);
   }
 

@@ -4,7 +4,7 @@ import { activationName } from "./activations.ts";
 import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
 import { eachLayer, layerTypes, windowByTypes } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
-import { layerTypeRopes } from "./rope-json.ts";
+import { layerTypeRopes, refuseRopeScaling } from "./rope-json.ts";
 
 /** The window, by the types of layers, of which the last is always full. */
 function window(raw: RawConfig, where: string): FamilyChoices {
@@ -53,8 +53,7 @@ function refuse(raw: RawConfig, where: string): void {
     throw unsupported(where, "mixture-of-experts models (enable_moe_block) are not supported");
   if (raw.use_bidirectional_attention === "all")
     throw unsupported(where, 'use_bidirectional_attention "all" is not supported; attention must be causal');
-  if (Object.keys(raw.rope_scaling ?? {}).length > 0)
-    throw unsupported(where, "rope_scaling is not supported in this family; set rope_parameters");
+  refuseRopeScaling(raw, where);
 }
 
 /** Gemma 4 (text): full layers with wider heads, keys that the last layers share, and embeddings of each layer. */

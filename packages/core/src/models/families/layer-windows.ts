@@ -7,7 +7,7 @@ import type { RawConfig } from "./raw-config.ts";
 type Layers = readonly boolean[];
 
 /** A choice for each layer by its index. Headers are not checked yet; so no array of a claimed length is allocated. */
-export const eachLayer = (layers: number, choose: (layer: number) => boolean): Layers =>
+export const eachLayer = <T>(layers: number, choose: (layer: number) => T): readonly T[] =>
   Array.from({ length: layers <= 1024 ? layers : 0 }, (_, layer) => choose(layer));
 
 /** The window of these layers. */
@@ -69,12 +69,17 @@ function windowedLayers(
   const unknown = types.find((type) => type !== "full_attention" && type !== "sliding_attention");
   if (unknown !== undefined)
     throw unsupported(where, `layers of the type "${unknown}" (layer_types) are not supported`);
+  checkTypeCount(types, layers, where);
+  return types.map((type) => type === "sliding_attention");
+}
+
+/** Throws "bad_model" where `layer_types` has not one entry for each layer. */
+export function checkTypeCount(types: readonly string[], layers: number, where: string): void {
   if (types.length !== layers)
     throw new MosError(
       "bad_model",
       `${where}: layer_types has ${types.length} entries for ${layers} layers (num_hidden_layers)`,
     );
-  return types.map((type) => type === "sliding_attention");
 }
 
 /** `layer_types` of a config, as transformers writes it. */

@@ -2,9 +2,9 @@
 import { MosError, omitUndefined } from "#common";
 import type { DecoderChoices, LayerKind, ModelShape } from "../geometry.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
-import { windowOn } from "./layer-windows.ts";
+import { checkTypeCount, eachLayer, windowOn } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
-import { layerTypeRopes } from "./rope-json.ts";
+import { layerTypeRopes, refuseRopeScaling } from "./rope-json.ts";
 
 const LFM_MODULES: Readonly<Record<string, readonly string[]>> = {
   embedding_norm: ["norm"],
@@ -42,12 +42,8 @@ function layers(
   const { layer_types: stated, num_hidden_layers: count, conv_L_cache: convolution, conv_bias } = raw;
   if (conv_bias === true)
     throw unsupported(where, "conv_bias true is not supported; convolutions have no biases");
-  if (stated && stated.length !== count)
-    throw new MosError(
-      "bad_model",
-      `${where}: layer_types has ${stated.length} entries for ${count} layers (num_hidden_layers)`,
-    );
-  const names = stated ?? Array.from({ length: count <= 1024 ? count : 0 }, (_, layer) => otherwise(layer));
+  if (stated) checkTypeCount(stated, count, where);
+  const names = stated ?? eachLayer<string>(count, otherwise);
   const types = names.map((name) => {
     const type = known.find((one) => one === name);
     if (type === undefined)
@@ -182,8 +178,7 @@ export const lfm3: Family = {
   fromJson(raw, where) {
     if (raw.use_sandwich_norm === false)
       throw unsupported(where, "use_sandwich_norm false is not supported; layers have norms after each half");
-    if (Object.keys(raw.rope_scaling ?? {}).length > 0)
-      throw unsupported(where, "rope_scaling is not supported in this family; set rope_parameters");
+    refuseRopeScaling(raw, where);
     const { types, ...choices } = layers(raw, where, {
       known: ["conv", "full_attention", "sliding_attention"],
       otherwise: (layer) =>

@@ -1,6 +1,6 @@
-import { MosError } from "#common";
 import type { LayerKind, ModelShape } from "../geometry.ts";
 import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
+import { checkTypeCount, eachLayer } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 import { ropeParameters } from "./rope-json.ts";
 
@@ -17,14 +17,8 @@ function layerKinds(raw: RawConfig, where: string): readonly LayerKind[] {
   const { layer_types: types, num_hidden_layers: layers, full_attention_interval } = raw;
   const interval = nullToUndefined(full_attention_interval) ?? INTERVAL;
   if (!types)
-    return Array.from({ length: layers <= 1024 ? layers : 0 }, (_, layer) =>
-      (layer + 1) % interval === 0 ? "attention" : "linear_attention",
-    );
-  if (types.length !== layers)
-    throw new MosError(
-      "bad_model",
-      `${where}: layer_types has ${types.length} entries for ${layers} layers (num_hidden_layers)`,
-    );
+    return eachLayer(layers, (layer) => ((layer + 1) % interval === 0 ? "attention" : "linear_attention"));
+  checkTypeCount(types, layers, where);
   return types.map((type) => {
     const kind = KINDS.get(type);
     if (kind === undefined)

@@ -51,6 +51,12 @@ export function parseRopes(
   };
 }
 
+/** Throws "unsupported" for `rope_scaling`, which does not say to which layers it belongs. */
+export function refuseRopeScaling({ rope_scaling }: RawConfig, where: string): void {
+  if (Object.keys(rope_scaling ?? {}).length > 0)
+    throw unsupported(where, "rope_scaling is not supported in this family; set rope_parameters");
+}
+
 const ROPE_TYPES = ["default", "linear", "dynamic", "yarn", "longrope", "llama3"] as const;
 
 function readRopeKind(

@@ -44,9 +44,10 @@ export const linearAttention: Mixer = {
   },
   cached: () => [],
   state(config) {
-    const { keyHeads: K, valueHeads: H, keyDim: D, valueDim: E, kernel } = headsOf(config);
+    const heads = headsOf(config);
+    const { valueHeads: H, keyDim: D, valueDim: E, kernel } = heads;
     return [
-      { name: "earlier", shape: [kernel - 1, 2 * K * D + H * E] },
+      { name: "earlier", shape: [kernel - 1, joinedWidth(heads)] },
       { name: "memory", shape: [H, D, E] },
     ];
   },
