@@ -27,10 +27,10 @@ import {
 import { TOKENIZER_BYTES } from "#text";
 import { DRAFT_COPY_LIMIT, EMBEDDING, isBlocks, isExpandable, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
-import { generalStep, type StepBase } from "./model-runner.ts";
 import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
 import { AdapterSlots, bytesPerPosition, capacityFor } from "./slots.ts";
 import { SNAPSHOT_MEMORY, stateBytes } from "./states.ts";
+import { generalStep, type StepBase } from "./step-graphs.ts";
 
 /** Choices each of which takes more memory, and is faster. */
 interface Way {

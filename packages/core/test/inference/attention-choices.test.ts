@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { randomStream } from "#common";
 import { createModelRunner, type ModelRunner, prepareWeights } from "#inference";
 import type { ModelConfig } from "#models";
-import { generalStep } from "../../src/inference/model-runner.ts";
+import { generalStep } from "../../src/inference/step-graphs.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { trainingLogits } from "../training-logits.ts";
 
