@@ -109,6 +109,20 @@ function compare(matcher: Matcher, naive: NaiveMatcher): number[] {
 }
 
 describe("matcher, against sets of all texts", () => {
+  it("has room for the last token of each vocabulary", () => {
+    const a: Grammar = {
+      lexemes: [{ name: "A", regex: { type: "literal", text: "a" } }],
+      rules: [{ name: "S", alternatives: [[{ lexeme: 0 }]] }],
+      start: 0,
+    };
+    for (let size = 30; size <= 70; size++) {
+      const tokens = Array.from({ length: size }, (_, id) => (id === size - 1 ? "a" : `b${id}`));
+      const { words, count } = new CompiledGrammar(a, vocabularyOf(tokens)).matcher().mask();
+      expect([words.length, count]).toEqual([Math.ceil((size + 1) / 32), 1]);
+      expect(isAllowed(words, size - 1)).toBe(true);
+    }
+  });
+
   it("allows the same tokens", () => {
     let compared = 0;
     const property = (grammar: Grammar, choices: readonly number[]): void => {

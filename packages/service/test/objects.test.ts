@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type ObjectStore, openBucketObjects, openObjects } from "#objects";
-import { AWS, type BucketServer, hasMoto, startBuckets } from "./buckets.ts";
+import { AWS, type BucketServer, hasMoto, startBuckets, startFaultyWay } from "./buckets.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -99,6 +99,15 @@ describe.each(stores)("%s", (_, open) => {
     await objects.locate(young.digest);
     await expect(objects.locate("../../x")).rejects.toMatchObject({ code: "storage" });
   });
+});
+
+test.runIf(hasMoto)("a bucket that can be read but not written to is refused when it is opened", async () => {
+  await using way = await startFaultyWay(buckets.endpoint);
+  way.choose = (request) => (request.startsWith("PUT") ? "denied" : undefined);
+  const cache = { folder: join(folder, "cache"), bytes: 1e9 };
+  await expect(
+    openBucketObjects(await buckets.make(), { cache, endpoint: way.endpoint }),
+  ).rejects.toMatchObject({ code: "storage", message: expect.stringContaining("access is denied") });
 });
 
 const run = promisify(execFile);

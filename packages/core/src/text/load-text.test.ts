@@ -57,6 +57,15 @@ describe("a folder", () => {
     expect(tokenizer.eosTokens).toEqual([6, 7]);
   });
 
+  test("takes the first of several templates where none is the default", async () => {
+    const chat_template = [
+      { name: "rag", template: "first" },
+      { name: "tool_use", template: "second" },
+    ];
+    await write({ "tokenizer_config.json": { ...config, chat_template } });
+    expect((await loadTextFromFolder(folder)).template.render([])).toBe("first");
+  });
+
   test("chat_template.jinja wins over tokenizer_config.json", async () => {
     await write({
       "tokenizer_config.json": { ...config, chat_template: "old" },

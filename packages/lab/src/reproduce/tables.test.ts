@@ -126,6 +126,25 @@ test("figure 1 has every point of its grid; points that do not fit have no adapt
   expect(few.map(({ adapter }) => adapter === undefined)).toEqual([false, true]);
 });
 
+test("methods at the budget of LoRA r = 1 have half the parameters of those at r = 2", () => {
+  const rows = new Map(
+    buildExperiment("capacity", makeContext("smollm2-135m")).rows.map(({ key, trainable }) => [
+      key,
+      trainable,
+    ]),
+  );
+  const [one, two] = [rows.get("lora-1")!, rows.get("lora-2")!];
+  expect(2 * one).toBe(two);
+  for (const [budget, keys] of [
+    [one, ["mos-1", "lora-xs-1", "uni-lora-1"]],
+    [two, ["mos-2", "lora-xs-2", "uni-lora-2"]],
+  ] as const)
+    for (const key of keys) {
+      expect(rows.get(key), key).toBeLessThanOrEqual(budget);
+      expect(rows.get(key), key).toBeGreaterThan(0.95 * budget);
+    }
+});
+
 describe("choosing rows", () => {
   const { rows } = buildExperiment("table2", llama);
   const listKeys = (only: readonly string[]) => selectRows(rows, only).map(({ key }) => key);

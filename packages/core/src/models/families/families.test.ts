@@ -375,6 +375,32 @@ describe("config.json", () => {
   });
 });
 
+/** Of the configuration classes of transformers 5: positions, epsilon, tied head, base of the (global) rope. */
+const DEFAULTS: Partial<Record<FamilyName, readonly [number, number, boolean, number]>> = {
+  llama: [2048, 1e-6, false, 1e4],
+  mistral: [131072, 1e-6, false, 1e4],
+  qwen2: [32768, 1e-6, false, 1e4],
+  qwen3: [32768, 1e-6, false, 1e4],
+  qwen3_5_text: [32768, 1e-6, false, 1e4],
+  smollm3: [32768, 1e-6, true, 2e6],
+  gemma2: [8192, 1e-6, true, 1e4],
+  gemma3_text: [131072, 1e-6, true, 1e6],
+  phi3: [4096, 1e-5, false, 1e4],
+  olmo2: [2048, 1e-5, false, 1e4],
+  olmo3: [2048, 1e-5, false, 5e5],
+  granite: [2048, 1e-6, false, 1e4],
+  lfm2: [128000, 1e-5, true, 1e6],
+};
+test.each(Object.entries(DEFAULTS))(
+  "%s takes what a file leaves out as transformers does",
+  (name, expected) => {
+    const { maxPositions, normEpsilon, tiedHead, rope } = parse(name as FamilyName, {
+      max_position_embeddings: undefined,
+    });
+    expect([maxPositions, normEpsilon, tiedHead, rope.theta]).toEqual(expected);
+  },
+);
+
 describe("weights", () => {
   test("Phi-3's files keep q, k and v as one, and gate and up", () => {
     const config = parse("phi3");
