@@ -158,6 +158,10 @@ test("a wide table becomes several with the same first column; in a file it stay
   expect(textTable(rows, { columns: Number.POSITIVE_INFINITY }).split("\n")).toHaveLength(2);
 });
 
+test("a column that is too wide beside the first is wrapped there, not put into a block of its own", () => {
+  expect(textTable([["ab", "one two three"]], { columns: 12 })).toBe("ab\n  one two\n  three");
+});
+
 test("colours take no columns", () => {
   expect(displayWidth("\u001b[31mred\u001b[39m")).toBe(3);
   expect(breakLines("\u001b[31mno room\u001b[39m here", 12)).toBe("\u001b[31mno room\u001b[39m here");
