@@ -22,7 +22,7 @@ def shape(hidden: int, inner: int, layers: int, heads: int, key_value_heads: int
     )
 
 
-# packages/core/src/models/presets.ts has these too
+# packages/core/src/models/presets/earlier.ts has these too
 PRESETS = {
     "llama3.2-1b": shape(2048, 8192, 16, 32, 8, 128256, True),
     "llama3.2-3b": shape(3072, 8192, 28, 24, 8, 128256, True),

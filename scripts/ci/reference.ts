@@ -2,7 +2,7 @@
 // a place, and its end, such as <!-- end of options -->:
 //   <!-- options: train Training, Evaluation -->   a command and the headings of its help; "without train" leaves out what is an
 //                                                  option of that command, too
-//   <!-- table: families -->                       or data-forms, or block-types
+//   <!-- table: families -->                       or calls, data-forms, or block-types
 //   <!-- routes: server -->                        or service
 //   <!-- metrics: server -->                       or service
 //   <!-- error codes -->
@@ -10,13 +10,19 @@
 // usage: npm run options   (writes all of them anew; test/documents.test.ts checks that they are current)
 import { readFileSync, writeFileSync } from "node:fs";
 import { OpenAPIHono } from "@hono/zod-openapi";
+import { fittingConfig } from "mixture-of-shards-core/adapters";
 import { type Setting, type Settings, settingInfo } from "mixture-of-shards-core/common";
 import { blockFormats, type StoredType, storedFormat } from "mixture-of-shards-core/files";
 import type { EngineStats } from "mixture-of-shards-core/inference";
+import { type ModelConfig, parseHuggingFaceConfig, toLayerShapes } from "mixture-of-shards-core/models";
 import { weightBytes } from "mixture-of-shards-graph/common";
 import { z } from "zod";
 import { FORMS } from "../../packages/core/src/data/forms.ts";
+import { supportsDrafts } from "../../packages/core/src/inference/drafts.ts";
 import { FAMILIES, type Family } from "../../packages/core/src/models/families/index.ts";
+import { CALL_SYNTAXES, writeCalls } from "../../packages/core/src/text/call-syntax.ts";
+import { TINY_FAMILIES } from "../../packages/core/test/tiny-families.ts";
+import { tinyConfigJson } from "../../packages/core/test/tiny-model.ts";
 import { FORMATS, KEYWORDS, type KeywordStatus } from "../../packages/grammar/src/json-schema/index.ts";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { formatFlags } from "../../packages/mos/src/cli/command.ts";
@@ -78,14 +84,37 @@ const blockTypeRow = (type: StoredType): readonly string[] => {
   return [type, String(bytes / blockSize), String(weightBytes(storedFormat(type).format, SHAPE) / WEIGHTS)];
 };
 
+/** A small model of a family. */
+function tinyConfig(family: string): ModelConfig {
+  const found = Object.values(TINY_FAMILIES).find((fields) => fields?.["model_type"] === family);
+  return parseHuggingFaceConfig({ ...tinyConfigJson, ...found }, family);
+}
+
+/** The linear layers of a new adapter: "q, k, v". */
+const targetNames = (config: ModelConfig): string =>
+  fittingConfig({ method: "lora" }, toLayerShapes(config))
+    .targets.map((name) => name.replace(/_proj$/, ""))
+    .join(", ");
+
+const CALL = { id: "a1B2c3D4e", name: "f", arguments: '{"x": "a"}' };
+
 const TABLES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
   families: () => [
-    ["`model_type`", "models", "GGUF"],
-    ...Object.entries<Family>(FAMILIES).map(([name, { models, gguf }]) => [
-      code(name),
-      models,
-      gguf === undefined ? "none" : code(gguf.architecture),
-    ]),
+    ["`model_type`", "models", "adapters are on", "drafts", "GGUF"],
+    ...Object.entries<Family>(FAMILIES).map(([name, { models, gguf }]) => {
+      const config = tinyConfig(name);
+      return [
+        code(name),
+        models,
+        targetNames(config),
+        supportsDrafts(config) ? "yes" : "no",
+        gguf === undefined ? "no" : code(gguf.architecture),
+      ];
+    }),
+  ],
+  calls: () => [
+    ["models", "how a call is written"],
+    ...CALL_SYNTAXES.map((syntax) => [syntax.models, code(writeCalls(syntax, [CALL]).replaceAll("\n", " "))]),
   ],
   "data-forms": () => [
     ["form", "example"],
@@ -101,7 +130,7 @@ const TABLES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
 
 function table(name: string): string {
   const rows = TABLES[name]?.();
-  if (rows !== undefined) return markdownTable(rows, { left: [0, 1, 2] });
+  if (rows !== undefined) return markdownTable(rows, { left: [0, 1, 2, 3, 4] });
   throw new Error(`there is no table ${name}; there are ${Object.keys(TABLES).join(", ")}`);
 }
 

@@ -23,9 +23,9 @@ const PERIOD = 12;
 export function resizedConfig(config: ModelConfig, sizes: OtherSizes): ModelConfig {
   const resized = { ...config, ...sizes };
   const { layers, hiddenSize, heads } = resized;
-  const ofAll = (flags: readonly boolean[]): readonly boolean[] =>
-    Array.from({ length: layers }, (_, layer) => flags[layer % PERIOD] === true);
-  const { window, rotatedLayers } = config;
+  const ofAll = <T>(each: readonly T[]): readonly T[] =>
+    layers === config.layers ? each : Array.from({ length: layers }, (_, i) => each[i % PERIOD] as T);
+  const { window, rotatedLayers, layerKinds, sharingLayers } = config;
   const followsWidth = config.headDim === config.hiddenSize / config.heads && config.rotaryDim === undefined;
   return {
     ...resized,
@@ -34,6 +34,10 @@ export function resizedConfig(config: ModelConfig, sizes: OtherSizes): ModelConf
       (followsWidth && config.rope.kind !== "longrope" ? hiddenSize / heads : config.headDim),
     ...(window === undefined ? {} : { window: { ...window, layers: ofAll(window.layers) } }),
     ...(rotatedLayers === undefined ? {} : { rotatedLayers: ofAll(rotatedLayers) }),
+    ...(layerKinds === undefined ? {} : { layerKinds: ofAll(layerKinds) }),
+    ...(sharingLayers === undefined
+      ? {}
+      : { sharingLayers: Math.floor((sharingLayers * layers) / config.layers) }),
     ...(config.embeddingScale === Math.sqrt(config.hiddenSize)
       ? { embeddingScale: Math.sqrt(hiddenSize) }
       : {}),

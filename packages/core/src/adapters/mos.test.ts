@@ -314,7 +314,7 @@ describe("layers of different kinds and widths", () => {
 
   test("the few layers of a pool are named, with the rank and the budget that would do", () => {
     expect(() => create({ ...settings, rank: 6 }, mixed)).toThrowError(
-      /rank 6 needs 5 shared ranks, but 2 layers that have q_proj@8x4 .* share only 2; use a rank of at most 3, or an equivalent rank of at least 4/,
+      /rank 6 needs 5 shared ranks, but 2 layers that have q_proj 8 → 4 .* share only 2; use a rank of at most 3, or an equivalent rank of at least 4/,
     );
     expect(create({ ...settings, rank: 6, equivalentRank: 4 }, mixed).config.rank).toBe(6);
   });

@@ -5,7 +5,7 @@
 import { gatherRows, reshape, split, type Value } from "mixture-of-shards-graph";
 import { z } from "zod";
 import { flag, MosError, type Random, randomStream, setting } from "#common";
-import type { Pool } from "#models";
+import { describePool, type Pool } from "#models";
 import type { LayerShapes, TensorSpec } from "./method.ts";
 import {
   allPools,
@@ -73,7 +73,7 @@ function checkPools(
     const count = layers.length;
     const shared = count * (e - p);
     if (r - p <= shared) continue;
-    const few = count === shapes.layers ? "" : ` that have ${name}`;
+    const few = count === shapes.layers ? "" : ` that have ${describePool(name)}`;
     const budget = few === "" ? "" : `, or an equivalent rank of at least ${p + Math.ceil((r - p) / count)}`;
     throw invalid(
       `rank ${r} needs ${r - p} shared ranks, but ${count} layers${few} × (equivalent rank ${e} − private rank ${p}) share only ${shared}; use a rank of at most ${shared + p}${budget}`,
@@ -85,8 +85,8 @@ function checkPools(
 function checkShards({ shardsPerVector: l, targets }: MosConfig, shapes: LayerShapes): void {
   const pools = allPools({ targets }, shapes);
   const widths = pools.flatMap(({ name, in: width, out }) => [
-    { name, side: "in", width },
-    { name, side: "out", width: out },
+    { name: describePool(name), side: "in", width },
+    { name: describePool(name), side: "out", width: out },
   ]);
   const bad = widths.find(({ width }) => width % l !== 0);
   if (bad === undefined) return;

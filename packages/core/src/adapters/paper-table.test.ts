@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { PRESET_NAMES, presetConfig } from "#models";
+import { listPools, PRESET_NAMES, presetConfig, toLayerShapes } from "#models";
 import { paperTable } from "./paper-table.ts";
 
 interface PaperRow {
@@ -53,7 +53,24 @@ test("VeRA's projections are counted once for all adapters", () => {
   expect(bytes?.bfloat16).toEqual([1, 1000, 10_000].map((count) => 2 * (count * 1_417_216 + shared)));
 });
 
-test.each(PRESET_NAMES)("every row fits %s, and MoS costs what its LoRA does", (name) => {
+/** Models whose linear layers are in all layers, and in one width. */
+const even = PRESET_NAMES.filter((name) =>
+  listPools(toLayerShapes(presetConfig(name))).every(
+    (pool) => pool.layers.length === presetConfig(name).layers,
+  ),
+);
+
+test("rows that do not fit a model of mixed layers name the few layers that share", () => {
+  const mixed = PRESET_NAMES.filter((name) => !even.includes(name));
+  const problems = mixed.flatMap((name) =>
+    paperTable(presetConfig(name)).flatMap((row) => row.problem ?? []),
+  );
+  expect(problems).toContainEqual(expect.stringContaining("6 layers that have q_proj × (equivalent rank 2"));
+  expect(problems).toContainEqual(expect.stringContaining("3 layers that have k_proj 1536 → 512 × (equiv"));
+  for (const problem of problems) expect(problem).toMatch(/ layers that have .* use a rank of at most \d+/);
+});
+
+test.each(even)("every row fits %s, and MoS costs what its LoRA does", (name) => {
   const found = paperTable(presetConfig(name));
   const countParameters = (method: string, rank: string) =>
     found.find((row) => row.method === method && row.rank === rank)!.parameters;

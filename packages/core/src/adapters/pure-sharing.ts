@@ -5,7 +5,7 @@
 import { gatherRows, mul, reshape, slice, transpose } from "mixture-of-shards-graph";
 import { z } from "zod";
 import { MosError, type Random, setting } from "#common";
-import type { Pool } from "#models";
+import { describePool, type Pool } from "#models";
 import type { TensorSpec } from "./method.ts";
 import {
   allPools,
@@ -174,7 +174,7 @@ export const subsetSelection = defineMethod<SubsetSelectionConfig>("subset-selec
       if (config.rank > pairs)
         throw new MosError(
           "bad_config",
-          `rank ${config.rank} is more than the ${pairs} shared pairs of ${layers.length} layers${layers.length === shapes.layers ? "" : ` that have ${name}`} × equivalent rank ${config.equivalentRank}; use a rank of at most ${pairs}`,
+          `rank ${config.rank} is more than the ${pairs} shared pairs of ${layers.length} layers${layers.length === shapes.layers ? "" : ` that have ${describePool(name)}`} × equivalent rank ${config.equivalentRank}; use a rank of at most ${pairs}`,
         );
     }
   },

@@ -46,7 +46,7 @@ export const tiedLora = defineMethod<TiedLoraConfig>("tied-lora", settings, {
     if (other !== undefined)
       throw new MosError(
         "bad_config",
-        `targets: ${other.name} has ${other.in} inputs and ${first?.name} has ${first?.in}, so they cannot share one A; train them in separate adapters`,
+        `targets: ${other.linear} has ${other.in} inputs and ${first?.linear} has ${first?.in}, so they cannot share one A; train them in separate adapters`,
       );
   },
   tensors(config, shapes) {

@@ -3,7 +3,7 @@
 
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { equalBytes } from "#common";
-import { listLayerGroups, type ModelConfig, moduleKey } from "#models";
+import { listLayerGroups, type ModelConfig, moduleKey, stateTensors } from "#models";
 import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
 import { capacityFor } from "./slots.ts";
@@ -202,6 +202,9 @@ export async function verifiesDrafts(
   }
 }
 
+/** Tests whether drafts can be verified: a state behind rejected tokens could not be taken back. */
+export const supportsDrafts = (config: ModelConfig): boolean => stateTensors(config).length === 0;
+
 /** Most tokens of a draft with this runner: none where verifying them would change answers, or leave a state of rejected tokens. */
 export async function usableDraftTokens(
   runner: ModelRunner,
@@ -212,10 +215,8 @@ export async function usableDraftTokens(
   }: { readonly draftTokens: number; readonly adapters: boolean; readonly maxLength: number },
 ): Promise<number> {
   const isLong = maxLength > Math.max(...COMPARED);
-  const hasStates = runner.cache.states.tensors.length > 0;
-  return draftTokens > 0 && isLong && !hasStates && (await verifiesDrafts(runner, { adapters }))
-    ? draftTokens
-    : 0;
+  const canDraft = draftTokens > 0 && isLong && supportsDrafts(runner.cache.config);
+  return canDraft && (await verifiesDrafts(runner, { adapters })) ? draftTokens : 0;
 }
 
 const RANK = 16;

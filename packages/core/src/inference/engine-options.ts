@@ -125,6 +125,9 @@ export const adapterSettings = {
   }),
 };
 
+/** Tokens of prompt and output together at most, where no setting says otherwise. */
+export const MAX_LENGTH = 4096;
+
 /** Settings of batches: number of requests, their length and their memory. */
 export const batchSettings = {
   cacheMemory: setting(bytes(1), {
@@ -146,7 +149,7 @@ export const batchSettings = {
   }),
   maxLength: setting(z.int().min(2), {
     placeholder: "tokens",
-    defaultText: "the model's limit, at most 4096",
+    defaultText: `the model's limit, at most ${MAX_LENGTH}`,
     help: "maximum length of prompt and output together, in tokens",
   }),
   draftTokens: setting(z.int().min(0).max(15), {

@@ -10,13 +10,14 @@ export {
   defaultsSettings,
   type EngineOptions,
   engineSettings,
+  MAX_LENGTH,
   type OpenProgress,
   samplingSettings,
 } from "./engine-options.ts";
 export { generate, type Prompt, textResponse, textStream } from "./generate.ts";
 export * from "./live-engine.ts";
 export { unpackLogprobs } from "./logprobs.ts";
-export { liveEngineBytes } from "./memory.ts";
+export { liveEngineBytes, slotCacheBytes } from "./memory.ts";
 export { createModelRunner, type ModelRunner } from "./model-runner.ts";
 export { openEngine } from "./open-engine.ts";
 export { samplingBy } from "./sampler.ts";

@@ -12,7 +12,7 @@ import {
 import { TINY_FAMILIES } from "../../test/tiny-families.ts";
 import { tinyModel } from "../../test/tiny-model.ts";
 import { engineSettings, type ResolvedOptions } from "./engine-options.ts";
-import { defaultCacheMemory, requireEngineMemory } from "./memory.ts";
+import { defaultCacheMemory, requireEngineMemory, slotCacheBytes } from "./memory.ts";
 import { bytesPerPosition, capacityFor } from "./slots.ts";
 import { stateBytes } from "./states.ts";
 
@@ -77,7 +77,12 @@ describe("the memory of an engine", () => {
     expect(partBytes(small.plan, "base")).toBeLessThan(7e9);
   });
 
-  test.each(PRESET_NAMES)("of %s has its base, and keys and values of its heads", (name) => {
+  const ofEqualLayers = PRESET_NAMES.filter((name) => {
+    const { layerKinds, fullHeads } = presetConfig(name);
+    return layerKinds === undefined && fullHeads === undefined;
+  });
+
+  test.each(ofEqualLayers)("of %s has its base, and keys and values of its heads", (name) => {
     const model = plannedModel(name, { kind: "bfloat16" });
     const wanted = { ...size, baseDtype: "int4", computeDtype: "float32" } as const;
     const { plan, cacheMemory } = requireEngineMemory(model, wanted, free(1000));
@@ -91,6 +96,16 @@ describe("the memory of an engine", () => {
     expect(partBytes(plan, "base")).toBeGreaterThan(0.5 * parameters);
     // small ones are part of two programs, with the table of a tied head in 8 bits besides
     expect(partBytes(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
+  });
+
+  test.each<[PresetName, string, number, number]>([
+    ["qwen3.5-0.8b", "6 of 24 layers", 6 * 2 * 2 * 256, 18 * (16 * 128 * 128 + 3 * 6144)],
+    ["qwen3.5-4b", "8 of 32 layers", 8 * 2 * 4 * 256, 24 * (32 * 128 * 128 + 3 * 8192)],
+    ["gemma4-e2b", "15 of 35 layers in two widths", 12 * 2 * 256 + 3 * 2 * 512, 0],
+    ["lfm2.5-350m", "6 of 16 layers, inputs of convolutions", 6 * 2 * 8 * 64 + 10 * 1024, 0],
+    ["lfm3-1.7b", "11 of 24 layers, inputs of convolutions", 11 * 2 * 4 * 128 + 13 * 2048, 0],
+  ])("a slot of %s has keys and values of %s", (name, _, position, state) => {
+    expect(slotCacheBytes(presetConfig(name), { maxLength: 640 })).toBe(4 * (640 * position + state));
   });
 
   test("has room for the scores of a part of a prompt, and their softmax, on all that is cached", () => {

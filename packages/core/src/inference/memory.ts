@@ -185,13 +185,22 @@ export function liveEngineBytes(
   return { cache: cacheSizes(config, size).all, sampler: expanded + packed + steps + LIVE_PROGRAMS };
 }
 
+/** Bytes that a sequence of `maxLength` tokens takes in the cache: keys and values, inputs of convolutions, and states. */
+export const slotCacheBytes = (
+  config: ModelConfig,
+  {
+    maxLength,
+    cacheDtype,
+  }: Pick<ResolvedOptions, "maxLength"> & { readonly cacheDtype?: ResolvedOptions["cacheDtype"] },
+): number => capacityFor(maxLength) * bytesPerPosition(config, cacheDtype) + stateBytes(config);
+
 /** Cache of the longest sequence, and of as many as run side by side. */
 function cacheSizes(
   config: ModelConfig,
-  { maxLength, maxBatch, cacheDtype }: Pick<ResolvedOptions, "maxLength" | "maxBatch" | "cacheDtype">,
+  { maxBatch, ...size }: Pick<ResolvedOptions, "maxLength" | "maxBatch" | "cacheDtype">,
 ) {
   const state = stateBytes(config);
-  const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype) + state;
+  const one = slotCacheBytes(config, size);
   return { one, all: maxBatch * one + Math.min(SNAPSHOT_MEMORY, maxBatch * SNAPSHOTS * state) };
 }
 

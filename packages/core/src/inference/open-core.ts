@@ -33,6 +33,7 @@ import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
   type CoreOptions,
   engineSettings,
+  MAX_LENGTH,
   type ModelWithText,
   type OpenProgress,
   type ResolvedOptions,
@@ -169,8 +170,6 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
   expand: () => expandOnHost(adapter),
   [Symbol.dispose]: () => undefined,
 });
-
-const MAX_LENGTH = 4096;
 
 /** A base as its engine holds it; of a loaded model, memory is not planned. */
 interface OpenedWeights

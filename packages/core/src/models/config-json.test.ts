@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { ModelConfig } from "./config.ts";
 import { configText, huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 import { ropeFrequencies } from "./geometry.ts";
-import { PRESET_NAMES, presetConfig } from "./presets.ts";
+import { PRESET_NAMES, presetConfig } from "./presets/index.ts";
 
 /** config.json of Llama-3.2-1B, as transformers 4 writes it. */
 const llama32 = {
@@ -159,7 +159,7 @@ test.each([
       expect.objectContaining({
         code: "unsupported",
         message: expect.stringMatching(
-          new RegExp(`"${model_type}" are not supported; supported are llama, .*qwen3, .*granite`),
+          new RegExp(`"${model_type}" are not supported; supported are qwen3_5_text, .*qwen3, .*llama`),
         ),
       }),
     );

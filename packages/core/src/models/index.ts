@@ -39,6 +39,7 @@ export { ggufArchitecture, ggufName, ggufPlace, toGgufRows } from "./gguf-model.
 export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
 export {
   type DecoderSettings,
+  describePool,
   type LayerShapes,
   listPools,
   listTargets,
@@ -93,7 +94,7 @@ export {
 } from "./mixers/index.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
 export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase, planBase } from "./planned-base.ts";
-export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
+export { PRESET_NAMES, PRESETS, type PresetName, presetConfig, RECENT_NAMES } from "./presets/index.ts";
 export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
 export { type SingularFactors, singularFactors, toBaseShapes } from "./singular-factors.ts";
 export { sourceDigest } from "./source-digest.ts";

@@ -75,6 +75,9 @@ function decoderSettings(config: ModelShape): DecoderSettings {
 /** A linear layer as an adapter sees it: those of equal widths, in all layers that have it, share a pool. */
 export type PoolName = LinearName | `${LinearName}@${number}x${number}`;
 
+/** A pool for a person: "q_proj", or "q_proj 2560 → 4096" where the linear layer has several widths. */
+export const describePool = (name: PoolName): string => name.replace("@", " ").replace("x", " → ");
+
 /** d_in and d_out of linear layers. */
 export interface Widths {
   readonly in: number;

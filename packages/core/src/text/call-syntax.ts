@@ -4,6 +4,8 @@ import { createHash } from "#platform";
 /** How a model writes the calls of an answer: `begin`, calls within `open` and `close`, with separators, and `end`. */
 export interface CallSyntax {
   readonly name: string;
+  /** The models that write so, for the documents. */
+  readonly models: string;
   readonly begin: string;
   readonly open: string;
   readonly close: string;
@@ -29,7 +31,7 @@ export interface WrittenCall {
   readonly arguments: string;
 }
 
-const plain: Omit<CallSyntax, "name" | "trigger"> = {
+const plain: Omit<CallSyntax, "name" | "models" | "trigger"> = {
   ...{ begin: "", open: "", close: "", separator: ", ", end: "" },
   argumentsKey: "arguments",
   hasId: false,
@@ -37,10 +39,11 @@ const plain: Omit<CallSyntax, "name" | "trigger"> = {
   evidence: [],
 };
 
-/** Qwen 2.5 and 3, Granite 4, SmolLM3, Hermes; and ours, where a template knows no calls. */
+/** Also ours, where a template knows no calls. */
 export const TAGGED: CallSyntax = {
   ...plain,
   name: "hermes",
+  models: "Qwen 2.5 and 3, Granite 4, SmolLM3, Hermes, and models whose template knows no tools",
   open: "<tool_call>\n",
   close: "\n</tool_call>",
   separator: "\n",
@@ -54,6 +57,7 @@ export const CALL_SYNTAXES: readonly CallSyntax[] = [
   {
     ...plain,
     name: "mistral",
+    models: "Mistral NeMo",
     begin: "[TOOL_CALLS][",
     end: "]",
     hasId: true,
@@ -62,6 +66,7 @@ export const CALL_SYNTAXES: readonly CallSyntax[] = [
   {
     ...plain,
     name: "mistral-v3",
+    models: "Mistral 7B v0.3",
     begin: "[TOOL_CALLS] [",
     end: "]",
     hasId: true,
@@ -70,6 +75,7 @@ export const CALL_SYNTAXES: readonly CallSyntax[] = [
   {
     ...plain,
     name: "phi4-mini",
+    models: "Phi-4-mini",
     begin: "<|tool_call|>[",
     end: "]<|/tool_call|>",
     trigger: "<|tool_call|>",
@@ -78,6 +84,7 @@ export const CALL_SYNTAXES: readonly CallSyntax[] = [
   {
     ...plain,
     name: "phi4-mini-blocks",
+    models: "Phi-4-mini by a template with a block for each call",
     open: "<|tool_call|>",
     close: "<|/tool_call|>",
     separator: "",
@@ -86,13 +93,20 @@ export const CALL_SYNTAXES: readonly CallSyntax[] = [
   {
     ...plain,
     name: "granite3",
+    models: "Granite 3",
     begin: "<|tool_call|>[",
     end: "]",
     trigger: "<|tool_call|>",
     evidence: ["<|tool_call|>", "available_tools<|end_of_role|>", "tools<|end_of_role|>"],
   },
-  // Llama 3.1 and 3.2
-  { ...plain, name: "llama3", argumentsKey: "parameters", isSingle: true, trigger: "" },
+  {
+    ...plain,
+    name: "llama3",
+    models: "Llama 3.1 and 3.2",
+    argumentsKey: "parameters",
+    isSingle: true,
+    trigger: "",
+  },
 ];
 
 /** The text of a call up to its arguments. */

@@ -5,7 +5,7 @@ export {
   type GradientSourceOptions,
   gradientSource,
 } from "./gradients.ts";
-export { planMemory } from "./memory-plan.ts";
+export { leastMemory, planMemory } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
 export { OBJECTIVES, type ObjectiveName } from "./objectives/index.ts";
 export { averageMetrics, type Objective, type ObjectiveKind } from "./objectives/objective.ts";

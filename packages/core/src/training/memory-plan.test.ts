@@ -3,7 +3,7 @@ import { parseAdapterConfig } from "#adapters";
 import type { FreeMemory } from "#common";
 import { bytesPerPosition } from "#inference";
 import { baseFromConfig, type PresetName, parameterCount, presetConfig } from "#models";
-import { planMemory, type RunSize, requireRunMemory } from "./memory-plan.ts";
+import { leastMemory, planMemory, type RunSize, requireRunMemory } from "./memory-plan.ts";
 import { OBJECTIVES } from "./objectives/index.ts";
 import type { FinetuneSettings } from "./settings.ts";
 
@@ -125,6 +125,7 @@ test("layers are computed again only where there is no room without", () => {
   const tight = planned(fast.plan.bytes - 1e6);
   expect(tight.rematerialise).toBe("layers");
   expect(tight.plan.bytes).toBeLessThan(fast.plan.bytes);
+  expect(leastMemory(deep, adapter, size)).toEqual(tight.plan);
 });
 
 test("layers of a large model are computed again wherever it runs", () => {

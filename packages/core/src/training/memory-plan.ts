@@ -112,23 +112,19 @@ function splitBatch({ batchSize, maxLength, gradientAccumulationSteps }: RunSize
   return { rows, gradientAccumulationSteps: Math.ceil((batchSize * gradientAccumulationSteps) / rows) };
 }
 
-/**
- * The fastest way to make a run that has room, or else the one that takes least. Nothing is loaded.
- *
- * @throws MosError "unsupported" where a weight cannot be kept so, `bad_config` for an adapter that does not fit the model.
- */
-export function planMemory(
+/** Plans the memory of a run that is made in some way. */
+function wayPlanner(
   base: PlannedBase,
   adapterConfig: AdapterConfig,
-  { free, ...size }: RunSize & { readonly free: FreeMemory | undefined },
-): RunMemory {
+  { free, ...size }: RunSize & { readonly free?: FreeMemory | undefined },
+): (way: Omit<RunMemory, "plan">) => MemoryPlan {
   const { config } = base;
   const adapter = blankAdapter(adapterConfig, toLayerShapes(config));
   const { rows, gradientAccumulationSteps: parts } = splitBatch(size);
   const full = { shape: { rows, length: size.maxLength }, validationShape: undefined };
   const shapes = size.batchShapes?.(size) ?? full;
   const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
-  const planWay = (way: Omit<RunMemory, "plan">): MemoryPlan => {
+  return (way) => {
     const formats = base.formsOf({ ...size, ...way });
     const alone = memoryPlan({ base: baseBytes(config, formats) });
     // the rest takes a second to plan, and changes nothing
@@ -136,7 +132,25 @@ export function planMemory(
     const batches = { ...shapes, gradientAccumulationSteps, rematerialise: way.rematerialise };
     return trainingMemory(plannedModel(config, formats, adapter), { ...size, ...batches, formats });
   };
-  return chooseWay(listCandidates(base, size), planWay, free);
+}
+
+/**
+ * The fastest way to make a run that has room, or else the one that takes least. Nothing is loaded.
+ *
+ * @throws MosError "unsupported" where a weight cannot be kept so, `bad_config` for an adapter that does not fit the model.
+ */
+export const planMemory = (
+  base: PlannedBase,
+  adapter: AdapterConfig,
+  size: RunSize & { readonly free: FreeMemory | undefined },
+): RunMemory => chooseWay(listCandidates(base, size), wayPlanner(base, adapter, size), size.free);
+
+/** The memory of a run that is made in the way that takes least. Throws what `planMemory` throws. */
+export function leastMemory(base: PlannedBase, adapter: AdapterConfig, size: RunSize): MemoryPlan {
+  const ways = listCandidates(base, size).filter(
+    ({ rematerialise, transposedCodes }) => rematerialise === "layers" && !transposedCodes,
+  );
+  return chooseWay(ways, wayPlanner(base, adapter, size), { bytes: 0, resident: 0, limit: "machine" }).plan;
 }
 
 /**

@@ -31,7 +31,7 @@ export const command = defineCommand({
   json: "events",
   examples: `
 Examples:
-  mos merge adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --out models/acme
+  mos merge adapters/acme --model Qwen/Qwen3.5-0.8B --out models/acme
   mos merge adapters/acme --model model.gguf --out models/acme --dtype bfloat16
   mos merge adapters/acme --model model.gguf --out acme.gguf
   mos merge adapters/acme --model models/llama --out models/acme --shard-size 2GB

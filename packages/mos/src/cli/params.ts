@@ -21,6 +21,7 @@ import {
   setting,
 } from "mixture-of-shards-core/common";
 import { listFolder } from "mixture-of-shards-core/files";
+import { MAX_LENGTH, slotCacheBytes } from "mixture-of-shards-core/inference";
 import {
   baseFromConfig,
   baseFromFiles,
@@ -28,12 +29,19 @@ import {
   openModel,
   type PlannedBase,
   PRESET_NAMES,
+  PRESETS,
   parameterCount,
   presetConfig,
   readModelConfig,
   toLayerShapes,
 } from "mixture-of-shards-core/models";
-import { dataSettings, memorySettings, planMemory, trainingSettings } from "mixture-of-shards-core/training";
+import {
+  dataSettings,
+  leastMemory,
+  memorySettings,
+  planMemory,
+  trainingSettings,
+} from "mixture-of-shards-core/training";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
 import { adapterInput, adapterOptions, configOnly, refuseSettings } from "./common-options.ts";
@@ -55,7 +63,9 @@ const options = {
     }),
   }),
   ...group("Memory of training", {
-    memory: flag({ help: "estimate training memory and check that this machine has it" }),
+    memory: flag({
+      help: "estimate training memory, check that this machine has it, and show a server's slot",
+    }),
     batchSize: adjust(trainingSettings.batchSize, { default: 4, defaultText: "4" }),
     maxLength: adjust(dataSettings.maxLength, { default: 512, defaultText: "512" }),
     gradientAccumulationSteps: trainingSettings.gradientAccumulationSteps,
@@ -75,18 +85,23 @@ export const command = defineCommand({
   ],
   examples: `
 Examples:
-  mos params --preset llama2-7b
+  mos params --preset qwen3.5-0.8b
   mos params --preset llama3.2-3b --equivalent-rank 8 --rank 32 --shards-per-vector 8
   mos params --model models/llama --method lora --rank 8
   mos params --preset llama2-7b --table
-  mos params --preset llama2-7b --memory --base-dtype int4 --batch-size 1 --max-length 512
+  mos params --preset gemma4-e2b --memory --base-dtype int4 --batch-size 1 --max-length 512
   mos params --list-presets
 
 Only config.json of a model folder is read; the weights are not needed.`,
   async run(options) {
     const { json } = options;
     if (options.listPresets) {
-      const presets = Object.fromEntries(PRESET_NAMES.map((name) => [name, presetConfig(name)]));
+      const presets = Object.fromEntries(
+        PRESET_NAMES.map((name) => {
+          const { repository, license } = PRESETS[name];
+          return [name, { repository, license, config: presetConfig(name) }];
+        }),
+      );
       return printResult(json, presets, presetTable);
     }
     if (options.table) refuseSettings(options, "--table, which shows the paper's settings");
@@ -131,12 +146,16 @@ async function showMemory(options: Values, json: boolean): Promise<void> {
   const base = await planBase(options);
   const free = limitedMemory(options.memoryLimit, await freeMemory());
   const adapter = fittingConfig(adapterInput(options), toLayerShapes(base.config));
-  const memory = planMemory(base, adapter, { ...options, evaluates: true, free });
+  const size = { ...options, evaluates: true };
+  const memory = planMemory(base, adapter, { ...size, free });
+  const least = leastMemory(base, adapter, size).bytes;
+  const slot = slotCacheBytes(base.config, { maxLength: MAX_LENGTH });
   const { plan, rematerialise } = memory;
   const kept = describeStorage(base.formsOf({ ...options, ...memory }));
   const fits = fitsMemory(plan, free);
   const { batchSize, maxLength } = options;
-  const result = { model: base.name, kept, rematerialise, ...plan, free: free.bytes + free.resident, fits };
+  const available = free.bytes + free.resident;
+  const result = { model: base.name, kept, rematerialise, ...plan, least, free: available, fits, slot };
   printResult(json, result, () =>
     [
       `Training ${base.name}, ${batchSize} × ${formatInteger(maxLength)} tokens, base in ${kept}`,
@@ -144,8 +163,12 @@ async function showMemory(options: Values, json: boolean): Promise<void> {
         ["part", "memory"],
         ...plan.parts.map(({ name, bytes }) => [name, describeBytes(bytes)]),
         ["all", describeBytes(plan.bytes)],
-        ["free", describeBytes(free.bytes + free.resident)],
+        ["free", describeBytes(available)],
       ]),
+      ...(least < plan.bytes
+        ? [`Where less is free, slower ways take ${describeBytes(least)} or more.`]
+        : []),
+      `In a server, a slot of ${formatInteger(MAX_LENGTH)} tokens takes ${describeBytes(slot)}.`,
       ...(rematerialise === "layers" ? ["Layers are recomputed in the backward pass."] : []),
       ...(fits ? [] : [`This machine does not have enough memory; ${MOS} train suggests settings that fit.`]),
     ].join("\n\n"),
@@ -208,12 +231,12 @@ function sizeTable(params: AdapterParams): string {
 function presetTable(): string {
   const rows = PRESET_NAMES.map((name) => {
     const config = presetConfig(name);
-    const { layers, hiddenSize, intermediateSize, heads, keyValueHeads, headDim } = config;
-    const widths = [hiddenSize, intermediateSize].map(formatInteger);
-    const attention = [`${heads}/${keyValueHeads}`, String(headDim)];
-    return [name, describeCount(parameterCount(config)), String(layers), ...widths, ...attention];
+    const { repository, license } = PRESETS[name];
+    const sizes = [describeCount(parameterCount(config)), String(config.layers)];
+    return [name, ...sizes, formatInteger(config.hiddenSize), license, repository];
   });
-  return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv", "head width"], ...rows]);
+  const head = ["preset", "parameters", "layers", "width", "licence", "on the Hub"];
+  return textTable([head, ...rows], { left: [0, 4, 5] });
 }
 
 /** The paper's column, and which LoRA is as good. */

@@ -104,15 +104,16 @@ export function createProgram(commands: LoadedCommands): Commander {
       "after",
       `
 First steps:
-  mos quickstart                                  train and try an adapter on a bundled model, in under 90 s
-  mos studio                                      the same and more in your browser
-  mos pull HuggingFaceTB/SmolLM2-135M-Instruct    download a model
-  mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/mine
-  mos generate --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --chat
-  mos eval --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --base --limit 100 --out results.json
-  mos serve --model HuggingFaceTB/SmolLM2-135M-Instruct --adapters adapters
-  mos export adapters/mine --model HuggingFaceTB/SmolLM2-135M-Instruct --format peft --out mine-lora
-  mos reproduce table2 --list --model HuggingFaceTB/SmolLM2-135M-Instruct
+  mos quickstart                train and try an adapter on a bundled model, in under 90 s
+  mos studio                    the same and more in your browser
+  mos params --list-presets     models that people choose now, and earlier ones
+  mos pull Qwen/Qwen3.5-0.8B    download one
+  mos train --model Qwen/Qwen3.5-0.8B --data train.jsonl --out adapters/mine
+  mos generate --model Qwen/Qwen3.5-0.8B --adapter adapters/mine --chat
+  mos eval --model Qwen/Qwen3.5-0.8B --adapter adapters/mine --base --limit 100 --out results.json
+  mos serve --model Qwen/Qwen3.5-0.8B --adapters adapters
+  mos export adapters/mine --model Qwen/Qwen3.5-0.8B --format peft --out mine-lora
+  mos reproduce table2 --list --model Qwen/Qwen3.5-0.8B
 
 Run mos COMMAND --help for the options of a command.`,
     );

@@ -30,7 +30,7 @@ export const command = defineCommand({
   json: "events",
   examples: `
 Examples:
-  mos pull HuggingFaceTB/SmolLM2-135M-Instruct
+  mos pull Qwen/Qwen3.5-0.8B                  see mos params --list-presets for others
   mos pull org/name@v1.0                      a branch, a tag or a commit
   mos pull org/name:name.Q4_K_M.gguf          one of several GGUF files
   mos pull org/adapter --out adapters/acme    an adapter, saved by mos push or PEFT, for mos serve

@@ -64,7 +64,7 @@ export const command = defineCommand({
 Examples:
   mos push adapters/acme org/acme
   mos push adapters/acme org/acme --private --revision v2
-  mos push adapters/acme org/acme --base-model HuggingFaceTB/SmolLM2-135M-Instruct
+  mos push adapters/acme org/acme --base-model Qwen/Qwen3.5-0.8B
 
 Only adapter_config.json, adapter_model.safetensors and README.md are uploaded, and only if they differ from the Hub's.
 Without a README.md in the folder, a card is made from the adapter's settings and training record; one that the Hub has

@@ -176,8 +176,8 @@ async function conclusion({ options, base, questions }: Quickstart, result: Resu
     nextText([
       `${MOS} generate --model ${model} --adapter ${out} --chat`,
       `${MOS} generate --model ${model} --adapter ${out} --compare --prompt "How old is the lighthouse?"`,
-      `${MOS} pull HuggingFaceTB/SmolLM2-135M-Instruct`,
-      `${MOS} train --model HuggingFaceTB/SmolLM2-135M-Instruct --data yours.jsonl --out adapters/yours`,
+      `${MOS} pull Qwen/Qwen3.5-0.8B`,
+      `${MOS} train --model Qwen/Qwen3.5-0.8B --data yours.jsonl --out adapters/yours`,
     ]),
   ].join("\n");
 }

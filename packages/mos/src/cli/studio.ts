@@ -50,7 +50,7 @@ export async function loadCommand(): Promise<Command> {
     examples: `
 Examples:
   mos studio
-  mos studio --model HuggingFaceTB/SmolLM2-135M-Instruct
+  mos studio --model Qwen/Qwen3.5-0.8B
   mos studio --model org/name --host 0.0.0.0 --api-keys keys.jsonl`,
     run({ open, model = BUNDLED_MODEL, ...values }) {
       const given = new Map<string, unknown>(Object.entries(values));

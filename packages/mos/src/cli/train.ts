@@ -119,7 +119,7 @@ export const command = defineCommand({
   json: "events",
   examples: `
 Examples:
-  mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/acme
+  mos train --model Qwen/Qwen3.5-0.8B --data train.jsonl --out adapters/acme
       as many passes as the data need; Mixture of Shards with the parameter count of a LoRA of rank 2
 
   mos train --model model.gguf --data train.jsonl --out adapters/acme \\

@@ -12,26 +12,29 @@ import { qwen3 } from "./qwen3.ts";
 import { qwen35 } from "./qwen3-5.ts";
 import { smollm3 } from "./smollm3.ts";
 
-/** The families that can be run, by their `model_type` in config.json. One more is a file of this folder and a row here. */
+/**
+ * The families that can be run, by their `model_type` in config.json, those that people choose now first. One more is a file of
+ * this folder and a row here. A GGUF file of an architecture that several have is of the first, unless another says that it is its.
+ */
 export const FAMILIES = {
-  llama,
-  mistral,
-  ministral3,
-  qwen2,
-  qwen3,
   qwen3_5_text: qwen35,
-  smollm3,
-  gemma2,
-  gemma3_text: gemma3,
   gemma4_text: gemma4,
-  phi3,
-  olmo2,
-  olmo3,
+  lfm2,
+  lfm3,
+  ministral3,
   granite,
   granitemoehybrid: graniteHybrid,
   granite_swa: graniteSwa,
-  lfm2,
-  lfm3,
+  olmo2,
+  olmo3,
+  qwen3,
+  smollm3,
+  gemma3_text: gemma3,
+  phi3,
+  llama,
+  mistral,
+  qwen2,
+  gemma2,
 } as const satisfies Readonly<Record<string, Family>>;
 
 /** The name of one. */

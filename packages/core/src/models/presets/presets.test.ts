@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { checkConfig } from "./config.ts";
-import { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
-import { weightShapes } from "./weights.ts";
+import { checkConfig } from "../config.ts";
+import { weightShapes } from "../weights.ts";
+import { PRESET_NAMES, type PresetName, presetConfig } from "./index.ts";
 
 const parameters = (name: string): number =>
   [...weightShapes(presetConfig(name)).values()].reduce(
@@ -9,7 +9,32 @@ const parameters = (name: string): number =>
     0,
   );
 
+/** Of the language model, where the model also sees or predicts a second token; some as transformers counts them. */
 const published: Readonly<Record<PresetName, number>> = {
+  "qwen3.5-0.8b": 752393024,
+  "qwen3.5-2b": 1881825088,
+  "qwen3.5-4b": 4205751296,
+  "qwen3.5-9b": 8953803264,
+  "qwen3.5-27b": 26895998464,
+  "gemma4-e2b": 4628569379,
+  "gemma4-e4b": 7463013418,
+  "gemma4-31b": 30697345340,
+  "lfm2.5-230m": 229693184,
+  "lfm2.5-350m": 354483968,
+  "lfm2-700m": 742489344,
+  "lfm2.5-1.2b": 1170340608,
+  "lfm2.5-2.6b": 2697198592,
+  "lfm3-1.7b": 1728801536,
+  "ministral3-3b": 3429006336,
+  "ministral3-8b": 8489553920,
+  "ministral3-14b": 13506073600,
+  "granite4.0-350m": 352379904,
+  "granite4.0-1b": 1631750144,
+  "granite4.0-micro": 3402836480,
+  "granite4.1-3b": 3402836480,
+  "granite4.1-8b": 8380551168,
+  "olmo3-7b": 7298011136,
+  "olmo3-32b": 32233522176,
   "llama2-7b": 6738415616,
   "llama2-13b": 13015864320,
   "llama3-8b": 8030261248,
@@ -66,8 +91,9 @@ test.each(Object.entries(published))("%s has the %i parameters that were publish
 
 test("what is said of layers is said of all of them", () => {
   for (const name of PRESET_NAMES) {
-    const { layers, window, rotatedLayers } = presetConfig(name);
-    for (const said of [window?.layers, rotatedLayers]) expect(said?.length ?? layers, name).toBe(layers);
+    const { layers, window, rotatedLayers, layerKinds } = presetConfig(name);
+    for (const said of [window?.layers, rotatedLayers, layerKinds])
+      expect(said?.length ?? layers, name).toBe(layers);
   }
 });
 
