@@ -8,11 +8,11 @@ import { MAX_LENGTH, slotCacheBytes } from "mixture-of-shards-core/inference";
 import {
   type BaseDtype,
   baseFromConfig,
-  RECENT_NAMES,
   PRESETS,
   type PresetName,
   parameterCount,
   presetConfig,
+  RECENT_NAMES,
   toLayerShapes,
 } from "mixture-of-shards-core/models";
 import { leastMemory } from "mixture-of-shards-core/training";

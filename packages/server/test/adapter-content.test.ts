@@ -74,9 +74,12 @@ test("the picture of MoS: the shards of every layer, as the adapter's tables hav
     ...{ rank: 4, equivalent_rank: 2, private_rank: 1, shards_per_vector: 2 },
     targets: ["q_proj", "down_proj"],
   });
-  const pool = { unit: "shard", shared: layers * 2, private: layers * 2 };
+  const all = Array.from({ length: layers }, (_, layer) => layer);
+  const pool = { unit: "shard", shared: layers * 2, private: layers * 2, layers: all };
   expect(json.pools).toEqual(
-    ["q_proj", "down_proj"].flatMap((target) => ["A", "B"].map((side) => ({ target, side, ...pool }))),
+    (["q_proj", "down_proj"] as const).flatMap((target) =>
+      ["A", "B"].map((side) => ({ target, side, ...pool, ...saved.shapes.widths[target] })),
+    ),
   );
   expect(json.modules).toHaveLength(2 * layers);
   const { modules } = await inspectAdapter(join(folder, "acme"), { model: await readModelConfig(MODEL) });

@@ -1,6 +1,6 @@
 // Cost of an adapter before it exists.
 import { countElements } from "#common";
-import { type ModelConfig, type PoolName, parameterCount, toLayerShapes } from "#models";
+import { type LinearName, type ModelConfig, parameterCount, toLayerShapes } from "#models";
 import { type AdapterConfig, bindMethod } from "./adapter.ts";
 import { type AdapterConfigInput, fittingConfig } from "./adapter-settings.ts";
 import type { LayerShapes, TensorSpec } from "./method.ts";
@@ -61,7 +61,7 @@ export function budget(config: AdapterConfig, shapes: LayerShapes): Budget {
 
 /** The part of one type of linear layers, over all decoder layers that have it in these widths. @inline */
 export interface TypeParams {
-  readonly linear: PoolName;
+  readonly linear: LinearName;
   readonly in: number;
   readonly out: number;
   /** Decoder layers that have it. */
@@ -104,8 +104,8 @@ export function adapterParams(model: ModelConfig, input: AdapterConfigInput): Ad
     budget: whole,
     layers: model.layers,
     parameters: parameterCount(model),
-    types: pools.map(({ name, in: width, out, layers }, i) => ({
-      linear: name,
+    types: pools.map(({ linear, in: width, out, layers }, i) => ({
+      linear,
       in: width,
       out,
       layers: layers.length,

@@ -8,6 +8,7 @@ import {
   listTargets,
   type ModelConfig,
   moduleKey,
+  type Pool,
   type TargetModule,
   toLayerShapes,
 } from "#models";
@@ -236,11 +237,14 @@ export interface LayerModule extends ModuleNorms {
   readonly rowsB?: readonly number[];
 }
 
+/** A pool, the linear layer of whose vectors it is made, and the decoder layers that have it in these widths. */
+export interface LayerPool extends Omit<RoutingTable, "table" | "linear">, Omit<Pool, "name"> {}
+
 /** An adapter layer by layer. */
 export interface AdapterLayers {
   readonly config: AdapterConfig;
   readonly layers: number;
-  readonly pools: readonly Omit<RoutingTable, "table">[];
+  readonly pools: readonly LayerPool[];
   /** By linear type, then by layer. */
   readonly modules: readonly LayerModule[];
   /** The tables have so many entries that they were left out. */
@@ -258,12 +262,15 @@ function tableRows({ tensors }: Adapter, table: string, index: number): readonly
 }
 
 /** Rows of A and B of a module, from the tables of its linear type. */
-function moduleRows(adapter: Adapter, tables: readonly RoutingTable[], module: ModuleNorms) {
+function moduleRows(
+  adapter: Adapter,
+  pools: readonly (LayerPool & Pick<RoutingTable, "table">)[],
+  module: ModuleNorms,
+) {
   const rows: { rowsA?: readonly number[]; rowsB?: readonly number[] } = {};
-  const pool = listPools(adapter.shapes, [module.linear]).find(({ layers }) => layers.includes(module.layer));
-  for (const { linear, side, table } of tables) {
-    if (linear !== pool?.name) continue;
-    const own = tableRows(adapter, table, pool.layers.indexOf(module.layer));
+  for (const { linear, layers, side, table } of pools) {
+    if (linear !== module.linear || !layers.includes(module.layer)) continue;
+    const own = tableRows(adapter, table, layers.indexOf(module.layer));
     if (side !== "B") rows.rowsA = own;
     if (side !== "A") rows.rowsB = own;
   }
@@ -282,14 +289,20 @@ export async function readAdapterLayers(
 ): Promise<AdapterLayers> {
   const shapes = { ...toLayerShapes(model), singular };
   const adapter = await loadAdapter(folder, { shapes, fingerprint: undefined });
-  const tables = bindMethod(adapter.config).routing(shapes);
+  const places = new Map(listPools(shapes).map((pool) => [pool.name, pool]));
+  const tables = bindMethod(adapter.config)
+    .routing(shapes)
+    .flatMap((routing) => {
+      const pool = places.get(routing.linear);
+      return pool === undefined ? [] : [{ ...routing, ...pool }];
+    });
   const entries = tables.reduce((sum, { table }) => sum + (adapter.tensors.get(table)?.data.length ?? 0), 0);
   const isCut = entries > MAX_ENTRIES;
   const norms = await moduleNorms(adapter);
   return {
     config: adapter.config,
     layers: shapes.layers,
-    pools: tables.map(({ table: _, ...pool }) => pool),
+    pools: tables.map(({ table: _, name: __, ...pool }) => pool),
     modules: norms.map((module) => ({ ...module, ...(isCut ? {} : moduleRows(adapter, tables, module)) })),
     isCut,
   };

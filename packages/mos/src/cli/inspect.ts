@@ -3,7 +3,7 @@ import { ADAPTER_CONFIG, type Inspection, inspectAdapter } from "mixture-of-shar
 import { describeBytes, MosError, setting } from "mixture-of-shards-core/common";
 import { listFolder, pathExists } from "mixture-of-shards-core/files";
 import { looksLikeRepository, resolveCached } from "mixture-of-shards-core/hub";
-import { inspectModel, readModelConfig, singularFactors } from "mixture-of-shards-core/models";
+import { describePool, inspectModel, readModelConfig, singularFactors } from "mixture-of-shards-core/models";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
@@ -31,7 +31,7 @@ export const command = defineCommand({
   examples: `
 Examples:
   mos inspect adapters/acme
-  mos inspect adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --json
+  mos inspect adapters/acme --model Qwen/Qwen3.5-0.8B --json
   mos inspect model.gguf
       types of the tensors, memory for each --base-dtype, fingerprint and identity
 
@@ -146,7 +146,7 @@ function useTable({ routing }: Inspection): string {
   const last = Math.min(longest, MAX_COLUMNS);
   const head = Array.from({ length: last + 1 }, (_, n) => `${n}${n === last && longest > last ? "+" : ""}×`);
   const rows = routing.map(({ linear, side, shared, usedTimes, meanUses, mostUsed, privateShare }) => [
-    `${linear} ${side}`,
+    `${describePool(linear)} ${side}`,
     formatInteger(shared),
     ...head.map((_, n) => {
       const counts = n === last ? usedTimes.slice(n) : [usedTimes[n] ?? 0];

@@ -27,6 +27,13 @@ const layersSchema = z
       .array(
         z.object({
           target: z.string(),
+          in: z
+            .int()
+            .describe(
+              "Inputs and outputs of the linear layers: those of other widths have pools of their own.",
+            ),
+          out: z.int(),
+          layers: z.array(z.int()).describe("The layers that use the pool."),
           side: z.enum(["A", "B", "A and B"]),
           unit: z.enum(["shard", "pair"]),
           shared: z.int().describe("Rows that all layers share; they come first."),
@@ -106,7 +113,7 @@ export const adapterContentRoutes = [
         shards_per_vector: "shardsPerVector" in config ? config.shardsPerVector : null,
         layers: found.layers,
         targets: [...config.targets],
-        pools: pools.map(({ linear, ...pool }) => ({ target: linear, ...pool })),
+        pools: pools.map(({ linear, layers, ...pool }) => ({ target: linear, layers: [...layers], ...pool })),
         modules: modules.map((module) => ({
           layer: module.layer,
           target: module.linear,

@@ -1,8 +1,18 @@
 // The layers of an adapter: the picture of MoS for one type of layer, the norms of all, and both as a table.
 import { type Signal, useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
 import { formatLoss, set } from "#core";
 import { Tabs } from "#ui";
-import { type Focus, type Layers, type PoolUse, poolsOf } from "./pool-use.ts";
+import {
+  type Focus,
+  type Layers,
+  type LayerType,
+  layerTypes,
+  modulesOf,
+  type PoolUse,
+  poolsOf,
+  rowsOf,
+} from "./pool-use.ts";
 import { Shards } from "./shards.tsx";
 
 interface LayersPictureProps {
@@ -12,8 +22,10 @@ interface LayersPictureProps {
 
 /** Pools, layers and norms, tied by what is pointed at. */
 export function LayersPicture({ layers, focus }: LayersPictureProps) {
-  const { targets, pools, is_cut: isCut } = layers;
-  const target = useSignal(targets[0] ?? "");
+  const { pools, is_cut: isCut } = layers;
+  const types = useMemo(() => layerTypes(layers), [layers]);
+  const chosen = useSignal(types[0]?.title ?? "");
+  const type = types.find(({ title }) => title === chosen.value);
   const hasPools = pools.length > 0 && !isCut;
   return (
     <>
@@ -22,14 +34,14 @@ export function LayersPicture({ layers, focus }: LayersPictureProps) {
           <h2>Shards by layer</h2>
           <Tabs
             label="Layer type"
-            tabs={targets.map((id) => ({ id, title: id }))}
-            value={target.value}
+            tabs={types.map(({ title }) => ({ id: title, title }))}
+            value={chosen.value}
             onChange={(id) => {
-              target.value = id;
+              chosen.value = id;
               focus.value = undefined;
             }}
           >
-            <Shards {...{ layers, focus, target: target.value }} />
+            {type && <Shards {...{ layers, focus, type }} />}
           </Tabs>
         </section>
       )}
@@ -43,8 +55,8 @@ export function LayersPicture({ layers, focus }: LayersPictureProps) {
         <Norms {...{ layers, focus }} />
       </section>
       <details class="card as-table">
-        <summary>Layers of {target.value} as a table</summary>
-        <LayerTable {...{ layers, target: target.value }} />
+        <summary>Layers of {chosen.value} as a table</summary>
+        {type && <LayerTable {...{ layers, type }} />}
       </details>
     </>
   );
@@ -63,15 +75,15 @@ function ranges(rows: readonly number[]): string {
   return parts.join(", ");
 }
 
-const shardCell = ({ layers, shared }: PoolUse, layer: number): string => {
-  const rows = layers[layer] ?? [];
+const shardCell = (pool: PoolUse, layer: number): string => {
+  const { shared } = pool;
+  const rows = rowsOf(pool, layer);
   const own = rows.filter((row) => row >= shared);
   return `${ranges(rows.filter((row) => row < shared))}${own.length === 0 ? "" : `; own ${ranges(own)}`}`;
 };
 
-function LayerTable({ layers, target }: { readonly layers: Layers; readonly target: string }) {
-  const pools = layers.is_cut ? [] : poolsOf(layers, target);
-  const modules = layers.modules.filter((module) => module.target === target);
+function LayerTable({ layers, type }: { readonly layers: Layers; readonly type: LayerType }) {
+  const pools = layers.is_cut ? [] : poolsOf(layers, type);
   return (
     <div class="scroll">
       <table class="small">
@@ -90,7 +102,7 @@ function LayerTable({ layers, target }: { readonly layers: Layers; readonly targ
           </tr>
         </thead>
         <tbody>
-          {modules.map(({ layer, norm_a, norm_b, norm_update, stable_rank }) => (
+          {modulesOf(layers, type).map(({ layer, norm_a, norm_b, norm_update, stable_rank }) => (
             <tr key={layer}>
               <th scope="row">{layer}</th>
               {pools.map((pool) => (
@@ -164,7 +176,7 @@ const HEIGHT = 40;
 function Bars({ target, modules, metric, most, focus }: BarsProps) {
   const values = modules.map((module) => module[metric]);
   const marked = focus.value?.side === undefined ? focus.value?.layer : undefined;
-  const shown = marked === undefined ? undefined : modules[marked];
+  const shown = modules.find((module) => module.layer === marked);
   const [least, largest] = [Math.min(...values), Math.max(...values)];
   return (
     <div class="bars">
@@ -175,7 +187,7 @@ function Bars({ target, modules, metric, most, focus }: BarsProps) {
         role="img"
         aria-label={`${target}: from ${formatLoss(least)} to ${formatLoss(largest)} in ${modules.length} layers`}
       >
-        {modules.map((module) => {
+        {modules.map((module, x) => {
           const height = most > 0 ? Math.max(0.75, (module[metric] / most) * HEIGHT) : 0.75;
           const isMarked = module.layer === marked;
           return (
@@ -184,8 +196,8 @@ function Bars({ target, modules, metric, most, focus }: BarsProps) {
               class={isMarked ? "bar marked" : "bar"}
               onPointerEnter={() => set(focus, { layer: module.layer })}
             >
-              <rect class="reach" x={module.layer} y={0} width={1} height={HEIGHT} />
-              <rect x={module.layer + 0.1} y={HEIGHT - height} width={0.8} height={height} />
+              <rect class="reach" x={x} y={0} width={1} height={HEIGHT} />
+              <rect x={x + 0.1} y={HEIGHT - height} width={0.8} height={height} />
             </g>
           );
         })}

@@ -7,6 +7,14 @@ import { countOf } from "#core";
 export type Layers = JsonOf<"/v1/adapters/{name}/layers">;
 type Pool = Layers["pools"][number];
 
+/** The linear layers of one name and width, which share pools: a part of the picture. */
+export interface LayerType {
+  /** "o_proj", or "o_proj 2048 → 1024" where the model has it in several widths. */
+  readonly title: string;
+  readonly target: string;
+  readonly pools: readonly Pool[];
+}
+
 /** A pool of one type of layer, and what its layers take from it. */
 export interface PoolUse extends Pick<Pool, "side" | "unit" | "shared"> {
   /** Rows of the pool, of which the first `shared` are for all layers. */
@@ -14,8 +22,8 @@ export interface PoolUse extends Pick<Pool, "side" | "unit" | "shared"> {
   /** Rows of one vector of A or B. */
   readonly perVector: number;
   readonly rank: number;
-  /** By layer: the rows of its vectors, in order. */
-  readonly layers: readonly (readonly number[])[];
+  /** The layers that use it, with the rows of their vectors, in order. */
+  readonly layers: readonly { readonly layer: number; readonly rows: readonly number[] }[];
 }
 
 /** What is pointed at: a layer, or a row of one of the pools. */
@@ -23,42 +31,61 @@ export type Focus =
   | { readonly layer: number; readonly side?: undefined }
   | { readonly side: PoolUse["side"]; readonly row: number; readonly layer?: number };
 
-/** The pools of a type of layer; none for methods without pools. */
-export function poolsOf(
-  { pools, modules, rank, shards_per_vector }: Layers,
-  target: string,
-): readonly PoolUse[] {
-  const own = modules.filter((module) => module.target === target).sort((a, b) => a.layer - b.layer);
-  return pools
-    .filter((pool) => pool.target === target)
-    .map(({ side, unit, shared, private: ownRows }) => ({
-      ...{ side, unit, shared, rank, rows: shared + ownRows, perVector: shards_per_vector ?? 1 },
-      layers: own.map(({ rows_a, rows_b }) => (side === "B" ? rows_b : rows_a) ?? []),
-    }));
+/** The types of layers, those of one name beside each other. */
+export const layerTypes = ({ targets, pools }: Layers): readonly LayerType[] =>
+  targets.flatMap((target): readonly LayerType[] => {
+    const widths = new Map<string, Pool[]>();
+    for (const pool of pools.filter((one) => one.target === target)) {
+      const width = `${pool.in} → ${pool.out}`;
+      widths.set(width, [...(widths.get(width) ?? []), pool]);
+    }
+    if (widths.size < 2) return [{ title: target, target, pools: [...widths.values()].flat() }];
+    return [...widths].map(([width, own]) => ({ title: `${target} ${width}`, target, pools: own }));
+  });
+
+/** The modules of a type of layer, by layer. */
+export const modulesOf = ({ modules }: Layers, { target, pools: [pool] }: LayerType): Layers["modules"] =>
+  modules
+    .filter((module) => module.target === target && pool?.layers.includes(module.layer) !== false)
+    .sort((a, b) => a.layer - b.layer);
+
+/** The pools of a type of layer as its layers use them; none for methods without pools. */
+export function poolsOf(layers: Layers, type: LayerType): readonly PoolUse[] {
+  const { rank, shards_per_vector } = layers;
+  const own = modulesOf(layers, type);
+  return type.pools.map(({ side, unit, shared, private: ownRows }) => ({
+    ...{ side, unit, shared, rank, rows: shared + ownRows, perVector: shards_per_vector ?? 1 },
+    layers: own.map(({ layer, rows_a, rows_b }) => ({
+      layer,
+      rows: (side === "B" ? rows_b : rows_a) ?? [],
+    })),
+  }));
 }
+
+/** The rows that a layer takes. */
+export const rowsOf = ({ layers }: PoolUse, layer: number): readonly number[] =>
+  layers.find((one) => one.layer === layer)?.rows ?? [];
 
 /** The layers that use a row. */
 export const layersUsing = ({ layers }: PoolUse, row: number): readonly number[] =>
-  layers.flatMap((rows, layer) => (rows.includes(row) ? [layer] : []));
+  layers.flatMap(({ layer, rows }) => (rows.includes(row) ? [layer] : []));
 
 const list = (items: readonly (number | string)[]): string =>
   items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
 
 /** The layers that have most public rows in common with one. */
-function closest(
-  { layers, shared }: PoolUse,
-  layer: number,
-): { readonly with: number[]; readonly count: number } {
-  const own = new Set(layers[layer]?.filter((row) => row < shared));
-  const common = layers.map((rows, other) =>
-    other === layer ? 0 : rows.filter((row) => own.has(row)).length,
-  );
-  const count = Math.max(0, ...common);
-  return { with: common.flatMap((one, other) => (one === count ? [other] : [])), count };
+function closest(pool: PoolUse, layer: number): { readonly with: number[]; readonly count: number } {
+  const own = new Set(rowsOf(pool, layer).filter((row) => row < pool.shared));
+  const common = pool.layers.map((other) => ({
+    layer: other.layer,
+    count: other.layer === layer ? 0 : other.rows.filter((row) => own.has(row)).length,
+  }));
+  const count = Math.max(0, ...common.map((one) => one.count));
+  return { with: common.flatMap((one) => (one.count === count ? [one.layer] : [])), count };
 }
 
 function layerInWords(pool: PoolUse, layer: number): string {
-  const rows = pool.layers[layer] ?? [];
+  const rows = rowsOf(pool, layer);
   const shared = rows.filter((row) => row < pool.shared).length;
   const own = rows.length - shared;
   const { with: others, count } = closest(pool, layer);
@@ -92,7 +119,8 @@ export interface Layout {
   /** Cells of a line: those of a layer, and as many rows of the pool. */
   readonly columns: number;
   xOf(column: number): number;
-  yOfLayer(layer: number): number;
+  /** Top of a line of layers, by its place among them. */
+  yOfLine(line: number): number;
   /** Place of a row of the pool. */
   placeOf(row: number): { readonly x: number; readonly y: number };
   /** Tops of the three parts; `owned` is undefined without private rows. */
@@ -107,7 +135,7 @@ const MOST_CELL = 18;
 
 /** Lays out a pool above its layers, whose lines are as long as those of the pool: the areas compare what is trained and what is made of it. */
 export function layOut(pool: PoolUse, width: number): Layout {
-  const { rank, perVector, layers, shared, rows, side } = pool;
+  const { rank, perVector, layers, shared, rows: poolRows, side } = pool;
   const columns = Math.max(1, rank * perVector);
   const room = Math.max(columns, width - GUTTER);
   const vectorGap = room / columns >= 6 ? 3 : room / columns >= 2 ? 1 : 0;
@@ -120,10 +148,12 @@ export function layOut(pool: PoolUse, width: number): Layout {
   const linesOf = (count: number): number => Math.ceil(count / columns);
   const xOf = (column: number): number =>
     GUTTER + column * cellWidth + Math.floor(column / perVector) * vectorGap;
-  const hasOwn = rows > shared;
+  const hasOwn = poolRows > shared;
   const sharedTop = TITLE;
   const ownedTop = shared === 0 ? TITLE : sharedTop + linesOf(shared) * pitch + PART_GAP + TITLE;
-  const poolEnd = hasOwn ? ownedTop + linesOf(rows - shared) * pitch : sharedTop + linesOf(shared) * pitch;
+  const poolEnd = hasOwn
+    ? ownedTop + linesOf(poolRows - shared) * pitch
+    : sharedTop + linesOf(shared) * pitch;
   const layersTop = poolEnd + PART_GAP + TITLE;
   const placeOf = (row: number) => {
     const [at, top] = row < shared ? [row, sharedTop] : [row - shared, ownedTop];
@@ -141,13 +171,13 @@ export function layOut(pool: PoolUse, width: number): Layout {
     const isOwned = hasOwn && y >= ownedTop;
     const line = Math.floor((y - (isOwned ? ownedTop : sharedTop)) / pitch);
     const row = (isOwned ? shared : 0) + line * columns + column;
-    return line < 0 || row >= (isOwned ? rows : shared) ? undefined : row;
+    return line < 0 || row >= (isOwned ? poolRows : shared) ? undefined : row;
   };
   return {
     ...{ width, columns, xOf, placeOf },
     height: layersTop + layers.length * pitch,
     cell: { width: cellWidth, height: cellHeight },
-    yOfLayer: (layer) => layersTop + layer * pitch,
+    yOfLine: (line) => layersTop + line * pitch,
     tops: {
       ...(shared === 0 ? {} : { shared: sharedTop }),
       ...(hasOwn ? { owned: ownedTop } : {}),
@@ -155,10 +185,12 @@ export function layOut(pool: PoolUse, width: number): Layout {
     },
     hit(x, y) {
       const column = columnAt(x);
-      const layer = Math.floor((y - layersTop) / pitch);
-      if (layer >= layers.length) return undefined;
-      if (layer >= 0) {
-        const row = layers[layer]?.[column];
+      const line = Math.floor((y - layersTop) / pitch);
+      if (line >= layers.length) return undefined;
+      const found = layers[line];
+      if (found !== undefined) {
+        const { layer, rows } = found;
+        const row = rows[column];
         return row === undefined ? { layer } : { side, row, layer };
       }
       const row = poolRowAt(column, y);

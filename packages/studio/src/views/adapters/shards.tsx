@@ -3,18 +3,28 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { set } from "#core";
 import { isDark } from "#ui";
-import { type Focus, inWords, type Layers, type Layout, layOut, type PoolUse, poolsOf } from "./pool-use.ts";
+import {
+  type Focus,
+  inWords,
+  type Layers,
+  type LayerType,
+  type Layout,
+  layOut,
+  type PoolUse,
+  poolsOf,
+  rowsOf,
+} from "./pool-use.ts";
 
 interface ShardsProps {
   readonly layers: Layers;
-  readonly target: string;
+  readonly type: LayerType;
   /** What is pointed at, here or in another drawing of the same layers. */
   readonly focus: Signal<Focus | undefined>;
 }
 
 /** Pools and layers of A and B, beside each other where there is room, and in words what is pointed at. */
-export function Shards({ layers, target, focus }: ShardsProps) {
-  const pools = useMemo(() => poolsOf(layers, target), [layers, target]);
+export function Shards({ layers, type, focus }: ShardsProps) {
+  const pools = useMemo(() => poolsOf(layers, type), [layers, type]);
   const pinned = useSignal(false);
   const [first] = pools;
   if (first === undefined) return null;
@@ -30,7 +40,7 @@ export function Shards({ layers, target, focus }: ShardsProps) {
         role="application"
         // biome-ignore lint/a11y/noNoninteractiveTabindex: arrows move through the picture
         tabIndex={0}
-        aria-label={`Shards of ${target}. Arrows up and down go from layer to layer, left and right through its shards.`}
+        aria-label={`Shards of ${type.title}. Arrows up and down go from layer to layer, left and right through its shards.`}
         onKeyDown={(event) => {
           const next = moved(pools, focus.value, event.key);
           if (next === undefined) return;
@@ -70,19 +80,21 @@ function moved(
   key: string,
 ): Focus | "nothing" | undefined {
   if (key === "Escape") return focus === undefined ? undefined : "nothing";
-  const count = pools[0]?.layers.length ?? 0;
+  const lines = pools[0]?.layers ?? [];
   const step = { ArrowDown: 1, ArrowUp: -1 }[key];
-  if (step !== undefined) return { layer: ((focus?.layer ?? (step > 0 ? -1 : 0)) + step + count) % count };
+  if (step !== undefined) {
+    const at = lines.findIndex(({ layer }) => layer === focus?.layer);
+    const next = lines[(Math.max(at, step > 0 ? -1 : 0) + step + lines.length) % lines.length];
+    return next === undefined ? undefined : { layer: next.layer };
+  }
   if (key !== "ArrowRight" && key !== "ArrowLeft") return undefined;
   return besides(pools, focus, key === "ArrowRight" ? 1 : -1);
 }
 
 /** The shard beside the one that is pointed at in its layer: through those of A, then of B. */
 function besides(pools: readonly PoolUse[], focus: Focus | undefined, step: 1 | -1): Focus | undefined {
-  const layer = focus?.layer ?? 0;
-  const cells = pools.flatMap(({ side, layers }) =>
-    (layers[layer] ?? []).map((row) => ({ side, row, layer })),
-  );
+  const layer = focus?.layer ?? pools[0]?.layers[0]?.layer ?? 0;
+  const cells = pools.flatMap((pool) => rowsOf(pool, layer).map((row) => ({ side: pool.side, row, layer })));
   const at = cells.findIndex((cell) => cell.side === focus?.side && cell.row === focus.row);
   const next = at < 0 ? Math.min(step, 0) : at + step;
   return cells[(next + cells.length) % cells.length];
@@ -202,7 +214,7 @@ function isLit(
   if (focus === undefined) return true;
   if (focus.side !== undefined) return focus.side === pool.side && focus.row === row;
   if (layer !== undefined) return focus.layer === layer;
-  return pool.layers[focus.layer]?.includes(row) === true;
+  return rowsOf(pool, focus.layer).includes(row);
 }
 
 /** Draws pool and layers on a context whose unit is a CSS pixel. */
@@ -223,8 +235,8 @@ function drawPool(context: CanvasRenderingContext2D, drawn: Drawn): void {
     context.fill();
   };
   for (let row = 0; row < pool.rows; row++) paint(row, layout.placeOf(row));
-  pool.layers.forEach((rows, layer) => {
-    const y = layout.yOfLayer(layer);
+  pool.layers.forEach(({ layer, rows }, line) => {
+    const y = layout.yOfLine(line);
     rows.forEach((row, column) => {
       paint(row, { x: layout.xOf(column), y }, layer);
     });
@@ -250,12 +262,12 @@ function drawNames(context: CanvasRenderingContext2D, { pool, layout, focus, pal
   const every = Math.ceil(12 / (cell.height + 2));
   context.textAlign = "right";
   context.font = `10px ${palette.font}`;
-  pool.layers.forEach((rows, layer) => {
+  pool.layers.forEach(({ layer, rows }, line) => {
     const isFocus = focus?.side === undefined ? focus?.layer === layer : isUsed(pool, focus, rows);
-    if (layer % every !== 0 && !isFocus) return;
+    if (line % every !== 0 && !isFocus) return;
     context.fillStyle = isFocus ? palette.text : palette.muted;
     context.globalAlpha = focus === undefined || isFocus ? 1 : 0.4;
-    context.fillText(String(layer), layout.xOf(0) - 8, layout.yOfLayer(layer) + cell.height / 2 + 3.5);
+    context.fillText(String(layer), layout.xOf(0) - 8, layout.yOfLine(line) + cell.height / 2 + 3.5);
   });
   context.globalAlpha = 1;
 }
