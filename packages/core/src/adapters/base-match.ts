@@ -129,8 +129,8 @@ function shapesFor(config: AdapterConfig, shapes: LayerShapes): Shapes | undefin
   }
 }
 
-const probes = (config: AdapterConfig): Record<string, Widths> =>
-  Object.fromEntries(config.targets.map((name) => [name, { in: PROBE, out: PROBE }]));
+const probes = (config: AdapterConfig, width = PROBE): Record<string, Widths> =>
+  Object.fromEntries(config.targets.map((name) => [name, { in: width, out: width }]));
 
 /** A width by the dimensions that follow it: those that double as it doubles, and that it alone decides. */
 function widthFrom(found: Shapes, before: Shapes, after: Shapes): number | undefined {
@@ -164,6 +164,12 @@ function widthsFor(
   return result;
 }
 
+/** Tests whether the dimensions that no width decides are as found. */
+const agree = (found: Shapes, before: Shapes, doubled: Shapes): boolean =>
+  [...before].every(([name, shape]) =>
+    shape.every((size, i) => doubled.get(name)?.[i] !== size || found.get(name)?.[i] === size),
+  );
+
 const equal = (found: Shapes, made: Shapes | undefined): boolean =>
   made !== undefined &&
   made.size === found.size &&
@@ -189,8 +195,10 @@ export function inferShapes(config: AdapterConfig, found: Shapes): LayerShapes {
   const fitting: LayerShapes[] = [];
   for (let layers = 1; layers <= MAX_LAYERS && fitting.length < 2; layers++) {
     const before = shapesFor(config, { layers, widths: probes(config) });
-    // more layers never make fewer tensors
-    if (before === undefined || before.size > found.size) break;
+    const doubled = shapesFor(config, { layers, widths: probes(config, 2 * PROBE) });
+    // more layers never make fewer tensors, nor tensors that tell a width where none do
+    if (before === undefined || before.size > found.size || equal(before, doubled)) break;
+    if (doubled === undefined || !agree(found, before, doubled)) continue;
     const widths = widthsFor(config, { layers, before }, found);
     if (widths !== undefined && equal(found, shapesFor(config, { layers, widths })))
       fitting.push({ layers, widths });
