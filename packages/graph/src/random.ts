@@ -19,7 +19,7 @@ export interface Random {
   readonly state: RandomState;
 }
 
-const rotateLeft = (x: number, k: number): number => ((x << k) | (x >>> (32 - k))) >>> 0;
+const rotateLeft = (x: number, k: number): number => (x << k) | (x >>> (32 - k));
 
 /** FNV-1a over the UTF-8 bytes, finished by murmur3's mixer, so that labels give unrelated streams. */
 function hashLabel(label: string, seed: number): number {
@@ -32,15 +32,16 @@ function hashLabel(label: string, seed: number): number {
 
 /** xoshiro128** (Blackman and Vigna, 2018): 128 bits of state, integer arithmetic only. */
 export function randomFromState(state: RandomState): Random {
-  let [a, b, c, d] = state;
+  // signed, since V8 allocates numbers of 2³¹ and more
+  let [a = 0, b = 0, c = 0, d = 0] = state.map((word) => word | 0);
   const uint32 = (): number => {
-    const result = Math.imul(rotateLeft(Math.imul(b, 5) >>> 0, 7), 9) >>> 0;
-    const t = (b << 9) >>> 0;
-    c = (c ^ a) >>> 0;
-    d = (d ^ b) >>> 0;
-    b = (b ^ c) >>> 0;
-    a = (a ^ d) >>> 0;
-    c = (c ^ t) >>> 0;
+    const result = Math.imul(rotateLeft(Math.imul(b, 5), 7), 9) >>> 0;
+    const t = b << 9;
+    c ^= a;
+    d ^= b;
+    b ^= c;
+    a ^= d;
+    c ^= t;
     d = rotateLeft(d, 11);
     return result;
   };
@@ -68,7 +69,7 @@ export function randomFromState(state: RandomState): Random {
       return order;
     },
     get state(): RandomState {
-      return [a, b, c, d];
+      return [a >>> 0, b >>> 0, c >>> 0, d >>> 0];
     },
   };
 }
