@@ -200,7 +200,10 @@ const FEW = 3;
 
 /** Adds the options of a command under their headings, those that most users need first. */
 function addOptions(commander: Commander, options: Settings, { conflicts }: Sources): void {
-  const all = Object.entries(options).map(([name, setting]) => ({ name, setting, ...settingInfo(setting) }));
+  const all = Object.entries(options).map(([name, setting]) => {
+    const { isCommon, group } = settingInfo(setting);
+    return { name, setting, isCommon, group };
+  });
   const common = all.filter(({ isCommon }) => isCommon);
   const first = common.length > FEW ? common : [];
   const byUse = [...first, ...all.filter((one) => !first.includes(one))];
