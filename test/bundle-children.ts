@@ -18,13 +18,14 @@ const ROOT = join(import.meta.dirname, "..");
 /** Entries of processes and threads, and the side of them that Node loads first. */
 const ENTRIES = "{src,packages/*/src}/**/{serve-parent,*-process,engine-worker,compile-worker}.ts";
 
+/** What is native, or finds files beside its own. */
+const EXTERNAL = /^(node:|onnxruntime|pyodide|@electric-sql\/)/;
+
 /** Sources find their files as they do in their folder, and other entries among the bundles. */
 const addresses: Plugin = {
   name: "addresses",
   setup(bundler) {
-    bundler.onResolve({ filter: /^[^./#]/ }, ({ path, kind }) =>
-      kind === "entry-point" || path.startsWith("mixture-of-shards") ? undefined : { path, external: true },
-    );
+    bundler.onResolve({ filter: EXTERNAL }, ({ path }) => ({ path, external: true }));
     bundler.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       const source = await readFile(path, "utf8");
       const address = JSON.stringify(pathToFileURL(path).href);

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { thisWriter } from "#platform";
+import { bundleProgram } from "../../../../test/bundle-program.ts";
 import { lockChanges, lockFolder } from "./lock.ts";
 
 let folder: string;
@@ -24,10 +25,9 @@ function ticking(step: number): () => number {
 const holder = { ...thisWriter, host: hostname() };
 const leave = (holder: object): Promise<void> =>
   writeFile(join(folder, "running.json"), JSON.stringify(holder));
-const RUN_SOURCE = ["--conditions=source", "--import", "tsx", "--input-type=module", "--eval"];
 const LOCK_AND_WAIT = `
-  import { lockFolder } from ${JSON.stringify(join(import.meta.dirname, "lock.ts"))};
-  await lockFolder(process.argv[1]);
+  import { lockFolder } from "./lock.ts";
+  await lockFolder(process.argv[2]);
   process.stdout.write("locked");
   await new Promise(() => setInterval(() => undefined, 1000));
 `;
@@ -74,9 +74,9 @@ test("of several that find a stale lock, one takes it over", async () => {
 });
 
 test("a lock of a running process, or that cannot be read, is kept", async () => {
-  const child = spawn(process.execPath, [...RUN_SOURCE, LOCK_AND_WAIT, folder], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
+  const program = join(folder, "lock-and-wait.mjs");
+  bundleProgram(LOCK_AND_WAIT, { folder: import.meta.dirname, to: program });
+  const child = spawn(process.execPath, [program, folder], { stdio: ["pipe", "pipe", "inherit"] });
   await once(child.stdout, "data");
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${child.pid} on .*`));
   child.kill("SIGKILL");

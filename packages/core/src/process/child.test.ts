@@ -1,15 +1,16 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import type { CallContext } from "#common";
+import { bundleProgram } from "../../../../test/bundle-program.ts";
 import { type Child, childOptions, startChild } from "./child.ts";
 
 const ENTRY = `
-import { MosError } from ${JSON.stringify(join(import.meta.dirname, "../common/index.ts"))};
-import { serveParent } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};
+import { MosError } from "#common";
+import { serveParent } from "./index.ts";
 serveParent({
   add: (numbers) => numbers.reduce((a, b) => a + b, 0),
   refuse: () => { throw new MosError("bad_data", "line 2 is broken"); },
@@ -36,8 +37,8 @@ interface Served {
 type Methods = { readonly [Name in keyof Served]: Served[Name] };
 
 const folder = mkdtempSync(join(tmpdir(), "mos-child-test-"));
-const entry = join(folder, "entry.mts");
-writeFileSync(entry, ENTRY);
+const entry = join(folder, "entry.mjs");
+bundleProgram(ENTRY, { folder: import.meta.dirname, to: entry });
 afterAll(() => rm(folder, { recursive: true }));
 
 const start = (): Child<Methods> =>
@@ -87,13 +88,10 @@ test("the end of a process is one error for all its calls, which names code or s
 
 /** Runs a script, for at most some seconds, as a process with few files. */
 function runScript(source: string) {
-  const script = join(folder, "script.mts");
-  writeFileSync(
-    script,
-    `import { startChild } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};\n${source}`,
-  );
-  const options = ["--conditions=source", "--import", "tsx", script];
-  const command = ["-c", 'ulimit -n 256; exec "$0" "$@"', process.execPath, ...options];
+  const script = join(folder, "script.mjs");
+  const contents = `import { startChild } from "./index.ts";\n${source}`;
+  bundleProgram(contents, { folder: import.meta.dirname, to: script });
+  const command = ["-c", 'ulimit -n 256; exec "$0" "$@"', process.execPath, script];
   const { stdout, stderr, status } = spawnSync("sh", command, { encoding: "utf8", timeout: 50_000 });
   return { stdout, stderr, status };
 }

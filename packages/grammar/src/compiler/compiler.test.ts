@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { GrammarError, type GrammarSource } from "#grammar";
 import { prepareGrammar } from "#matcher";
+import { bundleProgram } from "../../../../test/bundle-program.ts";
 import { grammarFromSource } from "./assemble.ts";
 import { CompileThread, threadSeconds } from "./compile-thread.ts";
 import { GrammarCompiler } from "./compiler.ts";
@@ -205,13 +206,19 @@ test("closing ends what runs and waits", async () => {
   await expect(closed.compile(choice("c"))).rejects.toThrow("closed");
 });
 
-test("a compiler does not keep its process running", () => {
+test("a compiler does not keep its process running", async () => {
   const program = `
-    import { GrammarCompiler } from "mixture-of-shards-grammar";
+    import { GrammarCompiler } from "./compiler.ts";
     const compiler = new GrammarCompiler({ seconds: 30 });
     const { grammar } = await compiler.compile({ type: "text", text: "a" });
     console.log(grammar.lexemes.length);`;
-  const options = ["--conditions=source", "--import", "tsx", "--input-type=module", "-e", program];
-  const { stdout, stderr } = spawnSync(process.execPath, options, { encoding: "utf8", timeout: 50_000 });
+  const folder = await mkdtemp(join(tmpdir(), "mos-compiler-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, "package.json"), '{"type":"module"}');
+  const main = join(folder, "main.js");
+  bundleProgram(program, { folder: import.meta.dirname, to: main });
+  const worker = { folder: import.meta.dirname, to: join(folder, "compile-worker.js") };
+  bundleProgram('import "./compile-worker.ts";', worker);
+  const { stdout, stderr } = spawnSync(process.execPath, [main], { encoding: "utf8", timeout: 50_000 });
   expect({ stdout, stderr }).toEqual({ stdout: "1\n", stderr: "" });
 });

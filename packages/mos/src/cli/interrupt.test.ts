@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, onTestFinished, test } from "vitest";
+import { bundleProgram } from "../../../../test/bundle-program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mos-interrupt-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -11,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 /** On a terminal it is busy for ever when it is told to, as it is for long in a step of a large model: no listener runs. */
 const program = (isTerminal: boolean) => `
 import { writeSync } from "node:fs";
-import { listenForInterrupt } from ${JSON.stringify(new URL("./interrupt.ts", import.meta.url).href)};
+import { listenForInterrupt } from "./interrupt.ts";
 listenForInterrupt("saving", { isTerminal: ${isTerminal} });
 writeSync(1, "listening");
 process.stdin.on("data", () => {
@@ -34,12 +35,9 @@ function isWatched(pid: number): boolean {
 
 /** Starts it in a group of processes of its own, which gets Ctrl-C as a whole. */
 async function startProgram(isTerminal: boolean): Promise<ChildProcess> {
-  const path = join(folder, `${isTerminal}.mts`);
-  writeFileSync(path, program(isTerminal));
-  const child = spawn(process.execPath, ["--conditions=source", "--import", "tsx", path], {
-    detached: true,
-    stdio: ["pipe", "pipe", "pipe"],
-  });
+  const path = join(folder, `${isTerminal}.mjs`);
+  bundleProgram(program(isTerminal), { folder: import.meta.dirname, to: path });
+  const child = spawn(process.execPath, [path], { detached: true, stdio: ["pipe", "pipe", "pipe"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   expect(await Promise.race([hear(child, "stdout"), hear(child, "stderr")])).toBe("listening");
   if (isTerminal) await expect.poll(() => isWatched(child.pid ?? 0)).toBe(true);
