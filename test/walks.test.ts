@@ -21,13 +21,23 @@ function namesIn(node: ts.ImportDeclaration | ts.ExportDeclaration): Names {
   return new Set(elements.map(({ propertyName, name }) => (propertyName ?? name).text));
 }
 
+const resolutions = ts.createModuleResolutionCache(root, (name) => name, options);
+const sources = new Map<string, ts.SourceFile>();
+
+function sourceOf(path: string): ts.SourceFile {
+  const source =
+    sources.get(path) ?? ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.Latest);
+  sources.set(path, source);
+  return source;
+}
+
 /** Files of this repository from which a file imports names, or hands them on. */
 function* namesOf(path: string, isKind: typeof ts.isImportDeclaration | typeof ts.isExportDeclaration) {
-  const source = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.Latest);
-  for (const node of source.statements) {
+  for (const node of sourceOf(path).statements) {
     if (!isKind(node) || node.moduleSpecifier === undefined) continue;
     const { text } = node.moduleSpecifier as ts.StringLiteral;
-    const from = ts.resolveModuleName(text, path, options, ts.sys).resolvedModule?.resolvedFileName;
+    const { resolvedModule } = ts.resolveModuleName(text, path, options, ts.sys, resolutions);
+    const from = resolvedModule?.resolvedFileName;
     if (from !== undefined && !from.includes("node_modules/")) yield [from, namesIn(node)] as const;
   }
 }

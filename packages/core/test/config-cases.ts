@@ -79,7 +79,12 @@ export async function runCase(folder: string, given: ConfigCase): Promise<Outcom
     if (length > config.maxPositions)
       throw new MosError("bad_option", `${length} tokens are more than the model's ${config.maxPositions}`);
     const ids = Array.from({ length }, (_, i) => (5 * i * i + 3 * i + 1) % config.vocabularySize);
-    const found = await trainingLogits({ config, weights: floatTensors(weights) }, ids);
+    const found = await trainingLogits(
+      { config, weights: floatTensors(weights) },
+      ids,
+      undefined,
+      ids.length,
+    );
     return compared(found, given.logits ?? []);
   } catch (error) {
     if (error instanceof MosError) return { kind: "refused", message: error.message };

@@ -16,6 +16,8 @@ async function compareGradients({ shapes, signed = false, build }: Case, label: 
     .reduce((a, b) => add(a, b));
   const gradients = grad(loss, leaves);
   await using program = await compile({ loss, ...Object.fromEntries(gradients.map((g, i) => [`g${i}`, g])) });
+  // a program computes all of its outputs, whichever are fetched
+  await using forward = await compile({ loss });
   const data = shapes.map((shape) => draw(countElements(shape)));
   const feeds = () => Object.fromEntries(data.map((d, i) => [`x${i}`, { shape: shapes[i]!, data: d }]));
   const exact = await program.run(feeds());
@@ -26,15 +28,13 @@ async function compareGradients({ shapes, signed = false, build }: Case, label: 
       const kept = values[j]!;
       const step = 2 ** -7;
       values[j] = kept + step;
-      const above = (await program.run(feeds(), ["loss"]))["loss"]!.data[0]!;
+      const above = (await forward.run(feeds()))["loss"]!.data[0]!;
       values[j] = kept - step;
-      const below = (await program.run(feeds(), ["loss"]))["loss"]!.data[0]!;
+      const below = (await forward.run(feeds()))["loss"]!.data[0]!;
       values[j] = kept;
       const numeric = (above - below) / (2 * step);
-      expect(
-        Math.abs(found.data[j]! - numeric),
-        `input ${i}, element ${j}: ${found.data[j]} against ${numeric}`,
-      ).toBeLessThan(2e-3 + 1e-2 * Math.abs(numeric));
+      if (Math.abs(found.data[j]! - numeric) < 2e-3 + 1e-2 * Math.abs(numeric)) continue;
+      expect.fail(`input ${i}, element ${j}: ${found.data[j]} against ${numeric}`);
     }
   }
 }

@@ -24,6 +24,7 @@ import {
   openModel,
   toLayerShapes,
 } from "#models";
+import { largestDifference } from "./largest-difference.ts";
 import { randomAdapter } from "./random-adapter.ts";
 import { storedBytes } from "./stored-weights.ts";
 import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
@@ -109,9 +110,6 @@ function addProduct(weight: Float64Array, { a, b, rank, scale }: Found): void {
 const countBytes = ({ weights }: LoadedModel): number =>
   [...weights.values()].reduce((sum, weight) => sum + storedBytes(weight), 0);
 
-const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
-  Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);
-
 test("the merged folder holds W + scale · B A, and is a model of its own", async () => {
   const { out, events } = await merge();
   const merged = await loadBase(out);
@@ -119,9 +117,9 @@ test("the merged folder holds W + scale · B A, and is a model of its own", asyn
   const wanted = await expected();
   expect([...merged.weights.keys()]).toEqual([...wanted.keys()]);
   for (const [name, weight] of merged.weights)
-    expect(farthest(dequantizeWeight(weight), wanted.get(name)!)).toBeLessThan(1e-6);
+    expect(largestDifference(dequantizeWeight(weight), wanted.get(name)!)).toBeLessThan(1e-6);
   expect(
-    farthest(
+    largestDifference(
       dequantizeWeight(merged.weights.get("model.layers.1.mlp.down_proj.weight")!),
       dequantizeWeight(base.weights.get("model.layers.1.mlp.down_proj.weight")!),
     ),
@@ -276,7 +274,7 @@ test("a GGUF base becomes a GGUF file, whose header says what its own did", asyn
   const merged = await loadBase(out);
   expect(merged.config).toEqual(stored.config);
   for (const [name, weight] of merged.weights)
-    expect(farthest(dequantizeWeight(weight), wanted.get(name)!)).toBeLessThan(1e-3);
+    expect(largestDifference(dequantizeWeight(weight), wanted.get(name)!)).toBeLessThan(1e-3);
   await using before = await openGguf(file);
   await using after = await openGguf(out);
   expect(after.metadata).toEqual({ ...before.metadata, "general.file_type": 1 });

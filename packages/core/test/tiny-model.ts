@@ -49,17 +49,32 @@ export interface TinyModel {
   readonly weights: ReadonlyMap<string, FloatTensor>;
 }
 
+/** Normal numbers by seed, name and count. To draw them takes longer than much of what is tested with them. */
+const drawn = new Map<string, Float64Array>();
+/** Numbers of the largest tensor whose draw is kept. */
+const MAX_KEPT = 2 ** 15;
+
+function drawNormal(count: number, { seed, name }: { readonly seed: number; readonly name: string }) {
+  const key = `${seed} ${name} ${count}`;
+  let numbers = drawn.get(key);
+  if (numbers === undefined) {
+    const random = randomStream(seed, name);
+    numbers = new Float64Array(count).map(() => random.normal());
+    if (count <= MAX_KEPT) drawn.set(key, numbers);
+  }
+  return numbers;
+}
+
 /** Config and seeded random weights; norms and kernels are near 1, all else near 0. */
 export function tinyModel({ overrides = {}, seed = 0, edit }: TinyModelOptions = {}): TinyModel {
   const config = parseHuggingFaceConfig({ ...tinyConfigJson, ...overrides }, "config.json");
   const weights = new Map<string, FloatTensor>();
   for (const [name, shape] of weightShapes(config)) {
-    const random = randomStream(seed, name);
     const centre = /norm|conv\.conv|conv1d|layer_scalar/.test(name) ? 1 : 0;
     const count = shape.reduce((product, size) => product * size, 1);
     weights.set(name, {
       shape,
-      data: Float32Array.from({ length: count }, () => centre + 0.1 * random.normal()),
+      data: Float32Array.from(drawNormal(count, { seed, name }), (number) => centre + 0.1 * number),
     });
   }
   edit?.(weights);

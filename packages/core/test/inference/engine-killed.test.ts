@@ -42,15 +42,7 @@ test("an engine whose process is killed fails all its requests, and can be close
   await engine[Symbol.asyncDispose]();
 });
 
-test("a process whose loop was not started is closed, too", async () => {
-  const { core } = await openWorkerCore(settings, { onProgress: () => undefined, silentSeconds: 0 });
-  const child = children.at(-1) as ChildProcess;
-  await core[Symbol.asyncDispose]();
-  expect([child.exitCode, child.signalCode]).toEqual([0, null]);
-  expect(await core.closed).toBeUndefined();
-});
-
-test("an engine counts as silent after silentSeconds without a beat, and with 0 never", async () => {
+test("an engine whose loop was not started is silent after silentSeconds, with 0 never, and is closed, too", async () => {
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
   try {
     for (const silentSeconds of [0, 40]) {
@@ -59,8 +51,10 @@ test("an engine counts as silent after silentSeconds without a beat, and with 0 
       expect(core.isResponding).toBe(true);
       vi.advanceTimersByTime(5000);
       expect(core.isResponding).toBe(silentSeconds === 0);
-      children.at(-1)?.kill("SIGKILL");
+      const child = children.at(-1) as ChildProcess;
       await core[Symbol.asyncDispose]();
+      expect([child.exitCode, child.signalCode]).toEqual([0, null]);
+      expect(await core.closed).toBeUndefined();
     }
   } finally {
     vi.useRealTimers();

@@ -13,6 +13,7 @@ import {
   prepareWeights,
 } from "#inference";
 import { dequantizeWeight, floatWeight, toLayerShapes, type Weight } from "#models";
+import { largestDifference } from "../largest-difference.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { FORMS, randomWeight } from "../stored-weights.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
@@ -49,12 +50,6 @@ const randomIds = (seed: number, length: number): readonly number[] => {
   const random = randomStream(seed, "prompt");
   return Array.from({ length }, () => random.below(48));
 };
-
-function largestDifference(actual: Float32Array | undefined, expected: Float32Array | undefined): number {
-  expect(actual).toHaveLength(48);
-  expect(expected).toHaveLength(48);
-  return actual!.reduce((max, x, i) => Math.max(max, Math.abs(x - expected![i]!)), 0);
-}
 
 const expectClose = (actual: Float32Array | undefined, expected: Float32Array | undefined): void =>
   expect(largestDifference(actual, expected)).toBeLessThan(1e-4);

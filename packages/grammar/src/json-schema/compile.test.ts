@@ -134,7 +134,8 @@ const HOSTILE: Readonly<Record<string, unknown>> = {
 
 test.each(Object.entries(HOSTILE))("%s: an answer or an error of this package", (_, schema) => {
   try {
-    expect(compileSchema(schema).rules.length).toBeGreaterThan(0);
+    // less than by default, which some would take whole
+    expect(compileSchema(schema, { limits: { time: 300 } }).rules.length).toBeGreaterThan(0);
   } catch (error) {
     expect(error).toBeInstanceOf(GrammarError);
   }
