@@ -11,6 +11,7 @@ import {
   writeRandomFolder,
   writeRandomGguf,
 } from "../scripts/random-model/write-random.ts";
+import { some } from "./runs.ts";
 
 const SIZES = { layers: 6, hiddenSize: 64, intermediateSize: 96, heads: 2, keyValueHeads: 1 };
 const VOCABULARY = 2048;
@@ -33,7 +34,7 @@ const names: readonly PresetName[] = [
   ...(["gemma3-270m", "gemma3-4b", "phi3-mini-4k", "phi4-mini", "olmo2-1b", "granite3.3-2b"] as const),
 ];
 
-test.each(names)(
+test.each(some(names))(
   "a small %s with random weights is read back from a folder and from a GGUF file",
   async (name) => {
     const sizes = { ...SIZES, vocabularySize: VOCABULARY, headDim: presetConfig(name).headDim };

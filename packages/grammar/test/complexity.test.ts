@@ -23,8 +23,9 @@ const refuses = (pattern: string): void => {
   );
 };
 const REFUSED = "%s, whose states multiply, is refused when it is compiled";
-test.each(["a[a-z ]{18}$", "^(?=.*a.{20}$)(?=.*b.{21}$).*$"])(REFUSED, refuses);
+test.each(["^(?=.*a.{20}$)(?=.*b.{21}$).*$"])(REFUSED, refuses);
 test.each([
+  "a[a-z ]{18}$",
   "^[ab]*a[ab]{20}$",
   // a state knows which of the last hundred letters were an a
   "^((a|b)*a(a|b){90}|(a|b)*b(a|b){91})$",

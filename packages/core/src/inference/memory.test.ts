@@ -9,6 +9,7 @@ import {
   presetConfig,
   weightShapes,
 } from "#models";
+import { some } from "../../../../test/runs.ts";
 import { TINY_FAMILIES } from "../../test/tiny-families.ts";
 import { tinyModel } from "../../test/tiny-model.ts";
 import { engineSettings, type ResolvedOptions } from "./engine-options.ts";
@@ -82,7 +83,7 @@ describe("the memory of an engine", () => {
     return layerKinds === undefined && fullHeads === undefined;
   });
 
-  test.each(ofEqualLayers)("of %s has its base, and keys and values of its heads", (name) => {
+  test.each(some(ofEqualLayers))("of %s has its base, and keys and values of its heads", (name) => {
     const model = plannedModel(name, { kind: "bfloat16" });
     const wanted = { ...size, baseDtype: "int4", computeDtype: "float32" } as const;
     const { plan, cacheMemory } = requireEngineMemory(model, wanted, free(1000));

@@ -7,6 +7,7 @@ import { randomStream } from "#common";
 import { createModelRunner, type ModelRunner, prepareWeights } from "#inference";
 import type { ModelConfig } from "#models";
 import { generalStep } from "../../src/inference/step-graphs.ts";
+import { largestDifference } from "../largest-difference.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { trainingLogits } from "../training-logits.ts";
 
@@ -45,14 +46,9 @@ const randomIds = (seed: number, length: number): readonly number[] => {
   return Array.from({ length }, () => random.below(V));
 };
 
-function largestDifference(actual: Float32Array | undefined, expected: Float32Array | undefined): number {
-  expect([actual?.length, expected?.length]).toEqual([V, V]);
-  return actual!.reduce((max, x, i) => Math.max(max, Math.abs(x - expected![i]!)), 0);
-}
-
 function expectClose(actual: readonly Float32Array[] | undefined, expected: readonly Float32Array[]): void {
   expect(actual).toHaveLength(expected.length);
-  expect(Math.max(...expected.map((logits, i) => largestDifference(actual![i], logits)))).toBeLessThan(1e-4);
+  expect(Math.max(...expected.map((logits, i) => largestDifference(actual![i]!, logits)))).toBeLessThan(1e-4);
 }
 
 /** What config.json says of a family beyond Llama's fields. */
@@ -96,66 +92,71 @@ const models = [
   ),
 ];
 
-describe.each(models)("%s", (_, model) => {
-  let runner: ModelRunner;
-  beforeAll(async () => {
-    const base = await prepareWeights(model.config, floatWeights(model.weights), {});
-    runner = await createModelRunner(base, { maxLength: 100, adapters: false });
-  });
-  afterAll(() => runner[Symbol.asyncDispose]());
+/** All families are in families.test.ts; the choices of most are above. */
+const isThorough = (name: string): boolean =>
+  name in families && name !== "smollm3" && name !== "granite_swa";
 
-  test("is not what a plain Llama computes", async () => {
-    const tokens = randomIds(1, 12);
-    const plain = await trainingLogits(makeModel({ head_dim: model.config.headDim }), tokens);
-    const chosen = await trainingLogits(model, tokens);
-    expect(largestDifference(plain.at(-1), chosen.at(-1))).toBeGreaterThan(1e-2);
-  });
+for (const [name, model] of models)
+  describe(name, { tags: isThorough(name) ? ["thorough"] : [] }, () => {
+    let runner: ModelRunner;
+    beforeAll(async () => {
+      const base = await prepareWeights(model.config, floatWeights(model.weights), {});
+      runner = await createModelRunner(base, { maxLength: 100, adapters: false });
+    });
+    afterAll(() => runner[Symbol.asyncDispose]());
 
-  test("one by one, at once, or in chunks, tokens have the logits of training", async () => {
-    const tokens = randomIds(2, 40);
-    const expected = await trainingLogits(model, tokens);
-    const { cache } = runner;
-    cache.resize(0, 0);
-    cache.resize(1, 64);
-    const one: Float32Array[] = [];
-    for (const token of tokens) {
-      const [logits] = await runner.run({ from: 0, count: 1, tokens: [[token]] });
-      one.push(logits![0]!.slice());
-    }
-    expectClose(one, expected);
-    for (const cuts of [[40], [1, 3, 40], [10, 11, 25, 40], [3, 6, 9, 40]]) {
-      cache.truncate(0, 0);
-      let from = 0;
-      for (const to of cuts) {
-        const step = { from: 0, count: 1, tokens: [tokens.slice(from, to)], allLogits: true };
-        expectClose((await runner.run(step))[0], expected.slice(from, to));
-        from = to;
+    test("is not what a plain Llama computes", async () => {
+      const tokens = randomIds(1, 12);
+      const plain = await trainingLogits(makeModel({ head_dim: model.config.headDim }), tokens);
+      const chosen = await trainingLogits(model, tokens);
+      expect(largestDifference(plain.at(-1)!, chosen.at(-1)!)).toBeGreaterThan(1e-2);
+    });
+
+    test("one by one, at once, or in chunks, tokens have the logits of training", async () => {
+      const tokens = randomIds(2, 40);
+      const expected = await trainingLogits(model, tokens);
+      const { cache } = runner;
+      cache.resize(0, 0);
+      cache.resize(1, 64);
+      const one: Float32Array[] = [];
+      for (const token of tokens) {
+        const [logits] = await runner.run({ from: 0, count: 1, tokens: [[token]] });
+        one.push(logits![0]!.slice());
       }
-    }
-  });
+      expectClose(one, expected);
+      for (const cuts of [[40], [1, 3, 40], [10, 11, 25, 40], [3, 6, 9, 40]]) {
+        cache.truncate(0, 0);
+        let from = 0;
+        for (const to of cuts) {
+          const step = { from: 0, count: 1, tokens: [tokens.slice(from, to)], allLogits: true };
+          expectClose((await runner.run(step))[0], expected.slice(from, to));
+          from = to;
+        }
+      }
+    });
 
-  test("slots of other lengths, kept prefixes and larger caches change nothing", async () => {
-    const { cache } = runner;
-    cache.resize(0, 0);
-    cache.resize(3, 64);
-    const prompts = [randomIds(3, 20), randomIds(4, 2), randomIds(5, 9)];
-    const expected = await Promise.all(prompts.map((tokens) => trainingLogits(model, tokens)));
-    const all = await runner.run({ from: 0, count: 3, tokens: prompts, allLogits: true });
-    for (const [slot, logits] of expected.entries()) expectClose(all[slot], logits);
-    // the first slot keeps a prefix, which the second gets as well; the third goes on
-    cache.truncate(0, 13);
-    cache.move(0, 1);
-    cache.resize(3, 128);
-    const added = [prompts[0]!.slice(13, 15), [], [1, 2, 3]];
-    const next = await runner.run({ from: 0, count: 3, tokens: added, allLogits: true });
-    expectClose(next[0], expected[0]!.slice(13, 15));
-    expectClose(next[2], (await trainingLogits(model, [...prompts[2]!, 1, 2, 3])).slice(9));
-    // two slots of different lengths, one token each
-    const few = await runner.run({ from: 0, count: 2, tokens: [[prompts[0]![15]!], [prompts[0]![13]!]] });
-    expectClose(few[0], [expected[0]![15]!]);
-    expectClose(few[1], [expected[0]![13]!]);
+    test("slots of other lengths, kept prefixes and larger caches change nothing", async () => {
+      const { cache } = runner;
+      cache.resize(0, 0);
+      cache.resize(3, 64);
+      const prompts = [randomIds(3, 20), randomIds(4, 2), randomIds(5, 9)];
+      const expected = await Promise.all(prompts.map((tokens) => trainingLogits(model, tokens)));
+      const all = await runner.run({ from: 0, count: 3, tokens: prompts, allLogits: true });
+      for (const [slot, logits] of expected.entries()) expectClose(all[slot], logits);
+      // the first slot keeps a prefix, which the second gets as well; the third goes on
+      cache.truncate(0, 13);
+      cache.move(0, 1);
+      cache.resize(3, 128);
+      const added = [prompts[0]!.slice(13, 15), [], [1, 2, 3]];
+      const next = await runner.run({ from: 0, count: 3, tokens: added, allLogits: true });
+      expectClose(next[0], expected[0]!.slice(13, 15));
+      expectClose(next[2], (await trainingLogits(model, [...prompts[2]!, 1, 2, 3])).slice(9));
+      // two slots of different lengths, one token each
+      const few = await runner.run({ from: 0, count: 2, tokens: [[prompts[0]![15]!], [prompts[0]![13]!]] });
+      expectClose(few[0], [expected[0]![15]!]);
+      expectClose(few[1], [expected[0]![13]!]);
+    });
   });
-});
 
 test("a window that no sequence fills is none", async () => {
   const model = makeModel({}, { window: { size: 50, layers: [true, true, true] } });
