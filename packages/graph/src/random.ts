@@ -30,9 +30,8 @@ function hashLabel(label: string, seed: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** xoshiro128** (Blackman and Vigna, 2018): 128 bits of state, integer arithmetic only. */
+/** xoshiro128** (Blackman and Vigna, 2018): 128 bits of state, in signed integers, as V8 allocates those from 2³¹ on. */
 export function randomFromState(state: RandomState): Random {
-  // signed, since V8 allocates numbers of 2³¹ and more
   let [a = 0, b = 0, c = 0, d = 0] = state.map((word) => word | 0);
   const uint32 = (): number => {
     const result = Math.imul(rotateLeft(Math.imul(b, 5), 7), 9) >>> 0;
