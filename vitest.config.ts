@@ -9,6 +9,8 @@ interface Tier {
   readonly exclude?: string[];
   /** Whether each file has a process of its own; the others share one for each worker, and what it has loaded. */
   readonly isolate: boolean;
+  /** Node's options for these processes. */
+  readonly execArgv?: string[];
   readonly setupFiles?: string[];
   readonly globalSetup?: string[];
   /** Seconds that one test may take. */
@@ -43,6 +45,8 @@ export function tiers(tests: readonly string[]) {
       include: [...tests],
       exclude: [...slow, ...BROWSER, ...WEB],
       isolate: false,
+      // code is optimised when it has run far longer than by default: most of a test's never pays for that
+      execArgv: ["--interrupt-budget=1000000"],
       setupFiles: [join(import.meta.dirname, "test/setup.ts")],
       globalSetup: [join(import.meta.dirname, "test/bundle-children.ts")],
       seconds: 60,
