@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { add, mul } from "../ops/elementwise.ts";
 import { matmul } from "../ops/linear.ts";
 import { concat, reshape } from "../ops/shape.ts";
-import { constant, leaf } from "../value.ts";
+import { constant, emit, leaf } from "../value.ts";
 import { Arena, programPeak } from "./peak.ts";
 
 const dimensionSize = (): number => 1024;
@@ -65,6 +65,26 @@ test("joined dimensions are a sum, and one without a size is refused", () => {
   expect(measure(1024).results).toBe(4 * 64 * 1024);
   expect(asked).toContain("cached + tokens");
   expect(() => measure(Number.NaN)).toThrow(/"cached \+ tokens" has the size NaN/);
+});
+
+test("a tensor with a dimension that the runtime cannot know is not written in place", () => {
+  const [one, other] = ["x", "y"].map((name) =>
+    matmul(leaf(name, ["slots", "tokens", 512]), matrix(`w${name}`)),
+  );
+  const sum = (rows: string) => {
+    const back = reshape(reshape(one!, ["slots", rows, 2, 256]), ["slots", "tokens", 512]);
+    return programPeak({ y: add(back, other!) }, { dimensionSize: () => 32 });
+  };
+  expect(sum("groups").workspace - sum("tokens").workspace).toBeGreaterThanOrEqual(4 * 32 * 32 * 512);
+});
+
+test("a choice between two tensors has what it chooses of each beside it", () => {
+  const peak = (op: string) => {
+    const inputs = [leaf("isFirst", [512, 512], "bool"), matrix("a"), matrix("b")];
+    const y = emit(op, inputs, { shape: [512, 512], dtype: "float32" });
+    return programPeak({ y }, { dimensionSize }).workspace;
+  };
+  expect(peak("Where") - peak("Max")).toBe(1024 * KB);
 });
 
 test("constants are counted once", () => {

@@ -22,6 +22,8 @@ const IN_PLACE = new Set([
   "QuickGelu",
   "Cast",
 ]);
+/** Tensors of its output's size that an operator has while it runs: a Where selects from both inputs, and then joins them. */
+const TEMPORARIES: Readonly<Record<string, number>> = { Where: 2 };
 
 /** Memory of a program without its inputs. */
 export interface ProgramPeak {
@@ -70,6 +72,8 @@ interface Step {
   /** The steps that compute the inputs; undefined for an input of the program or a constant. */
   readonly sources: readonly (Step | undefined)[];
   readonly outputs: Node["outputs"];
+  /** Names of dimensions that the runtime knows of each output: it infers none of others, and reuses no buffer for them. */
+  readonly known: readonly ReadonlySet<Dim>[];
   /** Number of steps that read each output, and the buffers of the outputs. */
   readonly readers: number[];
   readonly buffers: (Buffer | undefined)[];
@@ -113,10 +117,32 @@ function toSteps(results: readonly Value[]): readonly Step[] {
       const [source, output] = [sources[i], value?.source.kind === "output" ? value.source.index : 0];
       if (source !== undefined) source.readers[output] = (source.readers[output] ?? 0) + 1;
     });
-    return { op, inputs, sources, outputs, readers: [], buffers: [], index: index++, isResult };
+    const known = knownDims({ op, inputs, sources, outputs });
+    return { op, inputs, sources, outputs, known, readers: [], buffers: [], index: index++, isResult };
   };
   for (const node of sortNodes(results)) createBuffer.set(node, add(node, false));
   return results.map((value) => add({ op: "Identity", inputs: [value], outputs: [value] }, true));
+}
+
+/** Of each output the named dimensions that its node has from inputs, all of which know it; a Reshape keeps those of an axis alone. */
+function knownDims({
+  op,
+  inputs,
+  sources,
+  outputs,
+}: Pick<Step, "op" | "inputs" | "sources" | "outputs">): readonly ReadonlySet<Dim>[] {
+  const knows = (i: number, dim: Dim): boolean => {
+    const source = inputs[i]?.source;
+    return source?.kind !== "output" || sources[i]?.known[source.index]?.has(dim) === true;
+  };
+  const isKnown = (dim: Dim, axis: number): boolean => {
+    if (op === "Reshape") return inputs[0]?.shape[axis] === dim && knows(0, dim);
+    const having = [...inputs.keys()].filter((i) => inputs[i]?.shape.includes(dim) === true);
+    return having.length > 0 && having.every((i) => knows(i, dim));
+  };
+  return outputs.map(
+    ({ shape }) => new Set(shape.filter((dim, axis) => typeof dim === "string" && isKnown(dim, axis))),
+  );
 }
 
 /** A buffer, and between which steps it is taken. */
@@ -143,8 +169,8 @@ class BufferPlan {
   constructor(order: readonly Step[], countBytes: ByteCounter) {
     this.#countBytes = countBytes;
     order.forEach((step, at) => {
-      step.outputs.forEach((output, i) => {
-        const buffer = this.#bufferFor(step, output, at);
+      step.outputs.forEach((_, i) => {
+        const buffer = this.#bufferFor(step, i, at);
         if (buffer === undefined) return;
         buffer.readers += step.readers[i] ?? 0;
         step.buffers[i] = buffer;
@@ -154,16 +180,18 @@ class BufferPlan {
   }
 
   /** Undefined for another shape of an input or a constant, which is no buffer. */
-  #bufferFor(step: Step, output: Step["outputs"][number], at: number): Buffer | undefined {
-    const { op, inputs, isResult } = step;
+  #bufferFor(step: Step, i: number, at: number): Buffer | undefined {
+    const { op, inputs, outputs, isResult } = step;
+    const output = outputs[i] as TensorType;
     const bytes = this.#countBytes(output);
-    const kind = reuseKey(output);
+    const kind = reuseKey(output, step.known[i]);
     const createBuffer = (): Buffer => {
       const buffer = { bytes, kind, from: at, to: isResult ? Number.POSITIVE_INFINITY : at, readers: 0 };
       this.buffers.push(buffer);
       return buffer;
     };
     if (isResult) return createBuffer();
+    for (let count = TEMPORARIES[op] ?? 0; count > 0; count--) createBuffer();
     if (ALIASES.has(op)) return inputBuffer(step, 0);
     const inPlace =
       IN_PLACE.has(op) && kind !== ""
@@ -192,12 +220,11 @@ function inputBuffer({ inputs, sources }: Step, i: number): Buffer | undefined {
 
 type ByteCounter = (value: TensorType) => number;
 
-/** A dimension that the runtime cannot compare is written as a sum or a part of another. */
-const isComparable = (dim: Dim): boolean => typeof dim === "number" || /^\w+$/.test(dim);
-
 /** The runtime reuses a buffer for tensors of the same shape and width of numbers; "" is like none. */
-const reuseKey = ({ shape, dtype }: TensorType): string =>
-  shape.every(isComparable) ? `${DTYPE_BYTES[dtype]} ${shape.join()}` : "";
+const reuseKey = ({ shape, dtype }: TensorType, known: ReadonlySet<Dim> | undefined): string =>
+  shape.every((dim) => typeof dim === "number" || known?.has(dim))
+    ? `${DTYPE_BYTES[dtype]} ${shape.join()}`
+    : "";
 
 function listIn<K, V>(lists: Map<K, V[]>, key: K): V[] {
   const list = lists.get(key) ?? [];
