@@ -101,8 +101,9 @@ export async function prepareWeights(
 export const isBlocks = ({ kind }: WeightFormat): boolean => kind === "blocks" || kind === "nf4";
 
 /** Tests whether a weight becomes float32 where memory has room for it. */
-export const isExpandable = (format: WeightFormat, packs: boolean): boolean =>
-  format.kind === "float16" || format.kind === "bfloat16" || (!packs && isBlocks(format));
+export const isExpandable = (name: string, format: WeightFormat, packs: boolean): boolean =>
+  name !== LAYER_EMBEDDINGS &&
+  (format.kind === "float16" || format.kind === "bfloat16" || (!packs && isBlocks(format)));
 
 /** Sorts weights as they come into leaves, constants and packed matrices. */
 class Base implements AsyncDisposable {
@@ -126,6 +127,8 @@ class Base implements AsyncDisposable {
   /** One product for all layers of a group, or one for each. */
   readonly #groups = new Map<string, Product | readonly Product[]>();
   #head: Product | undefined;
+  /** Bytes of tables in the store, which programs map and share. */
+  #tableBytes = 0;
 
   constructor(
     config: ModelConfig,
@@ -144,9 +147,9 @@ class Base implements AsyncDisposable {
     this.#store = store;
   }
 
-  /** Bytes of the matrices that are part of every program: all but plain ones. */
+  /** Bytes of the matrices that are part of every program: all but plain ones, and tables. */
   get constantBytes(): number {
-    return this.#store.bytes;
+    return this.#store.bytes - this.#tableBytes;
   }
 
   /**
@@ -184,7 +187,7 @@ class Base implements AsyncDisposable {
       return;
     }
     const weight =
-      this.#expand && name !== LAYER_EMBEDDINGS && isExpandable(given.format, this.#packs)
+      this.#expand && isExpandable(name, given.format, this.#packs)
         ? floatWeight(shape, dequantizeWeight(given))
         : given;
     const target = findLinear(name);
@@ -246,10 +249,11 @@ class Base implements AsyncDisposable {
     return weightLeaf(name, weight.shape, weight.format);
   }
 
-  /** A table whose rows are gathered: only those are dequantised. */
+  /** A table whose rows are gathered: only those are dequantised, and of one in the store only those are in memory. */
   async #table(name: string, weight: Weight): Promise<Value> {
     const { format, shape, parts } = weight;
-    if (!this.#packs || !isBlocks(format)) return this.#leaf(name, weight);
+    if (!this.#packs || !(isBlocks(format) || name === LAYER_EMBEDDINGS)) return this.#leaf(name, weight);
+    const before = this.#store.bytes;
     const values: [string, Value][] = [];
     for (const { part, ...type } of weightParts(format, shape)) {
       const data = (): TensorData => {
@@ -259,6 +263,7 @@ class Base implements AsyncDisposable {
       };
       values.push([part, await this.#store.tensor(`${name}:${part}`, { ...type, data })]);
     }
+    this.#tableBytes += this.#store.bytes - before;
     return storedWeight(format, shape, Object.fromEntries(values));
   }
 

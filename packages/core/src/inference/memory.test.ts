@@ -128,6 +128,22 @@ describe("the memory of an engine", () => {
     expect(cacheOf(64)).toBe(64 * (keys + state) + 1e9);
   });
 
+  test("counts embeddings of each layer while they are read, and not beside a larger base", () => {
+    const overrides = { ...TINY_FAMILIES["gemma4"], hidden_size_per_layer_input: 64 };
+    const { config } = tinyModel({ overrides: { ...overrides, vocab_size_per_layer_input: 2 ** 12 } });
+    const bytes = (change: object): number => {
+      const stored = { kind: "bfloat16" } as const;
+      const model = baseFromConfig("gemma4", { ...config, ...change }, stored);
+      return partBytes(requireEngineMemory(model, { ...size, maxLength: 64 }, free(64)).plan, "base");
+    };
+    const table = 2 * 2 ** 12 * config.layers * 64;
+    expect(bytes({})).toBe(table);
+    const wide = { intermediateSize: 2 ** 13 };
+    const smaller = { layerInput: { width: 64, vocabularySize: 48 } };
+    expect(bytes(wide)).toBeGreaterThan(table);
+    expect(bytes(wide)).toBe(bytes({ ...wide, ...smaller }));
+  });
+
   test.each(Object.entries(TINY_FAMILIES))("knows all dimensions of the steps of %s", (name, overrides) => {
     const { config } = tinyModel({ overrides: overrides! });
     const model = baseFromConfig(name, config, { kind: "float32" });

@@ -82,6 +82,14 @@ function packedBytes(format: WeightFormat, shape: readonly number[], computeDtyp
   return weightBytes(format, shape);
 }
 
+/** The shapes of all weights but embeddings of each layer, and the bytes of these. */
+function withoutTable(config: ModelConfig, formats: ReadonlyMap<string, WeightFormat>) {
+  const shapes = new Map(weightShapes(config));
+  const table = weightBytes(formats.get(LAYER_EMBEDDINGS) ?? FLOAT32, shapes.get(LAYER_EMBEDDINGS) ?? [0, 0]);
+  shapes.delete(LAYER_EMBEDDINGS);
+  return { shapes, table };
+}
+
 /** Bytes of a base that stay as they are read or expanded, and of those that are packed for the runtime. */
 function engineBaseBytes(
   config: ModelConfig,
@@ -97,21 +105,22 @@ function engineBaseBytes(
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
-    return expand && name !== LAYER_EMBEDDINGS && isExpandable(given, packs) ? FLOAT32 : given;
+    return expand && isExpandable(name, given, packs) ? FLOAT32 : given;
   };
-  const tables = config.tiedHead ? [LAYER_EMBEDDINGS] : [EMBEDDING, LAYER_EMBEDDINGS];
-  const isProduct = (name: string): boolean => !tables.includes(name);
-  for (const [name, shape] of weightShapes(config)) {
+  const { shapes, table } = withoutTable(config, formats);
+  for (const [name, shape] of shapes) {
     const format = formatFor(name);
     const isPlain = !packs || !isBlocks(format);
     const staysPlain = isPlain && computeDtype === "float32";
     // rows of a stored embedding are read where they lie in the file
     if (staysPlain || !isMatrix(shape) || (isPlain && name === EMBEDDING))
       plain += weightBytes(format, shape);
-    if (!staysPlain && isMatrix(shape) && isProduct(name)) packed += packedBytes(format, shape, computeDtype);
+    const isProduct = config.tiedHead || name !== EMBEDDING;
+    if (!staysPlain && isMatrix(shape) && isProduct) packed += packedBytes(format, shape, computeDtype);
   }
-  const copies = packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1;
-  return { plain, packed: copies * packed };
+  packed *= packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1;
+  // the table is there while it is read, before all else; later its rows are read where they lie in a file
+  return { plain: packs ? Math.max(plain, table - packed) : plain + table, packed };
 }
 
 /** Formats for an engine, which packs the weights itself: its own products in int8 need no transposed codes. */
@@ -180,7 +189,7 @@ export function liveEngineBytes(
   const { packed } = engineBaseBytes(config, formats, shared);
   let expanded = 0;
   for (const [name, shape] of weightShapes(config))
-    if (isExpandable(formats.get(name) ?? FLOAT32, true)) expanded += weightBytes(FLOAT32, shape);
+    if (isExpandable(name, formats.get(name) ?? FLOAT32, true)) expanded += weightBytes(FLOAT32, shape);
   const steps = planSteps(config, size)(LONE_PREFILL_CHUNK);
   return { cache: cacheSizes(config, size).all, sampler: expanded + packed + steps + LIVE_PROGRAMS };
 }

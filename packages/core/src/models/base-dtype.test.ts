@@ -1,6 +1,6 @@
 import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { expect, test } from "vitest";
-import { defaultComputeDtype, hasTransposedCodes } from "./base-dtype.ts";
+import { chooseFormat, defaultComputeDtype, hasTransposedCodes } from "./base-dtype.ts";
 
 const LAYER = "model.layers.3.mlp.up_proj.weight";
 const FOUR_BITS: WeightFormat = {
@@ -28,4 +28,12 @@ test("products are in int8 on a CPU where all linear layers have at most 8 bits,
 
 test("int8 codes are kept a second time for small bases only", () => {
   expect([4.9e8, 5e8].map(hasTransposedCodes)).toEqual([true, false]);
+});
+
+test("a table of embeddings of each layer stays as it is stored where a base is float32", () => {
+  const weight = { shape: [48, 24], stored: { kind: "bfloat16" }, where: "file" } as const;
+  const formats = { baseDtype: "float32", computeDtype: "float32", transposedCodes: false } as const;
+  const kindOf = (name: string) => chooseFormat({ ...weight, name }, formats).kind;
+  expect(kindOf("model.embed_tokens_per_layer.weight")).toBe("bfloat16");
+  expect(kindOf("model.embed_tokens.weight")).toBe("float32");
 });

@@ -5,7 +5,7 @@ import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { z } from "zod";
 import { MosError, setting } from "#common";
 import { findLinear } from "./linear-layers.ts";
-import { isMatrix } from "./weights.ts";
+import { isMatrix, LAYER_EMBEDDINGS } from "./weights.ts";
 
 /** In-memory formats of a base's matrices, the default first. "stored": as in the file. */
 export const BASE_DTYPES = ["stored", "float32", "int8", "int4", "nf4"] as const;
@@ -112,7 +112,8 @@ export function chooseFormat(
     case "stored":
       return stored;
     case "float32":
-      return { kind: "float32" };
+      // the largest tensor of its model, of which each step reads a few rows: these are the same numbers
+      return name === LAYER_EMBEDDINGS ? stored : { kind: "float32" };
     case "int8":
       return bits === 8 ? stored : int8Format(weight, baseDtype);
     case "int4":

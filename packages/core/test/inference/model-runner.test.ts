@@ -16,6 +16,7 @@ import { dequantizeWeight, floatWeight, toLayerShapes, type Weight } from "#mode
 import { largestDifference } from "../largest-difference.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { FORMS, randomWeight } from "../stored-weights.ts";
+import { TINY_FAMILIES } from "../tiny-families.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { trainingLogits } from "../training-logits.ts";
 
@@ -400,3 +401,24 @@ describe("a model runner", () => {
     await runner[Symbol.asyncDispose]();
   });
 });
+
+test.each(["bfloat16", "8 bits, blocks of 16 (Q6_K)"])(
+  "embeddings of each layer in %s are neither expanded nor fed, and are no part of a program",
+  async (form) => {
+    const name = "model.embed_tokens_per_layer.weight";
+    const overrides = { ...TINY_FAMILIES["gemma4"], hidden_size_per_layer_input: 8 };
+    const { config, weights } = tinyModel({ overrides });
+    const table: Weight = randomWeight(FORMS[form]!, weights.get(name)!.shape);
+    const all = new Map([...floatWeights(weights), [name, table]]);
+    await using base = await prepareWeights(config, all);
+    expect(Object.keys(base.feeds).filter((fed) => fed.startsWith(name))).toEqual([]);
+    expect(base.constantBytes).toBe(0);
+    await using runner = await createModelRunner(base, { maxLength: 64, adapters: false });
+    runner.cache.resize(1, 64);
+    const tokens = randomIds(1, 12);
+    const logits = (await runner.run({ from: 0, count: 1, tokens: [tokens] }))[0]?.[0];
+    const float = { shape: table.shape, data: dequantizeWeight(table) };
+    const expected = await trainingLogits({ config, weights: new Map([...weights, [name, float]]) }, tokens);
+    expectClose(logits, expected.at(-1));
+  },
+);
