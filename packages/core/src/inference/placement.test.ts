@@ -29,6 +29,11 @@ describe("prompts with a common prefix", () => {
     expect([...waiting]).toEqual([1, 2]);
   });
 
+  test("are not waited for where their slot will keep none of them", () => {
+    const [first, second] = [prefilling(0, 0, { coming: () => 0 }), prefilling(1, 0)];
+    expect([...planPrefixes([first, second]).waiting]).toEqual([]);
+  });
+
   test("copy what is computed, and wait for the rest", () => {
     const { copies, waiting } = planPrefixes([prefilling(0, 100), prefilling(1, 0)]);
     expect(copies).toEqual([{ from: 0, to: 1, length: 100 }]);

@@ -4,7 +4,7 @@
 import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
 import { capacityFor, type SlotFormat } from "./slots.ts";
-import { tokensToSnapshot } from "./states.ts";
+import { lastSnapshotWithin, tokensToSnapshot } from "./states.ts";
 
 export interface PlacementLimits {
   /** Sequences that run side by side. */
@@ -151,7 +151,8 @@ export class Placement {
       const sequence = this.#taken[slot];
       if (sequence === undefined) return { ...content, tokens };
       const { tokens: all, order, firstLogits } = sequence;
-      return { ...content, tokens: all, reader: { order, firstLogits } };
+      const coming = (length: number): number => this.#coming(all, length);
+      return { ...content, coming, tokens: all, reader: { order, firstLogits } };
     });
   }
 
@@ -222,6 +223,14 @@ export class Placement {
     this.#held.length = 0;
     this.#runner.cache.resize(0, 0);
     this.#runner.slots.resize(0, 0);
+  }
+
+  /** Tokens of a prompt's first `length` behind which its slot will keep what others can copy. */
+  #coming(tokens: readonly number[], length: number): number {
+    const { cache, config } = this.#runner;
+    return cache.states.tensors.length === 0
+      ? length
+      : lastSnapshotWithin(tokens, { length, endTokens: config.eosTokens });
   }
 
   #slotBytes(capacity: number): number {
@@ -337,6 +346,8 @@ export interface SlotContent {
   readonly computed: number;
   /** How many of its first `length` tokens can be copied (all). */
   readonly kept?: (length: number) => number;
+  /** The same once all of its tokens are computed (all). */
+  readonly coming?: (length: number) => number;
   /** For a slot that a sequence has. */
   readonly reader?: {
     /** Sequences were first scheduled in this order. */
@@ -390,7 +401,12 @@ export function planPrefixes(slots: readonly SlotContent[]) {
       length: kept(Math.min(sharedWith(other, reader), computed.get(other.slot) ?? 0)),
     }));
     const best = offers.reduce((a, b) => (b.length > a.length ? b : a));
-    const coming = Math.max(0, ...readers.slice(0, i).map((other) => sharedWith(other, reader)));
+    const coming = Math.max(
+      0,
+      ...readers
+        .slice(0, i)
+        .map(({ coming: of = (length) => length, ...other }) => of(sharedWith(other, reader))),
+    );
     const gain = best.length - reader.computed;
     // when nothing longer is coming, even a small gain is worth a copy
     if (

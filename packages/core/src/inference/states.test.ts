@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { TINY_FAMILIES } from "../../test/tiny-families.ts";
 import { tinyModel } from "../../test/tiny-model.ts";
 import { KVCache } from "./slots.ts";
-import { isSnapshotDue, nextName, stateName, tokensToSnapshot } from "./states.ts";
+import { isSnapshotDue, lastSnapshotWithin, nextName, stateName, tokensToSnapshot } from "./states.ts";
 
 const { config } = tinyModel({ overrides: TINY_FAMILIES["qwen3_5"]! });
 
@@ -100,6 +100,8 @@ test("a step ends where a message ends, but for short ones, and at multiples of 
     kept = computed;
   }
   expect(stops).toEqual([51, 512, 701, 1024]);
+  const within = [50, 51, 600, 1200].map((length) => lastSnapshotWithin(tokens, { length, endTokens: [2] }));
+  expect(within).toEqual([0, 51, 512, 1024]);
   const isDue = (length: number) => isSnapshotDue(tokens[length - 1], { length, endTokens: [2] });
   expect([51, 512, 701, 52, 513].map(isDue)).toEqual([true, true, true, false, false]);
 });

@@ -167,3 +167,15 @@ export const isSnapshotDue = (
   token: number | undefined,
   { length, endTokens }: { readonly length: number; readonly endTokens: readonly number[] },
 ): boolean => length % INTERVAL === 0 || (token !== undefined && endTokens.includes(token));
+
+/** The most of a prompt's first `length` tokens behind which a slot keeps a snapshot while it computes them. */
+export function lastSnapshotWithin(
+  tokens: readonly number[],
+  { length, endTokens }: { readonly length: number; readonly endTokens: readonly number[] },
+): number {
+  for (let kept = 0; ; ) {
+    const next = kept + tokensToSnapshot(tokens, { computed: kept, kept, endTokens });
+    if (next > length) return kept;
+    kept = next;
+  }
+}

@@ -97,7 +97,7 @@ const anySlots = (makeProject: (base: StepBase, options: ModelRunnerOptions) => 
         cache.add(reshape(added, ["slots", 1, "tokens", x.shape[2] as Dim]), { ...site, name: "x" });
         return earlierTokens(added, cache.past(site.layer, "x"), site.count);
       },
-      recurrent: states.hook({ grouped: (x) => x, apart: (x) => x }),
+      recurrent: states.hook(),
     });
     return { logits: base.head(hidden), hidden, ...cache.written(1), ...states.next }; // [T, V], [T, C]
   },
@@ -128,8 +128,8 @@ export const fusedStep: StepGraph = {
     const grid = ["rows", 1];
     const [cache, states] = [new GraphCache(base.config, cacheDtype), new GraphStates(base.config)];
     const positions = leaf("positions", grid, "int64");
-    const grouped = leaf("grouped_places", ["slots", "padded", 2], "int64");
-    const apart = leaf("row_places", ["rows", 1, 2], "int64");
+    const grouped = leaf("grouped", ["slots", "padded", 2], "int64");
+    const apart = leaf("apart", ["rows", 1, 2], "int64");
     const hidden = decoder(base.config, {
       ids: leaf("ids", grid, "int32"),
       positions,
@@ -144,7 +144,7 @@ export const fusedStep: StepGraph = {
         const earlier = earlierTokens(rowsAt(added, grouped), cache.past(site.layer, "x"), site.count);
         return earlier.map((one) => rowsAt(one, apart));
       },
-      recurrent: states.hook({ grouped: (x) => rowsAt(x, grouped), apart: (x) => rowsAt(x, apart) }),
+      recurrent: states.hook({ grouped, apart }),
       ...(supports(session?.device ?? DEFAULT_DEVICE, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
     const written = Object.entries(cache.isJoined ? cache.writtenJoined(positions) : cache.written(2));
@@ -174,8 +174,8 @@ export const fusedStep: StepGraph = {
       ...rest,
       ids: { ...ids, shape: [rows, 1] },
       positions: { ...positions, shape: [rows, 1] },
-      grouped_places: { shape: [count, S + padding, 2], data: Int32Array.from(grouped.flat()) },
-      row_places: { shape: [rows, 1, 2], data: Int32Array.from(apart.flat()) },
+      grouped: { shape: [count, S + padding, 2], data: Int32Array.from(grouped.flat()) },
+      apart: { shape: [rows, 1, 2], data: Int32Array.from(apart.flat()) },
       ...Object.fromEntries(shapes),
       ...earlierFeeds(step, cache),
       ...stateFeeds(step, cache, S + padding),
@@ -301,8 +301,10 @@ class GraphStates {
     this.#tensors = stateTensors(config);
   }
 
-  /** Linear attention of tokens that `grouped` brings into the order of slots [R, S, C], and `apart` back. */
-  hook({ grouped, apart }: Readonly<Record<"grouped" | "apart", (x: Value) => Value>>): RecurrentHook {
+  /** Linear attention of tokens in the order of slots [R, S, C], or that `grouped` brings into it, and `apart` back. */
+  hook(places?: Readonly<Record<"grouped" | "apart", Value>>): RecurrentHook {
+    const grouped = (x: Value): Value => (places === undefined ? x : rowsAt(x, places.grouped));
+    const apart = (x: Value): Value => (places === undefined ? x : rowsAt(x, places.apart));
     const { keyHeads = 1, kernel: width = 1 } = this.#config.linearAttention ?? {};
     return {
       convolve: (x, { layer, kernel }) => {

@@ -9,7 +9,8 @@ import {
 } from "#inference";
 import { runs } from "../../../../test/runs.ts";
 import { usableDraftTokens, verifiesDrafts } from "../../src/inference/drafts.ts";
-import { floatWeights, tinyModel } from "../tiny-model.ts";
+import { TINY_FAMILIES } from "../tiny-families.ts";
+import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
@@ -23,11 +24,13 @@ import {
 // int8 products need widths that are a multiple of 16
 const widths = { head_dim: 8, hidden_size: 32, intermediate_size: 48, max_position_embeddings: 512 };
 const model = tinyModel({ overrides: widths });
-const adapters = new Map([
-  ["lora", await randomFactors(1, { method: "lora", rank: 3 }, model)],
-  ["mos", await randomFactors(2, { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 }, model)],
-  ["small", await randomFactors(4, { method: "lora", rank: 1, targets: ["q_proj", "down_proj"] }, model)],
-]);
+const makeAdapters = async (of: TinyModel) =>
+  new Map([
+    ["lora", await randomFactors(1, { method: "lora", rank: 3 }, of)],
+    ["mos", await randomFactors(2, { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 }, of)],
+    ["small", await randomFactors(4, { method: "lora", rank: 1, targets: ["q_proj", "down_proj"] }, of)],
+  ]);
+const adapters = await makeAdapters(model);
 const names = [null, ...adapters.keys()];
 
 type Options = NonNullable<Parameters<typeof tinyEngine>[1]>;
@@ -62,7 +65,8 @@ async function collectAnswers(
     together = false,
   }: { readonly all?: readonly EngineRequest[]; readonly together?: boolean } = {},
 ): Promise<{ readonly answers: readonly Answer[]; readonly stats: EngineStats }> {
-  const manager = memoryAdapters(adapters);
+  const { model: own = model } = options;
+  const manager = memoryAdapters(own === model ? adapters : await makeAdapters(own));
   await using engine = await tinyEngine(manager, {
     model,
     maxLength: 400,
@@ -115,6 +119,12 @@ const windowed = tinyModel({
   },
 });
 
+/** Families whose layers keep more than keys and values, by seeds with which their answers repeat themselves. */
+const others = Object.entries({ granite_swa: 0, lfm2: 0, lfm3: 3 }).map(([family, seed]) => {
+  const overrides = { ...TINY_FAMILIES[family], ...widths };
+  return [family, { model: tinyModel({ overrides, seed }) }] as const;
+});
+
 const wideHeads = tinyModel({ overrides: { ...widths, head_dim: 256 } });
 
 describe("answers with drafts are those without, tokens, text, log-probabilities and usage:", () => {
@@ -122,6 +132,7 @@ describe("answers with drafts are those without, tokens, text, log-probabilities
     ["as they come", {}],
     ["a window", { model: windowed }],
     ["a cache in float16", { cacheDtype: "float16" }],
+    ...others,
   ])("%s", async (_, options) => {
     const plain = await collectAnswers({ ...options, maxBatch: 1 });
     const drafted = await collectAnswers({ ...options, maxBatch: 1, draftTokens: 7 });
