@@ -128,6 +128,11 @@ test.each([
   ["lfm3", ["q_proj", "o_proj", "w1", "g_proj", "in_proj", "out_proj"]],
   ["gemma4", ["q_proj", "v_proj", "down_proj", "per_layer_input_gate", "per_layer_projection"]],
   ["gemma4 with values of keys", ["q_proj", "v_proj", "down_proj"]],
+  ["qwen3_5", ["q_proj", "down_proj", "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj"]],
+  ["granitemoehybrid", ["q_proj", "input_linear", "output_linear"]],
+  ["granite_swa", ["q_proj", "o_proj", "gate_proj", "down_proj"]],
+  ["ministral3", ["q_proj", "o_proj", "gate_proj", "down_proj"]],
+  ["olmo3", ["q_proj", "o_proj", "gate_proj", "down_proj"]],
 ] as const)(
   "%s: layers of different kinds have PEFT's names there, and come back as they were",
   async (family, names) => {

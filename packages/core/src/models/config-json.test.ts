@@ -424,13 +424,16 @@ test("other factors are refused", () => {
   );
 });
 
-test("soft caps have a decimal point, and the text says the same as before", () => {
+test("what transformers wants as decimals has a point, and the text says the same as before", () => {
   const config = huggingFaceConfig(presetConfig("gemma2-2b"), "here");
   const text = configText({ ...config, note: '"final_logit_softcapping": 30,' });
   expect(text).toContain('"attn_logit_softcapping": 50.0,\n');
   expect(text).toContain('"final_logit_softcapping": 30.0,\n');
   expect(text.match(/\d\.0\b/g)).toHaveLength(2);
   expect(JSON.parse(text)).toMatchObject(config);
+  expect(configText({ attention_dropout: 0, other: 0 })).toBe(
+    '{\n  "attention_dropout": 0.0,\n  "other": 0\n}\n',
+  );
   expect(configText({ attn_logit_softcapping: 2.5, final_logit_softcapping: null })).not.toMatch(
     /2\.5\.|null\./,
   );

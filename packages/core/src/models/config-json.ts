@@ -96,7 +96,9 @@ const generationSchema = z.looseObject({ eos_token_id: tokenIds });
 
 /** The fields of config.json with its family's defaults for those that it leaves out. */
 function rawConfig(json: unknown, { family, where }: Place): RawConfig {
-  const stated = Object.entries(json as object).filter(([, value]) => value !== undefined);
+  const stated = Object.entries(json as object).filter(
+    ([name, value]) => value !== undefined && !(name === "rope_parameters" && value === null),
+  );
   const fields = Object.fromEntries(stated);
   const renamed = Object.entries(family.rename?.(fields) ?? {}).filter(
     ([name, value]) => value !== fields[name],
@@ -190,8 +192,9 @@ export function huggingFaceConfig(config: ModelConfig, where: string): Readonly<
 }
 
 /** Fields in which transformers 5 refuses a whole number that has no decimal point. */
-const CAPS = /("(?:attn|final)_logit_softcapping": -?\d+)(?=[,\s])/g;
+const DECIMALS =
+  /("(?:(?:attn|final)_logit_softcapping|attention_dropout|initializer_range|router_aux_loss_coef)": -?\d+)(?=[,\s])/g;
 
 /** The text of a config.json, which JSON.stringify alone would give without the points that transformers asks for. */
 export const configText = (config: unknown): string =>
-  `${JSON.stringify(config, null, 2).replace(CAPS, "$1.0")}\n`;
+  `${JSON.stringify(config, null, 2).replace(DECIMALS, "$1.0")}\n`;

@@ -319,6 +319,12 @@ describe("config.json", () => {
     ],
     ["hybrids", "granitemoehybrid", { num_local_experts: 0 }, /hybrids with Mamba are not supported/],
     ["experts", "gemma4_text", { enable_moe_block: true }, /enable_moe_block/],
+    [
+      "an activation of Qwen 3.5's convolutions",
+      "qwen3_5_text",
+      { hidden_act: "gelu" },
+      /hidden_act "gelu" is not supported in this family/,
+    ],
   ])("%s: refused by name", (_, family, fields, message) => {
     expect(() => parse(family, fields)).toThrowError(
       expect.objectContaining({ code: "unsupported", message: expect.stringMatching(message) }),

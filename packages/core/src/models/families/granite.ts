@@ -57,7 +57,7 @@ export const graniteHybrid: Family = {
   defaults: { ...granite.defaults, num_local_experts: 8, shared_intermediate_size: 1024 },
   rename: (json) => ({
     intermediate_size: json["shared_intermediate_size"] ?? 1024,
-    layer_types: json["layer_types"] ?? json["layers_block_type"],
+    layer_types: json["layers_block_type"] ?? json["layer_types"],
   }),
   fromJson(raw, where) {
     if (Number(raw.num_local_experts ?? 8) > 0)
@@ -66,7 +66,9 @@ export const graniteHybrid: Family = {
         `mixture-of-experts models (num_local_experts ${raw.num_local_experts}) are not supported`,
       );
     const { layer_types: types, num_hidden_layers: layers, position_embedding_type: positions } = raw;
-    const other = types ? types.find((type) => type !== "attention") : "linear_attention";
+    // transformers reads either name, and writes the longer one
+    const isAttention = (type: string): boolean => type === "attention" || type === "full_attention";
+    const other = types ? types.find((type) => !isAttention(type)) : "linear_attention";
     if (other !== undefined || types?.length !== layers)
       throw unsupported(
         where,

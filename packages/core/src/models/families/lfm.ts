@@ -171,7 +171,9 @@ export const lfm3: Family = {
     use_attention_gate: true,
   },
   rename: (json) => ({
-    rms_norm_eps: json["norm_eps"] ?? json["rms_norm_eps"] ?? LFM_DEFAULTS.rms_norm_eps,
+    rms_norm_eps: json["rms_norm_eps"] ?? json["norm_eps"] ?? LFM_DEFAULTS.rms_norm_eps,
+    // both ropes have one default
+    rope_local_base_freq: json["rope_theta"] ?? LFM_DEFAULTS.rope_theta,
     hidden_act: undefined,
   }),
   decoder: { ...LFM2, norms: "both" },

@@ -1,4 +1,5 @@
 import type { LayerKind, ModelShape } from "../geometry.ts";
+import { ACTIVATIONS } from "./activations.ts";
 import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
 import { checkTypeCount, eachLayer } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
@@ -30,6 +31,12 @@ function layerKinds(raw: RawConfig, where: string): readonly LayerKind[] {
 function linearHeads(raw: RawConfig, where: string): FamilyChoices {
   const kinds = layerKinds(raw, where);
   if (!kinds.includes("linear_attention")) return {};
+  const activation = raw.hidden_act ?? "silu";
+  if (ACTIVATIONS.get(activation) !== "silu")
+    throw unsupported(
+      where,
+      `hidden_act "${activation}" is not supported in this family, whose convolutions have it, too; it must be "silu"`,
+    );
   return {
     layerKinds: kinds,
     linearAttention: {
