@@ -181,6 +181,20 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     { intermediateSize: 40, residualScale: 0.22 },
   ],
   [
+    "and has another name for attention where transformers 5 has saved it",
+    "granitemoehybrid",
+    {
+      num_local_experts: 0,
+      layers_block_type: Array.from({ length: 6 }, () => "full_attention"),
+      position_embedding_type: "rope",
+      embedding_multiplier: 12,
+      attention_multiplier: 0.1,
+      residual_multiplier: 0.22,
+      logits_scaling: 8,
+    },
+    { intermediateSize: 1024 },
+  ],
+  [
     "OLMo 3 has windows in three layers of four, which its scaling leaves alone",
     "olmo3",
     { sliding_window: 64, rope_scaling: { rope_type: "linear", factor: 8 } },
@@ -232,6 +246,27 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
       rope: { kind: "proportional", theta: 1e6, part: 0.5, factor: 1 },
       localRope: { kind: "default", theta: 1e4 },
     },
+  ],
+  [
+    "of its two names for epsilon one counts, and both ropes have one base",
+    "lfm3",
+    {
+      norm_eps: 0.1,
+      rms_norm_eps: 1e-6,
+      rope_theta: 500,
+      rope_parameters: { full_attention: { rope_type: "default" }, sliding_attention: { rope_type: "default" } },
+    },
+    {
+      normEpsilon: 1e-6,
+      rope: { kind: "default", theta: 500 },
+      localRope: { kind: "default", theta: 500 },
+    },
+  ],
+  [
+    "ropes that are null are its defaults",
+    "lfm3",
+    { rope_parameters: null },
+    { rope: { kind: "proportional", theta: 1e6 } },
   ],
   [
     "Gemma 4's full layers have heads of their own, and its last layers share keys",
