@@ -1,4 +1,4 @@
-// npm run verify:configs -- CASES.jsonl… [--fixture OUT.json --count 60]
+// npm run verify:configs -- CASES.jsonl… [--verbose]
 // Random config.json files and what transformers computes with them (config_grammar.py) against this engine: equal, or
 // refused by name on one side. Exits with 1 where a number differs in silence.
 import { createReadStream } from "node:fs";
@@ -14,6 +14,7 @@ const add = (key: string): void => void counts.set(key, (counts.get(key) ?? 0) +
 const failures: (readonly [ConfigCase, Outcome])[] = [];
 const verbose = process.argv.includes("--verbose");
 let largest = 0;
+let farthest: ConfigCase["config"] = {};
 
 for (const file of process.argv.slice(2).filter((argument) => !argument.startsWith("--")))
   for await (const line of createInterface({ input: createReadStream(file) })) {
@@ -21,7 +22,8 @@ for (const file of process.argv.slice(2).filter((argument) => !argument.startsWi
     const outcome = await runCase(folder, found);
     const by = found.refused === undefined ? "" : " as transformers does";
     add(outcome.kind === "refused" ? `refused${by}` : outcome.kind);
-    if (outcome.kind === "equal") largest = Math.max(largest, outcome.difference);
+    if (outcome.kind === "equal" && outcome.difference >= largest)
+      [largest, farthest] = [outcome.difference, found.config];
     if (outcome.kind === "different") failures.push([found, outcome]);
     if (verbose && outcome.kind === "alone")
       console.log(`alone: ${outcome.message} ${JSON.stringify(found.config)}`);
@@ -35,4 +37,5 @@ console.log(
   Object.fromEntries(counts),
   `largest relative difference of equal ones: ${largest.toExponential(1)}`,
 );
+if (verbose) console.log(`farthest of them: ${JSON.stringify(farthest)}`);
 if (failures.length > 0) process.exitCode = 1;

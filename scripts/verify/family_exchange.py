@@ -2,7 +2,7 @@
 usage, from this repository: python scripts/verify/family_exchange.py FOLDER [FAMILY...]
 needs: pip install torch transformers peft; with gguf, bases in GGUF are merged, too
 
-Makes a tiny random model of each family; "gemma3" is gemma3_text as a part of a model that also sees. family-exchange.ts gives it adapters, exports and merges them, imports a LoRA that
+Makes a tiny random model of each family; "gemma3" and "qwen3_5" are parts of models that also see. family-exchange.ts gives it adapters, exports and merges them, imports a LoRA that
 PEFT made on all linear layers, and computes logits. PEFT's logits with an exported adapter, and transformers' with a merged
 folder, must be this engine's with the adapter, and those of an imported LoRA PEFT's: within 1e-4, and 1e-2 away from the
 bare base's. A merged folder has the base's tensors; those that no adapter touches have the same bits.
@@ -10,6 +10,7 @@ bare base's. A merged folder has the base's tensors; those that no adapter touch
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -17,10 +18,10 @@ from pathlib import Path
 
 import torch
 import transformers
-from families.models import FAMILIES, random_model
+from families.models import FAMILIES, NEWER, random_model
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.utils import logging
 
 NODE = ["node", "--conditions=source", "--import", "tsx", "scripts/verify/family-exchange.ts"]
@@ -28,25 +29,32 @@ ADAPTERS = ["mos", "lora", "some"]  # family-exchange.ts knows what they are
 HAS_GGUF = importlib.util.find_spec("gguf") is not None
 
 
+VISION = dict(hidden_size=16, intermediate_size=16, patch_size=8)
+PATCHES = dict(**VISION, num_hidden_layers=1, num_attention_heads=2, image_size=16)
+GRID = dict(**VISION, depth=1, num_heads=2, num_position_embeddings=16, out_hidden_size=24)
+IMAGE = dict(mm_tokens_per_image=4, boi_token_index=4, eoi_token_index=5, image_token_index=6)
+# the language model, the class around it and its settings
+NESTED = {
+    "gemma3": ("gemma3_text", "Gemma3", dict(vision_config=PATCHES, **IMAGE)),
+    "qwen3_5": ("qwen3_5_text", "Qwen3_5", dict(vision_config=GRID)),
+}
+
+
 def load(folder):
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    sees = json.loads((folder / "config.json").read_text())["model_type"] in NESTED
+    kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    return kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
 
 
-NESTED = {"gemma3": "gemma3_text"}
-VISION = dict(
-    hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
-)
-
-
-def with_vision(text):
-    """Gemma 3 from 4B on: a language model beside one that sees."""
-    config = transformers.Gemma3Config(
-        text_config=text.config.to_dict(),
-        vision_config=VISION,
-        **dict(mm_tokens_per_image=4, boi_token_index=4, eoi_token_index=5, image_token_index=6),
+def with_vision(name, text):
+    """A language model beside one that sees."""
+    _, kind, settings = NESTED[name]
+    config = getattr(transformers, f"{kind}Config")(
+        text_config=text.config.to_dict(), tie_word_embeddings=text.config.tie_word_embeddings, **settings
     )
-    model = transformers.Gemma3ForConditionalGeneration._from_config(config, attn_implementation="eager")
+    model = getattr(transformers, f"{kind}ForConditionalGeneration")._from_config(config, attn_implementation="eager")
     model.model.language_model.load_state_dict(text.model.state_dict())
+    model.lm_head.load_state_dict(text.lm_head.state_dict())
     return model.eval()
 
 
@@ -57,38 +65,43 @@ def logits(model, tokens):
 
 def write(folder, name):
     """The base, a LoRA of PEFT for it, and tokens."""
-    family = NESTED.get(name, name)
+    family = NESTED[name][0] if name in NESTED else name
     vocabulary = 96
-    if HAS_GGUF:
+    has_gguf = HAS_GGUF and family in FAMILIES
+    if has_gguf:
         from families.tokenizers import Tokenizer
 
         tokenizer = Tokenizer(FAMILIES[family].tokenizer)
         vocabulary = len(tokenizer.tokens)
     text = random_model(family, vocabulary)
-    model = with_vision(text) if name in NESTED else text
+    model = with_vision(name, text) if name in NESTED else text
     model.save_pretrained(folder / "base")
-    if HAS_GGUF:
+    if has_gguf:
         from families.layout import write_model
 
         write_model(folder / "base.gguf", FAMILIES[family], text, tokenizer)
     tokens = torch.randint(7, vocabulary, (2, 24))
     (folder / "tokens.json").write_text(json.dumps(tokens.tolist()))
-    tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=7, target_modules="all-linear"))
+    # what Gemma 4 says of all layers at once is in none of them
+    outside = {"exclude_modules": ["per_layer_model_projection"]} if family == "gemma4_text" else {}
+    lora = LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=7, target_modules="all-linear", **outside)
+    tuned = get_peft_model(model, lora)
     for key, parameter in tuned.named_parameters():
         if "lora_B" in key:
             torch.nn.init.normal_(parameter, std=0.1)
     tuned.save_pretrained(folder / "peft")
 
 
-def same_tensors(base, merged):
-    """The first tensor of the language model that a merged folder has otherwise, though no adapter touches it."""
-    one, other = load_file(base / "model.safetensors"), load_file(merged / "model.safetensors")
-    if any(key.startswith("language_model.") for key in one):
-        part = {key: value for key, value in one.items() if key.startswith("language_model.")}
-        one = {key.removeprefix("language_model."): value for key, value in part.items()}
+def same_tensors(folder, adapter):
+    """The first tensor of the language model that a merged folder has otherwise, though the adapter does not touch it."""
+    one, other = (load_file(folder / name / "model.safetensors") for name in ("base", f"{adapter}-merged"))
+    text = [key for key in one if not re.search("vis(ion|ual)|multi_modal", key)]
+    one = {re.sub(r"^language_model\.|(?<=^model\.)language_model\.", "", key): one[key] for key in text}
     if {key: value.shape for key, value in one.items()} != {key: value.shape for key, value in other.items()}:
         return "their names"
-    return next((key for key in one if "_proj.weight" not in key and not torch.equal(one[key], other[key])), None)
+    factors = " ".join(load_file(folder / f"{adapter}-peft" / "adapter_model.safetensors"))
+    touched = lambda key: f".{key.removeprefix('model.').removesuffix('.weight')}.lora_A." in factors
+    return next((key for key in one if not touched(key) and not torch.equal(one[key], other[key])), None)
 
 
 def one_scale(exported):
@@ -111,7 +124,7 @@ def check(folder, name):
         exported = PeftModel.from_pretrained(load(folder / "base"), folder / f"{adapter}-peft")
         theirs[f"export {adapter}"] = (adapter, logits(exported, tokens))
         theirs[f"merge {adapter}"] = (adapter, logits(load(folder / f"{adapter}-merged"), tokens))
-        other = same_tensors(folder / "base", folder / f"{adapter}-merged")
+        other = same_tensors(folder, adapter)
         if other is not None:
             print(f"FAIL {name}, merge {adapter}: {other} changed")
         if not one_scale(folder / f"{adapter}-peft"):
@@ -120,7 +133,7 @@ def check(folder, name):
         if name in NESTED and any("vision" in key for key, _ in exported.named_parameters() if "lora_" in key):
             print(f"FAIL {name}, export {adapter}: PEFT adapts what sees, too")
             passed = False
-    if HAS_GGUF:
+    if (folder / "mos-merged-gguf").exists():
         theirs["merge from GGUF"] = ("mos", logits(load(folder / "mos-merged-gguf"), tokens))
     for what, (key, there) in theirs.items():
         error, moved = (there - ours[key]).abs().max().item(), (there - bare).abs().max().item()
@@ -134,7 +147,7 @@ def main(folder, *names):
     warnings.simplefilter("ignore", FutureWarning)
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    names = names or [*FAMILIES, *NESTED]
+    names = names or [*FAMILIES, *NEWER, *NESTED]
     for name in names:
         (Path(folder) / name).mkdir(parents=True, exist_ok=True)
         write(Path(folder) / name, name)

@@ -18,8 +18,8 @@ class Family:
     """One row of the table below."""
 
     config: str  # class of transformers
-    arch: str  # general.architecture
-    tokenizer: str  # tokenizer.ggml.pre of the byte-level kind, or "spm"
+    arch: str = ""  # general.architecture
+    tokenizer: str = ""  # tokenizer.ggml.pre of the byte-level kind, or "spm"
     settings: dict = field(default_factory=dict)
     permuted: bool = False  # llama.cpp's order of the rows of q and k
     shifted: bool = False  # the folder stores gains as w and computes with 1 + w
@@ -50,6 +50,7 @@ def rope(theta, **more):
     return {"rope_parameters": {"rope_type": "default", "rope_theta": theta, **more}}
 
 
+# those that layout.py can write as GGUF
 FAMILIES = {
     "qwen2": Family("Qwen2Config", "qwen2", "qwen2", dict(tie_word_embeddings=False, **rope(1e6))),
     "qwen3": Family("Qwen3Config", "qwen3", "qwen2", dict(**NARROW, tie_word_embeddings=True, **rope(1e6))),
@@ -110,21 +111,109 @@ FAMILIES = {
     ),
 }
 
+TYPES = {"sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}
+PART = {"rope_type": "proportional", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+GEMMA4 = dict(**NARROW, sliding_window=WINDOW, global_head_dim=32, rope_parameters={**TYPES, "full_attention": PART})
+SWA, FULL = "sliding_attention", "full_attention"
+
+# the others, as folders alone; a pool needs two layers of each kind
+NEWER = {
+    "qwen3_5_text": Family(
+        "Qwen3_5TextConfig",
+        settings=dict(
+            **NARROW,
+            num_hidden_layers=4,
+            layer_types=["linear_attention", FULL] * 2,
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+            linear_key_head_dim=8,
+            linear_value_head_dim=8,
+            **rope(1e4, partial_rotary_factor=0.5),
+        ),
+        shifted=True,
+    ),
+    "gemma4_text": Family(
+        "Gemma4TextConfig",
+        settings=dict(
+            **GEMMA4,
+            num_hidden_layers=6,
+            layer_types=[SWA, FULL] * 3,
+            num_kv_shared_layers=2,
+            use_double_wide_mlp=True,
+            hidden_size_per_layer_input=8,
+            vocab_size_per_layer_input=96,
+            final_logit_softcapping=5.0,
+        ),
+    ),
+    "gemma4-values": Family(
+        "Gemma4TextConfig",
+        settings=dict(
+            **{**GEMMA4, "num_attention_heads": 4, "num_key_value_heads": 2},
+            num_hidden_layers=4,
+            layer_types=[SWA, FULL] * 2,
+            num_global_key_value_heads=1,
+            attention_k_eq_v=True,
+            hidden_size_per_layer_input=0,
+        ),
+    ),
+    "lfm2": Family(
+        "Lfm2Config",
+        settings=dict(
+            num_hidden_layers=4,
+            layer_types=["conv", FULL] * 2,
+            block_auto_adjust_ff_dim=False,
+            norm_eps=1e-5,
+            **rope(1e4),
+        ),
+    ),
+    "lfm3": Family(
+        "Lfm3Config",
+        settings=dict(
+            **NARROW,
+            num_hidden_layers=4,
+            layer_types=["conv", SWA, FULL, "conv"],
+            sliding_window=WINDOW,
+            rope_parameters={**TYPES, "full_attention": PART},
+        ),
+    ),
+    "ministral3": Family(
+        "Ministral3Config", settings=dict(**NARROW, **rope(1e4, **YARN, llama_4_scaling_beta=0.5))
+    ),
+    "olmo3": Family("Olmo3Config", settings=dict(layer_types=[SWA, FULL], sliding_window=WINDOW)),
+    "granitemoehybrid": Family(
+        "GraniteMoeHybridConfig",
+        settings=dict(
+            layer_types=["attention"] * 2,
+            num_local_experts=0,
+            shared_intermediate_size=40,
+            position_embedding_type="rope",
+            mamba_n_heads=2,
+            residual_multiplier=0.8,
+            attention_multiplier=0.2,
+            **rope(1e4),
+        ),
+    ),
+    "granite_swa": Family(
+        "GraniteSWAConfig",
+        settings=dict(sliding_window=WINDOW, layer_rope_theta=[0, 1e4], attention_multiplier=0.2, **rope(1e4)),
+    ),
+}
+
 
 def random_number(name, parameter, family, tied):
     noise = torch.randn(parameter.shape)
     if "norm" in name:
-        return 0.25 * noise + (0 if family.shifted else 1)
-    if name.endswith("bias"):
+        return 0.25 * noise + (0 if family.shifted and "linear_attn" not in name else 1)
+    if parameter.ndim == 1:
         return 0.5 * noise
     if "embed_tokens" in name:
         return noise * (0.25 if tied else 1)  # a tied head would repeat its input otherwise
-    return 1.5 * noise / parameter.shape[1] ** 0.5
+    return 1.5 * noise / parameter[0].numel() ** 0.5
 
 
 def random_model(name, vocabulary):
     """A model of the family; its numbers depend on the name alone."""
-    family = FAMILIES[name]
+    family = (FAMILIES | NEWER)[name]
     torch.manual_seed(sum(name.encode()))
     special = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
     settings = {**COMMON, **family.settings, **special, "vocab_size": vocabulary}
