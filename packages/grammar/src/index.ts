@@ -1,3 +1,4 @@
+export { spellText } from "#automaton";
 export {
   type CompiledSource,
   type CompileOptions,
@@ -15,11 +16,12 @@ export {
   type GrammarSymbol,
   type JsonWhitespace,
   type Lexeme,
+  type Notation,
   type Regex,
   type Rule,
 } from "#grammar";
 export {
-  checkStrict,
+  childPointer,
   compileSchema,
   FORMATS,
   jsonObjectGrammar,

@@ -11,9 +11,10 @@ import {
   type Tool,
   toResponseFormat,
 } from "mixture-of-shards-core/text";
-import { checkStrict, GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
+import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
 import { ApiError, invalidValue } from "./errors.ts";
 import { neutral, ofVllm, optional, renamed, unused } from "./request.ts";
+import { checkStrict } from "./strict-subset.ts";
 import { invalidParameters, type RequestedTools } from "./tools.ts";
 
 const structuredOutputs = z.strictObject({

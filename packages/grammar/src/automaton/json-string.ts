@@ -8,33 +8,34 @@ const SHORT_ESCAPES: ReadonlyMap<number, string> = new Map([
   [0x0a, "n"],
   [0x0c, "f"],
   [0x0d, "r"],
-  [0x22, '"'],
   [0x5c, "\\"],
 ]);
 
-/** Code points that a JSON string has only as escapes. */
-const ESCAPED = [...Array.from({ length: 0x20 }, (_, point) => point), 0x22, 0x5c];
+/** Code points that a string has only as escapes, beside its quote. */
+const ESCAPED = [...Array.from({ length: 0x20 }, (_, point) => point), 0x5c];
 
-/** The ranges between the code points that are escaped. */
-const PLAIN = [
-  [0x20, 0x21],
-  [0x23, 0x5b],
-  [0x5d, 0x10ffff],
-] as const;
-
-function spellClass({ ranges }: Extract<Regex, { type: "class" }>): Regex {
+function spellClass({ ranges }: Extract<Regex, { type: "class" }>, quote: string): Regex {
+  const mark = quote.charCodeAt(0);
+  const between = [
+    [0x20, mark - 1],
+    [mark + 1, 0x5b],
+    [0x5d, 0x10ffff],
+  ] as const;
   const plain = ranges.flatMap(([first, last]) =>
-    PLAIN.map(([low, high]) => [Math.max(first, low), Math.min(last, high)] as const).filter(
-      ([from, to]) => from <= to,
-    ),
+    between
+      .map(([low, high]) => [Math.max(first, low), Math.min(last, high)] as const)
+      .filter(([from, to]) => from <= to),
   );
-  const escaped = ESCAPED.filter((point) => ranges.some(([first, last]) => first <= point && point <= last));
-  const letters = escaped.map((point) => SHORT_ESCAPES.get(point) ?? "").filter((letter) => letter !== "");
+  const escaped = [...ESCAPED, mark].filter((point) =>
+    ranges.some(([first, last]) => first <= point && point <= last),
+  );
+  const letterOf = (point: number): string => (point === mark ? quote : (SHORT_ESCAPES.get(point) ?? ""));
+  const letters = escaped.map(letterOf).filter((letter) => letter !== "");
   const options: Regex[] = plain.length > 0 ? [charClass(...plain)] : [];
   // classes rather than literals, as those of one character are shared by all expressions
   if (letters.length > 0) options.push(concat(charClass("\\"), charClass(...letters)));
   for (const high of [0, 1]) {
-    const digits = escaped.filter((point) => point >> 4 === high && !SHORT_ESCAPES.has(point));
+    const digits = escaped.filter((point) => point >> 4 === high && letterOf(point) === "");
     if (digits.length === 0) continue;
     const prefix = [..."\\u00", String(high)].map((character) => charClass(character));
     options.push(concat(...prefix, charClass(...digits.map((point) => (point & 15).toString(16)))));
@@ -42,35 +43,42 @@ function spellClass({ ranges }: Extract<Regex, { type: "class" }>): Regex {
   return only(options) ?? either(...options);
 }
 
-const spellText = (text: string): string => JSON.stringify(text).slice(1, -1);
+/** A text as it stands between quotes: as `JSON.stringify` has it, but for the quotes. */
+export function spellText(text: string, quote = '"'): string {
+  const spelled = JSON.stringify(text).slice(1, -1);
+  if (quote === '"') return spelled;
+  return spelled.replace(/\\.|'/g, (one) => (one === "'" ? "\\'" : one === '\\"' ? '"' : one));
+}
 
 /** Spells bytes one by one, as those of code points that must be escaped are ASCII. */
-const spellBytes = (bytes: readonly number[]): readonly number[] =>
+const spellBytes = (bytes: readonly number[], quote: string): readonly number[] =>
   bytes.flatMap((byte) =>
-    byte < 0x80 ? Array.from(spellText(String.fromCharCode(byte)), (one) => one.charCodeAt(0)) : [byte],
+    byte < 0x80
+      ? Array.from(spellText(String.fromCharCode(byte), quote), (one) => one.charCodeAt(0))
+      : [byte],
   );
 
-/** The content of a JSON string of any text. */
-export const ANY_JSON_STRING_CONTENT: Regex = repeat(spellClass({ type: "class", ranges: [[0, 0x10ffff]] }));
-
 /**
- * The texts of an expression as they stand between the quotes of a JSON string, each in one spelling: as short as possible, as
- * `JSON.stringify` has it. As no two texts have the same spelling, intersections and complements keep their meaning.
+ * The texts of an expression as they stand between the quotes of a JSON string, or between other quotes, each in one spelling: as
+ * short as possible, as `JSON.stringify` has it. As no two texts have the same spelling, intersections and complements keep their
+ * meaning.
  */
-export const jsonStringContent = (regex: Regex): Regex =>
-  mapRegex(regex, (node) => {
+export function jsonStringContent(regex: Regex, quote = '"'): Regex {
+  const any = repeat(spellClass(charClass([0, 0x10ffff]), quote));
+  return mapRegex(regex, (node) => {
     switch (node.type) {
       case "literal":
-        return literal(spellText(node.text));
+        return literal(spellText(node.text, quote));
       case "bytes":
-        return { type: "bytes", bytes: spellBytes(node.bytes) };
+        return { type: "bytes", bytes: spellBytes(node.bytes, quote) };
       case "class":
-        return node.ranges.length === 0 ? NOTHING : spellClass(node);
+        return node.ranges.length === 0 ? NOTHING : spellClass(node, quote);
       case "not":
-        return and(ANY_JSON_STRING_CONTENT, not(node.of));
+        return and(any, not(node.of));
       case "and":
-        return node.parts.length === 0 ? ANY_JSON_STRING_CONTENT : node;
+        return node.parts.length === 0 ? any : node;
       default:
         return node;
     }
   });
+}

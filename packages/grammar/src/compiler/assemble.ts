@@ -1,7 +1,5 @@
 import { jsonStringContent } from "#automaton";
 import {
-  ANY_TEXT,
-  and,
   concat,
   EMPTY,
   type Grammar,
@@ -10,11 +8,11 @@ import {
   type GrammarSource,
   type GrammarSymbol,
   literal,
-  not,
   optional,
   type Regex,
   repeat,
   specialTokenBytes,
+  textWithout,
 } from "#grammar";
 import { compileSchema, jsonObjectGrammar } from "#json-schema";
 import { parseGbnf, parseLark, parsePattern } from "#syntax";
@@ -40,10 +38,6 @@ type SourceOf<T extends GrammarSource["type"]> = Extract<GrammarSource, { readon
 
 /** One of many, more than a function takes as arguments. */
 const oneOf = (options: readonly Regex[]): Regex => ({ type: "either", options });
-
-/** Text in which none of these occur. */
-const textWithout = (texts: readonly string[]): Regex =>
-  texts.length === 0 ? ANY_TEXT : and(ANY_TEXT, not(concat(ANY_TEXT, oneOf(texts.map(literal)), ANY_TEXT)));
 
 /** Parts of a language that are worth to be put together from rules. */
 const MAX_FOLDED = 10_000;
@@ -104,7 +98,7 @@ class Composer {
   #grammarOf(source: GrammarSource): Grammar | undefined {
     switch (source.type) {
       case "json_schema":
-        return compileSchema(source.schema, { whitespace: source.whitespace });
+        return compileSchema(source.schema, source);
       case "json_object":
         return jsonObjectGrammar(source.whitespace);
       case "lark":
@@ -152,13 +146,13 @@ class Composer {
   }
 
   /** A grammar of its own, whose lexemes are spelled as within quotes. */
-  #jsonString({ of }: SourceOf<"json_string">, place: Place): Piece {
+  #jsonString({ of, quote: mark = '"' }: SourceOf<"json_string">, place: Place): Piece {
     const plain = new Composer(this.#check).compose(of, within(place, "of"));
-    const lexemes = plain.lexemes.map((one) => ({ ...one, regex: jsonStringContent(one.regex) }));
+    const lexemes = plain.lexemes.map((one) => ({ ...one, regex: jsonStringContent(one.regex, mark) }));
     const grammar = { ...plain, lexemes };
     const regex = asRegex(grammar);
     const content = regex === undefined ? symbolPiece(this.#builder.merge(grammar)) : regular(regex);
-    const quote = regular(literal('"'), "whole");
+    const quote = regular(literal(mark), "whole");
     return this.#joiner(place).sequence([quote, content, quote]);
   }
 

@@ -70,6 +70,7 @@ const FIELDS: { readonly [T in GrammarSource["type"]]: FieldsOf<T> } = {
   json_schema: {
     schema: [isJson, "a JSON Schema, whose values are those of JSON"],
     whitespace: WHITESPACE,
+    notation: optionally([(value) => typeof value === "object" && value !== null, "a notation"]),
   },
   json_object: { whitespace: WHITESPACE },
   regex: { pattern: TEXT },
@@ -86,7 +87,10 @@ const FIELDS: { readonly [T in GrammarSource["type"]]: FieldsOf<T> } = {
       "an array of strings that are not empty",
     ],
   },
-  json_string: { of: SOURCE },
+  json_string: {
+    of: SOURCE,
+    quote: [(value) => value === undefined || value === '"' || value === "'", "a quote"],
+  },
   sequence: { parts: [Array.isArray, "an array of sources"] },
   any_of: {
     options: [(value) => Array.isArray(value) && value.length > 0, "an array of at least one source"],

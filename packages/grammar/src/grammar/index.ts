@@ -22,6 +22,7 @@ export {
   partsOf,
   type Regex,
   repeat,
+  textWithout,
   words,
 } from "./regex.ts";
-export type { GrammarSource, JsonWhitespace } from "./source.ts";
+export type { GrammarSource, JsonWhitespace, Notation, Quote } from "./source.ts";

@@ -95,6 +95,12 @@ export const charClass = (
 /** Any text, of valid UTF-8. */
 export const ANY_TEXT: Regex = repeat(ANY);
 
+/** Texts of a language in which none of these occur. */
+export const textWithout = (texts: readonly string[], language: Regex = ANY_TEXT): Regex =>
+  texts.length === 0
+    ? language
+    : and(language, not(concat(ANY_TEXT, { type: "either", options: texts.map(literal) }, ANY_TEXT)));
+
 /** Sorted ranges that neither overlap nor touch, of the same code points. */
 export function normalizeRanges(
   ranges: readonly (readonly [first: number, last: number])[],

@@ -1,15 +1,19 @@
-import { type Grammar, GrammarError, type JsonWhitespace } from "#grammar";
+import { type Grammar, GrammarError, type JsonWhitespace, type Notation } from "#grammar";
 import { Budget, DEFAULT_LIMITS, type SchemaLimits } from "./budget.ts";
 import { SchemaDocument } from "./documents.ts";
 import { Emitter } from "./emitter.ts";
 import { Expander } from "./expander.ts";
+import { stylesOf } from "./json-text.ts";
 import { Languages } from "./languages.ts";
+import { RuleBuilder } from "./rule-builder.ts";
 import { Terms } from "./terms.ts";
 
 /** Options of {@link compileSchema}. */
 export interface SchemaOptions {
   /** "flexible" unless given. */
   readonly whitespace?: JsonWhitespace | undefined;
+  /** JSON unless given. */
+  readonly notation?: Notation | undefined;
   readonly limits?: Partial<SchemaLimits> | undefined;
 }
 
@@ -22,13 +26,14 @@ export interface SchemaOptions {
  */
 export function compileSchema(
   schema: unknown,
-  { whitespace = "flexible", limits }: SchemaOptions = {},
+  { whitespace = "flexible", notation, limits }: SchemaOptions = {},
 ): Grammar {
   const budget = new Budget({ ...DEFAULT_LIMITS, ...limits });
   const document = new SchemaDocument(schema, budget);
   const languages = new Languages(budget);
   const expander = new Expander({ document, languages, budget, terms: new Terms() });
-  const emitter = new Emitter({ expander, languages, budget, whitespace });
+  const builder = new RuleBuilder(budget);
+  const emitter = new Emitter({ expander, languages, builder, styles: stylesOf(whitespace, notation) });
   const grammar = emitter.emit(expander.reader.root());
   if (grammar === undefined)
     throw new GrammarError("bad_grammar", "The schema allows no value at all.", { pointer: "" });

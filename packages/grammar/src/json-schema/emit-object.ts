@@ -175,7 +175,7 @@ export class ObjectEmitter {
     ) {
       if (plan.max !== null && total === plan.max) return;
       if (total > 0) symbols.push(this.#emitter.comma);
-      symbols.push(this.#emitter.name(one.name), this.#emitter.value(one.value));
+      symbols.push(this.#emitter.name(one.name, plan.place), this.#emitter.value(one.value));
       total = plan.max === null ? Math.min(plan.cap, total + 1) : total + 1;
       next++;
     }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkStrict } from "./strict.ts";
+import { checkStrict } from "./strict-subset.ts";
 
 const object = (properties: Record<string, unknown>, fields: object = {}): object => ({
   type: "object",

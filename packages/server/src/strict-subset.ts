@@ -1,6 +1,8 @@
-import { GrammarError } from "#grammar";
-import { childPointer, isJsonObject, type JsonObject } from "./documents.ts";
-import { FORMATS } from "./formats.ts";
+// OpenAI's strict subset of JSON Schema.
+import { isRecord } from "mixture-of-shards-core/common";
+import { childPointer, FORMATS, GrammarError } from "mixture-of-shards-grammar";
+
+type JsonObject = Readonly<Record<string, unknown>>;
 
 const MAX_PROPERTIES = 5000;
 const MAX_LEVELS = 10;
@@ -34,7 +36,7 @@ const noTotals = () => ({ properties: 0, characters: 0, enumValues: 0 });
  * undefined.
  */
 export function checkStrict(schema: unknown): GrammarError | undefined {
-  if (!isJsonObject(schema)) return refuse([], undefined, "schema must be an object.");
+  if (!isRecord(schema)) return refuse([], undefined, "schema must be an object.");
   const type = schema["type"];
   if (type !== "object" || "anyOf" in schema)
     return refuse([], "type", `schema must be a JSON Schema of 'type: "object"', got ${shownType(schema)}.`);
@@ -90,7 +92,7 @@ function checkObject({ schema, path }: Visit): GrammarError | undefined {
       "'additionalProperties' is required to be supplied and to be false.",
     );
   const { properties = {}, required = [] } = schema;
-  const names = isJsonObject(properties) ? Object.keys(properties) : [];
+  const names = isRecord(properties) ? Object.keys(properties) : [];
   const listed: readonly unknown[] = Array.isArray(required) ? required : [];
   const missing = names.find((name) => !listed.includes(name));
   if (missing !== undefined)
@@ -107,8 +109,8 @@ function checkObject({ schema, path }: Visit): GrammarError | undefined {
 
 function checkTotals({ schema, path }: Visit, totals: ReturnType<typeof noTotals>): GrammarError | undefined {
   const { properties, enum: list, const: constant, $defs } = schema;
-  const names = isJsonObject(properties) ? Object.keys(properties) : [];
-  const definitions = isJsonObject($defs) ? Object.keys($defs) : [];
+  const names = isRecord(properties) ? Object.keys(properties) : [];
+  const definitions = isRecord($defs) ? Object.keys($defs) : [];
   const values: readonly unknown[] = Array.isArray(list) ? list : [];
   const constants = constant === undefined ? [] : [constant];
   const enumCharacters = countCharacters(values);
@@ -136,12 +138,12 @@ const countCharacters = (values: readonly unknown[]): number =>
 function listChildren({ schema, path, level }: Visit): Visit[] {
   const children: Visit[] = [];
   const add = (value: unknown, inside: Path, at: number): void => {
-    if (isJsonObject(value)) children.push({ schema: value, path: [...path, ...inside], level: at });
+    if (isRecord(value)) children.push({ schema: value, path: [...path, ...inside], level: at });
   };
   for (const keyword of ["properties", "$defs", "definitions"]) {
     const named = schema[keyword];
     const at = keyword === "properties" ? level + 1 : 1;
-    if (!isJsonObject(named)) continue;
+    if (!isRecord(named)) continue;
     for (const [name, value] of Object.entries(named)) add(value, [keyword, name], at);
   }
   add(schema["items"], ["items"], level + 1);
