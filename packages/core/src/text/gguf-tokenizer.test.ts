@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { tokenizerFilesFromGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
 import { textFromGguf } from "./load-text.ts";
-import { tokenizerFromJson } from "./tokenizer.ts";
+import { type TokenizerFiles, tokenizerFromJson } from "./tokenizer.ts";
 
 // A vocabulary trained by sentencepiece, and its own ids for generated texts: scripts/verify/sentencepiece_text.py
 interface Fixture {
@@ -16,11 +16,36 @@ interface Fixture {
   }[];
 }
 
-const fixture: Fixture = JSON.parse(
-  gunzipSync(
-    readFileSync(new URL("../../../../test/fixtures/sentencepiece.json.gz", import.meta.url)),
-  ).toString("utf8"),
-);
+const readFixture = (name: string) =>
+  JSON.parse(
+    gunzipSync(readFileSync(new URL(`../../../../test/fixtures/${name}.json.gz`, import.meta.url))).toString(
+      "utf8",
+    ),
+  );
+const fixture: Fixture = readFixture("sentencepiece");
+
+// Vocabularies trained by tokenizers in the layouts of these models, and its own ids: scripts/verify/bpe_text.py
+describe.each(["gemma4", "lfm2"])("the layout of %s", (name) => {
+  const { metadata, tokenizer: json, config, lines }: Fixture & TokenizerFiles = readFixture(`${name}-bpe`);
+
+  test.each([
+    ["tokenizer.json", tokenizerFromJson({ tokenizer: json, config })],
+    ["a GGUF file", tokenizerFromGguf(metadata)],
+  ])("from %s has the ids of tokenizers, and decodes them as it does", (_, tokenizer) => {
+    expect(lines.length).toBeGreaterThan(100);
+    expect(lines.filter(({ text, ids }) => tokenizer.encode(text).join() !== ids.join())).toEqual([]);
+    expect(lines.filter(({ text, ids, decoded = text }) => tokenizer.decode(ids) !== decoded)).toEqual([]);
+  });
+});
+
+test("a turn of Gemma 4 ends where a result of a tool would begin, and BOS is added whatever the file says", () => {
+  const { metadata }: Fixture = readFixture("gemma4-bpe");
+  const { tokenizer, generation } = textFromGguf({ ...metadata, "tokenizer.ggml.add_bos_token": false });
+  expect(generation.endTokens.map((id) => tokenizer.idToToken(id))).toEqual(
+    expect.arrayContaining(["<eos>", "<turn|>", "<|tool_response>"]),
+  );
+  expect(tokenizer.encode("Hi")[0]).toBe(tokenizer.tokenToId("<bos>"));
+});
 
 describe("the SentencePiece kind", () => {
   const tokenizer = tokenizerFromGguf(fixture.metadata);

@@ -27,6 +27,8 @@ export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
     throw new MosError("bad_model", "GGUF: tokenizer.ggml.model is missing; the file holds no tokenizer");
   const vocabulary = readVocabulary(metadata);
   const { model, addBos, ...steps } = describeSteps(kind, vocabulary, metadata);
+  // early files of Gemma 4 say that BOS is not added, which llama.cpp overrides, too
+  const said = kind === "gemma4" ? { ...metadata, "tokenizer.ggml.add_bos_token": true } : metadata;
   const { tokens } = vocabulary;
   const named = (key: string): string | undefined => {
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
@@ -39,7 +41,7 @@ export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
       padding: null,
       added_tokens: addedTokens(vocabulary, metadata),
       ...steps,
-      post_processor: postProcessor(vocabulary, metadata, addBos),
+      post_processor: postProcessor(vocabulary, said, addBos),
       model: {
         type: "BPE",
         ...PLAIN_BPE,
@@ -91,19 +93,17 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
 
 function describeSteps(kind: string, vocabulary: Vocabulary, metadata: GgufMetadata) {
   if (kind === "gpt2") return describeByteLevel(metadata);
-  if (kind === "llama") return describeSentencePiece(vocabulary, metadata);
+  if (kind === "llama" || kind === "gemma4") return describeSentencePiece(kind, vocabulary, metadata);
   throw new MosError(
     "unsupported",
-    `GGUF: tokenizer.ggml.model "${kind}" is not supported; "gpt2" and "llama" are`,
+    `GGUF: tokenizer.ggml.model "${kind}" is not supported; "gpt2", "llama" and "gemma4" are`,
   );
 }
 
 function describeByteLevel(metadata: GgufMetadata) {
   const pre = ggufPreTokenizer(stringAt(metadata, "tokenizer.ggml.pre"));
-  const merges = stringsAt(metadata, "tokenizer.ggml.merges");
-  if (merges === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.merges is missing");
   return {
-    model: { merges, ignore_merges: pre.ignoreMerges },
+    model: { merges: readMerges(metadata), ignore_merges: pre.ignoreMerges },
     normalizer: pre.composes ? { type: "NFC" } : null,
     pre_tokenizer: { type: "Sequence", pretokenizers: [...pre.splits.map(splitStep), BYTE_LEVEL_STEP] },
     decoder: { ...BYTE_LEVEL_STEP, use_regex: true },
@@ -111,17 +111,31 @@ function describeByteLevel(metadata: GgufMetadata) {
   };
 }
 
-function describeSentencePiece({ tokens, kinds }: Vocabulary, metadata: GgufMetadata) {
+function readMerges(metadata: GgufMetadata): readonly string[] {
+  const merges = stringsAt(metadata, "tokenizer.ggml.merges");
+  if (merges === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.merges is missing");
+  return merges;
+}
+
+/** The merges of a vocabulary that has none, by the scores of its tokens. */
+function mergesByScore({ tokens, kinds }: Vocabulary, metadata: GgufMetadata) {
   const scores = numbersAt(metadata, "tokenizer.ggml.scores", tokens.length);
   if (scores === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.scores is missing");
   const ofKind = (kind: number): readonly number[] => [...tokens.keys()].filter((id) => kinds[id] === kind);
   const score = (id: number): number => scores[id] ?? 0;
   const normal = ofKind(KIND.normal).toSorted((a, b) => score(b) - score(a));
-  const merges = deriveMerges([...blankRuns({ tokens, kinds }), ...normal.map((id) => tokens[id] ?? "")]);
+  return deriveMerges([...blankRuns({ tokens, kinds }), ...normal.map((id) => tokens[id] ?? "")]);
+}
+
+/** SentencePiece's BPE; Gemma 4's has its merges in the file. */
+function describeSentencePiece(kind: "llama" | "gemma4", vocabulary: Vocabulary, metadata: GgufMetadata) {
+  const { tokens, kinds } = vocabulary;
+  const isGemma4 = kind === "gemma4";
+  const merges = isGemma4 ? readMerges(metadata) : mergesByScore(vocabulary, metadata);
   const unknown = indexAt(metadata, "tokenizer.ggml.unknown_token_id", tokens.length);
   const firstUnknown = unknown ?? kinds.indexOf(KIND.unknown);
   const blank = { type: "Replace", pattern: { String: " " }, content: "▁" };
-  const prefix = booleanAt(metadata, "tokenizer.ggml.add_space_prefix") ?? true;
+  const prefix = !isGemma4 && (booleanAt(metadata, "tokenizer.ggml.add_space_prefix") ?? true);
   const decoders = [
     { type: "Replace", pattern: { String: "▁" }, content: " " },
     { type: "ByteFallback" },
@@ -205,7 +219,7 @@ function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): obj
 /** Spellings that end an answer in any model, by llama.cpp's list; without </s>, which is an HTML tag to Gemma. */
 const END_TEXTS: ReadonlySet<string> = new Set([
   ...["<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<eos>"],
-  ...["<|eot_id|>", "<|eom_id|>", "<EOT>", "<end_of_utterance>"],
+  ...["<|eot_id|>", "<|eom_id|>", "<EOT>", "<end_of_utterance>", "<turn|>", "<|tool_response>"],
 ]);
 
 /** Tokens that are not pieces of ordinary text, and are spelt as an end. */
