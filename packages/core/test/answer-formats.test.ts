@@ -7,8 +7,12 @@ import { type AnswerDelta, LayoutParser } from "../src/text/answer-parser.ts";
 import { CALL_SYNTAXES, type CallSyntax, writeCalls } from "../src/text/call-syntax.ts";
 import { spacedJson } from "../src/text/json-text.ts";
 import type { Tool } from "../src/text/messages.ts";
+import { valueTypes } from "../src/text/tool-schemas.ts";
 
-const SPECIAL = ["[TOOL_CALLS]", "<|tool_call|>", "<think>", "</think>"];
+const SPECIAL = [
+  ...["[TOOL_CALLS]", "[ARGS]", "<|tool_call|>", "<think>", "</think>", "<|tool_call_start|>"],
+  ...["<|tool_call_end|>", "<|tool_call>", "<tool_call|>", '<|"|>'],
+];
 const END = 256 + SPECIAL.length;
 /** A token for each byte, special tokens, and one that ends an answer. */
 const vocabulary = Vocabulary.buildSync({
@@ -42,6 +46,11 @@ const tools: readonly Tool[] = [
   },
 ];
 const kinds = new Map(tools.map(({ name, type }) => [name, type]));
+const typesOf = (name: string, parameter: string) =>
+  valueTypes(
+    tools.find((tool) => tool.name === name),
+    parameter,
+  );
 
 interface Setting {
   readonly syntax: CallSyntax;
@@ -49,10 +58,10 @@ interface Setting {
   readonly isSpecial: boolean;
 }
 
-const settings: readonly Setting[] = CALL_SYNTAXES.map((syntax) => ({
-  syntax,
-  isSpecial: SPECIAL.includes(syntax.trigger),
-}));
+const settings: readonly Setting[] = CALL_SYNTAXES.flatMap((syntax) => {
+  const isSpecial = SPECIAL.includes(syntax.trigger);
+  return [{ syntax, isSpecial }, ...(syntax.name === "gemma4" ? [{ syntax, isSpecial: false }] : [])];
+});
 
 /** Whether the grammar of a request allows answers. */
 function judge(
@@ -92,9 +101,10 @@ function judge(
   };
 }
 
+const marks = new RegExp(`(${SPECIAL.map((one) => one.replace(/[[\]|]/g, "\\$&")).join("|")})`);
 const tokens = (answer: string, isSpecial: boolean): readonly number[] =>
   answer
-    .split(/(\[TOOL_CALLS\]|<\|tool_call\|>|<\/?think>)/)
+    .split(marks)
     .flatMap((piece) =>
       isSpecial && SPECIAL.includes(piece)
         ? [256 + SPECIAL.indexOf(piece)]
@@ -126,7 +136,10 @@ describe.each(settings)("$syntax.name, tags are special tokens: $isSpecial", (se
   const wrong = [
     write(["other", {}]),
     write(["look_up", { further: 1 }]),
-    write(["look_up", { q: 1 }]),
+    write(["look_up", { n: "x" }]),
+    write(["look_up", { o: [1] }]),
+    // a text without quotes may be a number
+    ...(syntax.name === "qwen3_5" ? [] : [write(["look_up", { q: 1 }])]),
     write(["no_args", { x: 1 }]),
     write(["digits", { input: '12a"' }]),
     write(["nested", { input: "<\n" }]),
@@ -207,22 +220,41 @@ describe.each(settings)("$syntax.name, tags are special tokens: $isSpecial", (se
     const allows = judge(setting, { toolChoice: { mode: "required" } });
     // the grammar of JSON ends exponents after two digits
     const isModest = (given: unknown): boolean => !/e[-+]\d{3}/.test(spacedJson(given));
+    const isBare = syntax.form?.notation?.isBare === true;
+    const text = fc.oneof(
+      fc.string({ unit: "grapheme" }),
+      fc.constantFrom("it's", '\\"', "\n</param", "null", "7"),
+    );
+    const names = isBare ? fc.stringMatching(/^[a-z][a-z0-9_]{0,5}$/) : text;
+    const value: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 2 },
+        fc.oneof(text, fc.boolean(), fc.constant(null), fc.double({ noNaN: true, noDefaultInfinity: true })),
+        fc.array(tie("value"), { maxLength: 3 }),
+        fc.dictionary(names, tie("value"), { maxKeys: 3 }),
+      ),
+    })).value;
     const json = fc.record(
       {
-        q: fc.string({ unit: "grapheme" }),
+        q: text,
         n: fc.double({ noNaN: true, noDefaultInfinity: true }),
-        o: fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue({ maxDepth: 2 })),
-        a: fc.array(fc.jsonValue({ maxDepth: 2 }), { maxLength: 3 }),
+        o: fc.dictionary(names, value),
+        a: fc.array(value, { maxLength: 3 }),
       },
       { requiredKeys: [] },
     );
     fc.assert(
-      fc.property(json.filter(isModest), fc.string({ unit: "grapheme" }), (given, input) => {
+      fc.property(json.filter(isModest), text, (given, input) => {
         const answers = [write(["look_up", given]), write(["patch", { input }])];
         expect(answers.map(allows)).toEqual([true, true]);
         const reader = () =>
-          new LayoutParser({ reasoning: "none", tags: undefined, syntax, kinds, nextId: undefined });
-        expect(answers.map((answer) => argumentsIn(reader(), answer))).toEqual([spacedJson(given), input]);
+          new LayoutParser({ reasoning: "none", tags: undefined, syntax, kinds, typesOf, nextId: undefined });
+        const [written = "", patch] = answers.map((answer) => argumentsIn(reader(), answer));
+        // members without quotes come by their names
+        expect(isBare ? JSON.parse(written) : written).toEqual(
+          isBare ? JSON.parse(JSON.stringify(given)) : spacedJson(given),
+        );
+        expect(patch).toBe(input);
       }),
       { numRuns: 15 },
     );

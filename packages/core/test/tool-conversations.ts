@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 // the file, since a probe of templates needs no model
-import { type ChatTemplate, chatTemplate } from "../src/text/chat-template.ts";
+import { type ChatTemplate, chatTemplate, type TemplateVariables } from "../src/text/chat-template.ts";
 import type { ChatMessage, FunctionTool } from "../src/text/messages.ts";
 
 /** Chat templates that behave as those of the families, and conversations with tools. */
@@ -9,7 +9,8 @@ export const TOOL_TEMPLATES = join(import.meta.dirname, "../../../test/fixtures/
 
 interface StoredMessage {
   readonly role: string;
-  readonly content: string;
+  readonly content: string | null | readonly { readonly text: string }[];
+  readonly reasoning_content?: string;
   readonly tool_call_id?: string;
   readonly tool_calls?: readonly {
     readonly id: string;
@@ -19,15 +20,35 @@ interface StoredMessage {
 
 const stored = (name: string): unknown => JSON.parse(readFileSync(join(TOOL_TEMPLATES, name), "utf8"));
 
-/** The tools of all conversations. */
-export const tools: readonly FunctionTool[] = (
-  stored("tools.json") as readonly { readonly function: Omit<FunctionTool, "type"> }[]
-).map((tool) => ({ type: "function", ...tool.function }));
+interface StoredTool {
+  readonly function: Omit<FunctionTool, "type">;
+}
 
-function toMessage({ role, content, tool_call_id, tool_calls }: StoredMessage): ChatMessage {
+/** A conversation as a client sends it. */
+export interface StoredConversation {
+  readonly messages: readonly StoredMessage[];
+  readonly tools?: readonly StoredTool[];
+  readonly variables?: TemplateVariables;
+}
+
+export const toTools = (given: readonly StoredTool[]): readonly FunctionTool[] =>
+  given.map((tool) => ({ type: "function", ...tool.function }));
+
+/** The tools of all conversations. */
+export const tools = toTools(stored("tools.json") as readonly StoredTool[]);
+
+/** A message as the server reads it. */
+export function toMessage({
+  role,
+  content,
+  tool_call_id,
+  tool_calls,
+  reasoning_content,
+}: StoredMessage): ChatMessage {
   return {
     role,
-    content,
+    content: typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join(""),
+    ...(reasoning_content === undefined ? {} : { reasoning: reasoning_content }),
     ...(tool_call_id === undefined ? {} : { toolCallId: tool_call_id }),
     ...(tool_calls === undefined
       ? {}
@@ -36,7 +57,7 @@ function toMessage({ role, content, tool_call_id, tool_calls }: StoredMessage): 
 }
 
 export const conversations: readonly (readonly ChatMessage[])[] = (
-  stored("conversations.json") as readonly { readonly messages: readonly StoredMessage[] }[]
+  stored("conversations.json") as readonly StoredConversation[]
 ).map(({ messages }) => messages.map(toMessage));
 
 const names = ["<bos>", "<eos>"];

@@ -1,8 +1,8 @@
 // What an answer may be, as a grammar, and how it is read: tools, a JSON schema, and reasoning before both.
-import type { GrammarSource, JsonWhitespace } from "mixture-of-shards-grammar";
-import { MosError } from "#common";
+import type { GrammarSource, JsonWhitespace, Notation } from "mixture-of-shards-grammar";
+import { isRecord, MosError } from "#common";
 import { type AnswerParser, type AnswerParts, LayoutParser } from "./answer-parser.ts";
-import { type CallSyntax, callHead } from "./call-syntax.ts";
+import { type CallSyntax, callHead, callTail } from "./call-syntax.ts";
 import type { AnswerLayout, ChatTemplate } from "./chat-template.ts";
 import type { CallLayout } from "./detokenizer.ts";
 import { spacedJson } from "./json-text.ts";
@@ -10,7 +10,8 @@ import type { LoadedText } from "./load-text.ts";
 import type { ChatMessage, CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice } from "./messages.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { withInstruction } from "./tool-messages.ts";
-import { INPUT_KEY } from "./tool-schemas.ts";
+import { INPUT_KEY, valueTypes } from "./tool-schemas.ts";
+import { byName, writeArguments } from "./written-values.ts";
 
 /** How an answer is constrained and read. */
 export interface AnswerFormat {
@@ -42,6 +43,11 @@ export function answerFormat(
     tags,
     syntax: tools.length === 0 ? undefined : syntax,
     kinds: new Map(tools.map(({ name, type }) => [name, type])),
+    typesOf: (name, parameter) =>
+      valueTypes(
+        tools.find((tool) => tool.name === name),
+        parameter,
+      ),
     isAllCalls: request.toolChoice?.mode === "required",
   };
   const hasSeveral = tools.length > 0 && !syntax.isSingle && request.parallel !== false;
@@ -61,7 +67,7 @@ function callableTools({ tools = [], toolChoice }: AnswerRequest): readonly Tool
 function reasoningAt(prompt: string, { reasoning }: AnswerLayout): AnswerParts["reasoning"] {
   const text = prompt.trimEnd();
   if (reasoning === undefined || text.endsWith(reasoning.end)) return "none";
-  return text.endsWith(reasoning.begin) ? "open" : "optional";
+  return text.endsWith(reasoning.begin.trimEnd()) ? "open" : "optional";
 }
 
 /** What is asked of an answer. */
@@ -146,10 +152,15 @@ function callParts(
   const { syntax, tokenizer, isSingle } = context;
   const { begin, open, close, separator, end, hasId } = syntax;
   const call: GrammarSource = anyOf(
-    tools.map((tool) => sequence([text(callHead(syntax, tool.name)), argumentsSource(tool, context)])),
+    tools.map((tool) =>
+      sequence([
+        ...tagged(callHead(syntax, tool.name), tokenizer),
+        argumentsSource(tool, { ...context, notation: syntax.form?.notation }),
+      ]),
+    ),
   );
   const id: Parts = hasId ? [text(', "id": '), { type: "json_schema", schema: SHORT_ID }] : [];
-  const body: Parts = [call, ...id, ...tagged(`}${close}`, tokenizer)];
+  const body: Parts = [call, ...id, ...tagged(callTail(syntax) + close, tokenizer)];
   const more: Parts = isSingle
     ? []
     : [{ type: "repeat", of: sequence([...tagged(separator + open, tokenizer), ...body]), min: 0 }];
@@ -159,15 +170,44 @@ function callParts(
   return [...tagged(begin + open, tokenizer), ...body, ...more, ...line, ...tagged(end, tokenizer)];
 }
 
-/** The arguments of a call. */
+/** The arguments of a call, as JSON or in a notation, whose marks are special tokens where the tokenizer has them as such. */
 export function argumentsSource(
   tool: Tool,
-  { whitespace = "compact" }: Pick<AnswerRequest, "whitespace"> = {},
+  {
+    whitespace = "compact",
+    notation,
+    tokenizer,
+  }: Pick<AnswerRequest, "whitespace"> &
+    Partial<Pick<GrammarContext, "tokenizer">> & { readonly notation?: Notation | undefined } = {},
 ): GrammarSource {
-  if (tool.type === "function" || tool.grammar?.syntax !== "lark")
-    return { type: "json_schema", schema: schemaOf(tool), whitespace };
-  const input: GrammarSource = { type: "json_string", of: { type: "lark", text: tool.grammar.definition } };
-  return sequence([text(`{"${INPUT_KEY}": `), input, text("}")]);
+  if (tool.type === "function" || tool.grammar?.syntax !== "lark") {
+    const schema = schemaOf(tool);
+    if (notation === undefined) return { type: "json_schema", schema, whitespace };
+    const quotes = notation.quotes.map((quote) => ({ ...quote, isToken: isSpecial(quote.mark, tokenizer) }));
+    const ordered = notation.isBare === true ? sortMembers(schema) : schema;
+    return { type: "json_schema", schema: ordered, whitespace, notation: { ...notation, quotes } };
+  }
+  const lark: GrammarSource = { type: "lark", text: tool.grammar.definition };
+  const quotes = notation?.quotes.filter(({ isEscaped }) => isEscaped).map(({ mark }) => mark) ?? ['"'];
+  const input =
+    quotes.length === 0 ? lark : anyOf(quotes.map((quote) => ({ type: "json_string", of: lark, quote })));
+  const [before = "", after = ""] = writeArguments(`{"${INPUT_KEY}": "§"}`, notation).split(
+    quotes.length === 0 ? "§" : /["']§["']/,
+  );
+  return sequence([...tagged(before, tokenizer), input, ...tagged(after, tokenizer)]);
+}
+
+/** A schema whose members come by their names. */
+function sortMembers(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(sortMembers);
+  if (!isRecord(schema)) return schema;
+  const entries = Object.entries(schema).map(([key, value]): [string, unknown] => [
+    key,
+    key === "properties" && isRecord(value)
+      ? Object.fromEntries(Object.entries(sortMembers(value) as object).sort(byName))
+      : sortMembers(value),
+  ]);
+  return Object.fromEntries(entries);
 }
 
 /** @throws MosError `unsupported` for a tool with a grammar in Lark. */
@@ -242,17 +282,24 @@ function sequence(parts: Parts): GrammarSource {
 }
 
 /** What may be a special token within the text around calls. */
-const TAG = /(<[|/]*[a-z_]+\|?>|\[[A-Z_]+\])/;
+const TAG = /(<[|/]*["a-z_]+\|?>|\[[A-Z_]+\])/;
 
 /** A text whose tags are special tokens where the tokenizer has them as such. */
-function tagged(given: string, { tokenToId, isSpecial }: GrammarContext["tokenizer"]): Parts {
+function tagged(given: string, tokenizer: GrammarContext["tokenizer"] | undefined): Parts {
   return given
     .split(TAG)
     .filter((piece) => piece !== "")
-    .map((piece): GrammarSource => {
-      const id = TAG.test(piece) ? tokenToId(piece) : undefined;
-      return id !== undefined && isSpecial(id) ? { type: "special_token", token: piece } : text(piece);
-    });
+    .map(
+      (piece): GrammarSource =>
+        TAG.test(piece) && isSpecial(piece, tokenizer)
+          ? { type: "special_token", token: piece }
+          : text(piece),
+    );
+}
+
+function isSpecial(piece: string, tokenizer: GrammarContext["tokenizer"] | undefined): boolean {
+  const id = tokenizer?.tokenToId(piece);
+  return id !== undefined && tokenizer?.isSpecial(id) === true;
 }
 
 /** A pattern for all texts that do not begin with one of these. */

@@ -4,6 +4,7 @@ import { type AnswerDelta, type AnswerParts, LayoutParser } from "./answer-parse
 import { CALL_SYNTAXES, type CallSyntax, TAGGED, writeCalls } from "./call-syntax.ts";
 import { spacedJson } from "./json-text.ts";
 import { ToolCallParser } from "./tool-call-parser.ts";
+import { valueTypes } from "./tool-schemas.ts";
 
 const kinds = new Map<string, "function" | "custom">([
   ["look_up", "function"],
@@ -12,7 +13,8 @@ const kinds = new Map<string, "function" | "custom">([
 ]);
 const parts = (syntax: CallSyntax | undefined, more: Partial<AnswerParts> = {}): AnswerParts => {
   let ids = 0;
-  return { reasoning: "none", tags: undefined, syntax, kinds, nextId: () => `id${ids++}`, ...more };
+  const typesOf = (_: string, parameter: string) => (parameter === "city" ? new Set(["string"]) : undefined);
+  return { reasoning: "none", tags: undefined, syntax, kinds, typesOf, nextId: () => `id${ids++}`, ...more };
 };
 const tags = { begin: "<think>", end: "</think>" };
 
@@ -42,7 +44,7 @@ describe.each(CALL_SYNTAXES)("$name", (syntax) => {
       calls.map(([name, given], i) => ({ id: `call_${i}`, name, arguments: spacedJson(given) })),
     );
   const lead = syntax.trigger === "" ? "" : "Let me see.\n\n";
-  const first = { q: 'a "b" </tool_call> ] } \\ é', n: [1, { x: {} }, 1.5e-7] };
+  const first = { n: [1, { x: {} }, 1.5e-7], q: 'a "b" </tool_call> ] } \\ é' };
 
   test("text and a call", () => {
     const text: readonly AnswerDelta[] = lead === "" ? [] : [{ type: "text", text: "Let me see." }];
@@ -217,4 +219,40 @@ describe("what no grammar has constrained", () => {
     const answer = '{"name": "other", "parameters": {}}';
     expect(read(parts(llama), [answer])).toEqual([{ type: "text", text: answer }]);
   });
+});
+
+test("texts without quotes are read by the kinds that a parameter may have", () => {
+  const syntax = CALL_SYNTAXES.find(({ name }) => name === "qwen3_5") ?? TAGGED;
+  const node = { enum: ["a", 1] };
+  const tool = {
+    type: "function",
+    name: "look_up",
+    parameters: {
+      $defs: { node: { anyOf: [{ type: "string" }, { type: "null" }] } },
+      properties: {
+        text: { type: "string" },
+        any: {},
+        node: { $ref: "#/$defs/node" },
+        either: { oneOf: [{ type: "integer" }, { const: "x" }], allOf: [node, {}] },
+        self: { $ref: "#/properties/self" },
+      },
+      additionalProperties: { type: ["boolean", "array"] },
+    },
+  } as const;
+  const given = (values: Readonly<Record<string, string>>): unknown => {
+    const members = Object.entries(values).map(
+      ([key, value]) => `\n<parameter=${key}>\n${value}\n</parameter>`,
+    );
+    const answer = `<tool_call>\n<function=look_up>${members.join("")}\n</function>\n</tool_call>`;
+    const typesOf = (_: string, parameter: string) => valueTypes(tool, parameter);
+    const deltas = read(parts(syntax, { typesOf }), [answer]);
+    return JSON.parse(deltas.map((delta) => (delta.type === "arguments" ? delta.text : "")).join(""));
+  };
+  expect(given({ text: "12", any: "12", node: "12", either: "1", self: "[1]" })).toEqual({
+    ...{ text: "12", any: 12, node: "12", either: 1, self: [1] },
+  });
+  expect(given({ text: "null", any: '"q"', node: "None", either: "a", other: " True " })).toEqual({
+    ...{ text: "null", any: '"q"', node: null, either: "a", other: true },
+  });
+  expect(given({ any: "[1, 'a']", other: "[True, null]" })).toEqual({ any: "[1, 'a']", other: [true, null] });
 });

@@ -1,8 +1,9 @@
 // What a model writes, taken apart while it comes: reasoning, text, and calls of tools.
 
 import { type CallSyntax, callHead } from "./call-syntax.ts";
-import { ToolCallParser, ToolInputParser } from "./tool-call-parser.ts";
+import { type CallReader, NamedCallParser, ToolCallParser, ToolInputParser } from "./tool-call-parser.ts";
 import type { ReasoningTags } from "./tool-probe.ts";
+import type { ValueTypes } from "./written-values.ts";
 
 /** A part of an answer. */
 export type AnswerDelta =
@@ -37,6 +38,8 @@ export interface AnswerParts {
   readonly syntax: CallSyntax | undefined;
   /** Tools that may be called, by name. */
   readonly kinds: ReadonlyMap<string, "function" | "custom">;
+  /** The kinds of values that a parameter of a tool may have, for calls that write texts without quotes (any). */
+  readonly typesOf?: (tool: string, parameter: string) => ValueTypes;
   /** The answer, after reasoning, is calls and nothing else, so that the beginning of a tag is no text. */
   readonly isAllCalls?: boolean;
   readonly nextId: (() => string) | undefined;
@@ -60,7 +63,7 @@ export class LayoutParser implements AnswerParser {
   #shown = "";
   #deltas: AnswerDelta[] = [];
   #hasReasoned = false;
-  #reader: ToolCallParser | undefined;
+  #reader: CallReader | undefined;
   #input: ToolInputParser | undefined;
   /** Text of a call that may turn out to be none. */
   #raw = "";
@@ -195,17 +198,20 @@ export class LayoutParser implements AnswerParser {
   }
 
   #betweenCalls(): boolean {
-    if (this.#held.startsWith("{")) {
-      this.#beginCall(new ToolCallParser(this.#parts.syntax?.argumentsKey ?? ""));
+    const { argumentsKey = "", form } = this.#parts.syntax ?? {};
+    const [before] = form?.name ?? ["{"];
+    if (before === "" ? /^\w/.test(this.#held) : this.#held.startsWith(before)) {
+      const { typesOf = () => undefined } = this.#parts;
+      this.#beginCall(form ? new NamedCallParser(form, typesOf) : new ToolCallParser(argumentsKey));
       return this.#enter("call");
     }
     const tag = this.#callTags.find((one) => this.#held.startsWith(one));
     if (tag !== undefined) return this.#enter("calls", tag.length);
-    if (this.#callTags.some((one) => one.startsWith(this.#held))) return false;
+    if ([before, ...this.#callTags].some((one) => one.startsWith(this.#held))) return false;
     return AROUND.test(this.#held) ? this.#enter("calls", 1) : this.#enter("text");
   }
 
-  #beginCall(reader: ToolCallParser): void {
+  #beginCall(reader: CallReader): void {
     [this.#reader, this.#input, this.#raw, this.#isAnnounced] = [reader, undefined, "", false];
   }
 

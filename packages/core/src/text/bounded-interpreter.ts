@@ -67,6 +67,12 @@ interface Expression {
   readonly filter?: Expression;
   readonly callee?: Expression;
   readonly args?: readonly Expression[];
+  /** Operand of a filter. */
+  readonly operand?: Expression;
+  /** Statements within one. */
+  readonly body?: readonly Expression[];
+  readonly alternate?: readonly Expression[];
+  readonly defaultBlock?: readonly Expression[];
 }
 
 /** Result of an expression. */
@@ -74,16 +80,27 @@ interface Value {
   readonly type: string;
   value: unknown;
   readonly builtins: ReadonlyMap<string, Value>;
+  toString(): string;
 }
 
 /** The interpreter's way from an expression to its value. */
 type Evaluate = (expression: Expression | undefined, scope: unknown) => Value;
 
-/** `interpreter.evaluate`, with Python's strip methods, and undefined attributes in `selectattr`. */
+/**
+ * `interpreter.evaluate`, with Python's strip methods, undefined attributes in `selectattr`, and values other than texts printed as
+ * Python does.
+ */
 function evaluateLikePython(interpreter: Interpreter): Evaluate {
   const evaluate: Evaluate = interpreter.evaluate.bind(interpreter);
-  return (expression, scope) => {
-    if (expression?.type === "FilterExpression") return evaluate(withUndefined(expression), scope);
+  const asText = (value: string, scope: unknown): Value => evaluate({ type: "StringLiteral", value }, scope);
+  const filtered = (expression: Expression, scope: unknown): Value => {
+    const name = expression.filter?.value;
+    if (name !== "string" && name !== "trim") return evaluate(withUndefined(expression), scope);
+    const text = pythonText(interpreter.evaluate(expression.operand, scope));
+    return asText(name === "trim" ? pythonStrip(text, { side: "strip" }) : text, scope);
+  };
+  const evaluateOne: Evaluate = (expression, scope) => {
+    if (expression?.type === "FilterExpression") return filtered(expression, scope);
     const side =
       expression?.type === "MemberExpression" && !expression.computed && expression.property?.value;
     if (side !== "strip" && side !== "lstrip" && side !== "rstrip") return evaluate(expression, scope);
@@ -91,6 +108,63 @@ function evaluateLikePython(interpreter: Interpreter): Evaluate {
     const method = text.type === "StringValue" ? text.builtins.get(side) : undefined;
     return method === undefined ? evaluate(expression, scope) : stripMethod(method, text, side);
   };
+  const printed = new Set<Expression | undefined>();
+  return (expression, scope) => {
+    for (const one of statementsIn(expression)) if (!SILENT.has(one.type)) printed.add(one);
+    const value = evaluateOne(expression, scope);
+    return printed.has(expression) && PRINTED_OTHERWISE.has(value.type)
+      ? asText(pythonText(value), scope)
+      : value;
+  };
+}
+
+/** The statements directly within one. */
+const statementsIn = ({ body = [], alternate = [], defaultBlock = [] }: Partial<Expression> = {}) => [
+  ...body,
+  ...alternate,
+  ...defaultBlock,
+];
+
+/** Statements that print nothing. */
+const SILENT: ReadonlySet<string> = new Set(["Set", "Macro", "Comment", "Break", "Continue"]);
+/** Values that the interpreter prints as JSON, and null not at all. */
+const PRINTED_OTHERWISE: ReadonlySet<string> = new Set([
+  ...["NullValue", "BooleanValue", "ArrayValue", "ObjectValue"],
+]);
+
+/** A value as Python prints it; within another one, a text has quotes. */
+function pythonText(given: Value, isWithin = false): string {
+  const { type, value } = given;
+  const within = (one: Value): string => pythonText(one, true);
+  if (type === "NullValue") return "None";
+  if (type === "BooleanValue") return value === true ? "True" : "False";
+  if (type === "UndefinedValue") return "";
+  if (type === "StringValue") return isWithin ? pythonQuoted(String(value)) : String(value);
+  if (Array.isArray(value)) return `[${value.map(within).join(", ")}]`;
+  if (!(value instanceof Map)) return given.toString();
+  return `{${Array.from(value, ([key, one]) => `${pythonQuoted(key)}: ${within(one)}`).join(", ")}}`;
+}
+
+const ESCAPES: ReadonlyMap<string, string> = new Map([
+  ["\\", "\\\\"],
+  ["\n", "\\n"],
+  ["\r", "\\r"],
+  ["\t", "\\t"],
+  [" ", " "],
+]);
+
+/** A text as Python's `repr` has it; marks of numbers (json-text.ts) stay. */
+function pythonQuoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const content = text.replace(/[\p{C}\p{Z}\\'"]/gu, (char) => {
+    if (char === "'" || char === '"') return char === quote ? `\\${char}` : char;
+    const code = char.codePointAt(0) ?? 0;
+    const hex = (letter: string, digits: number): string =>
+      `\\${letter}${code.toString(16).padStart(digits, "0")}`;
+    if (code === 0xe0f7) return char;
+    return ESCAPES.get(char) ?? (code < 0x100 ? hex("x", 2) : code < 0x10000 ? hex("u", 4) : hex("U", 8));
+  });
+  return quote + content + quote;
 }
 
 /** Texts of a template are made once: for each, the interpreter makes a map of methods, which costs it most of its time. */

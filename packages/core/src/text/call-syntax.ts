@@ -1,5 +1,17 @@
-// How models write calls of tools. A new way is one more row.
+// How models write calls of tools. A new way is one more row: the grammar that constrains calls and the parser that reads them follow it.
+import type { Notation } from "mixture-of-shards-grammar";
 import { createHash } from "#platform";
+import { writeArguments } from "./written-values.ts";
+
+/** A call that is no JSON object: its name and arguments, with texts around them. */
+export interface NamedForm {
+  /** Around the name. */
+  readonly name: readonly [before: string, after: string];
+  /** After the arguments. */
+  readonly end: string;
+  /** How arguments are written (JSON). */
+  readonly notation?: Notation;
+}
 
 /** How a model writes the calls of an answer: `begin`, calls within `open` and `close`, with separators, and `end`. */
 export interface CallSyntax {
@@ -11,8 +23,9 @@ export interface CallSyntax {
   readonly close: string;
   readonly separator: string;
   readonly end: string;
-  /** Key of a call's arguments, after `name`. */
+  /** Key of a call's arguments, after `name`, where a call is a JSON object. */
   readonly argumentsKey: "arguments" | "parameters";
+  readonly form?: NamedForm;
   /** A call ends with an id of nine letters and digits. */
   readonly hasId: boolean;
   /** An answer has one call at most. */
@@ -50,6 +63,8 @@ export const TAGGED: CallSyntax = {
   trigger: "<tool_call>",
   evidence: ["<tool_call>"],
 };
+
+const PYTHON_WORDS = { true: "True", false: "False", null: "None" };
 
 /** All known ways; the first one that a template follows counts. */
 export const CALL_SYNTAXES: readonly CallSyntax[] = [
@@ -107,18 +122,84 @@ export const CALL_SYNTAXES: readonly CallSyntax[] = [
     isSingle: true,
     trigger: "",
   },
+  {
+    ...plain,
+    name: "qwen3_5",
+    models: "Qwen 3.5 and Qwen 3 Coder",
+    open: "<tool_call>\n",
+    close: "\n</tool_call>",
+    separator: "\n",
+    trigger: "<tool_call>",
+    form: {
+      name: ["<function=", ">"],
+      end: "\n</function>",
+      notation: {
+        quotes: [],
+        words: PYTHON_WORDS,
+        members: { name: ["\n<parameter=", ">\n"], end: "\n</parameter>", separator: "" },
+      },
+    },
+  },
+  {
+    ...plain,
+    name: "lfm2",
+    models: "LFM 2, 2.5 and 3",
+    begin: "<|tool_call_start|>[",
+    end: "]<|tool_call_end|>",
+    trigger: "<|tool_call_start|>",
+    evidence: ["<|tool_list_start|>", "List of tools: ["],
+    form: {
+      name: ["", "("],
+      end: ")",
+      notation: {
+        quotes: [
+          { mark: "'", isEscaped: true },
+          { mark: '"', isEscaped: true },
+        ],
+        words: PYTHON_WORDS,
+        members: { name: ["", "="], end: "", separator: ", " },
+      },
+    },
+  },
+  {
+    ...plain,
+    name: "gemma4",
+    models: "Gemma 4",
+    open: "<|tool_call>",
+    close: "<tool_call|>",
+    separator: "",
+    trigger: "<|tool_call>",
+    form: {
+      name: ["call:", ""],
+      end: "",
+      notation: { quotes: [{ mark: '<|"|>', isEscaped: false }], words: { null: "None" }, isBare: true },
+    },
+  },
+  {
+    ...plain,
+    name: "mistral-v13",
+    models: "Ministral 3",
+    open: "[TOOL_CALLS]",
+    separator: "",
+    trigger: "[TOOL_CALLS]",
+    form: { name: ["", "[ARGS]"], end: "" },
+  },
 ];
 
 /** The text of a call up to its arguments. */
-export const callHead = ({ argumentsKey }: CallSyntax, name: string): string =>
-  `{"name": ${JSON.stringify(name)}, "${argumentsKey}": `;
+export const callHead = ({ argumentsKey, form }: CallSyntax, name: string): string =>
+  form === undefined ? `{"name": ${JSON.stringify(name)}, "${argumentsKey}": ` : form.name.join(name);
+
+/** The text of a call after its arguments. */
+export const callTail = ({ form }: CallSyntax): string => form?.end ?? "}";
 
 /** The text of calls as the model writes them. */
 export function writeCalls(syntax: CallSyntax, calls: readonly WrittenCall[]): string {
-  const { begin, open, close, separator, end, hasId } = syntax;
+  const { begin, open, close, separator, end, hasId, form } = syntax;
   const texts = calls.map(({ id, name, arguments: given }) => {
-    const tail = hasId ? `, "id": ${JSON.stringify(shortId(id))}}` : "}";
-    return open + callHead(syntax, name) + given + tail + close;
+    const further = hasId ? `, "id": ${JSON.stringify(shortId(id))}` : "";
+    const written = writeArguments(given, form?.notation);
+    return open + callHead(syntax, name) + written + further + callTail(syntax) + close;
   });
   return begin + texts.join(separator) + end;
 }

@@ -308,3 +308,23 @@ test("the date is the one given", () => {
   expect(from(dated, new Date("2024-07-26T23:59:59Z")).render([])).toBe("26 Jul 2024");
   expect(from(dated).render([])).toBe("no date");
 });
+
+test("values are printed as Python prints them", () => {
+  const v = [1, "it's", 'a"b', "both '\"", true, null, { k: "x\n\u001f\u00a0\u{1f600}" }, [], 0.5];
+  const python = `[1, "it's", 'a"b', 'both \\'"', True, None, {'k': 'x\\n\\x1f\\xa0\u{1f600}'}, [], 0.5]`;
+  const template = from(
+    "{% macro m(x) %}{{ x }}{% endmacro %}{{ m(v) }}|{{ v | string }}|{% for x in [true, none] %}{{ x }}{% endfor %}|{{ x.y }}" +
+      "{% if v %}{{ false }}{% else %}{{ none }}{% endif %}|{% set t %}{{ none }}{% endset %}{{ t }}|{{ ' \\x1f\ufeff ' | trim }}|{{ 'a' if false }}",
+  );
+  expect(template.render([], { variables: { v } })).toBe(
+    [python, python, "TrueNone", "False", "None", "\ufeff", ""].join("|"),
+  );
+});
+
+test("reasoning is a part of the content where a template takes it so only", () => {
+  const template = from(
+    "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for b in m.content %}{{ b['thinking'] | upper if b.type == 'thinking' else b.text }};{% endfor %}{% endif %}{% endfor %}",
+  );
+  const answer: ChatMessage = { role: "assistant", content: "yes", reasoning: "hm" };
+  expect(template.render([user("Hi "), answer, { ...answer, content: "" }])).toBe("Hi HM;yes;HM;");
+});

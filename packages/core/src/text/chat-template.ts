@@ -333,7 +333,21 @@ function compileTemplate(template: string, name: string, now: Date | undefined):
     if (typeof result.value !== "string") throw new MosError("bad_model", `${name} produces no text`);
     return result.value;
   };
+  if (READS_THOUGHTS.test(template)) return (variables) => run(withThoughts(variables));
   return READS_PARTS.test(template) ? (variables) => withParts(run, variables) : run;
+}
+
+/** Some templates, such as Ministral 3's, take reasoning as a part of the content only. */
+const READS_THOUGHTS = /\[['"]thinking['"]\]/;
+
+function withThoughts(variables: TemplateVariables): TemplateVariables {
+  const { messages } = variables as { readonly messages: readonly TemplateMessage[] };
+  const parts = messages.map(({ reasoning_content: thinking, ...one }) => {
+    if (thinking === undefined) return one;
+    const text = one.content === "" ? [] : [{ type: "text", text: one.content }];
+    return { ...one, content: [{ type: "thinking", thinking }, ...text] };
+  });
+  return { ...variables, messages: parts };
 }
 
 /** Some templates, such as Gemma 3's first, take the text of a system message from a list of parts only. */

@@ -178,6 +178,7 @@ class RepeatScanner implements StopScanner {
 
   /** Reads a character. Returns the text that is not held back any more. */
   #read(char: string): string {
+    let released = "";
     for (const delta of this.#parser.push(char)) {
       if (delta.type === "call") {
         this.#call = { name: delta.name, arguments: "" };
@@ -186,10 +187,13 @@ class RepeatScanner implements StopScanner {
         const at = this.#call.arguments.length;
         this.#alike = this.#alike.filter((one) => one.arguments.startsWith(delta.text, at));
         this.#call.arguments += delta.text;
-      } else if (delta.type === "call_end") return this.#endCall();
-      if (this.#alike.length === 0) return this.flush();
+      } else if (delta.type === "call_end") {
+        released += this.#endCall();
+        continue;
+      }
+      if (this.#alike.length === 0) released += this.flush();
     }
-    return "";
+    return released;
   }
 
   #endCall(): string {

@@ -37,9 +37,10 @@ export class JsonValues {
   /** A rendered text with all numbers and keys as they were. */
   restore(text: string): string {
     if (!this.#isUsed) return text;
-    // the quotes around a number have backslashes where JSON is within JSON
-    const number = new RegExp(`(?:\\\\?")?${this.#mark}n([-+.\\deE]+)${this.#mark}(?:\\\\?")?`, "gu");
-    return text.replaceAll(number, "$1").replaceAll(`${this.#mark}k`, "");
+    // the quotes around a number have backslashes where JSON is within JSON, and are others where that is not JSON
+    const quote = `(?:\\\\?["']|<\\|"\\|>)?`;
+    const number = new RegExp(`${quote}${this.#mark}n([-+.\\deE]+)${this.#mark}${quote}`, "gu");
+    return text.replaceAll(number, "$1").replaceAll(` ${this.#mark}k`, "");
   }
 
   #number(text: string): string {
@@ -49,7 +50,8 @@ export class JsonValues {
 
   #key(token: string): string {
     this.#isUsed = true;
-    return `"${this.#mark}k${token.slice(1)}`;
+    // a blank comes before all digits and letters, so that templates sort keys as they would without the mark
+    return token.replace(/"(?=\s*:)/, () => ` ${this.#mark}k"`);
   }
 }
 

@@ -1,5 +1,7 @@
 // Parses one tool call, character by character while the model writes it.
 import { tryJson } from "#common";
+import type { NamedForm } from "./call-syntax.ts";
+import { ArgumentsReader, type ValueTypes } from "./written-values.ts";
 
 /** Extent of a JSON value. */
 class ValueExtent {
@@ -32,8 +34,17 @@ export type CallStep = "more" | "arguments" | "end" | "bad";
 
 const isBlank = (char: string): boolean => " \n\r\t".includes(char);
 
+/** Reads one call. */
+export interface CallReader {
+  /** The function's name, once it is complete. */
+  readonly name: string | undefined;
+  feed(char: string): CallStep;
+  /** Text of the arguments since the last call of this. */
+  takeArguments(): string;
+}
+
 /** Reads `{"name": …, "arguments": …}`: keys in this order, others are passed over. */
-export class ToolCallParser {
+export class ToolCallParser implements CallReader {
   readonly #argumentsKey: string;
   #step: "begin" | "members" | "key" | "colon" | "value" = "begin";
   #name: string | undefined;
@@ -123,6 +134,51 @@ export class ToolCallParser {
     if (this.#key !== "name" || this.#began) return undefined;
     this.#name = parsedString(this.#buffer);
     return this.#name === undefined ? "bad" : undefined;
+  }
+}
+
+/** Reads a call that is no JSON object, and its arguments as JSON. */
+export class NamedCallParser implements CallReader {
+  readonly #form: NamedForm;
+  readonly #typesOf: (tool: string, parameter: string) => ValueTypes;
+  #held = "";
+  #name: string | undefined;
+  #arguments: ArgumentsReader | undefined;
+
+  /** @param typesOf The kinds of values that a parameter of a tool may have. */
+  constructor(form: NamedForm, typesOf: (tool: string, parameter: string) => ValueTypes) {
+    this.#form = form;
+    this.#typesOf = typesOf;
+  }
+
+  get name(): string | undefined {
+    return this.#name;
+  }
+
+  takeArguments(): string {
+    return this.#arguments?.take() ?? "";
+  }
+
+  feed(char: string): CallStep {
+    if (this.#arguments !== undefined) return this.#arguments.feed(char);
+    const {
+      name: [before, after],
+      end,
+      notation,
+    } = this.#form;
+    this.#held += char;
+    if (this.#held.length <= before.length) return before.startsWith(this.#held) ? "more" : "bad";
+    // without a text after it, a name ends where the arguments begin
+    const stop = after === "" ? "{" : after;
+    const name = this.#held.slice(before.length);
+    const at = name.indexOf(stop.charAt(0));
+    if (at < 0) return /[\n<>()[\]{}]/.test(char) ? "bad" : "more";
+    if (at === 0 || !stop.startsWith(name.slice(at))) return "bad";
+    if (name.length < at + stop.length) return "more";
+    const found = name.slice(0, at);
+    this.#name = found;
+    this.#arguments = new ArgumentsReader(notation, end, (parameter) => this.#typesOf(found, parameter));
+    return after === "" && this.#arguments.feed(char) === "bad" ? "bad" : "arguments";
   }
 }
 

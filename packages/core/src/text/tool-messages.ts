@@ -33,6 +33,8 @@ export interface TemplateMessage {
   readonly tool_call_id?: string;
   readonly name?: string;
   readonly reasoning_content?: string;
+  /** The same, by the name that LFM 2.5 and others read. */
+  readonly thinking?: string;
   readonly tools?: string;
 }
 
@@ -53,7 +55,9 @@ const isResult = ({ role, toolCallId }: ChatMessage): boolean => role === "tool"
 
 /** A message without calls. */
 export const plainMessage = ({ role, content, reasoning }: ChatMessage): TemplateMessage =>
-  reasoning === undefined ? { role, content } : { role, content, reasoning_content: reasoning };
+  reasoning === undefined
+    ? { role, content }
+    : { role, content, reasoning_content: reasoning, thinking: reasoning };
 
 /** All texts in which marks of JSON values must not occur. */
 const textsOf = (messages: readonly ChatMessage[]): readonly string[] =>

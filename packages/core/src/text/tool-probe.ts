@@ -111,6 +111,13 @@ export interface ReasoningTags {
 }
 
 /** Tags that the source of a template names. */
-export function reasoningTags(template: string): ReasoningTags | undefined {
-  return template.includes("</think>") ? { begin: "<think>", end: "</think>" } : undefined;
-}
+export const reasoningTags = (template: string): ReasoningTags | undefined =>
+  REASONING.find(({ end }) => template.includes(end));
+
+const REASONING: readonly ReasoningTags[] = [
+  { begin: "<think>", end: "</think>" },
+  // Ministral 3
+  { begin: "[THINK]", end: "[/THINK]" },
+  // Gemma 4
+  { begin: "<|channel>thought\n", end: "<channel|>" },
+];
