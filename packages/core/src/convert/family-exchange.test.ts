@@ -7,7 +7,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, computeDelta, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { randomStream } from "#common";
 import { openGguf, openSafetensors, type WritableTensor, writeSafetensors } from "#files";
-import { ggufName, listTargets, moduleKey, parseHuggingFaceConfig, toGgufRows, toLayerShapes } from "#models";
+import {
+  ggufName,
+  listTargets,
+  moduleKey,
+  parseHuggingFaceConfig,
+  reorderRows,
+  toLayerShapes,
+} from "#models";
 import { largestDifference } from "../../test/largest-difference.ts";
 import { withFactors } from "../../test/layer-shapes.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
@@ -102,7 +109,8 @@ describe.each(FAMILIES)("%s", (family, model) => {
           a: await gguf.readFloat32(`${stored}.lora_a`),
           b: await gguf.readFloat32(`${stored}.lora_b`),
         };
-        const rows = toGgufRows(model, `${path}.weight`, delta);
+        const order = { config: model, name: `${path}.weight`, direction: "toFile" } as const;
+        const rows = reorderRows(delta, order);
         expect(largestDifference(product(there, lora.alpha / rank), rows)).toBeLessThan(1e-4);
       }
       const back = await readLora(place, { model, from: "peft" });

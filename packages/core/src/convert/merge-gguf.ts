@@ -12,7 +12,15 @@ import {
   readableType,
   writeNumbers,
 } from "#files";
-import { ggufName, isMatrix, type LoadProgress, type ModelFiles, toGgufRows, weightShapes } from "#models";
+import {
+  ggufName,
+  isMatrix,
+  type LoadProgress,
+  type ModelFiles,
+  reorderColumns,
+  reorderRows,
+  weightShapes,
+} from "#models";
 import { dirname } from "#platform";
 import { checkRange, FILE_TYPES, type FileDtype, STORED, type StoredDtype } from "./file-dtype.ts";
 import { assertGoesOn, assertStillFree, mergedParts, targetsByTensor } from "./merged-weights.ts";
@@ -82,11 +90,13 @@ async function writeMerged(
   { model, adapter, targets }: MergeGgufOptions & { readonly targets: ReturnType<typeof targetsByTensor> },
 ): Promise<void> {
   const stored = { name, dtype: type as StoredDtype };
-  for (const weight of weights)
+  for (const weight of weights) {
+    const order = { config: model.config, name: weight, direction: "toFile" } as const;
     for await (const part of mergedParts(weight, { model, adapter }, targets.get(weight))) {
       checkRange(part, stored);
-      await writeNumbers(target, toGgufRows(model.config, weight, part), stored.dtype);
+      await writeNumbers(target, reorderColumns(reorderRows(part, order), order), stored.dtype);
     }
+  }
 }
 
 /** The bytes of a tensor as they stand in a file. */

@@ -28,7 +28,8 @@ export function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, rea
 }
 
 /**
- * W + scale · B A as a whole for a target module; W in parts elsewhere, since embeddings can be very large. Gains that
+ * W + scale · B A as a whole for a target module; W elsewhere as `readWeightParts` gives it, since embeddings can be very
+ * large. Gains that
  * files store around 0 are copied, since adding 1 and subtracting it again would round.
  */
 export async function* mergedParts(
@@ -41,13 +42,12 @@ export async function* mergedParts(
     return;
   }
   const delta = target === undefined ? undefined : (await computeDelta(adapter, target))?.data;
-  // files may have the rows of q and k in another order
-  if (delta === undefined && !/\.[qk]_proj\./.test(name)) {
+  if (delta === undefined) {
     yield* model.readWeightParts(name);
     return;
   }
   const weight = await model.readWeight(name);
-  for (let i = 0; i < (delta?.length ?? 0); i++) weight[i] = (weight[i] ?? 0) + (delta?.[i] ?? 0);
+  for (let i = 0; i < delta.length; i++) weight[i] = (weight[i] ?? 0) + (delta[i] ?? 0);
   yield weight;
 }
 

@@ -7,8 +7,9 @@ import {
   ggufPlace,
   type ModelConfig,
   modulePath,
+  reorderColumns,
+  reorderRows,
   type TargetModule,
-  toGgufRows,
 } from "#models";
 import { type AssembledLora, type Factors, peftTensorName } from "./assemble-lora.ts";
 import { checkRange, FILE_TYPES, type FileDtype, STORED } from "./file-dtype.ts";
@@ -126,8 +127,7 @@ export async function writePeft(
 
 /**
  * Writes a LoRA as one GGUF file for llama.cpp, which computes alpha / rank · B A beside a base in GGUF, whose config tells the
- * tensors' names and the heads. Rows of B of q
- * and k are in llama.cpp's order, as those of the base are. There is one alpha for all, and the rank is each tensor's own:
+ * tensors' names and the heads. Rows of B and columns of A are in llama.cpp's order, as those of the base are. There is one alpha for all, and the rank is each tensor's own:
  * where n linear layers are fused, B is multiplied by n, which rounds for n = 3.
  *
  * @throws MosError "bad_option" for a number that the dtype cannot hold, "storage".
@@ -144,9 +144,10 @@ export async function writeGgufLora(
       const name = `${modulePath(target)}.weight`;
       const scaled = stacked === 1 ? b.data : b.data.map((value) => stacked * value);
       checkRange(scaled, { name: peftTensorName(module, "B"), dtype: b.dtype });
+      const order = { config: model, name, direction: "toFile" } as const;
       return [
-        [`${ggufName(model, name)}.lora_a`, a],
-        [`${ggufName(model, name)}.lora_b`, { ...b, data: toGgufRows(model, name, scaled) }],
+        [`${ggufName(model, name)}.lora_a`, { ...a, data: reorderColumns(a.data, order) }],
+        [`${ggufName(model, name)}.lora_b`, { ...b, data: reorderRows(scaled, order) }],
       ] as const;
     },
   );

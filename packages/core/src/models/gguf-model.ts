@@ -1,14 +1,14 @@
-// A GGUF file as a model with Hugging Face's names and layout. llama.cpp has names of its own, and its own order of the
-// rows of q and k; adapters for it are written by the same rules.
+// A GGUF file as a model with Hugging Face's names and layout. llama.cpp has names of its own; adapters for it are written by
+// the same rules. gguf-order.ts has its order of rows and columns.
 import { MosError, omitUndefined } from "#common";
-import type { GgufFile } from "#files";
+import type { GgufFile, GgufValue } from "#files";
 import { checkConfig, ggufNames, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
-import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-fields.ts";
+import { ggufBiases, headerNumber, layerNumbers, shortDecimal } from "./families/gguf-fields.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
 import { withoutIdleWindow } from "./families/layer-windows.ts";
-import { layerHeads, maxPositions, type RopeConfig, yarnFactor } from "./geometry.ts";
-import { modulePlace, type StoredPlace, storedShapes, weightShapes } from "./weights.ts";
+import { keyLayer, maxPositions, type RopeConfig, yarnFactor } from "./geometry.ts";
+import { modulePlace, type StoredPlace, storedShapes } from "./weights.ts";
 
 /** GGUF's names within a block, by Hugging Face's. */
 const BLOCK_NAMES: Readonly<Record<string, string>> = {
@@ -43,6 +43,9 @@ const OUTER_NAMES: Readonly<Record<string, string>> = {
   "lm_head.weight": "output.weight",
 };
 
+/** A weight's name within a block, and its ending. */
+const IN_BLOCK = /^model\.layers\.(\d+)\.(.+?)(\.weight|\.bias)?$/;
+
 /** Where a GGUF file keeps a weight, by its name in transformers: some families' files keep several as one, as transformers does. */
 export const ggufPlace = (config: ModelConfig, name: string): StoredPlace =>
   ggufFamily(config).isFused === true ? modulePlace(config, name) : { name, row: 0 };
@@ -65,48 +68,20 @@ function ggufFamily({ architecture }: Pick<ModelConfig, "architecture">): GgufFa
 export function ggufName(config: ModelConfig, name: string): string {
   const { name: stored } = ggufPlace(config, name);
   const { names } = ggufFamily(config);
-  const [, layer = "", inner = "", kind = ""] =
-    /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(stored) ?? [];
+  const [, layer = "", inner = "", ending = ""] = IN_BLOCK.exec(stored) ?? [];
   const post = (config.norms ?? "pre") === "pre" ? undefined : POST_NORM_NAMES[inner];
   const block = names?.[inner] ?? post ?? BLOCK_NAMES[inner];
   return block === undefined
     ? (names?.[stored] ?? OUTER_NAMES[stored] ?? stored)
-    : `blk.${layer}.${block}.${kind}`;
+    : `blk.${layer}.${block}${ending}`;
 }
 
 /** llama.cpp's name for the models of a family. */
 export const ggufArchitecture = (config: ModelConfig): string => ggufFamily(config).architecture;
 
-/**
- * Hugging Face's row for a row of a GGUF file; undefined where the order is the same. Of q and k, llama.cpp stores the two
- * halves of a head's rotary pairs side by side (0, D/2, 1, D/2 + 1, …), where Hugging Face keeps the halves apart.
- */
-export function rowFromGguf(config: ModelConfig, name: string): ((row: number) => number) | undefined {
-  const [, layer, side] = /\.(\d+)\.self_attn\.([qk])_proj\./.exec(name) ?? [];
-  if (!ggufFamily(config).interleaved || side === undefined) return undefined;
-  const { headDim } = layerHeads(config, Number(layer));
-  const sourceRow = (stored: number): number => (stored % 2) * (headDim / 2) + Math.floor(stored / 2);
-  return (row) => row - (row % headDim) + sourceRow(row % headDim);
-}
-
-/**
- * Rows of a weight, or of an adapter's B, from Hugging Face's order into a GGUF file's. `data` is [out, …] or a bias
- * [out]; what llama.cpp does not reorder comes back as it is.
- *
- * @param name The weight's Hugging Face name, such as "model.layers.0.self_attn.q_proj.weight".
- */
-export function toGgufRows(config: ModelConfig, name: string, data: Float32Array): Float32Array {
-  const source = rowFromGguf(config, name);
-  if (source === undefined) return data;
-  const [rows = 1] = weightShapes(config).get(name) ?? [];
-  const width = data.length / rows;
-  const result = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++) {
-    const begin = source(row) * width;
-    result.set(data.subarray(begin, begin + width), row * width);
-  }
-  return result;
-}
+/** What the numbers of a weight mean in transformers; undefined where the file has them as they are. */
+export const ggufValue = (config: ModelConfig, name: string): ((stored: number) => number) | undefined =>
+  ggufFamily(config).values?.[IN_BLOCK.exec(name)?.[2] ?? ""];
 
 /** The header by the keys of its architecture, and the family that it is of. */
 function openHeader(
@@ -131,17 +106,23 @@ function openHeader(
       throw new MosError("bad_model", `${path}: the header lacks ${architecture}.${key}`);
     return value;
   };
-  const header = { path, metadata, tensors, at, need, factors };
+  const list = (key: string): readonly GgufValue[] | undefined => {
+    const value = metadata[`${architecture}.${key}`];
+    return Array.isArray(value) ? value : undefined;
+  };
   const requireGguf = (candidate: FamilyName): GgufFamily | undefined => FAMILIES[candidate].gguf;
   const candidates = FAMILY_NAMES.filter(
     (candidate) => requireGguf(candidate)?.architecture === architecture,
   );
-  const name = candidates.find((candidate) => requireGguf(candidate)?.isOurs?.(header)) ?? candidates[0];
-  if (name === undefined)
+  const [common] = candidates;
+  if (common === undefined)
     throw unsupported(
       path,
       `models of the type "${architecture}" are not supported; supported are ${ggufArchitectures()}`,
     );
+  const layers = need("block_count") - (at("nextn_predict_layers") ?? 0);
+  const header = { path, metadata, tensors, layers, at, need, list, factors };
+  const name = candidates.find((candidate) => requireGguf(candidate)?.isOurs?.(header)) ?? common;
   return { header, name };
 }
 
@@ -211,6 +192,17 @@ function parseYarn({ path, at, need }: GgufHeader, theta: number, family: GgufFa
   };
 }
 
+/** llama.cpp divides the frequencies of pairs that are not turned by 10³⁰. */
+function factorsRope(
+  factors: readonly number[],
+  rope: { readonly theta: number; readonly factor: number },
+): RopeConfig {
+  const turned = factors.filter((factor) => factor < 1e30);
+  if (turned.length === factors.length || turned.some((factor) => factor !== 1))
+    return { kind: "factors", ...rope, factors };
+  return { kind: "proportional", ...rope, part: turned.length / factors.length };
+}
+
 function parseRope(header: GgufHeader, family: GgufFamily): RopeConfig {
   const { path, metadata, at, factors: tensors } = header;
   const theta = at("rope.freq_base") ?? 10000;
@@ -229,14 +221,14 @@ function parseRope(header: GgufHeader, family: GgufFamily): RopeConfig {
   if (factors && kind === "yarn")
     throw unsupported(path, "YaRN together with rope_freqs.weight is not supported");
   if (kind === "yarn") return parseYarn(header, theta, family);
-  if (factors) return { kind: "factors", theta, factor, factors };
+  if (factors) return factorsRope(factors, { theta, factor });
   return factor === 1 ? { kind: "default", theta } : { kind: "linear", theta, factor };
 }
 
 /** Width of a head, and how much of it is rotated where that is not all. */
 function readHeads(
   { path, at }: GgufHeader,
-  { interleaved }: GgufFamily,
+  { order }: GgufFamily,
   fallback: number,
 ): Pick<ModelConfig, "headDim" | "rotaryDim"> {
   const headDim = at("attention.key_length") ?? fallback;
@@ -246,7 +238,7 @@ function readHeads(
   const rotaryDim = at("rope.dimension_count") ?? headDim;
   if (rotaryDim === headDim) return { headDim };
   // rows lie side by side in whole heads
-  if (interleaved)
+  if (order === "pairs")
     throw unsupported(
       path,
       `only ${rotaryDim} of ${headDim} dimensions per head are rotated; whole heads must be`,
@@ -289,14 +281,16 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   const heads = need("attention.head_count");
   const vocabularySize = readVocabularySize(header);
   const rope = parseRope(header, gguf);
+  const first = (key: string): number | undefined =>
+    gguf.byLayer?.includes(key) ? layerNumbers(header, key)[0] : at(key);
   const config: ModelConfig = {
     architecture: name,
     vocabularySize,
     hiddenSize,
-    intermediateSize: need("feed_forward_length"),
-    layers: need("block_count"),
+    intermediateSize: first("feed_forward_length") ?? need("feed_forward_length"),
+    layers: header.layers,
     heads,
-    keyValueHeads: gguf.listsHeads ? heads : (at("attention.head_count_kv") ?? heads),
+    keyValueHeads: first("attention.head_count_kv") ?? heads,
     ...readHeads(header, gguf, hiddenSize / heads),
     maxPositions: maxPositions(rope, need("context_length")),
     normEpsilon: need("attention.layer_norm_rms_epsilon"),
@@ -315,20 +309,23 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   return checkConfig(withoutIdleWindow(config), file.path, ggufNames(gguf.architecture));
 }
 
-const isRotary = (name: string): boolean =>
-  ROPE_FACTORS.some((factors) => factors === name) || name.endsWith(".attn_rot_embd.weight");
+/** Tensors that nothing reads: rotary ones, keys of layers that use others', and layers that predict further tokens. */
+function isIdle(name: string, { metadata }: GgufFile, config: ModelConfig): boolean {
+  if (ROPE_FACTORS.some((factors) => factors === name) || name.endsWith(".attn_rot_embd.weight")) return true;
+  const [, block, part = ""] = /^blk\.(\d+)\.(\w+)\./.exec(name) ?? [];
+  const layer = Number(block);
+  if (layer >= config.layers) return layer < Number(metadata[`${ggufArchitecture(config)}.block_count`]);
+  return /^attn_(k|v|k_norm)$/.test(part) && keyLayer(config, layer) !== layer;
+}
 
 /** Shapes of the file's tensors under Hugging Face's names; names without a counterpart stay as they are. */
-export function ggufShapes(
-  { tensors }: GgufFile,
-  config: ModelConfig,
-): ReadonlyMap<string, readonly number[]> {
+export function ggufShapes(file: GgufFile, config: ModelConfig): ReadonlyMap<string, readonly number[]> {
   const expected = storedShapes(config, ggufPlace);
   const names = new Map([...expected.keys()].map((name) => [ggufName(config, name), name]));
   const shapes = new Map<string, readonly number[]>();
-  for (const [stored, { shape }] of tensors) {
-    if (isRotary(stored)) continue;
+  for (const [stored, { shape }] of file.tensors) {
     const name = names.get(stored) ?? stored;
+    if (name === stored && isIdle(stored, file, config)) continue;
     // kernels of one row for each channel have no axis for it there
     const [channels = 0, width = 0] = shape;
     shapes.set(name, expected.get(name)?.length === 3 && shape.length === 2 ? [channels, 1, width] : shape);

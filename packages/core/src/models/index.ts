@@ -35,7 +35,8 @@ export {
   scoreScale,
   steadyPositions,
 } from "./geometry.ts";
-export { ggufArchitecture, ggufName, ggufPlace, toGgufRows } from "./gguf-model.ts";
+export { ggufArchitecture, ggufName, ggufPlace } from "./gguf-model.ts";
+export { reorderColumns, reorderRows } from "./gguf-order.ts";
 export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
 export {
   type DecoderSettings,

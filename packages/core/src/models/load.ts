@@ -36,7 +36,8 @@ import {
 } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
-import { ggufName, ggufPlace, ggufShapes, parseGgufConfig, rowFromGguf } from "./gguf-model.ts";
+import { ggufName, ggufPlace, ggufShapes, ggufValue, parseGgufConfig } from "./gguf-model.ts";
+import { columnOrder, rowOrder } from "./gguf-order.ts";
 import { type LocateCalls, locatedPath } from "./locate-model.ts";
 import { openFolderWeights, readFolderConfig } from "./model-folder.ts";
 import {
@@ -96,9 +97,9 @@ export const folderBeside = ({ source, path }: Pick<ModelFiles, "source" | "path
 /** Stored weights of one kind of files, by their Hugging Face names. */
 interface StoredWeights extends AsyncDisposable {
   readonly type: (name: string) => StoredType;
-  /** Added to every number of a weight. */
-  readonly plus: (name: string) => number;
+  readonly value: (name: string) => StoredRows["value"];
   readonly order: (name: string) => StoredRows["order"];
+  readonly columns: (name: string) => StoredRows["columns"];
   /** Its first row in the tensor that holds it. */
   readonly row: (name: string) => number;
   /** Fills `target` with bytes of the tensor that holds a weight. */
@@ -110,6 +111,12 @@ type ModelFacts = Omit<
   ModelFiles,
   "readWeight" | "readWeightParts" | "readStatedGains" | "storedRows" | typeof Symbol.asyncDispose
 >;
+
+/** The sum with a number. */
+const plus =
+  (offset: number): StoredRows["value"] =>
+  (value) =>
+    value + offset;
 
 function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
   const { config } = facts;
@@ -125,7 +132,8 @@ function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
       shape,
       order,
       width: shape.length === 1 && order !== undefined ? 1 : width,
-      plus: stored.plus(name),
+      value: stored.value(name),
+      columns: stored.columns(name),
       readInto: (target, begin) => stored.readInto(name, target, before + begin),
     };
   };
@@ -136,7 +144,9 @@ function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
     readWeightParts: (name) => readParts(storedRows(name)),
     readStatedGains(name) {
       const rows = storedRows(name);
-      return readNumbers({ ...rows, plus: rows.plus - storedOffset(config, name) });
+      // where the file states them less 1, they are what it states
+      const value = rows.value === undefined ? plus(-storedOffset(config, name)) : undefined;
+      return readNumbers({ ...rows, value });
     },
     [Symbol.asyncDispose]: () => stored[Symbol.asyncDispose](),
   };
@@ -158,8 +168,9 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     };
     return modelFiles(facts, {
       type: (name) => weights.dtype(place(name)),
-      plus: (name) => storedOffset(config, name),
+      value: (name) => (storedOffset(config, name) === 0 ? undefined : plus(storedOffset(config, name))),
       order: () => undefined,
+      columns: () => undefined,
       row: (name) => storedPlace(config, name).row,
       readInto: (name, target, begin) => weights.readInto(place(name), target, begin),
       [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
@@ -184,8 +195,9 @@ const openGgufModel = async (path: string): Promise<ModelFiles> =>
         const stored = ggufName(config, name);
         return readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
       },
-      plus: () => 0,
-      order: (name) => rowFromGguf(config, name),
+      value: (name) => ggufValue(config, name),
+      order: (name) => rowOrder(config, name),
+      columns: (name) => columnOrder(config, name),
       row: (name) => ggufPlace(config, name).row,
       readInto: (name, target, begin) => file.readInto(ggufName(config, name), target, begin),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),

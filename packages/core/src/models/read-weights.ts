@@ -4,12 +4,12 @@
 import type { TensorData } from "mixture-of-shards-graph";
 import { float16Value, type WeightFormat, type WeightPart } from "mixture-of-shards-graph/common";
 import { countElements, MosError } from "#common";
-import { blockFormats, fileBytes, type StoredType, storedFormat } from "#files";
+import { fileBytes, type StoredType, storedFormat } from "#files";
 import { type BaseFormats, chooseFormat } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { numberAt } from "./dequantize-weight.ts";
 import { fingerprintSamples, identity, sampler } from "./fingerprint.ts";
-import { isLossless, rowWriter } from "./row-writer.ts";
+import { isLossless, placeableFormat, rowDecoder, rowWriter } from "./row-writer.ts";
 import type { Weight } from "./weight.ts";
 import { checkFinite, weightShapes } from "./weights.ts";
 
@@ -19,10 +19,12 @@ export interface StoredRows {
   readonly shape: readonly number[];
   /** Numbers of a row; those of a vector are one row, or a row each where they are reordered. */
   readonly width: number;
-  /** Added to every number; 0 but for gains that are stored around 0. */
-  readonly plus: number;
+  /** What a number of the file means; undefined where it is the weight's. */
+  readonly value: ((stored: number) => number) | undefined;
   /** Maps a row of the file to the row of the weight; undefined where their order is the same. */
   readonly order: ((stored: number) => number) | undefined;
+  /** The place of each of equal runs of columns, where they are in another order. */
+  readonly columns: readonly number[] | undefined;
   /** Fills `target` with the tensor's bytes from `begin` on. */
   readonly readInto: (target: Uint8Array, begin: number) => Promise<void>;
 }
@@ -74,8 +76,9 @@ const countBytes = ({ type, shape }: StoredRows): number => fileBytes(type, coun
  */
 export function baseFormats(files: WeightSource, formats: BaseFormats): ReadonlyMap<string, WeightFormat> {
   const formatFor = (name: string): WeightFormat => {
-    const { type, shape } = files.storedRows(name);
-    return chooseFormat({ name, shape, stored: storedFormat(type).format, where: files.path }, formats);
+    const { type, shape, columns } = files.storedRows(name);
+    const stored = placeableFormat(storedFormat(type).format, { shape, columns });
+    return chooseFormat({ name, shape, stored, where: files.path }, formats);
   };
   return new Map([...weightShapes(files.config).keys()].map((name) => [name, formatFor(name)]));
 }
@@ -112,19 +115,13 @@ function eachRow(
     write(order((begin + at) / size), bytes.subarray(at, at + size));
 }
 
-function decodeInto(target: Float32Array, bytes: Uint8Array, { type, plus }: StoredRows): void {
-  blockFormats[type].decode(bytes, target);
-  if (plus !== 0) for (let i = 0; i < target.length; i++) target[i] = (target[i] as number) + plus;
-}
-
 /** The values of a whole weight. */
 export async function readNumbers(rows: StoredRows): Promise<Float32Array> {
   const { shape, width } = rows;
   const numbers = new Float32Array(countElements(shape));
+  const decode = rowDecoder(rows);
   for await (const part of eachPart(rows))
-    eachRow(rows, part, (row, bytes) =>
-      decodeInto(numbers.subarray(row * width, (row + 1) * width), bytes, rows),
-    );
+    eachRow(rows, part, (row, bytes) => decode(bytes, numbers.subarray(row * width, (row + 1) * width)));
   return numbers;
 }
 
@@ -134,9 +131,10 @@ export async function* readParts(rows: StoredRows): AsyncGenerator<Float32Array>
     yield readNumbers(rows);
     return;
   }
+  const decode = rowDecoder(rows);
   for await (const { bytes } of eachPart(rows)) {
     const numbers = new Float32Array((bytes.length / rowBytes(rows)) * rows.width);
-    decodeInto(numbers, bytes, rows);
+    decode(bytes, numbers);
     yield numbers;
   }
 }
@@ -162,13 +160,10 @@ export async function* readWeights(
   let doneBytes = 0;
   for (const [done, [name, format]] of planned.entries()) {
     const rows = files.storedRows(name);
-    const { type, shape, width, plus } = rows;
+    const { type, shape } = rows;
     const sample = sampler(countElements(shape));
     const writer = rowWriter({
-      type,
-      shape,
-      width,
-      plus,
+      ...rows,
       format,
       onNumbers(row, numbers) {
         const begin = row * numbers.length;

@@ -2,8 +2,10 @@ import fc from "fast-check";
 import { MAX_ROW_CODE, type WeightFormat } from "mixture-of-shards-graph/common";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#common";
+import { blockFormats, type StoredType, storedFormat } from "#files";
+import { GGUF_TYPES, randomBlocks } from "../../test/block-gguf.ts";
 import { dequantizeWeight } from "./dequantize-weight.ts";
-import { rowWriter } from "./row-writer.ts";
+import { placeableFormat, rowWriter } from "./row-writer.ts";
 
 /** What the numbers of a matrix [out, width] become when they are kept in a form. */
 function kept(format: WeightFormat, numbers: Float32Array, width: number): Float32Array {
@@ -44,6 +46,42 @@ const matrices = fc
     const numbers = fc.float32Array({ minLength: length, maxLength: length, min: -4, max: 4, noNaN: true });
     return fc.record({ blockSize: fc.constant(blockSize), bits: fc.constant(size.bits), numbers });
   });
+
+describe("columns in another order", () => {
+  const [out, width] = [3, 768];
+  const places = [2, 0, 4, 1, 5, 3]; // runs of half a K block
+  const moved = (numbers: Float32Array): Float32Array =>
+    numbers.map((_, i) => {
+      const [row, column] = [Math.floor(i / width), i % width];
+      return numbers[row * width + places.indexOf(Math.floor(column / 128)) * 128 + (column % 128)]!;
+    });
+
+  test.each(Object.keys(GGUF_TYPES) as StoredType[])("of %s are put in place, in any format", (type) => {
+    const { blockSize, bytes, decode } = blockFormats[type];
+    const data = randomBlocks(type, { count: (out * width) / blockSize, seed: 3 });
+    const numbers = new Float32Array(out * width);
+    decode(data, numbers);
+    const rowBytes = (width / blockSize) * bytes;
+    const write = (format: WeightFormat): Float32Array => {
+      const columns = { shape: [out, width], width, columns: places };
+      const writer = rowWriter({ type, ...columns, format, onNumbers: () => {} });
+      for (const row of [2, 0, 1]) writer.write(row, data.subarray(row * rowBytes, (row + 1) * rowBytes));
+      writer.finish();
+      return dequantizeWeight(writer.weight);
+    };
+    const expected = moved(numbers);
+    expect(write(storedFormat(type).format)).toEqual(expected);
+    expect(write({ kind: "float32" })).toEqual(expected);
+    const rows = { kind: "int8rows", transposed: false } as const;
+    expect(write(rows)).toEqual(kept(rows, expected, width));
+  });
+
+  test("are float32 where no whole blocks move", () => {
+    const { format } = storedFormat("Q8_0");
+    const place = (size: number) => placeableFormat(format, { shape: [2, 6 * size], columns: places }).kind;
+    expect([place(32), place(16)]).toEqual(["blocks", "float32"]);
+  });
+});
 
 describe("a block", () => {
   test("is off by no more than plain rounding between its extremes would be", () => {

@@ -32,13 +32,19 @@ interface RowWriter {
   finish(): void;
 }
 
-interface RowWriterOptions {
+/** Rows as a file has them. */
+interface RowForm {
   readonly type: StoredType;
-  readonly shape: readonly number[];
-  /** Numbers of a row as the file has them. */
+  /** Numbers of a row. */
   readonly width: number;
-  /** Added to every number of a vector; 0. */
-  readonly plus?: number;
+  /** What a number of a vector means; undefined where it is the weight's. */
+  readonly value?: ((stored: number) => number) | undefined;
+  /** The place of each of equal runs of columns; undefined where their order is the same. */
+  readonly columns?: readonly number[] | undefined;
+}
+
+interface RowWriterOptions extends RowForm {
+  readonly shape: readonly number[];
   /** The format of the type, float32, or a quantised one. */
   readonly format: WeightFormat;
   /** Sees the values of every row before they are quantised. */
@@ -89,24 +95,66 @@ function copyRows(weight: Weight, { unpack, format }: StoredFormat): RowWriter["
   };
 }
 
-/** Rows that become float32. */
-function expandRows({ parts }: Weight, { type, width, plus = 0 }: RowWriterOptions): RowWriter["write"] {
-  const data = parts.data as Float32Array;
+/** Puts runs of a row where they belong. */
+function placeRuns(row: Uint8Array, places: readonly number[]): void {
+  const before = row.slice();
+  const run = row.length / places.length;
+  for (const [i, place] of places.entries()) row.set(before.subarray(i * run, (i + 1) * run), place * run);
+}
+
+/** The same in all rows of all parts of a weight. */
+function placeColumns({ format, shape, parts }: Weight, places: readonly number[]): void {
+  for (const {
+    part,
+    shape: [rows = 1],
+  } of weightParts(format, shape)) {
+    const bytes = viewBytes(parts[part] as TensorData);
+    const size = bytes.length / rows;
+    for (let at = 0; at < bytes.length; at += size) placeRuns(bytes.subarray(at, at + size), places);
+  }
+}
+
+/** The format of a type; float32 where runs of columns have to move that are no whole blocks. */
+export function placeableFormat(
+  format: StoredFormat["format"],
+  { shape, columns }: Pick<RowWriterOptions, "shape" | "columns">,
+): StoredFormat["format"] {
+  const run = (shape[1] ?? 1) / (columns?.length ?? 1);
+  return format.kind === "blocks" && run % format.blockSize !== 0 ? { kind: "float32" } : format;
+}
+
+/** Decodes whole rows into the weight's numbers. */
+export function rowDecoder({
+  type,
+  width,
+  value,
+  columns,
+}: RowForm): (bytes: Uint8Array, target: Float32Array) => void {
   const { decode } = blockFormats[type];
-  return (row, bytes) => {
-    const numbers = data.subarray(row * width, (row + 1) * width);
-    decode(bytes, numbers);
-    if (plus !== 0) for (let i = 0; i < numbers.length; i++) numbers[i] = (numbers[i] ?? 0) + plus;
+  return (bytes, target) => {
+    decode(bytes, target);
+    if (value !== undefined) for (let i = 0; i < target.length; i++) target[i] = value(target[i] as number);
+    if (columns !== undefined)
+      for (let at = 0; at < target.length; at += width)
+        placeRuns(viewBytes(target.subarray(at, at + width)), columns);
   };
+}
+
+/** Rows that become float32. */
+function expandRows({ parts }: Weight, options: RowWriterOptions): RowWriter["write"] {
+  const data = parts.data as Float32Array;
+  const { width } = options;
+  const decode = rowDecoder(options);
+  return (row, bytes) => decode(bytes, data.subarray(row * width, (row + 1) * width));
 }
 
 /** Rows that are quantised. */
 function quantizedRows(
   { shape, parts }: Weight,
-  { type, width, format, onNumbers }: RowWriterOptions & { readonly format: QuantizedFormat },
+  { format, onNumbers, ...form }: RowWriterOptions & { readonly format: QuantizedFormat },
 ): RowWriter["write"] {
-  const numbers = new Float32Array(width);
-  const { decode } = blockFormats[type];
+  const numbers = new Float32Array(form.width);
+  const decode = rowDecoder(form);
   const quantize = quantizeRows(format, shape, parts);
   return (row, bytes) => {
     decode(bytes, numbers);
@@ -123,15 +171,17 @@ export const isLossless = (type: StoredType, format: WeightFormat): boolean =>
 
 /** A writer of the rows of one weight. */
 export function rowWriter(options: RowWriterOptions): RowWriter {
-  const { type, shape, format, plus = 0 } = options;
+  const { type, shape, format, value, columns } = options;
   const weight = emptyWeight(format, shape);
   const stored = storedFormat(type);
   const finish = (): void => {
     const { codes, transposed } = weight.parts;
     if (transposed) transposeCodes(codes as Int8Array, shape, transposed as Int8Array);
   };
-  if (plus === 0 && isSameFormat(format, stored.format))
-    return { weight, finish, write: copyRows(weight, stored) };
+  if (value === undefined && isSameFormat(format, stored.format)) {
+    const place = (): void => columns && placeColumns(weight, columns);
+    return { weight, finish: place, write: copyRows(weight, stored) };
+  }
   if (isQuantized(format)) return { weight, finish, write: quantizedRows(weight, { ...options, format }) };
   return { weight, finish, write: expandRows(weight, options) };
 }

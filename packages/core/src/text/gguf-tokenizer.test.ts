@@ -98,6 +98,34 @@ describe("the SentencePiece kind", () => {
   });
 });
 
+describe("Gemma 4's kind", () => {
+  const files = tokenizerFilesFromGguf(fixture.metadata);
+  const { merges } = (files.tokenizer as { readonly model: { readonly merges: readonly string[][] } }).model;
+  const metadata = {
+    ...fixture.metadata,
+    "tokenizer.ggml.model": "gemma4",
+    "tokenizer.ggml.merges": merges.map((pair) => pair.join(" ")),
+    "tokenizer.ggml.add_space_prefix": undefined,
+  };
+
+  test("merges as the file says, with no blank in front", () => {
+    const bare = tokenizerFromGguf({ ...fixture.metadata, "tokenizer.ggml.add_space_prefix": false });
+    const tokenizer = tokenizerFromGguf(metadata);
+    const [one, other] = [tokenizer, bare].map((each) => fixture.lines.map(({ text }) => each.encode(text)));
+    expect(one).toEqual(other);
+  });
+
+  test("adds BOS even if the file says no", () => {
+    expect(tokenizerFromGguf({ ...metadata, "tokenizer.ggml.add_bos_token": false }).encode("Hi")[0]).toBe(1);
+  });
+
+  test("needs merges", () => {
+    expect(() => tokenizerFromGguf({ ...metadata, "tokenizer.ggml.merges": undefined })).toThrow(
+      "tokenizer.ggml.merges is missing",
+    );
+  });
+});
+
 /** Byte-level: the letters a–d, the blank, and a few words. */
 const gpt2 = {
   "tokenizer.ggml.model": "gpt2",

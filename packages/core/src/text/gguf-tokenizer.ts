@@ -93,7 +93,8 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
 
 function describeSteps(kind: string, vocabulary: Vocabulary, metadata: GgufMetadata) {
   if (kind === "gpt2") return describeByteLevel(metadata);
-  if (kind === "llama" || kind === "gemma4") return describeSentencePiece(kind, vocabulary, metadata);
+  if (kind === "llama") return describeSentencePiece(vocabulary, metadata);
+  if (kind === "gemma4") return describeGemma4(vocabulary, metadata);
   throw new MosError(
     "unsupported",
     `GGUF: tokenizer.ggml.model "${kind}" is not supported; "gpt2", "llama" and "gemma4" are`,
@@ -117,25 +118,35 @@ function readMerges(metadata: GgufMetadata): readonly string[] {
   return merges;
 }
 
-/** The merges of a vocabulary that has none, by the scores of its tokens. */
-function mergesByScore({ tokens, kinds }: Vocabulary, metadata: GgufMetadata) {
+function describeSentencePiece(vocabulary: Vocabulary, metadata: GgufMetadata) {
+  const { tokens, kinds } = vocabulary;
   const scores = numbersAt(metadata, "tokenizer.ggml.scores", tokens.length);
   if (scores === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.scores is missing");
   const ofKind = (kind: number): readonly number[] => [...tokens.keys()].filter((id) => kinds[id] === kind);
   const score = (id: number): number => scores[id] ?? 0;
   const normal = ofKind(KIND.normal).toSorted((a, b) => score(b) - score(a));
-  return deriveMerges([...blankRuns({ tokens, kinds }), ...normal.map((id) => tokens[id] ?? "")]);
+  const merges = deriveMerges([...blankRuns(vocabulary), ...normal.map((id) => tokens[id] ?? "")]);
+  const prefix = booleanAt(metadata, "tokenizer.ggml.add_space_prefix") ?? true;
+  return describePieces(vocabulary, metadata, { merges, prefix });
 }
 
-/** SentencePiece's BPE; Gemma 4's has its merges in the file. */
-function describeSentencePiece(kind: "llama" | "gemma4", vocabulary: Vocabulary, metadata: GgufMetadata) {
-  const { tokens, kinds } = vocabulary;
-  const isGemma4 = kind === "gemma4";
-  const merges = isGemma4 ? readMerges(metadata) : mergesByScore(vocabulary, metadata);
+/** Gemma 4's pieces are SentencePiece's, with merges of their own. Its files are read with BOS whatever they say, as in llama.cpp. */
+const describeGemma4 = (vocabulary: Vocabulary, metadata: GgufMetadata) => ({
+  ...describePieces(vocabulary, metadata, { merges: readMerges(metadata), prefix: false }),
+  addBos: "always" as const,
+});
+
+interface Pieces {
+  readonly merges: readonly (string | readonly [string, string])[];
+  /** A blank is put in front of the text. */
+  readonly prefix: boolean;
+}
+
+/** Pieces of text in which blanks are ▁, and bytes where there is none. */
+function describePieces({ tokens, kinds }: Vocabulary, metadata: GgufMetadata, { merges, prefix }: Pieces) {
   const unknown = indexAt(metadata, "tokenizer.ggml.unknown_token_id", tokens.length);
   const firstUnknown = unknown ?? kinds.indexOf(KIND.unknown);
   const blank = { type: "Replace", pattern: { String: " " }, content: "▁" };
-  const prefix = !isGemma4 && (booleanAt(metadata, "tokenizer.ggml.add_space_prefix") ?? true);
   const decoders = [
     { type: "Replace", pattern: { String: "▁" }, content: " " },
     { type: "ByteFallback" },
@@ -240,12 +251,13 @@ export function endTokensFromGguf(metadata: GgufMetadata): readonly number[] {
   return [...new Set([...named, ...endsByText(vocabulary)])];
 }
 
-function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean): object {
-  const specialIds = (key: "bos" | "eos", byDefault: boolean): readonly number[] => {
-    if (!(booleanAt(metadata, `tokenizer.ggml.add_${key}_token`) ?? byDefault)) return [];
+function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean | "always"): object {
+  const specialIds = (key: "bos" | "eos", byDefault: boolean | "always"): readonly number[] => {
+    const stated = booleanAt(metadata, `tokenizer.ggml.add_${key}_token`);
+    if (byDefault !== "always" && !(stated ?? byDefault)) return [];
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
     if (id !== undefined) return [id];
-    if (byDefault) return [];
+    if (byDefault !== false) return [];
     throw new MosError("bad_model", `GGUF: add_${key}_token is true, but there is no ${key}_token_id`);
   };
   const [before, after] = [specialIds("bos", addBos), specialIds("eos", false)];

@@ -1,12 +1,12 @@
 // A model family: its fields in config.json and GGUF, and its decoder's choices.
 import { MosError } from "#common";
-import type { GgufMetadata, GgufTensor } from "#files";
+import type { GgufMetadata, GgufTensor, GgufValue } from "#files";
 import type { DecoderChoices, ModelShape } from "../geometry.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** Choices of a family beyond the fields that all models have. */
 export type FamilyChoices = DecoderChoices &
-  Partial<Pick<ModelShape, "attentionBias" | "mlpBias" | "rope" | "keyValueHeads">>;
+  Partial<Pick<ModelShape, "attentionBias" | "mlpBias" | "rope" | "keyValueHeads" | "headDim">>;
 
 /** One family of models. */
 export interface Family {
@@ -50,25 +50,37 @@ export interface GgufFamily {
   readonly architecture: string;
   /** Tells the models of a family from those of another that llama.cpp calls the same. */
   readonly isOurs?: (header: GgufHeader) => boolean;
-  /** The two halves of a head's rotary pairs lie side by side in the rows of q and k. */
-  readonly interleaved: boolean;
-  /** `attention.head_count_kv` is a list, which the family reads. */
-  readonly listsHeads?: true;
+  /** What stands in another order than in transformers; see `rowOrder` and `columnOrder`. */
+  readonly order?: GgufOrder;
+  /** Keys that may list a number for each layer; the family reads such lists. */
+  readonly byLayer?: readonly string[];
   /** YaRN's factor on cosine and sine, where it is not that of its paper. */
   readonly yarnFactor?: number;
   /** Matrices are fused as in transformers. */
   readonly isFused?: true;
-  /** Its own names within a block, and outside of blocks of whole names. */
+  /** Its own names within a block, and whole ones for weights that have no ending or stand in no block. */
   readonly names?: Readonly<Record<string, string>>;
+  /** What numbers of a weight mean in transformers, by its name within a block, where files keep them otherwise. */
+  readonly values?: Readonly<Record<string, (stored: number) => number>>;
   /** Reads the family's own fields of the header. */
   readonly read: (header: GgufHeader) => FamilyChoices;
 }
+
+/**
+ * "pairs": in the rows of q and k, the two halves of each rotary pair stand side by side. "tiles": the value heads of linear
+ * attention that share a key head are apart; first stands the first one of every key head, then the second one of each.
+ */
+export type GgufOrder = "pairs" | "tiles";
 
 /** The header of a GGUF file. */
 export interface GgufHeader {
   readonly path: string;
   readonly metadata: GgufMetadata;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** Layers of the decoder, without those behind it that predict further tokens. */
+  readonly layers: number;
+  /** The items of a key that holds a list. */
+  readonly list: (key: string) => readonly GgufValue[] | undefined;
   /** The number of a key, without the architecture's name; undefined where there is none. */
   readonly at: (key: string) => number | undefined;
   /** The same of a key that must be there. */

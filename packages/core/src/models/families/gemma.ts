@@ -2,7 +2,7 @@ import { omitUndefined } from "#common";
 import type { DecoderChoices, ModelShape } from "../geometry.ts";
 import { activationName } from "./activations.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
-import { ggufWindow } from "./gguf-fields.ts";
+import { ggufWindow, ggufWindowed } from "./gguf-fields.ts";
 import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 import { ropeParameters } from "./rope-json.ts";
@@ -41,8 +41,11 @@ const gemmaJson: Family["toJson"] = (config) => ({
 });
 
 /** Scales that GGUF does not state: the largest model of a version divides by another width than its head's. */
-function gemmaGgufScales({ at, need }: GgufHeader, largest: { readonly layers: number }): FamilyChoices {
-  const isLargest = need("block_count") === largest.layers;
+function gemmaGgufScales(
+  { at, need, layers }: GgufHeader,
+  largest: { readonly layers: number },
+): FamilyChoices {
+  const isLargest = layers === largest.layers;
   const perHead = need("embedding_length") / need("attention.head_count");
   const width = isLargest ? perHead : need("attention.key_length");
   return {
@@ -76,14 +79,13 @@ export const gemma2: Family = {
   toJson: gemmaJson,
   gguf: {
     architecture: "gemma2",
-    interleaved: false,
     read: (header) => ({
       attentionSoftCap: header.at("attn_logit_softcapping") ?? 50,
       logitSoftCap: 30,
       ...gemmaGgufScales(header, { layers: 46 }),
       ...windowOn(
         ggufWindow(header) ?? 4096,
-        eachLayer(header.need("block_count"), (layer) => layer % 2 === 0),
+        eachLayer(header.layers, (layer) => layer % 2 === 0),
       ),
     }),
   },
@@ -96,13 +98,6 @@ const isWindowed =
   (pattern: number) =>
   (layer: number): boolean =>
     (layer + 1) % pattern !== 0;
-
-/** The windowed layers: a list, or all but every n-th. */
-function ggufLayers({ metadata, at, need }: GgufHeader): readonly boolean[] {
-  const stated = metadata["gemma3.attention.sliding_window_pattern"];
-  if (Array.isArray(stated)) return stated.map(Boolean);
-  return eachLayer(need("block_count"), isWindowed(at("attention.sliding_window_pattern") ?? PATTERN));
-}
 
 /**
  * Every how many-th layer is full. transformers writes `_sliding_window_pattern` beside `layer_types` and does not read it.
@@ -160,11 +155,15 @@ export const gemma3: Family = {
   toJson: (config) => ({ ...gemmaJson(config), ...localRopeJson(config) }),
   gguf: {
     architecture: "gemma3",
-    interleaved: false,
     read(header) {
       return {
         ...gemmaGgufScales(header, { layers: 62 }),
-        ...windowOn(ggufWindow(header), ggufLayers(header)),
+        ...windowOn(
+          ggufWindow(header),
+          ggufWindowed(header, (layer) =>
+            isWindowed(header.at("attention.sliding_window_pattern") ?? PATTERN)(layer),
+          ),
+        ),
         localRope: { kind: "default", theta: header.at("rope.freq_base_swa") ?? 1e4 },
       };
     },

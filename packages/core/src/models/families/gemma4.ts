@@ -1,20 +1,24 @@
 import { MosError, omitUndefined } from "#common";
 import type { ModelShape } from "../geometry.ts";
 import { activationName } from "./activations.ts";
-import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
-import { eachLayer, layerTypes, windowByTypes } from "./layer-windows.ts";
+import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
+import { ggufWindow, ggufWindowed, layerNumbers } from "./gguf-fields.ts";
+import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 import { layerTypeRopes, refuseRopeScaling } from "./rope-json.ts";
+
+/** The windowed layers where a file does not say. */
+const isWindowed =
+  (layers: number) =>
+  (layer: number): boolean =>
+    (layer + 1) % 6 !== 0 && layer !== layers - 1;
 
 /** The window, by the types of layers, of which the last is always full. */
 function window(raw: RawConfig, where: string): FamilyChoices {
   const { layer_types: stated, num_hidden_layers: layers } = raw;
   const types = stated?.map((type, layer) => (layer === layers - 1 ? "full_attention" : type));
   const size = nullToUndefined(raw.sliding_window);
-  return windowByTypes(
-    { ...raw, layer_types: types },
-    { where, size, otherwise: (layer) => (layer + 1) % 6 !== 0 && layer !== layers - 1 },
-  );
+  return windowByTypes({ ...raw, layer_types: types }, { where, size, otherwise: isWindowed(layers) });
 }
 
 /** The heads of full layers: stated for them, or layer by layer, where all full ones must have the same. */
@@ -54,6 +58,31 @@ function refuse(raw: RawConfig, where: string): void {
   if (raw.use_bidirectional_attention === "all")
     throw unsupported(where, 'use_bidirectional_attention "all" is not supported; attention must be causal');
   refuseRopeScaling(raw, where);
+}
+
+/** The choices of a GGUF file, which lists numbers of layers, and has no values where they are the keys. */
+function ggufChoices(header: GgufHeader): FamilyChoices {
+  const { at, need, layers, tensors } = header;
+  const windowed = ggufWindowed(header, isWindowed(layers));
+  const [full, first] = [windowed.indexOf(false), Math.max(0, windowed.indexOf(true))];
+  const heads = layerNumbers(header, "attention.head_count_kv");
+  const widths = layerNumbers(header, "feed_forward_length");
+  const sharing = at("attention.shared_kv_layers") ?? 0;
+  const width = at("embedding_length_per_layer_input") ?? 0;
+  const rows = tensors.get("per_layer_token_embd.weight")?.shape[0] ?? 0;
+  return {
+    headDim: need("attention.key_length_swa"),
+    keyValueHeads: heads[first] ?? 0,
+    fullHeads: { headDim: need("attention.key_length"), keyValueHeads: heads[full] ?? heads[first] ?? 0 },
+    embeddingScale: Math.sqrt(need("embedding_length")),
+    localRope: { kind: "default", theta: at("rope.freq_base_swa") ?? 1e4 },
+    ...windowOn(ggufWindow(header), windowed),
+    ...(sharing > 0 ? { sharingLayers: sharing } : {}),
+    ...(widths[0] === widths.at(-1) ? {} : { widensSharing: true }),
+    ...(full < 0 || tensors.has(`blk.${full}.attn_v.weight`) ? {} : { valuesAreKeys: true }),
+    ...(width > 0 ? { layerInput: { width, vocabularySize: rows } } : {}),
+    ...omitUndefined({ logitSoftCap: at("final_logit_softcapping") }),
+  };
 }
 
 /** Gemma 4 (text): full layers with wider heads, keys that the last layers share, and embeddings of each layer. */
@@ -122,4 +151,18 @@ export const gemma4: Family = {
     vocab_size_per_layer_input: config.layerInput?.vocabularySize ?? config.vocabularySize,
     ...layerTypeRopes(config),
   }),
+  gguf: {
+    architecture: "gemma4",
+    byLayer: ["attention.head_count_kv", "feed_forward_length"],
+    names: {
+      per_layer_input_gate: "inp_gate",
+      per_layer_projection: "proj",
+      post_per_layer_input_norm: "post_norm",
+      layer_scalar: "layer_output_scale.weight",
+      "model.embed_tokens_per_layer.weight": "per_layer_token_embd.weight",
+      "model.per_layer_model_projection.weight": "per_layer_model_proj.weight",
+      "model.per_layer_projection_norm.weight": "per_layer_proj_norm.weight",
+    },
+    read: ggufChoices,
+  },
 };

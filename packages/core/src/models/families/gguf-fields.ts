@@ -3,6 +3,7 @@ import { MosError } from "#common";
 import type { GgufValue } from "#files";
 import type { ModelShape } from "../geometry.ts";
 import { type GgufHeader, unsupported } from "./family.ts";
+import { eachLayer } from "./layer-windows.ts";
 
 /** A number of the header, or undefined where the key is absent; a list of equal numbers counts as that number. */
 export function headerNumber(
@@ -30,6 +31,21 @@ export function shortDecimal(value: number): number {
 /** The window of a GGUF file, where 0 means none. */
 export const ggufWindow = ({ at }: GgufHeader): number | undefined =>
   at("attention.sliding_window") || undefined;
+
+/** The windowed layers: those of a list, or of a rule where there is none. */
+export const ggufWindowed = (
+  { list, layers }: GgufHeader,
+  otherwise: (layer: number) => boolean,
+): readonly boolean[] =>
+  list("attention.sliding_window_pattern")?.slice(0, layers).map(Boolean) ?? eachLayer(layers, otherwise);
+
+/** A number for each layer: those of a list, or one that all have. */
+export function layerNumbers({ path, list, need, layers }: GgufHeader, key: string): readonly number[] {
+  const numbers = list(key)?.slice(0, layers).map(Number) ?? eachLayer(layers, () => need(key));
+  if (numbers.length === layers && numbers.every((count) => Number.isSafeInteger(count) && count >= 0))
+    return numbers;
+  throw new MosError("bad_model", `${path}: ${key} must have a whole number for each of ${layers} layers`);
+}
 
 /** Biases of q, k, v and o, or of q, k and v alone, by the tensors of the first block. */
 export function ggufBiases({ path, tensors }: GgufHeader): Pick<ModelShape, "attentionBias" | "mlpBias"> {

@@ -31,7 +31,7 @@ export const granite: Family = {
   }),
   gguf: {
     architecture: "granite",
-    interleaved: true,
+    order: "pairs",
     read(header) {
       const logits = header.at("logit_scale");
       return omitUndefined({

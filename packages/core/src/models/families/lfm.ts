@@ -2,6 +2,7 @@
 import { MosError, omitUndefined } from "#common";
 import type { DecoderChoices, LayerKind, ModelShape } from "../geometry.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
+import { layerNumbers } from "./gguf-fields.ts";
 import { checkTypeCount, eachLayer, windowOn } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 import { layerTypeRopes, refuseRopeScaling } from "./rope-json.ts";
@@ -70,11 +71,11 @@ const layerTypesJson = ({ layerKinds, window, layers: count, convolution }: Mode
 });
 
 /** Kinds by the numbers of key-value heads, of which layers with a convolution have none. */
-function ggufLayers({ path, metadata, need, at }: GgufHeader): FamilyChoices {
-  const stated = metadata["lfm2.attention.head_count_kv"];
-  const counts = Array.isArray(stated) ? stated.map(Number) : [];
+function ggufLayers(header: GgufHeader): FamilyChoices {
+  const { path, at } = header;
+  const counts = layerNumbers(header, "attention.head_count_kv");
   const heads = [...new Set(counts.filter((count) => count > 0))];
-  if (counts.length !== need("block_count") || heads.length !== 1)
+  if (heads.length !== 1)
     throw unsupported(
       path,
       "lfm2.attention.head_count_kv must list one number of heads, or 0, for each layer",
@@ -136,8 +137,7 @@ export const lfm2: Family = {
   }),
   gguf: {
     architecture: "lfm2",
-    interleaved: false,
-    listsHeads: true,
+    byLayer: ["attention.head_count_kv"],
     names: { "model.norm.weight": "token_embd_norm.weight" },
     read: ggufLayers,
   },

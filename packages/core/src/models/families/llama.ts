@@ -9,5 +9,5 @@ export const llama: Family = {
   decoder: {},
   fromJson: () => ({}),
   toJson: () => ({}),
-  gguf: { architecture: "llama", interleaved: true, read: () => ({}) },
+  gguf: { architecture: "llama", order: "pairs", read: () => ({}) },
 };

@@ -23,9 +23,9 @@ export const mistral: Family = {
   toJson: ({ window }) => ({ sliding_window: window?.size ?? null }),
   gguf: {
     architecture: "llama",
-    interleaved: true,
+    order: "pairs",
     isOurs: (header) => (ggufWindow(header) ?? 0) > 0,
-    read: (header) => windowOnAll(ggufWindow(header), header.need("block_count")),
+    read: (header) => windowOnAll(ggufWindow(header), header.layers),
   },
 };
 
@@ -84,7 +84,7 @@ export const ministral3: Family = {
   }),
   gguf: {
     architecture: "mistral3",
-    interleaved: true,
+    order: "pairs",
     yarnFactor: 1,
     read(header) {
       const beta = header.at("attention.temperature_scale");
@@ -94,7 +94,7 @@ export const ministral3: Family = {
           "models of the type mistral3 without attention.temperature_scale are not supported; use the model's Hugging Face folder",
         );
       return {
-        ...windowOnAll(ggufWindow(header), header.need("block_count")),
+        ...windowOnAll(ggufWindow(header), header.layers),
         queryScale: { beta, originalPositions: header.need("rope.scaling.original_context_length") },
       };
     },

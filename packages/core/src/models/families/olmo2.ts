@@ -1,6 +1,6 @@
-import { type Family, type GgufHeader, nullToUndefined } from "./family.ts";
-import { ggufWindow } from "./gguf-fields.ts";
-import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layer-windows.ts";
+import { type Family, nullToUndefined } from "./family.ts";
+import { ggufWindow, ggufWindowed } from "./gguf-fields.ts";
+import { layerTypes, windowByTypes, windowOn } from "./layer-windows.ts";
 import { layerTypeRopes } from "./rope-json.ts";
 
 /** OLMo 2: norms after each half of a layer rather than before, and of all queries and all keys together. */
@@ -12,16 +12,11 @@ export const olmo2: Family = {
   decoder: { norms: "post", queryKeyNorm: "all" },
   fromJson: () => ({}),
   toJson: () => ({}),
-  gguf: { architecture: "olmo2", interleaved: false, read: () => ({}) },
+  gguf: { architecture: "olmo2", read: () => ({}) },
 };
 
 /** A full layer after three windowed ones, where a file does not say. */
 const isWindowed = (layer: number): boolean => (layer + 1) % 4 !== 0;
-
-function ggufLayers({ metadata, need }: GgufHeader): readonly boolean[] {
-  const stated = metadata["olmo2.attention.sliding_window_pattern"];
-  return Array.isArray(stated) ? stated.map(Boolean) : eachLayer(need("block_count"), isWindowed);
-}
 
 /** OLMo 3: OLMo 2 with windows in three layers of four, whose rope is never scaled. llama.cpp keeps it as an OLMo 2. */
 export const olmo3: Family = {
@@ -41,10 +36,9 @@ export const olmo3: Family = {
   }),
   gguf: {
     architecture: "olmo2",
-    interleaved: false,
     isOurs: (header) => ggufWindow(header) !== undefined,
     read: (header) => ({
-      ...windowOn(ggufWindow(header), ggufLayers(header)),
+      ...windowOn(ggufWindow(header), ggufWindowed(header, isWindowed)),
       localRope: { kind: "default", theta: header.at("rope.freq_base") ?? 10000 },
     }),
   },

@@ -47,11 +47,10 @@ export const phi3: Family = {
   }),
   gguf: {
     architecture: "phi3",
-    interleaved: false,
     isFused: true,
     read: (header) => ({
       ...ggufRope(header),
-      ...windowOnAll(ggufWindow(header), header.need("block_count")),
+      ...windowOnAll(ggufWindow(header), header.layers),
     }),
   },
 };

@@ -31,5 +31,5 @@ export const qwen2: Family = {
   decoder: {},
   fromJson: (raw, where) => ({ ...qwenWindow(raw, where), attentionBias: "qkv" }),
   toJson: qwenWindowJson,
-  gguf: { architecture: "qwen2", interleaved: false, read: () => ({}) },
+  gguf: { architecture: "qwen2", read: () => ({}) },
 };

@@ -1,6 +1,6 @@
 import type { LayerKind, ModelShape } from "../geometry.ts";
 import { ACTIVATIONS } from "./activations.ts";
-import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
+import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
 import { checkTypeCount, eachLayer } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
 import { ropeParameters } from "./rope-json.ts";
@@ -13,12 +13,13 @@ const KINDS: ReadonlyMap<string, LayerKind> = new Map([
 /** A layer of attention after three of linear attention, where a file does not say. */
 const INTERVAL = 4;
 
+const everyNth = (layers: number, interval: number): readonly LayerKind[] =>
+  eachLayer(layers, (layer) => ((layer + 1) % interval === 0 ? "attention" : "linear_attention"));
+
 /** The layers' kinds: a list, or attention in every n-th. */
 function layerKinds(raw: RawConfig, where: string): readonly LayerKind[] {
   const { layer_types: types, num_hidden_layers: layers, full_attention_interval } = raw;
-  const interval = nullToUndefined(full_attention_interval) ?? INTERVAL;
-  if (!types)
-    return eachLayer(layers, (layer) => ((layer + 1) % interval === 0 ? "attention" : "linear_attention"));
+  if (!types) return everyNth(layers, nullToUndefined(full_attention_interval) ?? INTERVAL);
   checkTypeCount(types, layers, where);
   return types.map((type) => {
     const kind = KINDS.get(type);
@@ -45,6 +46,29 @@ function linearHeads(raw: RawConfig, where: string): FamilyChoices {
       keyDim: Number(raw.linear_key_head_dim),
       valueDim: Number(raw.linear_value_head_dim),
       kernel: Number(raw.linear_conv_kernel_dim),
+    },
+  };
+}
+
+/** The same of a GGUF file. */
+function ggufHeads({ path, at, need, list, layers }: GgufHeader): FamilyChoices {
+  const kinds =
+    list("attention.recurrent_layers")
+      ?.slice(0, layers)
+      .map((recurs): LayerKind => (recurs ? "linear_attention" : "attention")) ??
+    everyNth(layers, at("full_attention_interval") ?? INTERVAL);
+  if (kinds.length !== layers)
+    throw unsupported(path, `qwen35.attention.recurrent_layers must have ${layers} entries`);
+  if (!kinds.includes("linear_attention")) return {};
+  const valueHeads = need("ssm.time_step_rank");
+  return {
+    layerKinds: kinds,
+    linearAttention: {
+      keyHeads: need("ssm.group_count"),
+      valueHeads,
+      keyDim: need("ssm.state_size"),
+      valueDim: need("ssm.inner_size") / valueHeads,
+      kernel: need("ssm.conv_kernel"),
     },
   };
 }
@@ -93,4 +117,22 @@ export const qwen35: Family = {
       partial_rotary_factor: (config.rotaryDim ?? config.headDim) / config.headDim,
     },
   }),
+  gguf: {
+    architecture: "qwen35",
+    order: "tiles",
+    names: {
+      post_attention_layernorm: "post_attention_norm",
+      "linear_attn.in_proj_qkv": "attn_qkv",
+      "linear_attn.in_proj_z": "attn_gate",
+      "linear_attn.in_proj_b": "ssm_beta",
+      "linear_attn.in_proj_a": "ssm_alpha",
+      "linear_attn.conv1d": "ssm_conv1d",
+      "linear_attn.dt_bias": "ssm_dt.bias",
+      "linear_attn.A_log": "ssm_a",
+      "linear_attn.norm": "ssm_norm",
+      "linear_attn.out_proj": "ssm_out",
+    },
+    values: { "linear_attn.A_log": (rate) => Math.log(-rate) },
+    read: ggufHeads,
+  },
 };

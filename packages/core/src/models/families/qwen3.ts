@@ -10,5 +10,5 @@ export const qwen3: Family = {
   decoder: { queryKeyNorm: "head" },
   fromJson: qwenWindow,
   toJson: qwenWindowJson,
-  gguf: { architecture: "qwen3", interleaved: false, read: () => ({}) },
+  gguf: { architecture: "qwen3", read: () => ({}) },
 };

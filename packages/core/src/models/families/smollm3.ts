@@ -55,7 +55,7 @@ export const smollm3: Family = {
   }),
   gguf: {
     architecture: "smollm3",
-    interleaved: true,
-    read: (header) => ({ rotatedLayers: everyOther(header.need("block_count"), INTERVAL) }),
+    order: "pairs",
+    read: (header) => ({ rotatedLayers: everyOther(header.layers, INTERVAL) }),
   },
 };
