@@ -63,7 +63,7 @@ export const importSettings = {
   from: setting(z.enum(IMPORT_SOURCES), {
     default: "peft",
     placeholder: "who",
-    help: "program that saved the folder",
+    help: "what is imported: a folder of peft or mos-official, or a gguf file",
   }),
 };
 
@@ -121,7 +121,7 @@ export interface ExportSummary extends LoraSummary {
 
 /** Options of an import. @inline */
 export interface ImportOptions extends ExchangeOptions {
-  /** The folder that PEFT or the authors' code saved. */
+  /** The folder that PEFT or the authors' code saved, or a LoRA in a GGUF file. */
   readonly folder: string;
   /** "peft" by default. */
   readonly from?: ImportSource | undefined;

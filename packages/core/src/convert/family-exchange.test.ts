@@ -160,6 +160,31 @@ test.each([
   },
 );
 
+test.each(["granite", "lfm2", "qwen3_5", "gemma4", "gemma4 with values of keys"])(
+  "%s: a file for llama.cpp comes back as it was",
+  async (family) => {
+    const fields = { ...tinyConfigJson, ...TINY_FAMILIES[family], linear_num_value_heads: 6 };
+    const model = parseHuggingFaceConfig(fields, "config.json");
+    const shapes = toLayerShapes(model);
+    const targets = [...new Set(listTargets(shapes).map(({ linear }) => linear))];
+    const settings = { method: "lora", rank: 2, alpha: 0.5, targets };
+    const lora = await toLora(randomAdapter(settings, shapes, { seed: 3 }));
+    const path = join(folder, `back-${family}.gguf`);
+    await writeGgufLora(path, lora, { dtype: "float32", model });
+    const back = await readLora(path, { model, from: "gguf" });
+    expect(back).toMatchObject({ padded: [], absent: [], base: {} });
+    expect(back.adapter.config).toEqual({ ...lora.adapter.config, seed: 0 });
+    expect([...back.adapter.tensors.keys()]).toEqual([...lora.adapter.tensors.keys()]);
+    for (const [name, { data }] of lora.adapter.tensors) {
+      const found = back.adapter.tensors.get(name)!.data as Float32Array;
+      expect(farthest(found, data as Float32Array), name).toBeLessThan(1e-5);
+    }
+    await expect(readLora(path, { model: makeConfig("olmo2"), from: "gguf" })).rejects.toThrowError(
+      'general.architecture is not "olmo2"; give a LoRA for this base',
+    );
+  },
+);
+
 /** The folder with its patterns taken away, which are refused on their own. */
 async function onlyFused(place: string): Promise<string> {
   const path = join(place, "adapter_config.json");

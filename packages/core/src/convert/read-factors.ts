@@ -3,9 +3,10 @@
 // L layers · e rank that the pools pay for · r rank · l chunks of a vector.
 import { countElements, MosError } from "#common";
 import type { SafetensorsFile } from "#files";
-import { isForPictures } from "#models";
-import { type Factors, maxExpandedSize, transposed } from "./assemble-lora.ts";
+import { isForPictures, moduleKey } from "#models";
+import { type Factors, type ModuleFactors, maxExpandedSize, transposed } from "./assemble-lora.ts";
 import { type FileModule, moduleNames } from "./file-modules.ts";
+import { splitFactors } from "./fuse-factors.ts";
 
 /** Role of a module's tensor; the last four only in pools saved by the authors of MoS. */
 type ModulePart = (typeof PARTS)[number];
@@ -45,7 +46,7 @@ const NAME =
   /^(?:base_model\.model\.)?((?:model|model\.(?:language|text)_model|language_model\.model)\.layers\.(\d{1,6})\.(?:[a-z_]+\.)?[a-z\d_]+)\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
 
 /** A name out of a file for a message: no more than a line, and nothing that steers a terminal. */
-const printable = (name: string): string =>
+export const printable = (name: string): string =>
   (name.length > 200 ? `${name.slice(0, 200)}…` : name).replace(/\p{Cc}/gu, "\ufffd");
 
 interface Parsed {
@@ -127,20 +128,27 @@ export function moduleTensors(
 
 const MAX_RANK = 4096;
 
-const invalid = (file: SafetensorsFile, what: string): MosError =>
+/** A file of named tensors. */
+interface TensorFile {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
+  readFloat32(name: string): Promise<Float32Array>;
+}
+
+const invalid = (file: TensorFile, what: string): MosError =>
   new MosError("bad_adapter", `${file.path}: ${what}`);
 
 type PartPlace = ReturnType<typeof describePart>;
 
 /** Name and shape of one part; every tensor that is needed was found before. */
-function describePart(file: SafetensorsFile, { module, parts }: ModuleTensors, part: ModulePart) {
+function describePart(file: TensorFile, { module, parts }: ModuleTensors, part: ModulePart) {
   const name = parts.get(part) ?? "";
   const shape = file.tensors.get(name)?.shape;
   if (shape === undefined) throw invalid(file, `${module.path} has no ${part}; the file is incomplete`);
   return { name, shape };
 }
 
-async function readFinite(file: SafetensorsFile, name: string): Promise<Float32Array> {
+async function readFinite(file: TensorFile, name: string): Promise<Float32Array> {
   const data = await file.readFloat32(name);
   const bad = data.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0)
@@ -153,13 +161,13 @@ async function readFinite(file: SafetensorsFile, name: string): Promise<Float32A
 
 const written = (shape: readonly (number | string)[]): string => `[${shape.join(", ")}]`;
 
-function checkRank(file: SafetensorsFile, name: string, rank: number): void {
+function checkRank(file: TensorFile, name: string, rank: number): void {
   if (!(Number.isInteger(rank) && rank >= 1 && rank <= MAX_RANK))
     throw invalid(file, `${name} has rank ${rank}; ranks from 1 to ${MAX_RANK} are supported`);
 }
 
 /** A [r, in] and B [out, r] as they stand in the file. */
-export async function readPlainFactors(tensors: ModuleTensors, file: SafetensorsFile): Promise<Factors> {
+export async function readPlainFactors(tensors: ModuleTensors, file: TensorFile): Promise<Factors> {
   const { widths } = tensors.module;
   const [a, b] = [describePart(file, tensors, "lora_A"), describePart(file, tensors, "lora_B")];
   const rank = a.shape[0] ?? 0;
@@ -176,6 +184,19 @@ export async function readPlainFactors(tensors: ModuleTensors, file: Safetensors
     );
   return { rank, a: await readFinite(file, a.name), b: await readFinite(file, b.name) };
 }
+
+/** The factors of each linear layer in a module that has any, by its key. */
+export const layerFactors = (
+  { parts }: FileModule,
+  factors: Factors,
+  scale: number,
+): readonly (readonly [key: string, factors: ModuleFactors])[] => {
+  const outs = parts.map(({ out }) => out);
+  return splitFactors(factors, outs).flatMap((own, i) => {
+    const target = parts[i]?.target;
+    return own === undefined || target === undefined ? [] : [[moduleKey(target), { ...own, scale }] as const];
+  });
+};
 
 /** lora_A_vec · lora_A_anti_vec, [r]: the authors' code multiplies the ranks by it; 1 where they are absent. */
 async function readVector(

@@ -10,22 +10,23 @@ import {
 } from "#adapters";
 import { MosError } from "#common";
 import type { SafetensorsFile } from "#files";
-import { type ModelConfig, moduleKey, modulePrefixIn, toLayerShapes } from "#models";
+import { type ModelConfig, modulePrefixIn, toLayerShapes } from "#models";
 import { join } from "#platform";
 import { type AssembledLora, assembleLora, type ModuleFactors } from "./assemble-lora.ts";
 import { type FileModule, fileModules } from "./file-modules.ts";
-import { splitFactors } from "./fuse-factors.ts";
 import {
   checkExpansion,
+  layerFactors,
   type ModuleTensors,
   moduleTensors,
   nameInModel,
   readPlainFactors,
   readPooledFactors,
 } from "./read-factors.ts";
+import { readGgufLora } from "./read-gguf-lora.ts";
 
-/** The program that saved the folder. */
-export const IMPORT_SOURCES = ["peft", "mos-official"] as const;
+/** The program that saved the folder; or a file for llama.cpp. */
+export const IMPORT_SOURCES = ["peft", "mos-official", "gguf"] as const;
 /** One of `IMPORT_SOURCES`. */
 export type ImportSource = (typeof IMPORT_SOURCES)[number];
 
@@ -89,15 +90,7 @@ async function readFactors(
         "bad_adapter",
         `${file.path}: ${module.path} has rank ${factors.rank}, ${ADAPTER_CONFIG} says ${rule.rank} (r or rank_pattern)`,
       );
-    const scale = rule.scaleAt(factors.rank);
-    const split = splitFactors(
-      factors,
-      module.parts.map(({ out }) => out),
-    );
-    for (const [i, { target }] of module.parts.entries()) {
-      const own = split[i];
-      if (own !== undefined) result.set(moduleKey(target), { ...own, scale });
-    }
+    for (const entry of layerFactors(module, factors, rule.scaleAt(factors.rank))) result.set(...entry);
   }
   return result;
 }
@@ -109,7 +102,8 @@ async function readFactors(
  * a plain LoRA is refused by name. `base` is the one that the folder names.
  *
  * `mos-official` is what the MoS authors' code saves: an expanded LoRA under PEFT's names, whose scale
- * is lora_alpha / (rank of the tensors), or the pools with their masks (`lora_pair_mask`), which are expanded here.
+ * is lora_alpha / (rank of the tensors), or the pools with their masks (`lora_pair_mask`), which are expanded here. `gguf` is
+ * a file, which names no base.
  *
  * @throws MosError "not_found", "bad_adapter", "unsupported".
  */
@@ -117,6 +111,10 @@ export async function readLora(
   folder: string,
   { model, from }: { readonly model: ModelConfig; readonly from: ImportSource },
 ): Promise<AssembledLora & { readonly base: SavedBase }> {
+  if (from === "gguf") {
+    const base = { name: undefined, fingerprint: undefined, identity: undefined };
+    return { ...(await readGgufLora(folder, model)), base };
+  }
   await using opened = await openAdapterFolder(folder);
   const fields = loraFields(opened.fields(), join(folder, ADAPTER_CONFIG));
   const file = await opened.tensors();

@@ -11,7 +11,7 @@ import { MOS, printable, printResult, resultText, shellWord } from "./terminal.t
 
 const folder = setting(z.string(), {
   required: true,
-  help: "folder with adapter_config.json and adapter_model.safetensors",
+  help: "folder with adapter_config.json and adapter_model.safetensors, or a GGUF file",
 });
 
 const options = {
@@ -23,7 +23,7 @@ const options = {
 };
 
 export const command = defineCommand({
-  description: "Imports a LoRA saved by Hugging Face PEFT and checks it against its base.",
+  description: "Imports a LoRA of Hugging Face PEFT or llama.cpp and checks it against its base.",
   usage: "<folder> --model <model> --out <folder> [options]",
   arguments: { folder },
   options,
@@ -33,6 +33,7 @@ Examples:
   mos generate --model org/name --adapter adapters/acme --chat
   mos import official-run --from mos-official --model org/name --out adapters/acme
       an adapter saved by the MoS authors' code, as adapter_model.safetensors
+  mos import acme.gguf --from gguf --model base.gguf --out adapters/acme
 
 rank_pattern, alpha_pattern, use_rslora, layers_to_transform and any target_modules are supported: lower ranks are padded
 with zeros and scales are folded into B. Anything but a plain LoRA (DoRA, saved modules, PiSSA …) is refused.`,
