@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from families.models import FAMILIES, NEWER, random_model
+from families.models import FAMILIES, FOLDERS, random_model
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
@@ -147,7 +147,7 @@ def main(folder, *names):
     warnings.simplefilter("ignore", FutureWarning)
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    names = names or [*FAMILIES, *NEWER, *NESTED]
+    names = names or [*FAMILIES, *FOLDERS, *NESTED]
     for name in names:
         (Path(folder) / name).mkdir(parents=True, exist_ok=True)
         write(Path(folder) / name, name)

@@ -48,7 +48,9 @@ def greedy(model, prompt):
 
 def add_lora(model):
     """The model with a LoRA on all linear layers but the head, and the numbers of it."""
-    model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear"))
+    outside = [name for name, _ in model.named_modules() if name.endswith("per_layer_model_projection")] or None
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", exclude_modules=outside)
+    model = get_peft_model(model, config)
     parts = {}
     with torch.no_grad():
         for name, parameter in model.named_parameters():

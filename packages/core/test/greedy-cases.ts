@@ -14,9 +14,13 @@ const TIE = 1e-3;
  * Where other tokens leave the expected ones; undefined where they do not, or only at a tie, after which nothing is
  * comparable.
  */
-export function departure({ tokens, gaps }: Continuation, others: readonly number[]): number | undefined {
+export function departure(
+  { tokens, gaps }: Continuation,
+  others: readonly number[],
+  tie = TIE,
+): number | undefined {
   const at = tokens.findIndex((token, i) => token !== others[i]);
-  return at < 0 || (gaps[at] ?? 0) < TIE ? undefined : at;
+  return at < 0 || (gaps[at] ?? 0) < tie ? undefined : at;
 }
 
 /** The largest difference of a gap, up to where the tokens differ. */

@@ -1,4 +1,5 @@
-"""Small tokenizers: as tokenizer.json, and as the metadata of a GGUF. Ids 0 to 2 are the special tokens."""
+"""Small tokenizers: as tokenizer.json, and as the metadata of a GGUF. Ids 0 to 2 are the special tokens. The kinds "spm" and
+"gemma4" have the same text: a GGUF has the merges of the second, and llama.cpp finds those of the first by their scores."""
 
 import json
 
@@ -22,10 +23,11 @@ class Tokenizer:
 
     def __init__(self, kind):
         self.kind = kind
-        blank = "▁" if kind == "spm" else "Ġ"
+        self.has_bytes = kind in ("spm", "gemma4")
+        blank = "▁" if self.has_bytes else "Ġ"
         self.merges = [pair.replace("_", blank) for pair in PAIRS]
         merged = [pair.replace(" ", "") for pair in self.merges]
-        if kind == "spm":
+        if self.has_bytes:
             letters = [blank, *"abcdefghijklmnopqrstuvwxyz"]
             units = [f"<0x{byte:02X}>" for byte in range(256)]
             self.tokens = [*SPECIAL, *units, *merged, *letters]
@@ -35,7 +37,7 @@ class Tokenizer:
     def save(self, folder):
         vocabulary = {text: i for i, text in enumerate(self.tokens)}
         model = dict(type="BPE", vocab=vocabulary, merges=self.merges)
-        if self.kind == "spm":
+        if self.has_bytes:
             model |= dict(byte_fallback=True, unk_token="<unk>", fuse_unk=True)
             normalizer = dict(type="Replace", pattern=dict(String=" "), content="▁")
             blank = dict(type="Replace", pattern=dict(String="▁"), content=" ")
@@ -52,18 +54,19 @@ class Tokenizer:
         (folder / "tokenizer_config.json").write_text(json.dumps(names))
 
     def write(self, writer):
-        types = [TokenType.UNKNOWN if self.kind == "spm" else TokenType.CONTROL, TokenType.CONTROL, TokenType.CONTROL]
-        bytes_are = TokenType.BYTE if self.kind == "spm" else TokenType.NORMAL
+        types = [TokenType.UNKNOWN if self.has_bytes else TokenType.CONTROL, TokenType.CONTROL, TokenType.CONTROL]
+        bytes_are = TokenType.BYTE if self.has_bytes else TokenType.NORMAL
         types += [bytes_are] * 256
         types += [TokenType.NORMAL] * (len(self.tokens) - len(types))
-        writer.add_tokenizer_model("llama" if self.kind == "spm" else "gpt2")
-        writer.add_tokenizer_pre("default" if self.kind == "spm" else self.kind)
+        writer.add_tokenizer_model({"spm": "llama", "gemma4": "gemma4"}.get(self.kind, "gpt2"))
+        if self.kind != "gemma4":
+            writer.add_tokenizer_pre("default" if self.kind == "spm" else self.kind)
         writer.add_token_list(self.tokens)
         writer.add_token_types(types)
-        if self.kind == "spm":
+        if self.has_bytes:
             writer.add_add_space_prefix(False)
             writer.add_token_scores([-float(max(0, i - len(SPECIAL) - 255)) for i in range(len(self.tokens))])
-        else:
+        if self.kind != "spm":
             writer.add_token_merges(self.merges)
         writer.add_bos_token_id(1)
         writer.add_eos_token_id(2)
