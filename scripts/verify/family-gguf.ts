@@ -76,8 +76,9 @@ function adapters(base: string) {
   /** The folder that an import makes of PEFT's, or of llama.cpp's file of the same numbers. */
   const imported = async (from: "peft" | "gguf"): Promise<string> => {
     const out = adapterFolder(from);
-    const source = from === "peft" ? `${base}.lora` : `${base}.lora.gguf`;
-    await importAdapter({ folder: source, from, model: file, out, overwrite: true });
+    // PEFT's names are the folder's: a Granite 4 is a Granite 3 in the file
+    const [source, model] = from === "peft" ? [`${base}.lora`, base] : [`${base}.lora.gguf`, file];
+    await importAdapter({ folder: source, from, model, out, overwrite: true });
     return out;
   };
   /** A random adapter of ours. */
