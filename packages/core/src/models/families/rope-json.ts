@@ -199,9 +199,9 @@ export const ropeParameters = (rope: RopeConfig): Readonly<Record<string, unknow
   ...scaling(rope),
 });
 
-/** The ropes of full and of windowed layers, as transformers 5 states them. */
+/** The ropes of full and of windowed layers, as transformers 5 states them, which would drop them for a null beside them. */
 export const layerTypeRopes = ({ rope, localRope = rope }: ModelShape) => ({
-  rope_scaling: null,
+  rope_scaling: undefined,
   rope_parameters: {
     full_attention: ropeParameters(rope),
     sliding_attention: ropeParameters(localRope),
