@@ -36,11 +36,12 @@ async function writeLogits(folder: string, { base, name }: { base: LoadedModel; 
 async function exchange(folder: string): Promise<void> {
   const model = join(folder, "base");
   const base = await loadBase(model);
+  const { fingerprint, identity } = base;
   for (const [name, settings] of Object.entries(ADAPTERS)) {
     const adapter = join(folder, name);
     const numbers = { seed: 7, deviation: 0.1, only: "zeros" } as const;
     await saveAdapter(adapter, randomAdapter(settings, toLayerShapes(base.config), numbers), {
-      base: { name: "base", fingerprint: base.fingerprint },
+      base: { name: "base", fingerprint, identity },
     });
     await exportAdapter({ adapter, model, format: "peft", out: `${adapter}-peft` });
     await merge(model, adapter, `${adapter}-merged`);

@@ -82,10 +82,9 @@ def write(folder, name):
         write_model(folder / "base.gguf", FAMILIES[family], text, tokenizer)
     tokens = torch.randint(7, vocabulary, (2, 24))
     (folder / "tokens.json").write_text(json.dumps(tokens.tolist()))
-    # what Gemma 4 says of all layers at once is in none of them
-    outside = {"exclude_modules": ["per_layer_model_projection"]} if family == "gemma4_text" else {}
-    lora = LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=7, target_modules="all-linear", **outside)
-    tuned = get_peft_model(model, lora)
+    outside = [key for key, _ in model.named_modules() if key.endswith("per_layer_model_projection")] or None
+    everywhere = dict(target_modules="all-linear", exclude_modules=outside)
+    tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=7, **everywhere))
     for key, parameter in tuned.named_parameters():
         if "lora_B" in key:
             torch.nn.init.normal_(parameter, std=0.1)
