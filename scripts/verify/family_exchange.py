@@ -36,7 +36,7 @@ IMAGE = dict(mm_tokens_per_image=4, boi_token_index=4, eoi_token_index=5, image_
 # the language model, the class around it and its settings
 NESTED = {
     "gemma3": ("gemma3_text", "Gemma3", dict(vision_config=PATCHES, **IMAGE)),
-    "qwen3_5": ("qwen3_5_text", "Qwen3_5", dict(vision_config=GRID)),
+    "qwen3_5": ("qwen3_5", "Qwen3_5", dict(vision_config=GRID)),
 }
 
 
@@ -146,7 +146,7 @@ def main(folder, *names):
     warnings.simplefilter("ignore", FutureWarning)
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    names = names or [*FAMILIES, *FOLDERS, *NESTED]
+    names = names or list(dict.fromkeys([*FAMILIES, *FOLDERS, *NESTED]))
     for name in names:
         (Path(folder) / name).mkdir(parents=True, exist_ok=True)
         write(Path(folder) / name, name)

@@ -177,7 +177,7 @@ test.each(["granite", "lfm2", "qwen3_5", "gemma4", "gemma4 with values of keys"]
     expect([...back.adapter.tensors.keys()]).toEqual([...lora.adapter.tensors.keys()]);
     for (const [name, { data }] of lora.adapter.tensors) {
       const found = back.adapter.tensors.get(name)!.data as Float32Array;
-      expect(farthest(found, data as Float32Array), name).toBeLessThan(1e-5);
+      expect(largestDifference(found, data as Float32Array), name).toBeLessThan(1e-5);
     }
     await expect(readLora(path, { model: makeConfig("olmo2"), from: "gguf" })).rejects.toThrowError(
       'general.architecture is not "olmo2"; give a LoRA for this base',

@@ -254,7 +254,10 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
       norm_eps: 0.1,
       rms_norm_eps: 1e-6,
       rope_theta: 500,
-      rope_parameters: { full_attention: { rope_type: "default" }, sliding_attention: { rope_type: "default" } },
+      rope_parameters: {
+        full_attention: { rope_type: "default" },
+        sliding_attention: { rope_type: "default" },
+      },
     },
     {
       normEpsilon: 1e-6,
