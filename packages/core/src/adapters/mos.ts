@@ -182,8 +182,8 @@ export const mos = defineMethod<MosConfig>("mos", settings, {
   example: { rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 },
   check(config, shapes) {
     checkSettings(config);
-    checkPools(config, shapes);
     checkShards(config, shapes);
+    checkPools(config, shapes);
   },
   tensors: (config, shapes) => allPools(config, shapes).flatMap((pool) => poolTensors(config, pool)),
   factors(config, { view }) {

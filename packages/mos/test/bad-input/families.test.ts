@@ -61,7 +61,7 @@ describe("config.json with", () => {
     [
       "llama",
       { model_type: "qwen3_moe" },
-      /"qwen3_moe" are not supported; supported are llama, mistral, ministral3, qwen2/,
+      /"qwen3_moe" are not supported; supported are qwen3_5_text, .*llama, mistral/,
     ],
   ])("%s and %j", (family, fields, message) =>
     refused(family, message, async (at) => {

@@ -229,7 +229,7 @@ const configCases: readonly Case[] = [
   [
     "is of GPT-2",
     configEdit({ model_type: "gpt2", architectures: ["GPT2LMHeadModel"] }),
-    /type "gpt2" are not supported; supported are llama/,
+    /type "gpt2" are not supported; supported are qwen3_5_text, .*llama/,
   ],
   [
     "is of Qwen3's experts",

@@ -296,7 +296,7 @@ describe("mos generate", () => {
 describe("mos params", () => {
   test.each<Case>([
     ["", 2, /one of --model, --preset .* or --config is required/],
-    ["--preset llama9", 1, /there is no preset "llama9"; known are llama2-7b/],
+    ["--preset llama9", 1, /there is no preset "llama9"; known are qwen3\.5-0\.8b, .*llama2-7b/],
     ["--preset __proto__", 1, /there is no preset "__proto__"/],
     ["--preset llama2-7b --model x", 2, /--preset.*--model|--model.*--preset/],
     ["--config /nowhere/config.json", 1, /\/nowhere\/config\.json: no such folder or file/],
