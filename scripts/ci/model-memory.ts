@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fittingConfig } from "mixture-of-shards-core/adapters";
 import { describeBytes, describeCount } from "mixture-of-shards-core/common";
-import { MAX_LENGTH, slotCacheBytes } from "mixture-of-shards-core/inference";
+import { defaultMaxLength, slotCacheBytes } from "mixture-of-shards-core/inference";
 import {
   type BaseDtype,
   baseFromConfig,
@@ -40,7 +40,7 @@ export function modelRow(name: PresetName): readonly string[] {
   const step = { batchSize: 1, maxLength: 512, gradientAccumulationSteps: 1, computeDtype: undefined };
   const training = (baseDtype: BaseDtype): string =>
     describeBytes(leastMemory(base, adapter, { ...step, baseDtype, evaluates: true }).bytes);
-  const slot = describeBytes(slotCacheBytes(config, { maxLength: MAX_LENGTH }));
+  const slot = describeBytes(slotCacheBytes(config, { maxLength: defaultMaxLength(config) }));
   const memory = [training("int4"), training("stored"), slot];
   return [`\`${repository}\``, license, describeCount(parameterCount(config)), ...memory, `\`${name}\``];
 }

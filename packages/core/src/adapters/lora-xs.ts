@@ -3,7 +3,7 @@
 
 import { matmul, transpose } from "mixture-of-shards-graph";
 import { MosError } from "#common";
-import { listTargets, type SingularFactors, type TargetModule } from "#models";
+import { describePool, listTargets, type SingularFactors, type TargetModule } from "#models";
 import type { TensorSpec, Widths } from "./method.ts";
 import {
   allPools,
@@ -41,7 +41,7 @@ export const loraXs = defineMethod<LoraXsConfig>("lora-xs", settings, {
       if (config.rank > most)
         throw new MosError(
           "bad_config",
-          `rank ${config.rank} is more than the ${most} singular values of ${name}; use a rank of at most ${most}`,
+          `rank ${config.rank} is more than the ${most} singular values of ${describePool(name)}; use a rank of at most ${most}`,
         );
     }
   },

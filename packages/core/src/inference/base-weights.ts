@@ -49,7 +49,7 @@ import {
   weightShapes,
 } from "#models";
 import { nextTurn } from "#platform";
-import { canJoin, countRows, type MatrixArrays, packMatrix } from "./pack-matrix.ts";
+import { canJoin, countRows, type MatrixArrays, packedBytes, packMatrix } from "./pack-matrix.ts";
 import { type PackedStore, temporaryStore } from "./packed-store.ts";
 
 /** Options of preparing a base for the model runner. */
@@ -60,6 +60,8 @@ export interface PrepareOptions {
   readonly expand?: boolean | undefined;
   /** The device of the steps. Where it is slow with blocks they stay as they are stored, or are expanded. */
   readonly device?: Device | undefined;
+  /** The weights stay in memory for others: a table is fed from there and not copied. */
+  readonly inMemory?: boolean | undefined;
   /** Store of packed matrices, disposed with the base (a temporary file). */
   readonly store?: PackedStore | undefined;
 }
@@ -120,6 +122,7 @@ class Base implements AsyncDisposable {
   readonly #expand: boolean;
   /** Whether the device multiplies with blocks as the runtime packs them. */
   readonly #packs: boolean;
+  readonly #inMemory: boolean;
   readonly #store: PackedStore;
   readonly #layerGroups: readonly LayerGroup[];
   /** Weights of groups that lack others. */
@@ -127,8 +130,8 @@ class Base implements AsyncDisposable {
   /** One product for all layers of a group, or one for each. */
   readonly #groups = new Map<string, Product | readonly Product[]>();
   #head: Product | undefined;
-  /** Bytes of tables in the store, which programs map and share. */
-  #tableBytes = 0;
+  /** Bytes of the matrices that are part of every program, as the plan of an engine counts them. */
+  constantBytes = 0;
 
   constructor(
     config: ModelConfig,
@@ -136,6 +139,7 @@ class Base implements AsyncDisposable {
       computeDtype = "float32",
       expand = true,
       device = DEFAULT_DEVICE,
+      inMemory = false,
       store = temporaryStore(),
     }: PrepareOptions,
   ) {
@@ -144,12 +148,8 @@ class Base implements AsyncDisposable {
     this.#computeDtype = computeDtype;
     this.#expand = expand;
     this.#packs = supports(device, "blockProduct") || computeDtype === "int8";
+    this.#inMemory = inMemory;
     this.#store = store;
-  }
-
-  /** Bytes of the matrices that are part of every program: all but plain ones, and tables. */
-  get constantBytes(): number {
-    return this.#store.bytes - this.#tableBytes;
   }
 
   /**
@@ -252,8 +252,8 @@ class Base implements AsyncDisposable {
   /** A table whose rows are gathered: only those are dequantised, and of one in the store only those are in memory. */
   async #table(name: string, weight: Weight): Promise<Value> {
     const { format, shape, parts } = weight;
-    if (!this.#packs || !(isBlocks(format) || name === LAYER_EMBEDDINGS)) return this.#leaf(name, weight);
-    const before = this.#store.bytes;
+    const isStored = isBlocks(format) || (name === LAYER_EMBEDDINGS && !this.#inMemory);
+    if (!this.#packs || !isStored) return this.#leaf(name, weight);
     const values: [string, Value][] = [];
     for (const { part, ...type } of weightParts(format, shape)) {
       const data = (): TensorData => {
@@ -263,7 +263,6 @@ class Base implements AsyncDisposable {
       };
       values.push([part, await this.#store.tensor(`${name}:${part}`, { ...type, data })]);
     }
-    this.#tableBytes += this.#store.bytes - before;
     return storedWeight(format, shape, Object.fromEntries(values));
   }
 
@@ -276,6 +275,7 @@ class Base implements AsyncDisposable {
     const computeDtype = this.#computeDtype;
     const shape = { out: countRows(weights), in: weights[0]?.shape[1] ?? 0 };
     const pack = (): MatrixArrays => packMatrix(weights, computeDtype);
+    for (const one of weights) this.constantBytes += packedBytes(one.format, one.shape, computeDtype);
     return makeProduct(await this.#store.matrix(name, shape, pack), computeDtype);
   }
 }

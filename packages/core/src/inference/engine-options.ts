@@ -16,7 +16,15 @@ import {
   type SettingValues,
   setting,
 } from "#common";
-import { baseDtype, type ComputeDtype, computeDtype, type LoadedModel, type LocateCalls } from "#models";
+import {
+  baseDtype,
+  type ComputeDtype,
+  computeDtype,
+  type LoadedModel,
+  type LocateCalls,
+  type ModelConfig,
+  steadyPositions,
+} from "#models";
 import type { GenerationConfig, LoadedText, TemplateVariables } from "#text";
 import type { CacheDtype } from "./slots.ts";
 import type { AnswerDefaults } from "./types.ts";
@@ -126,7 +134,11 @@ export const adapterSettings = {
 };
 
 /** Tokens of prompt and output together at most, where no setting says otherwise. */
-export const MAX_LENGTH = 4096;
+const MAX_LENGTH = 4096;
+
+/** Tokens of a slot where no setting says otherwise. */
+export const defaultMaxLength = (config: ModelConfig): number =>
+  Math.min(MAX_LENGTH, steadyPositions(config));
 
 /** Settings of batches: number of requests, their length and their memory. */
 export const batchSettings = {

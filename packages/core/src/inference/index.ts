@@ -7,10 +7,10 @@ export {
   answerSettings,
   baseSettings,
   batchSettings,
+  defaultMaxLength,
   defaultsSettings,
   type EngineOptions,
   engineSettings,
-  MAX_LENGTH,
   type OpenProgress,
   samplingSettings,
 } from "./engine-options.ts";

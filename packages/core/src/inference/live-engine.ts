@@ -89,6 +89,7 @@ export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEn
   await using base = await prepareWeights(config, weights, {
     computeDtype: "float32",
     device: session.device,
+    inMemory: true,
   });
   const live = withLiveAdapter(base, expandOnHost(adapter));
   const runner = await createModelRunner(live.base, { maxLength, adapters: false, session });

@@ -1,11 +1,10 @@
 // Memory plan of an engine, before anything is loaded.
 
 import { add, DEFAULT_DEVICE, linear, programPeak, softCap, supports } from "mixture-of-shards-graph";
-import { type BlockFormat, type WeightFormat, weightBytes } from "mixture-of-shards-graph/common";
+import { type WeightFormat, weightBytes } from "mixture-of-shards-graph/common";
 import {
   assertMemory,
   chooseWay,
-  countElements,
   type FreeMemory,
   fitsMemory,
   type MemoryPlan,
@@ -13,7 +12,6 @@ import {
   usableMemory,
 } from "#common";
 import {
-  type ComputeDtype,
   eachLinear,
   headWeight,
   isMatrix,
@@ -27,6 +25,7 @@ import {
 import { TOKENIZER_BYTES } from "#text";
 import { DRAFT_COPY_LIMIT, EMBEDDING, isBlocks, isExpandable, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
+import { packedBytes } from "./pack-matrix.ts";
 import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
 import { AdapterSlots, bytesPerPosition, capacityFor } from "./slots.ts";
 import { SNAPSHOT_MEMORY, stateBytes } from "./states.ts";
@@ -60,27 +59,6 @@ const RUNTIME = 200e6;
 const LIVE_PROGRAMS = 30e6;
 /** The rank that slots are planned for. */
 const RANK = 8;
-
-/** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */
-const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
-
-/** Bytes of one number of a 4-bit matrix; offsets are float32 in float32, columns in int8. */
-function fourBitBytes({ blockSize, offsets, zeroPoint }: BlockFormat, computeDtype: ComputeDtype): number {
-  if (computeDtype === "int8") return inInt8(4, blockSize) * (offsets ? 1 + 1 / blockSize : 1);
-  return 0.5 + (offsets || zeroPoint === 0 ? 8 : 4) / blockSize;
-}
-
-/** Bytes of a matrix as the runtime holds it. */
-function packedBytes(format: WeightFormat, shape: readonly number[], computeDtype: ComputeDtype): number {
-  const count = countElements(shape);
-  if (format.kind === "blocks" && format.bits === 4) return count * fourBitBytes(format, computeDtype);
-  if (computeDtype === "int8")
-    return (
-      count * inInt8(8, format.kind === "blocks" && format.blockSize === 32 && !format.offsets ? 32 : 64)
-    );
-  if (format.kind === "blocks") return count * (1 + (format.offsets ? 12 : 8) / format.blockSize);
-  return weightBytes(format, shape);
-}
 
 /** The shapes of all weights but embeddings of each layer, and the bytes of these. */
 function withoutTable(config: ModelConfig, formats: ReadonlyMap<string, WeightFormat>) {

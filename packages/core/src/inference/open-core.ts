@@ -18,7 +18,6 @@ import {
   type ModelHashes,
   openModel,
   readWeights,
-  steadyPositions,
   storageFormats,
   toBaseShapes,
   toLayerShapes,
@@ -32,8 +31,8 @@ import { usableDraftTokens } from "./drafts.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
   type CoreOptions,
+  defaultMaxLength,
   engineSettings,
-  MAX_LENGTH,
   type ModelWithText,
   type OpenProgress,
   type ResolvedOptions,
@@ -200,10 +199,7 @@ export async function openWeights(
   const resolve = (config: ModelConfig, formats: Iterable<readonly [string, WeightFormat]>) => ({
     ...parsed,
     computeDtype: parsed.computeDtype ?? defaultComputeDtype(formats, device),
-    maxLength: Math.min(
-      parsed.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)),
-      config.maxPositions,
-    ),
+    maxLength: Math.min(parsed.maxLength ?? defaultMaxLength(config), config.maxPositions),
     device,
     adapters: adapters !== undefined || mergedAdapter !== undefined,
     cacheFolder,
@@ -212,7 +208,7 @@ export async function openWeights(
     const { config, fingerprint, identity, weights: plain } = given.model;
     const options = resolve(config, storageFormats(plain));
     const { cacheMemory = defaultCacheMemory(config, options) } = options;
-    const weights = await prepareWeights(config, plain, options);
+    const weights = await prepareWeights(config, plain, { ...options, inMemory: true });
     const { tokenizer } = given.text;
     return { ...options, config, fingerprint, identity, weights, tokenizer, cacheMemory };
   }

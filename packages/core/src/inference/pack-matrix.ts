@@ -1,8 +1,13 @@
 // A weight as it is stored → the arrays of a matrix that the runtime packs. Loops over typed arrays: a model has 10⁹ weights.
 
 import { type BlockMatrix, NF4_LEVELS, type Nf4Matrix, type TensorData } from "mixture-of-shards-graph";
-import type { BlockFormat, Nf4Format } from "mixture-of-shards-graph/common";
-import { concatBytes, MosError } from "#common";
+import {
+  type BlockFormat,
+  type Nf4Format,
+  type WeightFormat,
+  weightBytes,
+} from "mixture-of-shards-graph/common";
+import { concatBytes, countElements, MosError } from "#common";
 import { type ComputeDtype, dequantizeWeight, type Weight } from "#models";
 
 /** The arrays of a packed matrix, in the place of the constants that it is made of. */
@@ -52,6 +57,31 @@ export function packMatrix(weights: readonly Weight[], computeDtype: ComputeDtyp
   if (format.kind === "nf4") return packNf4(weights, format);
   if (format.kind === "blocks") return packForFloat32(joined(weights, format), weights);
   throw new MosError("unsupported", `a weight stored as ${format.kind} cannot be packed`);
+}
+
+/** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */
+const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
+
+/** Bytes of one number of a 4-bit matrix; offsets are float32 in float32, columns in int8. */
+function fourBitBytes({ blockSize, offsets, zeroPoint }: BlockFormat, computeDtype: ComputeDtype): number {
+  if (computeDtype === "int8") return inInt8(4, blockSize) * (offsets ? 1 + 1 / blockSize : 1);
+  return 0.5 + (offsets || zeroPoint === 0 ? 8 : 4) / blockSize;
+}
+
+/** Bytes of a packed matrix as the runtime holds it in a program. */
+export function packedBytes(
+  format: WeightFormat,
+  shape: readonly number[],
+  computeDtype: ComputeDtype,
+): number {
+  const count = countElements(shape);
+  if (format.kind === "blocks" && format.bits === 4) return count * fourBitBytes(format, computeDtype);
+  if (computeDtype === "int8")
+    return (
+      count * inInt8(8, format.kind === "blocks" && format.blockSize === 32 && !format.offsets ? 32 : 64)
+    );
+  if (format.kind === "blocks") return count * (1 + (format.offsets ? 12 : 8) / format.blockSize);
+  return weightBytes(format, shape);
 }
 
 /** Rows of weights under each other. */

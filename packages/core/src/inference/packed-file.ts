@@ -148,7 +148,6 @@ function cachedStore(
     return value;
   };
   return {
-    bytes: [...tensors.values()].reduce((most, { end }) => Math.max(most, end), 0),
     tensor,
     vector: tensor,
     async matrix(name, { out, in: width }): Promise<PackedMatrix> {

@@ -29,7 +29,6 @@ export type MatrixShape = Pick<PackedMatrix, "out" | "in">;
 
 /** Tensors and packed matrices by name, as constants. Throws `storage` where the disk does not take them. */
 export interface PackedStore extends AsyncDisposable {
-  readonly bytes: number;
   /** A norm or a bias. */
   vector(name: string, tensor: StoredTensor): Promise<Value>;
   tensor(name: string, tensor: StoredTensor): Promise<Value>;
@@ -86,9 +85,6 @@ export function temporaryStore(): PackedStore {
     return file.add(data, shape, dtype);
   };
   return {
-    get bytes() {
-      return file?.bytes ?? 0;
-    },
     vector: async (_, { data, shape }) => constant(data(), shape),
     tensor: (name, { data, ...type }) => add(name, { ...type, data: data() }),
     matrix: (_, _shape, pack) => writeMatrix(pack(), add),

@@ -63,6 +63,7 @@ interface Started {
   readonly fingerprint: string;
   readonly identity: string | undefined;
   readonly notes: readonly string[];
+  readonly constantBytes: number;
 }
 
 /** What the first start of a model says, and its folder with what that has written. */
@@ -126,7 +127,8 @@ async function start(options?: StartOptions): Promise<Started> {
   runner.cache.resize(1, 64);
   const [[logits] = []] = await runner.run({ from: 0, count: 1, tokens: [[1, 5, 9, 200, 33]] });
   const { fingerprint, identity } = opened;
-  return { logits: logits!.slice(), fingerprint, identity, notes };
+  const { constantBytes } = weights; // which decide whether there are two programs
+  return { logits: logits!.slice(), fingerprint, identity, notes, constantBytes };
 }
 
 const listFiles = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
@@ -151,6 +153,7 @@ describe("the second start has the same bits, and says nothing", () => {
     expect(await listFiles(join(model, ".mos"))).toEqual([named(`${baseDtype}-${computeDtype}`)]);
     expect(first.notes).toEqual([expect.stringMatching(/^cached packed weights: .* in .*\.mos$/)]);
     const { notes: _, ...expected } = without;
+    expect(expected.constantBytes).toBeGreaterThan(0);
     expect(first).toMatchObject(expected);
     expect(second).toEqual({ ...expected, notes: [] });
   };

@@ -21,7 +21,7 @@ import {
   setting,
 } from "mixture-of-shards-core/common";
 import { listFolder } from "mixture-of-shards-core/files";
-import { MAX_LENGTH, slotCacheBytes } from "mixture-of-shards-core/inference";
+import { defaultMaxLength, slotCacheBytes } from "mixture-of-shards-core/inference";
 import {
   baseFromConfig,
   baseFromFiles,
@@ -149,7 +149,8 @@ async function showMemory(options: Values, json: boolean): Promise<void> {
   const size = { ...options, evaluates: true };
   const memory = planMemory(base, adapter, { ...size, free });
   const least = leastMemory(base, adapter, size).bytes;
-  const slot = slotCacheBytes(base.config, { maxLength: MAX_LENGTH });
+  const slotLength = defaultMaxLength(base.config);
+  const slot = slotCacheBytes(base.config, { maxLength: slotLength });
   const { plan, rematerialise } = memory;
   const kept = describeStorage(base.formsOf({ ...options, ...memory }));
   const fits = fitsMemory(plan, free);
@@ -168,7 +169,7 @@ async function showMemory(options: Values, json: boolean): Promise<void> {
       ...(least < plan.bytes
         ? [`Where less is free, slower ways take ${describeBytes(least)} or more.`]
         : []),
-      `In a server, a slot of ${formatInteger(MAX_LENGTH)} tokens takes ${describeBytes(slot)}.`,
+      `In a server, a slot of ${formatInteger(slotLength)} tokens takes ${describeBytes(slot)}.`,
       ...(rematerialise === "layers" ? ["Layers are recomputed in the backward pass."] : []),
       ...(fits ? [] : [`This machine does not have enough memory; ${MOS} train suggests settings that fit.`]),
     ].join("\n\n"),

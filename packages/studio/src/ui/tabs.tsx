@@ -22,6 +22,8 @@ const STEPS: Readonly<Record<string, number>> = { ArrowLeft: -1, ArrowRight: 1 }
 /** Panels of which one is open. Arrows go from tab to tab. */
 export function Tabs({ label, tabs, value, onChange, children }: TabsProps) {
   const id = useId();
+  // ids in HTML have no blanks
+  const tabId = (of: string): string => `${id}-${tabs.findIndex((tab) => tab.id === of)}`;
   const onKeyDown = (event: KeyboardEvent & { readonly currentTarget: HTMLElement }): void => {
     const step = STEPS[event.key];
     if (step === undefined) return;
@@ -39,7 +41,7 @@ export function Tabs({ label, tabs, value, onChange, children }: TabsProps) {
             key={tab.id}
             type="button"
             role="tab"
-            id={`${id}-${tab.id}`}
+            id={tabId(tab.id)}
             aria-selected={tab.id === value}
             aria-controls={`${id}-panel`}
             tabIndex={tab.id === value ? 0 : -1}
@@ -49,7 +51,7 @@ export function Tabs({ label, tabs, value, onChange, children }: TabsProps) {
           </button>
         ))}
       </div>
-      <div role="tabpanel" id={`${id}-panel`} aria-labelledby={`${id}-${value}`}>
+      <div role="tabpanel" id={`${id}-panel`} aria-labelledby={tabId(value)}>
         {children}
       </div>
     </div>

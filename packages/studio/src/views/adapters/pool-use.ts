@@ -101,7 +101,9 @@ function layerInWords(pool: PoolUse, layer: number): string {
 export function inWords(pools: readonly PoolUse[], focus: Focus | undefined): string | undefined {
   if (focus === undefined) return undefined;
   if (focus.side === undefined)
-    return `Layer ${focus.layer}. ${pools.map((pool) => layerInWords(pool, focus.layer)).join(". ")}.`;
+    return pools.some(({ layers }) => layers.some(({ layer }) => layer === focus.layer))
+      ? `Layer ${focus.layer}. ${pools.map((pool) => layerInWords(pool, focus.layer)).join(". ")}.`
+      : `Layer ${focus.layer} has none of these.`;
   const pool = pools.find(({ side }) => side === focus.side);
   if (pool === undefined) return undefined;
   const users = layersUsing(pool, focus.row);
