@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate, openPglite, openPostgres } from "#database";
+import { holdFolder } from "../src/database/pglite.ts";
 import { databases, type TestDatabase } from "./databases.ts";
 
 const POSTGRES = process.env["MOS_DATABASE_URL"];
@@ -66,6 +67,19 @@ test.runIf(POSTGRES)("PostgreSQL: a process that was stopped in a transaction ke
   });
   await expect(failed).rejects.toMatchObject({ code: "network" });
 });
+
+test.skipIf(process.platform === "win32")(
+  "the socket by which a folder is held is its owner's alone",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "mos-state-"));
+    try {
+      await using _held = await holdFolder(join(folder, "state"));
+      expect((await stat(join(folder, "state.lock"))).mode & 0o777).toBe(0o600);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+);
 
 test("a folder has one process", { tags: "thorough" }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "mos-state-"));

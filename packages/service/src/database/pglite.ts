@@ -189,7 +189,7 @@ const isHeld = (address: string): Promise<boolean> =>
  *
  * @throws MosError `bad_option` where another process holds it.
  */
-async function holdFolder(folder: string): Promise<AsyncDisposable> {
+export async function holdFolder(folder: string): Promise<AsyncDisposable> {
   const address = socketAddress(folder);
   const server = await listenAt(address).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "EADDRINUSE") throw storageError(error, address);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { sparklinePath } from "./sparkline.tsx";
+import { Sparkline, sparklinePath } from "./sparkline.tsx";
 
 test("a curve stays within its drawing, from the first value to the last", () => {
   const values = fc.array(fc.float({ noNaN: true, noDefaultInfinity: true }), {
@@ -22,4 +22,9 @@ test("a curve stays within its drawing, from the first value to the last", () =>
 test("what is not a number is left out, and one value is no curve", () => {
   expect(sparklinePath([1, Number.NaN, 3])).toBe("M1.0 22.0L95.0 2.0");
   expect(sparklinePath([1])).toBeUndefined();
+});
+
+test("where there is no curve its place stays empty", () => {
+  const drawn = (values: readonly number[]) => Sparkline({ values, label: "loss" }).type;
+  expect([drawn([1]), drawn([1, 2])]).toEqual(["span", "svg"]);
 });
