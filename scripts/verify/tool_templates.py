@@ -82,7 +82,24 @@ def value(rng, depth=0):
     return rng.choice(kinds)()
 
 
+# properties without one scalar type
+UNTYPED = [
+    {},
+    {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    {"type": ["string", "null"]},
+    {"enum": ["Ulm", 7, None]},
+    {"$ref": "#/$defs/place"},
+    {"type": "object", "additionalProperties": {"type": "number"}},
+    {"type": "object"},
+    {"type": "array", "items": {"type": ["string", "number"]}},
+    {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
+]
+
+
 def schema(rng):
+    if rng.random() < 0.3:
+        made = rng.choice(UNTYPED)
+        return {**made, "description": text(rng)} if rng.random() < 0.5 else made
     kind = rng.choice(["string", "string", "number", "integer", "boolean", "array", "object"])
     made = {"type": kind}
     if rng.random() < 0.7:

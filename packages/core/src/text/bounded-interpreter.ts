@@ -87,17 +87,28 @@ interface Value {
 type Evaluate = (expression: Expression | undefined, scope: unknown) => Value;
 
 /**
- * `interpreter.evaluate`, with Python's strip methods, undefined attributes in `selectattr`, and values other than texts printed as
- * Python does.
+ * `interpreter.evaluate`, with Python's strip methods, undefined attributes in `selectattr`, and values other than texts printed, and
+ * taken by filters of texts, as Python does.
  */
 function evaluateLikePython(interpreter: Interpreter): Evaluate {
   const evaluate: Evaluate = interpreter.evaluate.bind(interpreter);
   const asText = (value: string, scope: unknown): Value => evaluate({ type: "StringLiteral", value }, scope);
+  const textFilter = (name: unknown, operand: Value, scope: unknown): Value => {
+    const text = pythonText(operand);
+    if (name === "trim") return asText(pythonStrip(text, { side: "strip" }), scope);
+    const made = asText(text, scope);
+    const method = made.builtins.get(String(name))?.value as (() => Value) | undefined;
+    return method === undefined ? made : method();
+  };
   const filtered = (expression: Expression, scope: unknown): Value => {
-    const name = expression.filter?.value;
-    if (name !== "string" && name !== "trim") return evaluate(withUndefined(expression), scope);
-    const text = pythonText(interpreter.evaluate(expression.operand, scope));
-    return asText(name === "trim" ? pythonStrip(text, { side: "strip" }) : text, scope);
+    const { value: name, callee, args: [mapped] = [] } = expression.filter ?? {};
+    const isMap = callee?.value === "map" && TEXT_FILTERS.has(mapped?.value);
+    if (!isMap && !TEXT_FILTERS.has(name)) return evaluate(withUndefined(expression), scope);
+    const operand = interpreter.evaluate(expression.operand, scope);
+    if (!isMap) return textFilter(name, operand, scope);
+    if (!Array.isArray(operand.value)) throw new Error(`map takes a list, not ${operand.type}`);
+    const value = operand.value.map((one: Value) => textFilter(mapped?.value, one, scope));
+    return Object.assign(evaluate({ type: "ArrayLiteral", value: [] }, scope), { value });
   };
   const evaluateOne: Evaluate = (expression, scope) => {
     if (expression?.type === "FilterExpression") return filtered(expression, scope);
@@ -117,6 +128,16 @@ function evaluateLikePython(interpreter: Interpreter): Evaluate {
       : value;
   };
 }
+
+/** Filters that take any value as a text; `string` has no method. */
+const TEXT_FILTERS: ReadonlySet<unknown> = new Set([
+  "string",
+  "trim",
+  "upper",
+  "lower",
+  "capitalize",
+  "title",
+]);
 
 /** The statements directly within one. */
 const statementsIn = ({ body = [], alternate = [], defaultBlock = [] }: Partial<Expression> = {}) => [

@@ -321,6 +321,15 @@ test("values are printed as Python prints them", () => {
   );
 });
 
+test("filters of texts take any value as Python prints it", () => {
+  const template = from(
+    "{{ x.type | upper }}|{{ v | upper }}|{{ none | lower }}|{{ true | capitalize }}|{{ ['b c'] | title }}|{{ v | map('upper') | list }}",
+  );
+  expect(template.render([], { variables: { x: {}, v: ["string", null, 1] } })).toBe(
+    "|['STRING', NONE, 1]|none|True|['B C']|['STRING', 'NONE', '1']",
+  );
+});
+
 test("reasoning is a part of the content where a template takes it so only", () => {
   const template = from(
     "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for b in m.content %}{{ b['thinking'] | upper if b.type == 'thinking' else b.text }};{% endfor %}{% endif %}{% endfor %}",
