@@ -25,25 +25,48 @@ function computeCost({ type }: Expression, value: string | readonly unknown[], i
   return type === "Identifier" ? 0 : parts;
 }
 
+/** Operators that write a list as a text where the other operand is one. */
+const WRITERS: ReadonlySet<unknown> = new Set(["~", "+", "==", "!="]);
+
+/** Operands whose whole content the interpreter may write as a text. */
+function writtenBy({ type, operand, filter, operator, left, right }: Partial<Expression> = {}) {
+  const name = filter?.callee?.value ?? filter?.value;
+  if (type === "FilterExpression") return name === "tojson" || name === "join" ? [operand] : [];
+  return type === "BinaryExpression" && WRITERS.has(operator?.value) ? [left, right] : [];
+}
+
+/** Counts all that is in a list or an object before it becomes a text: it may have one part many times. */
+function spendNodes({ value }: Value, spend: (cost: number) => void, isWithin = false): void {
+  if (isWithin) spend(typeof value === "string" ? 1 + value.length / MADE : 1);
+  if (value instanceof Map) for (const key of value.keys()) spend(key.length / MADE);
+  if (value instanceof Map || Array.isArray(value))
+    for (const one of value.values()) spendNodes(one, spend, true);
+}
+
 /** An interpreter that throws where a template takes more than `MAX_STEPS` steps, or makes a huge text. */
 export function boundedInterpreter(environment: Environment): Interpreter {
   const interpreter = new Interpreter(environment);
-  const evaluate: Evaluate = withLiterals(evaluateLikePython(interpreter));
-  const looped = new Set<unknown>();
   let steps = 0;
-  const counted: Evaluate = (expression, scope) => {
-    if (expression?.type === "For") looped.add(expression.iterable);
-    const result = evaluate(expression, scope);
-    const { value } = result;
-    if (typeof value === "string" && value.length > MAX_TEXT_LENGTH)
-      throw new Error(`its output exceeds ${MAX_TEXT_LENGTH} characters`);
-    steps++;
-    if (expression !== undefined && (typeof value === "string" || Array.isArray(value)))
-      steps += computeCost(expression, value, looped.has(expression));
+  const spend = (cost: number): void => {
+    steps += cost;
     if (steps > MAX_STEPS)
       throw new Error(
         `more than ${MAX_STEPS} steps; it may not terminate, or the conversation is too long for it`,
       );
+  };
+  const evaluate: Evaluate = withLiterals(evaluateLikePython(interpreter, spend));
+  const [looped, written] = [new Set<unknown>(), new Set<unknown>()];
+  const counted: Evaluate = (expression, scope) => {
+    if (expression?.type === "For") looped.add(expression.iterable);
+    for (const operand of writtenBy(expression)) written.add(operand);
+    const result = evaluate(expression, scope);
+    if (written.has(expression)) spendNodes(result, spend);
+    const { value } = result;
+    if (typeof value === "string" && value.length > MAX_TEXT_LENGTH)
+      throw new Error(`its output exceeds ${MAX_TEXT_LENGTH} characters`);
+    spend(1);
+    if (expression !== undefined && (typeof value === "string" || Array.isArray(value)))
+      spend(computeCost(expression, value, looped.has(expression)));
     return result;
   };
   interpreter.evaluate = counted;
@@ -69,6 +92,10 @@ interface Expression {
   readonly args?: readonly Expression[];
   /** Operand of a filter. */
   readonly operand?: Expression;
+  /** Operands of an operator. */
+  readonly left?: Expression;
+  readonly right?: Expression;
+  readonly operator?: { readonly value: string };
   /** Statements within one. */
   readonly body?: readonly Expression[];
   readonly alternate?: readonly Expression[];
@@ -90,7 +117,7 @@ type Evaluate = (expression: Expression | undefined, scope: unknown) => Value;
  * `interpreter.evaluate`, with Python's strip methods, undefined attributes in `selectattr`, and values other than texts printed, and
  * taken by filters of texts, as Python does.
  */
-function evaluateLikePython(interpreter: Interpreter): Evaluate {
+function evaluateLikePython(interpreter: Interpreter, spend: (cost: number) => void): Evaluate {
   const evaluate: Evaluate = interpreter.evaluate.bind(interpreter);
   const asText = (value: string, scope: unknown): Value => evaluate({ type: "StringLiteral", value }, scope);
   const textFilter = (name: unknown, operand: Value, scope: unknown): Value => {
@@ -104,7 +131,8 @@ function evaluateLikePython(interpreter: Interpreter): Evaluate {
     const { value: name, callee, args: [mapped] = [] } = expression.filter ?? {};
     const isMap = callee?.value === "map" && TEXT_FILTERS.has(mapped?.value);
     if (!isMap && !TEXT_FILTERS.has(name)) return evaluate(withUndefined(expression), scope);
-    const operand = interpreter.evaluate(expression.operand, scope);
+    const operand: Value = interpreter.evaluate(expression.operand, scope);
+    spendNodes(operand, spend);
     if (!isMap) return textFilter(name, operand, scope);
     if (!Array.isArray(operand.value)) throw new Error(`map takes a list, not ${operand.type}`);
     const value = operand.value.map((one: Value) => textFilter(mapped?.value, one, scope));
@@ -123,9 +151,9 @@ function evaluateLikePython(interpreter: Interpreter): Evaluate {
   return (expression, scope) => {
     for (const one of statementsIn(expression)) if (!SILENT.has(one.type)) printed.add(one);
     const value = evaluateOne(expression, scope);
-    return printed.has(expression) && PRINTED_OTHERWISE.has(value.type)
-      ? asText(pythonText(value), scope)
-      : value;
+    if (!printed.has(expression) || !PRINTED_OTHERWISE.has(value.type)) return value;
+    spendNodes(value, spend);
+    return asText(pythonText(value), scope);
   };
 }
 

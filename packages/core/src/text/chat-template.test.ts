@@ -303,6 +303,23 @@ describe("errors are one message", () => {
   });
 });
 
+test.each([
+  "{{ n.a }}",
+  "{{ n.a | string }}",
+  "{{ n.a | tojson }}",
+  "{{ n.a | join }}",
+  "{{ 'x' ~ n.a }}",
+  "{{ 'x' + n.a }}",
+  "{{ n.a == 'x' }}",
+])("a list that has one part a million times is not written by %s", (end) => {
+  const loop = "{% for i in range(20) %}{% set n.a = [n.a, n.a] %}{% endfor %}";
+  const spent = startCpuTimer();
+  expect(() => from(`{% set n = namespace(a=['x']) %}${loop}${end}`).render([])).toThrowError(
+    /more than 500000 steps/,
+  );
+  expect(spent()).toBeLessThan(2000);
+});
+
 test("the date is the one given", () => {
   const dated = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% else %}no date{% endif %}";
   expect(from(dated, new Date("2024-07-26T23:59:59Z")).render([])).toBe("26 Jul 2024");
