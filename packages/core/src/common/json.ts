@@ -77,6 +77,18 @@ export const follow = (value: unknown, path: readonly PropertyKey[]): unknown =>
     value,
   );
 
+/** What a reference of a JSON schema, a pointer as the fragment of a URI, refers to within the document. */
+export function refer(reference: string, root: unknown): unknown {
+  if (!/^#(?:\/|$)/.test(reference)) return undefined;
+  try {
+    const keys = reference.split("/").slice(1).map(decodeURIComponent);
+    const unescaped = keys.map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+    return follow(root, unescaped);
+  } catch {
+    return undefined; // it is no fragment of a URI
+  }
+}
+
 /** The issues of a failed parse, each with its path and the value that was found there. */
 export const readIssues = ({ issues }: z.ZodError, value: unknown) =>
   issues.map((issue) => {

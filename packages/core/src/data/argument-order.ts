@@ -1,5 +1,5 @@
 // The keys of a call's arguments in the order of the tool's schema, in which a constrained answer writes them.
-import { follow, isRecord } from "#common";
+import { isRecord, refer } from "#common";
 
 /** JSON whose numbers keep their spelling: 1.0 stays 1.0. */
 type Json = string | { readonly items: readonly Json[] } | { readonly members: readonly Member[] };
@@ -71,17 +71,6 @@ function fits({ type, properties, required }: Readonly<Record<string, unknown>>,
   const isKnown = !isRecord(properties) || keys.every((key) => Object.hasOwn(properties, key));
   const isWhole = !Array.isArray(required) || required.every((key) => keys.includes(String(key)));
   return (type === "object" || isRecord(properties)) && isKnown && isWhole;
-}
-
-function refer(pointer: string, root: unknown): unknown {
-  if (!pointer.startsWith("#")) return undefined;
-  try {
-    const keys = pointer.slice(1).split("/").slice(1).map(decodeURIComponent);
-    const unescaped = keys.map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
-    return follow(root, unescaped);
-  } catch {
-    return undefined; // it is no fragment of a URI
-  }
 }
 
 const nameOf = (key: string): string => String(JSON.parse(key));

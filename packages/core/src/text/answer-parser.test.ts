@@ -256,3 +256,25 @@ test("texts without quotes are read by the kinds that a parameter may have", () 
   });
   expect(given({ any: "[1, 'a']", other: "[True, null]" })).toEqual({ any: "[1, 'a']", other: [true, null] });
 });
+
+test.each([
+  ["a reference", { $ref: "#/$defs/A", $defs: { A: { properties: { zip: { type: "string" } } } } }],
+  [
+    "references that escape",
+    { properties: { zip: { $ref: "#/$defs/a~1b%20~0" } }, $defs: { "a/b ~": { type: "string" } } },
+  ],
+  ["all of several", { allOf: [{ $ref: "#" }, {}, { properties: { zip: { type: "string" } } }] }],
+  ["any of several", { anyOf: [{ properties: { zip: { type: "string" } } }, { properties: { y: {} } }] }],
+  ["one of several", { oneOf: [{ $ref: "#/oneOf/1" }, { properties: { zip: { enum: ["1", "2"] } } }] }],
+  ["a pattern", { patternProperties: { "^z": { type: "string" } }, additionalProperties: false }],
+])("the kinds of a parameter come from %s at the root", (_, parameters) => {
+  const types = valueTypes({ type: "function", name: "f", parameters }, "zip");
+  expect(types).toEqual(new Set(["string"]));
+});
+
+test("an anchor, and a part of several that may be anything, allow any kind", () => {
+  const zip = { type: "string" };
+  const open = { anyOf: [{ properties: { zip } }, { properties: { zip: {} } }] };
+  for (const parameters of [{ properties: { zip: { $ref: "#z" } }, type: "object" }, open, { $ref: "#/%" }])
+    expect(valueTypes({ type: "function", name: "f", parameters }, "zip")).toBeUndefined();
+});

@@ -1,5 +1,5 @@
 // Tools as chat templates take them, and as a text of ours for templates that take none.
-import { isRecord, omitUndefined } from "#common";
+import { isRecord, omitUndefined, refer } from "#common";
 import { type CallSyntax, writeCalls } from "./call-syntax.ts";
 import { spacedJson } from "./json-text.ts";
 import type { CustomTool, Tool } from "./messages.ts";
@@ -28,13 +28,18 @@ export function toolSchema(tool: Tool) {
 /** The kinds of values that a tool's parameter may have, as far as its schema says that. */
 export function valueTypes(tool: Tool | undefined, parameter: string): ValueTypes {
   if (tool?.type === "custom") return new Set(["string"]);
-  const root = tool?.parameters ?? {};
-  const { properties, additionalProperties } = root;
-  const isNamed = isRecord(properties) && Object.hasOwn(properties, parameter);
-  return new TypeReader(root).read(isNamed ? properties[parameter] : additionalProperties);
+  const reader = new TypeReader(tool?.parameters ?? {});
+  return reader.read(reader.member(parameter));
 }
 
+const recordOf = (value: unknown): Readonly<Record<string, unknown>> => (isRecord(value) ? value : {});
 const listOf = (list: unknown): readonly unknown[] => (Array.isArray(list) ? list : []);
+
+/** What describes a value that one of these describes, as far as they are there. */
+function oneOfThese(schemas: readonly unknown[]): unknown {
+  const anyOf = schemas.filter((one) => one !== undefined);
+  return anyOf.length === 0 ? undefined : { anyOf };
+}
 
 /** Finds the kinds of values that schemas of a document allow. */
 class TypeReader {
@@ -44,6 +49,28 @@ class TypeReader {
 
   constructor(root: unknown) {
     this.#root = root;
+  }
+
+  /** A schema of a member of the root; undefined where no part of the root describes it. */
+  member(name: string): unknown {
+    const followed = new Set<string>();
+    const find = (schema: unknown): unknown => {
+      if (!isRecord(schema)) return undefined;
+      const { properties, patternProperties, additionalProperties, allOf, $ref } = schema;
+      const named = recordOf(properties);
+      // a pattern of a client is not run: a member may have any of them
+      const others = [...Object.values(recordOf(patternProperties)), additionalProperties].filter(isRecord);
+      const isNew = typeof $ref === "string" && !followed.has($ref);
+      if (isNew) followed.add($ref);
+      const found = [
+        Object.hasOwn(named, name) ? named[name] : oneOfThese(others),
+        ...listOf(allOf).map(find),
+        ...[schema["anyOf"], schema["oneOf"]].map((list) => oneOfThese(listOf(list).map(find))),
+        isNew ? find(refer($ref, this.#root)) : undefined,
+      ].filter((one) => one !== undefined);
+      return found.length === 0 ? undefined : { allOf: found };
+    };
+    return find(this.#root);
   }
 
   read(schema: unknown): ValueTypes {
@@ -69,9 +96,7 @@ class TypeReader {
   #referred(reference: string): ValueTypes {
     if (this.#known.has(reference)) return this.#known.get(reference);
     this.#known.set(reference, undefined);
-    const keys = reference.split("/").slice(1);
-    const schema = keys.reduce<unknown>((one, key) => (isRecord(one) ? one[key] : undefined), this.#root);
-    const types = this.read(schema);
+    const types = this.read(refer(reference, this.#root));
     this.#known.set(reference, types);
     return types;
   }
