@@ -7,7 +7,6 @@ import {
   type ChatMessage,
   type LoadedText,
   type TemplateVariables,
-  type Tool,
   withFormat,
 } from "mixture-of-shards-core/text";
 import { checkChoices, startChoices } from "./choices.ts";
@@ -120,12 +119,8 @@ function formatOf(
   { tools, constraint }: ConversationFields,
   { prompt, unenforced }: { readonly prompt: string; readonly unenforced: ReadonlySet<string> },
 ): AnswerFormat {
-  const loosened = (tool: Tool): Tool =>
-    tool.type === "function" && unenforced.has(tool.name)
-      ? { ...tool, parameters: { type: "object" } }
-      : tool;
   const { choice: toolChoice, parallel } = tools ?? {};
-  const asked = { tools: tools?.tools.map(loosened), toolChoice, parallel, ...constraint };
+  const asked = { tools: tools?.tools, unenforced, toolChoice, parallel, ...constraint };
   const format = attempt(() => answerFormat(text, asked, prompt));
   if (!(format instanceof MosError)) return format;
   throw format.code === "unsupported" ? unsupportedValue(format.message, "tools", format) : format;

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { answerFormat, withFormat } from "./answer-format.ts";
 import type { AnswerDelta } from "./answer-parser.ts";
+import { CALL_SYNTAXES, TAGGED, writeCalls } from "./call-syntax.ts";
 import { chatTemplate } from "./chat-template.ts";
+import { createAnswerScanner } from "./detokenizer.ts";
 import type { ChatMessage, FunctionTool } from "./messages.ts";
 
 const tokenizer = {
@@ -63,6 +65,34 @@ describe("a format", () => {
       kind: "function",
       name: "look_up",
     });
+  });
+});
+
+describe("values without quotes are read by the types of tools", () => {
+  const [syntax] = CALL_SYNTAXES.filter(({ name }) => name === "qwen3_5");
+  const answerLayout = () => ({ ...reasoning.answerLayout(), syntax: syntax ?? TAGGED });
+  const text = { template: { ...reasoning, answerLayout }, tokenizer: tokenizer as never };
+  const save: FunctionTool = {
+    ...{ type: "function", name: "save" },
+    parameters: { type: "object", properties: { content: { type: "string" } }, uniqueItems: true },
+  };
+  const write = (...contents: readonly string[]): string =>
+    writeCalls(
+      answerLayout().syntax,
+      contents.map((content) => ({ id: "", name: "save", arguments: JSON.stringify({ content }) })),
+    );
+
+  test("that the grammar does not enforce, too", () => {
+    const format = answerFormat(text, { tools: [save], unenforced: new Set(["save"]) }, "[assistant]");
+    expect(JSON.stringify(format.grammar)).not.toContain("uniqueItems");
+    expect(read(format, write("90210"))[1]).toMatchObject({ text: '{"content": "90210"}' });
+  });
+
+  test("in the search for repeated calls, too", () => {
+    const { calls } = answerFormat(text, { tools: [save] }, "[assistant]");
+    const answer = write('{"a":1}', '{"a": 1}');
+    const scanner = createAnswerScanner([], calls);
+    expect(scanner.push(answer).text + scanner.flush()).toBe(answer);
   });
 });
 

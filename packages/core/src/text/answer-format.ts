@@ -38,22 +38,29 @@ export function answerFormat(
   const tools = callableTools(request);
   const reasoning = reasoningAt(prompt, layout);
   const { syntax, reasoning: tags } = layout;
+  const typesOf: AnswerParts["typesOf"] = (name, parameter) =>
+    valueTypes(
+      tools.find((tool) => tool.name === name),
+      parameter,
+    );
   const parts: Omit<AnswerParts, "nextId"> = {
     reasoning,
     tags,
     syntax: tools.length === 0 ? undefined : syntax,
     kinds: new Map(tools.map(({ name, type }) => [name, type])),
-    typesOf: (name, parameter) =>
-      valueTypes(
-        tools.find((tool) => tool.name === name),
-        parameter,
-      ),
+    typesOf,
     isAllCalls: request.toolChoice?.mode === "required",
   };
+  const enforced = tools.map(
+    (tool): Tool =>
+      tool.type === "function" && request.unenforced?.has(tool.name) === true
+        ? { ...tool, parameters: { type: "object" } }
+        : tool,
+  );
   const hasSeveral = tools.length > 0 && !syntax.isSingle && request.parallel !== false;
   return {
-    grammar: answerGrammar({ ...request, tools }, { layout, tokenizer, reasoning }),
-    calls: hasSeveral ? { reasoning, tags, syntax } : undefined,
+    grammar: answerGrammar({ ...request, tools: enforced }, { layout, tokenizer, reasoning }),
+    calls: hasSeveral ? { reasoning, tags, syntax, typesOf } : undefined,
     parser: ({ nextId } = {}) => new LayoutParser({ ...parts, nextId }),
   };
 }
@@ -73,6 +80,8 @@ function reasoningAt(prompt: string, { reasoning }: AnswerLayout): AnswerParts["
 /** What is asked of an answer. */
 export interface AnswerRequest {
   readonly tools?: readonly Tool[] | undefined;
+  /** Names of functions whose arguments are any object, as far as the grammar goes. */
+  readonly unenforced?: ReadonlySet<string> | undefined;
   /** (auto) */
   readonly toolChoice?: ToolChoice | undefined;
   /** An answer may have several calls (true); some models never write several. */

@@ -110,7 +110,7 @@ function possibleStart(text: string, stops: readonly string[]): number {
 }
 
 /** Where the calls of an answer stand. */
-export interface CallLayout extends Pick<AnswerParts, "reasoning" | "tags"> {
+export interface CallLayout extends Pick<AnswerParts, "reasoning" | "tags" | "typesOf"> {
   readonly syntax: CallSyntax;
 }
 
@@ -154,9 +154,9 @@ class RepeatScanner implements StopScanner {
   #held: string | undefined;
   #stopped = false;
 
-  constructor({ reasoning, tags, syntax }: CallLayout) {
-    this.#parser = new LayoutParser({ reasoning, tags, syntax, kinds: new Map(), nextId: undefined });
-    this.#close = syntax.close + syntax.end;
+  constructor(layout: CallLayout) {
+    this.#parser = new LayoutParser({ ...layout, kinds: new Map(), nextId: undefined });
+    this.#close = layout.syntax.close + layout.syntax.end;
   }
 
   push(text: string): ReturnType<StopScanner["push"]> {
