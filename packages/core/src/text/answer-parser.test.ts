@@ -67,6 +67,13 @@ describe.each(CALL_SYNTAXES)("$name", (syntax) => {
     ]);
   });
 
+  test("a name may begin with a hyphen", () => {
+    const answer = writeCalls(syntax, [{ id: "call_0", name: "-x", arguments: "{}" }]);
+    expect(read(parts(syntax, { kinds: new Map([["-x", "function"]]) }), [answer])).toEqual(
+      called(0, "-x", "{}"),
+    );
+  });
+
   test("however an answer is cut into pieces, the same deltas come out", () => {
     const json = fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue({ maxDepth: 2 }));
     const call = fc.oneof(

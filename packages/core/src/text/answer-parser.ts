@@ -200,7 +200,7 @@ export class LayoutParser implements AnswerParser {
   #betweenCalls(): boolean {
     const { argumentsKey = "", form } = this.#parts.syntax ?? {};
     const [before] = form?.name ?? ["{"];
-    if (before === "" ? /^\w/.test(this.#held) : this.#held.startsWith(before)) {
+    if (before === "" ? /^[\w-]/.test(this.#held) : this.#held.startsWith(before)) {
       const { typesOf = () => undefined } = this.#parts;
       this.#beginCall(form ? new NamedCallParser(form, typesOf) : new ToolCallParser(argumentsKey));
       return this.#enter("call");

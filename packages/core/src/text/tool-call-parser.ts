@@ -1,7 +1,7 @@
 // Parses one tool call, character by character while the model writes it.
 import { tryJson } from "#common";
 import type { NamedForm } from "./call-syntax.ts";
-import { ArgumentsReader, type ValueTypes } from "./written-values.ts";
+import { ArgumentsReader, isBlank, type ValueTypes } from "./written-values.ts";
 
 /** Extent of a JSON value. */
 class ValueExtent {
@@ -31,8 +31,6 @@ class ValueExtent {
 
 /** What a character did: the call goes on, its arguments begin, it has ended, or this is no call. */
 export type CallStep = "more" | "arguments" | "end" | "bad";
-
-const isBlank = (char: string): boolean => " \n\r\t".includes(char);
 
 /** Reads one call. */
 export interface CallReader {

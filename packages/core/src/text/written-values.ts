@@ -203,7 +203,8 @@ class ValueReader {
   }
 }
 
-const isBlank = (char: string): boolean => " \n\r\t".includes(char);
+/** White space of JSON. */
+export const isBlank = (char: string): boolean => " \n\r\t".includes(char);
 
 /** Kinds of values that a schema allows; undefined where it may allow all. */
 export type ValueTypes = ReadonlySet<string> | undefined;
