@@ -12,6 +12,27 @@ const refusal = (source: unknown): string => {
   return "accepted";
 };
 
+test("a notation is checked before it is used", () => {
+  const quotes = [{ mark: "'", isEscaped: true }];
+  const given = (notation: unknown) => refusal({ type: "json_schema", schema: { type: "object" }, notation });
+  const name = ["", "="];
+  const right = [{ quotes }, { quotes, words: { null: "None" }, members: { name, end: "", separator: "," } }];
+  expect(right.map(given)).toEqual(["accepted", "accepted"]);
+  for (const notation of [
+    {},
+    [],
+    { quotes: {} },
+    { quotes: [null] },
+    { quotes: [{ mark: "", isEscaped: true }] },
+    { quotes, isBare: 1 },
+    { quotes, words: { null: 1 } },
+    { quotes, members: null },
+    { quotes, members: { name: ["="], end: "", separator: "," } },
+    { quotes, members: { name, separator: "," } },
+  ])
+    expect(given(notation)).toMatch(/^bad_grammar: "notation" of the source .* must be a notation/);
+});
+
 test("parts that are regular become one lexeme", () => {
   const { lexemes, rules, start } = grammarFromSource({
     type: "sequence",

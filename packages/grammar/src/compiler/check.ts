@@ -7,6 +7,7 @@ const MAX_SOURCES = 50_000;
 /** Repetitions of a part that are counted. */
 const MAX_COUNT = 10_000;
 
+const bad = (message: string): GrammarError => new GrammarError("bad_grammar", message);
 const article = (noun: string): string => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`);
 
 const shown = (value: unknown): string => {
@@ -17,27 +18,44 @@ const shown = (value: unknown): string => {
   return typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : article(typeof value);
 };
 
-type Field = readonly [isValid: (value: unknown) => boolean, expected: string];
+type Check = (value: unknown) => boolean;
+type Field = readonly [isValid: Check, expected: string];
 
 const isText = (value: unknown): value is string => typeof value === "string";
 /** Half of a surrogate pair has no bytes in UTF-8, so that no model could write it. */
 const isSpelled = (value: unknown): value is string => isText(value) && !/\p{Surrogate}/u.test(value);
-const isCount = (value: unknown): boolean =>
-  typeof value === "number" && Number.isInteger(value) && value >= 0;
-const isTexts = (value: unknown): boolean =>
-  Array.isArray(value) && value.length > 0 && value.every(isSpelled);
+const isMark: Check = (value) => isSpelled(value) && value !== "";
+const isCount: Check = (value) => typeof value === "number" && Number.isInteger(value) && value >= 0;
+const isWhitespace: Check = (value) => value === "compact" || value === "flexible";
+const isFlag: Check = (value) => value === undefined || typeof value === "boolean";
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const listOf =
+  (isValid: Check, min = 0, max = Number.POSITIVE_INFINITY): Check =>
+  (value) =>
+    Array.isArray(value) && value.length >= min && value.length <= max && value.every(isValid);
+const orNone =
+  (isValid: Check): Check =>
+  (value) =>
+    value === undefined || isValid(value);
+/** Objects with members of these kinds. */
+const having =
+  (kinds: Readonly<Record<string, Check>>): Check =>
+  (value) =>
+    isRecord(value) && Object.entries(kinds).every(([name, isValid]) => isValid(value[name]));
+
+const isNotation = having({
+  quotes: listOf(having({ mark: isMark, isToken: isFlag, isEscaped: isFlag })),
+  isBare: isFlag,
+  words: orNone((value) => isRecord(value) && Object.values(value).every(isMark)),
+  members: orNone(having({ name: listOf(isSpelled, 2, 2), end: isSpelled, separator: isSpelled })),
+});
 
 const TEXT: Field = [isText, "a string"];
 const SPELLED: Field = [isSpelled, "a string without lone surrogates"];
 const SOURCE: Field = [(value) => typeof value === "object" && value !== null, "a source"];
-const WHITESPACE: Field = [
-  (value) => value === undefined || value === "compact" || value === "flexible",
-  '"compact" or "flexible"',
-];
-const optionally = ([isValid, expected]: Field): Field => [
-  (value) => value === undefined || isValid(value),
-  expected,
-];
+const optionally = ([isValid, expected]: Field): Field => [orNone(isValid), expected];
+const WHITESPACE = optionally([isWhitespace, '"compact" or "flexible"']);
 
 const isScalar = (value: unknown): boolean =>
   value === null || isText(value) || typeof value === "boolean" || Number.isFinite(value);
@@ -70,31 +88,22 @@ const FIELDS: { readonly [T in GrammarSource["type"]]: FieldsOf<T> } = {
   json_schema: {
     schema: [isJson, "a JSON Schema, whose values are those of JSON"],
     whitespace: WHITESPACE,
-    notation: optionally([(value) => typeof value === "object" && value !== null, "a notation"]),
+    notation: optionally([isNotation, "a notation, with quotes whose marks are not empty"]),
   },
   json_object: { whitespace: WHITESPACE },
   regex: { pattern: TEXT },
-  choice: { choices: [isTexts, "an array of at least one string, none with lone surrogates"] },
+  choice: { choices: [listOf(isSpelled, 1), "an array of at least one string, none with lone surrogates"] },
   lark: { text: TEXT },
   gbnf: { text: TEXT },
   text: { text: SPELLED },
-  special_token: { token: [(value) => isSpelled(value) && value !== "", "a string that is not empty"] },
-  free_text: {
-    without: [
-      (value) =>
-        value === undefined ||
-        (Array.isArray(value) && value.every((text) => isSpelled(text) && text !== "")),
-      "an array of strings that are not empty",
-    ],
-  },
+  special_token: { token: [isMark, "a string that is not empty"] },
+  free_text: { without: optionally([listOf(isMark), "an array of strings that are not empty"]) },
   json_string: {
     of: SOURCE,
-    quote: [(value) => value === undefined || value === '"' || value === "'", "a quote"],
+    quote: optionally([(value) => value === '"' || value === "'", "a quote"]),
   },
   sequence: { parts: [Array.isArray, "an array of sources"] },
-  any_of: {
-    options: [(value) => Array.isArray(value) && value.length > 0, "an array of at least one source"],
-  },
+  any_of: { options: [listOf(() => true, 1), "an array of at least one source"] },
   repeat: {
     of: SOURCE,
     min: [isCount, "an integer of at least 0"],
@@ -120,42 +129,32 @@ export class SourceCheck {
       throw new GrammarError("limit", `${where} is nested more than ${MAX_DEPTH} levels deep`);
     if (++this.#sources > MAX_SOURCES)
       throw new GrammarError("limit", `the source has more than ${MAX_SOURCES} sources within it`);
-    if (typeof value !== "object" || value === null || Array.isArray(value))
-      throw new GrammarError("bad_grammar", `${where} must be an object with a type, but is ${shown(value)}`);
-    const { type, ...fields } = value as Readonly<Record<string, unknown>>;
+    if (!isRecord(value)) throw bad(`${where} must be an object with a type, but is ${shown(value)}`);
+    const { type, ...fields } = value;
     if (!isType(type)) {
       const types = Object.keys(FIELDS).join(", ");
-      throw new GrammarError(
-        "bad_grammar",
-        `${where} must have one of the types ${types}; its type is ${shown(type)}`,
-      );
+      throw bad(`${where} must have one of the types ${types}; its type is ${shown(type)}`);
     }
-    checkFields(where, { type, fields });
-    return value as GrammarSource;
+    checkFields(where, type, fields);
+    return value as unknown as GrammarSource;
   }
 }
 
 function checkFields(
   where: string,
-  {
-    type,
-    fields,
-  }: { readonly type: GrammarSource["type"]; readonly fields: Readonly<Record<string, unknown>> },
+  type: GrammarSource["type"],
+  fields: Readonly<Record<string, unknown>>,
 ): void {
   const known: Readonly<Record<string, Field>> = FIELDS[type];
   for (const name of Object.keys(fields))
     if (!Object.hasOwn(known, name))
-      throw new GrammarError("bad_grammar", `${where} of type ${type} has no field ${JSON.stringify(name)}`);
+      throw bad(`${where} of type ${type} has no field ${JSON.stringify(name)}`);
   for (const [name, [isValid, expected]] of Object.entries(known))
     if (!isValid(fields[name]))
-      throw new GrammarError(
-        "bad_grammar",
-        `"${name}" of ${where} of type ${type} must be ${expected}, but is ${shown(fields[name])}`,
-      );
+      throw bad(`"${name}" of ${where} of type ${type} must be ${expected}, but is ${shown(fields[name])}`);
   const { min = 0, max = min } = fields;
   if (type !== "repeat" || typeof min !== "number" || typeof max !== "number") return;
-  if (max < min)
-    throw new GrammarError("bad_grammar", `"max" of ${where} is ${max}, below its "min" of ${min}`);
+  if (max < min) throw bad(`"max" of ${where} is ${max}, below its "min" of ${min}`);
   if (max > MAX_COUNT)
     throw new GrammarError("limit", `${where} is repeated ${max} times; at most ${MAX_COUNT} can be counted`);
 }
