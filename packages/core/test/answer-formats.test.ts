@@ -216,6 +216,33 @@ describe.each(settings)("$syntax.name, tags are special tokens: $isSpecial", (se
     );
   });
 
+  test("names of arguments may have punctuation, but for the text that ends them", () => {
+    const { members, isBare } = syntax.form?.notation ?? {};
+    const end = isBare === true ? ":" : members?.name[1].trim();
+    const toolWith = (...names: readonly string[]): readonly Tool[] => [
+      {
+        type: "function",
+        name: "look_up",
+        parameters: {
+          type: "object",
+          properties: Object.fromEntries(names.map((name) => [name, { type: "string" }])),
+        },
+      },
+    ];
+    const names = ["page[size]", "user:id", "a&b", "c++", "a,b", "a=b", "a>b"];
+    for (const name of names.filter((one) => end === undefined || !one.includes(end))) {
+      const answer = write(["look_up", { [name]: "5" }]);
+      expect(judge(setting, { tools: toolWith(name), toolChoice: { mode: "required" } })(answer)).toBe(true);
+      const read = { reasoning: "none", tags: undefined, syntax, kinds, nextId: undefined } as const;
+      const reader = new LayoutParser({ ...read, typesOf: () => new Set(["string"]) });
+      expect(argumentsIn(reader, answer)).toBe(spacedJson({ [name]: "5" }));
+    }
+    if (end !== undefined)
+      expect(() => judge(setting, { tools: toolWith("a", `b${end}c`) })).toThrowError(
+        `At the root of the schema, "properties" is refused: "b${end}c" needs quotes`,
+      );
+  });
+
   test("what is written for any arguments is allowed, and read as it was", () => {
     const allows = judge(setting, { toolChoice: { mode: "required" } });
     // the grammar of JSON ends exponents after two digits

@@ -4,14 +4,14 @@ import { z } from "@hono/zod-openapi";
 import { attempt, MosError, parseJson } from "mixture-of-shards-core/common";
 import type { Engine } from "mixture-of-shards-core/inference";
 import {
+  argumentsSource,
   formatSource,
   jsonSchema,
   type ResponseFormat,
   responseFormat,
-  type Tool,
   toResponseFormat,
 } from "mixture-of-shards-core/text";
-import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
+import { GrammarError, type GrammarSource, type Notation } from "mixture-of-shards-grammar";
 import { ApiError, invalidValue } from "./errors.ts";
 import { neutral, ofVllm, optional, renamed, unused } from "./request.ts";
 import { checkStrict } from "./strict-subset.ts";
@@ -185,7 +185,16 @@ const SEARCH_MILLISECONDS = 2000;
 export async function findUnenforceable(
   engine: Pick<Engine, "checkGrammar">,
   demands: Demands,
-  { refusal, tenant }: { readonly refusal: GrammarError; readonly tenant: string },
+  {
+    refusal,
+    tenant,
+    notation,
+  }: {
+    readonly refusal: GrammarError;
+    readonly tenant: string;
+    /** How the model writes arguments (JSON). */
+    readonly notation?: Notation | undefined;
+  },
 ): Promise<readonly string[]> {
   const { constraint, tools } = demands;
   // nothing else is to blame, and to compile it again takes as long
@@ -207,7 +216,7 @@ export async function findUnenforceable(
   const callable = toolsOf(demands).filter(({ tool }) => names?.includes(tool.name) !== false);
   const unenforced: string[] = [];
   for (const { tool, place } of callable) {
-    const cause = await check(toolSource(tool));
+    const cause = await check(argumentsSource(tool, { notation }));
     if (cause === undefined) continue;
     const reason = cause.message;
     if (tool.type === "custom") throw invalidValue(`${place}.format: ${reason}`, `${place}.format`, cause);
@@ -221,12 +230,3 @@ export async function findUnenforceable(
 
 export const constraintSource = (constraint: OutputConstraint | undefined): GrammarSource | undefined =>
   constraint?.grammar ?? formatSource(constraint?.responseFormat);
-
-/** The grammar of what a tool takes, by itself. */
-function toolSource(tool: Tool): GrammarSource | undefined {
-  if (tool.type === "function") return tool.parameters && { type: "json_schema", schema: tool.parameters };
-  if (tool.grammar === undefined) return undefined;
-  const { syntax, definition } = tool.grammar;
-  if (syntax === "regex") return { type: "regex", pattern: definition };
-  return { type: "json_string", of: { type: "lark", text: definition } };
-}

@@ -104,7 +104,12 @@ export async function startConversation(
     const refusal = refusalOf(error);
     if (refusal === undefined) throw error;
     const { server, key } = context.var;
-    const unenforced = await findUnenforceable(server.engine, fields, { refusal, tenant: key.name });
+    const { form } = server.engine.text.template.answerLayout().syntax;
+    const unenforced = await findUnenforceable(server.engine, fields, {
+      refusal,
+      tenant: key.name,
+      notation: form?.notation,
+    });
     context.header("x-unenforced-tools", unenforced.join(","));
     return await start(new Set(unenforced));
   }

@@ -1,5 +1,7 @@
 // Tools and structured output of chats and completions, as clients see them: fields, errors, and answers with calls.
-import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
+import { readFile } from "node:fs/promises";
+import { chatTemplate, loadTextFromFolder } from "mixture-of-shards-core/text";
+import { GrammarError, type GrammarSource, grammarFromSource } from "mixture-of-shards-grammar";
 import type OpenAI from "openai";
 import { BadRequestError } from "openai";
 import { describe, expect, test } from "vitest";
@@ -260,6 +262,32 @@ describe("a function whose parameters cannot be enforced", () => {
     expect(prompt(server)).toContain("uniqueItems");
     const { headers: others } = await server.send("/v1/chat/completions", { ...body, tools });
     expect(others.get("x-unenforced-tools")).toBeNull();
+  });
+
+  test("is so for names that the model's calls cannot have, too", async () => {
+    const name = "tool-templates/qwen3_5.jinja";
+    const source = await readFile(`test/fixtures/${name}`, "utf8");
+    const own = await loadTextFromFolder("assets/tiny-english");
+    const template = chatTemplate({ template: source, name, tokenizer: own.tokenizer });
+    const refuse = (given: GrammarSource): GrammarError | undefined => {
+      try {
+        grammarFromSource(given);
+        return undefined;
+      } catch (error) {
+        if (error instanceof GrammarError) return error;
+        throw error;
+      }
+    };
+    const engine = { answer: "Hi", refuseGrammar: refuse, maxLength: 4096, text: { ...own, template } };
+    await using server = await makeServer({ engine });
+    const named = { type: "object", properties: { "a>b": { type: "string" } } };
+    const body = {
+      model: "base",
+      messages: hello,
+      tools: [...tools, makeTool("odd", { parameters: named })],
+    };
+    const { status, headers } = await server.send("/v1/chat/completions", body);
+    expect([status, headers.get("x-unenforced-tools")]).toEqual([200, "odd"]);
   });
 
   test("is refused if it is strict", async () => {

@@ -183,11 +183,10 @@ export class Emitter {
   /** A name of a member and what stands before its value. */
   name(name: string, place: Place): GrammarSymbol {
     const { names, name: write } = this.#style;
-    if (!this.languages.matches(names, name))
-      throw unsupported(
-        `is refused: ${JSON.stringify(name)} needs quotes, which names do not have here`,
-        place,
-      );
+    if (!this.languages.matches(names, name)) {
+      const at = { ...place, keyword: "properties" };
+      throw unsupported(`is refused: ${JSON.stringify(name)} needs quotes, which names do not have here`, at);
+    }
     return this.#lexeme(`name ${name}`, () => ({ name: JSON.stringify(name), regex: write(literal(name)) }));
   }
 

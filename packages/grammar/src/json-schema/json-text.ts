@@ -98,10 +98,10 @@ function jsonStyle(whitespace: JsonWhitespace): Style {
   };
 }
 
-const NAME_PART = charClass("az", "AZ", "09", "_", "-", ".", "/", "$", "@", [0xa1, 0x10ffff]);
+const NAME_START = charClass("az", "AZ", "09", "_", "-", ".", "/", "$", "@", [0xa1, 0x10ffff]);
 
-/** Names that need no quotes. */
-const BARE_NAMES = concat(NAME_PART, repeat(concat(optional(literal(" ")), NAME_PART)));
+/** Names that need no quotes where any of these characters ends one. */
+const bareNames = (ends: string): Regex => concat(NAME_START, textWithout([...ends]));
 
 /** A string between marks. */
 function markedBy({ mark, isToken, isEscaped }: Quote, language: Regex): Regex {
@@ -118,7 +118,7 @@ export function stylesOf(whitespace: JsonWhitespace, notation?: Notation): reado
   if (notation === undefined) return [json];
   const { quotes, isBare, words = {}, members } = notation;
   const string: Style["string"] = (language) => either(...quotes.map((quote) => markedBy(quote, language)));
-  const names = isBare === true ? BARE_NAMES : EVERY_NAME;
+  const names = isBare === true ? bareNames(":") : EVERY_NAME;
   const values: Style = {
     ...json,
     word: (word) => either(...[word, words[word] ?? word].map(literal)),
@@ -134,7 +134,7 @@ export function stylesOf(whitespace: JsonWhitespace, notation?: Notation): reado
     ...values,
     isOpen: true,
     comma: literal(separator),
-    names: BARE_NAMES,
+    names: bareNames(after),
     name: (language) => concat(literal(before), language, literal(after)),
   };
   if (end === "") return [outermost, values];
