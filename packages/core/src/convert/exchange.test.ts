@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, computeDelta, type LayerShapes, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { randomStream } from "#common";
-import { openGguf, openSafetensors } from "#files";
+import { openGguf, openSafetensors, type WritableGgufValue, writeGguf } from "#files";
 import { COMMON_LINEARS, moduleKey, parseHuggingFaceConfig, type TargetModule } from "#models";
 import { runs } from "../../../../test/runs.ts";
 import { largestDifference } from "../../test/largest-difference.ts";
@@ -160,6 +160,30 @@ test("GGUF: llama.cpp's names, its alpha, and its order of the rows of q and k",
         ...rows.subarray((head * 8 + i) * 2, (head * 8 + i) * 2 + 2),
       ]);
     }
+});
+
+test.each<[WritableGgufValue, string]>([
+  [{ type: "string", value: "8" }, '"8"; expected a number'],
+  [{ type: "float32", value: Number.NaN }, "NaN; expected a finite number"],
+  [{ type: "float32", value: Number.POSITIVE_INFINITY }, "Infinity; expected a finite number"],
+])("GGUF: the alpha %o is refused", async (alpha, message) => {
+  const path = join(folder, "alpha.gguf");
+  await rm(path, { force: true });
+  await writeGguf(path, {
+    metadata: {
+      "general.architecture": { type: "string", value: "llama" },
+      "general.type": { type: "string", value: "adapter" },
+      "adapter.type": { type: "string", value: "lora" },
+      "adapter.lora.alpha": alpha,
+    },
+    tensors: {
+      "blk.1.ffn_down.weight.lora_a": { dtype: "F32", shape: [2, 40], data: new Float32Array(80) },
+      "blk.1.ffn_down.weight.lora_b": { dtype: "F32", shape: [16, 2], data: new Float32Array(32) },
+    },
+  });
+  await expect(readLora(path, { model, from: "gguf" })).rejects.toThrowError(
+    `alpha.gguf: adapter.lora.alpha is ${message}`,
+  );
 });
 
 test("float16 is refused for numbers that it cannot hold", async () => {

@@ -5,6 +5,7 @@ import {
   ggufArchitecture,
   ggufName,
   ggufPlace,
+  headerNumber,
   type ModelConfig,
   modulePath,
   reorderColumns,
@@ -35,7 +36,9 @@ function checkHeader({ path, metadata }: GgufFile, model: ModelConfig): void {
 export async function readGgufLora(path: string, model: ModelConfig): Promise<AssembledLora> {
   await using file = await openGguf(path);
   checkHeader(file, model);
-  const alpha = Number(file.metadata["adapter.lora.alpha"] ?? 0);
+  const alpha = headerNumber(file, "adapter.lora.alpha") ?? 0;
+  if (!Number.isFinite(alpha))
+    throw new MosError("bad_adapter", `${path}: adapter.lora.alpha is ${alpha}; expected a finite number`);
   const left = new Set(file.tensors.keys());
   const factors = new Map<string, ModuleFactors>();
   for (const module of fileModules(model, { place: ggufPlace }).values()) {

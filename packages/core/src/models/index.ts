@@ -19,6 +19,7 @@ export {
   weightLeaves,
 } from "./decoder.ts";
 export { dequantizeWeight } from "./dequantize-weight.ts";
+export { headerNumber } from "./families/gguf-fields.ts";
 export {
   computeFingerprint,
   computeIdentity,
