@@ -12,6 +12,7 @@ import {
   withProgress,
 } from "#common";
 import {
+  blockFormats,
   closeOnFailure,
   fileBytes,
   type GgufMetadata,
@@ -193,7 +194,16 @@ const openGgufModel = async (path: string): Promise<ModelFiles> =>
     return modelFiles(facts, {
       type(name) {
         const stored = ggufName(config, name);
-        return readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
+        const { type = "missing", shape = [] } = file.tensors.get(stored) ?? {};
+        const where = `${path}: tensor "${stored}"`;
+        const known = readableType(type, where);
+        const isVector = shape.length === 1 && rowOrder(config, name) !== undefined;
+        if (isVector && blockFormats[known].blockSize > 1)
+          throw new MosError(
+            "unsupported",
+            `${where} is a vector in blocks of ${type}, whose numbers are in another order; store it as F32`,
+          );
+        return known;
       },
       value: (name) => ggufValue(config, name),
       order: (name) => rowOrder(config, name),

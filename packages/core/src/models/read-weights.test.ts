@@ -251,6 +251,20 @@ describe("what is refused", () => {
     );
   });
 
+  test("vectors in blocks, where llama.cpp has another order", async () => {
+    const { kept } = blocksGguf("Q8_0");
+    const biases = [["q", 256] as const, ["k", 64] as const, ["v", 64] as const].map(([letter, length]) => ({
+      name: `blk.0.attn_${letter}.bias`,
+      shape: [length],
+      type: 8,
+      bytes: randomBlocks("Q8_0", { count: length / 32, seed: 1 }),
+    }));
+    await writeGguf(at("bad.gguf"), { ...kept, tensors: [...kept.tensors, ...biases] });
+    await expect(loadBase(at("bad.gguf"), { baseDtype: "float32" })).rejects.toMatchObject(
+      refusal("unsupported", /bad.gguf: tensor "blk.0.attn_q.bias" is a vector in blocks of Q8_0/),
+    );
+  });
+
   test("rows that no block size divides", async () => {
     await writeTinyModel(at("tiny"));
     for (const baseDtype of ["int8", "int4", "nf4"] as const)
