@@ -27,6 +27,17 @@ const withTensor = (index: number, change: object): GgufInput => ({
   ...good,
   tensors: good.tensors.map((tensor, i) => (i === index ? { ...tensor, ...change } : tensor)),
 });
+/** A header of Qwen 3.5. */
+const qwen35 = (keys: Record<string, Typed>): GgufInput => ({
+  ...good,
+  metadata: {
+    ...Object.fromEntries(
+      Object.entries(good.metadata).map(([key, value]) => [key.replace("llama.", "qwen35."), value]),
+    ),
+    "general.architecture": ["string", "qwen35"],
+    ...keys,
+  },
+});
 /** The good file with a number overwritten `shift` bytes behind the first occurrence of a text. */
 function patched(text: string, shift: number, value: bigint, width: 4 | 8 = 8): Buffer {
   const copy = Buffer.from(bytes);
@@ -208,6 +219,16 @@ test.each<[string, GgufInput, RegExp, string?]>([
     "zero heads",
     withKeys({ "llama.attention.head_count": ["uint32", 0] }),
     /x\.gguf: llama\.attention\.head_count is 0/,
+  ],
+  [
+    "far too many layers",
+    qwen35({ "qwen35.block_count": ["uint32", 1e8] }),
+    /x\.gguf: qwen35\.block_count is 100000000; expected a whole number from 1 to 1024/,
+  ],
+  [
+    "kinds of fewer layers",
+    qwen35({ "qwen35.attention.recurrent_layers": ["numbers", [1]] }),
+    /x\.gguf: qwen35\.attention\.recurrent_layers must have 2 entries/,
   ],
   [
     "another number of layers",

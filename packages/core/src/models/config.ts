@@ -96,12 +96,13 @@ const LARGEST_SIZES = {
   maxPositions: 2 ** 31,
 } as const;
 
-function checkSizes(config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {
-  for (const [field, largest] of Object.entries(LARGEST_SIZES)) {
-    const value = config[field as keyof typeof LARGEST_SIZES];
-    if (!Number.isSafeInteger(value) || value < 1 || value > largest)
-      throw invalid(`${fieldName(field)} is ${value}; expected a whole number from 1 to ${largest}`);
-  }
+type SizeField = keyof typeof LARGEST_SIZES;
+
+/** Refuses a size that is no whole number within its bounds. */
+export function checkSize(field: SizeField, value: number, { fieldName, invalid }: ConfigPlace): void {
+  const largest = LARGEST_SIZES[field];
+  if (!Number.isSafeInteger(value) || value < 1 || value > largest)
+    throw invalid(`${fieldName(field)} is ${value}; expected a whole number from 1 to ${largest}`);
 }
 
 function checkRope(
@@ -251,7 +252,7 @@ export function checkConfig(
 ): ModelConfig {
   const invalid = (what: string): MosError => new MosError("bad_model", `${where}: ${what}`);
   const place = { fieldName, invalid };
-  checkSizes(config, place);
+  for (const field of Object.keys(LARGEST_SIZES) as SizeField[]) checkSize(field, config[field], place);
   const { heads, keyValueHeads, normEpsilon, rope, localRope = rope } = config;
   if (heads % keyValueHeads !== 0)
     throw invalid(

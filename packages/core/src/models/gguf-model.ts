@@ -2,7 +2,7 @@
 // the same rules. gguf-order.ts has its order of rows and columns.
 import { MosError, omitUndefined } from "#common";
 import type { GgufFile, GgufValue } from "#files";
-import { checkConfig, ggufNames, type ModelConfig } from "./config.ts";
+import { checkConfig, checkSize, ggufNames, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
 import { ggufBiases, headerNumber, layerNumbers, shortDecimal } from "./families/gguf-fields.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
@@ -121,6 +121,9 @@ function openHeader(
       `models of the type "${architecture}" are not supported; supported are ${ggufArchitectures()}`,
     );
   const layers = need("block_count") - (at("nextn_predict_layers") ?? 0);
+  const invalid = (what: string): MosError => new MosError("bad_model", `${path}: ${what}`);
+  // families make and read lists of the layers
+  checkSize("layers", layers, { fieldName: ggufNames(architecture), invalid });
   const header = { path, metadata, tensors, layers, at, need, list, factors };
   const name = candidates.find((candidate) => requireGguf(candidate)?.isOurs?.(header)) ?? common;
   return { header, name };

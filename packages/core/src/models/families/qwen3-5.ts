@@ -1,3 +1,4 @@
+import { MosError } from "#common";
 import type { LayerKind, ModelShape } from "../geometry.ts";
 import { ACTIVATIONS } from "./activations.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
@@ -58,7 +59,7 @@ function ggufHeads({ path, at, need, list, layers }: GgufHeader): FamilyChoices 
       .map((recurs): LayerKind => (recurs ? "linear_attention" : "attention")) ??
     everyNth(layers, at("full_attention_interval") ?? INTERVAL);
   if (kinds.length !== layers)
-    throw unsupported(path, `qwen35.attention.recurrent_layers must have ${layers} entries`);
+    throw new MosError("bad_model", `${path}: qwen35.attention.recurrent_layers must have ${layers} entries`);
   if (!kinds.includes("linear_attention")) return {};
   const valueHeads = need("ssm.time_step_rank");
   return {
