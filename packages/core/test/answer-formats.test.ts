@@ -7,7 +7,7 @@ import { type AnswerDelta, LayoutParser } from "../src/text/answer-parser.ts";
 import { CALL_SYNTAXES, type CallSyntax, writeCalls } from "../src/text/call-syntax.ts";
 import { spacedJson } from "../src/text/json-text.ts";
 import type { Tool } from "../src/text/messages.ts";
-import { valueTypes } from "../src/text/tool-schemas.ts";
+import { typesIn } from "../src/text/tool-schemas.ts";
 
 const SPECIAL = [
   ...["[TOOL_CALLS]", "[ARGS]", "<|tool_call|>", "<think>", "</think>", "<|tool_call_start|>"],
@@ -46,11 +46,7 @@ const tools: readonly Tool[] = [
   },
 ];
 const kinds = new Map(tools.map(({ name, type }) => [name, type]));
-const typesOf = (name: string, parameter: string) =>
-  valueTypes(
-    tools.find((tool) => tool.name === name),
-    parameter,
-  );
+const typesOf = typesIn(tools);
 
 interface Setting {
   readonly syntax: CallSyntax;

@@ -79,7 +79,7 @@ export const follow = (value: unknown, path: readonly PropertyKey[]): unknown =>
 
 /** What a reference of a JSON schema, a pointer as the fragment of a URI, refers to within the document. */
 export function refer(reference: string, root: unknown): unknown {
-  if (!/^#(?:\/|$)/.test(reference)) return undefined;
+  if (reference !== "#" && !reference.startsWith("#/")) return undefined;
   try {
     const keys = reference.split("/").slice(1).map(decodeURIComponent);
     const unescaped = keys.map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));

@@ -10,7 +10,7 @@ import type { LoadedText } from "./load-text.ts";
 import type { ChatMessage, CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice } from "./messages.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { withInstruction } from "./tool-messages.ts";
-import { INPUT_KEY, valueTypes } from "./tool-schemas.ts";
+import { INPUT_KEY, typesIn } from "./tool-schemas.ts";
 import { byName, writeArguments } from "./written-values.ts";
 
 /** How an answer is constrained and read. */
@@ -38,17 +38,12 @@ export function answerFormat(
   const tools = callableTools(request);
   const reasoning = reasoningAt(prompt, layout);
   const { syntax, reasoning: tags } = layout;
-  const typesOf: AnswerParts["typesOf"] = (name, parameter) =>
-    valueTypes(
-      tools.find((tool) => tool.name === name),
-      parameter,
-    );
   const parts: Omit<AnswerParts, "nextId"> = {
     reasoning,
     tags,
     syntax: tools.length === 0 ? undefined : syntax,
     kinds: new Map(tools.map(({ name, type }) => [name, type])),
-    typesOf,
+    typesOf: typesIn(tools),
     isAllCalls: request.toolChoice?.mode === "required",
   };
   const enforced = tools.map(
@@ -60,7 +55,7 @@ export function answerFormat(
   const hasSeveral = tools.length > 0 && !syntax.isSingle && request.parallel !== false;
   return {
     grammar: answerGrammar({ ...request, tools: enforced }, { layout, tokenizer, reasoning }),
-    calls: hasSeveral ? { reasoning, tags, syntax, typesOf } : undefined,
+    calls: hasSeveral ? { reasoning, tags, syntax, tools } : undefined,
     parser: ({ nextId } = {}) => new LayoutParser({ ...parts, nextId }),
   };
 }

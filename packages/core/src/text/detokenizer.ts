@@ -2,8 +2,10 @@
 import { concatBytes, MosError } from "#common";
 import { type AnswerParts, LayoutParser } from "./answer-parser.ts";
 import type { CallSyntax } from "./call-syntax.ts";
+import type { Tool } from "./messages.ts";
 import { decodeBytes, incompleteTail } from "./token-bytes.ts";
 import { leadingBlanks, type Tokenizer } from "./tokenizer.ts";
+import { typesIn } from "./tool-schemas.ts";
 
 /** Turns ids into text one by one. */
 export interface Detokenizer {
@@ -110,8 +112,10 @@ function possibleStart(text: string, stops: readonly string[]): number {
 }
 
 /** Where the calls of an answer stand. */
-export interface CallLayout extends Pick<AnswerParts, "reasoning" | "tags" | "typesOf"> {
+export interface CallLayout extends Pick<AnswerParts, "reasoning" | "tags"> {
   readonly syntax: CallSyntax;
+  /** By their schemas values without quotes are told apart (none: each by its text). */
+  readonly tools?: readonly Tool[];
 }
 
 interface Call {
@@ -154,8 +158,9 @@ class RepeatScanner implements StopScanner {
   #held: string | undefined;
   #stopped = false;
 
-  constructor(layout: CallLayout) {
-    this.#parser = new LayoutParser({ ...layout, kinds: new Map(), nextId: undefined });
+  constructor({ tools = [], ...layout }: CallLayout) {
+    const parts = { ...layout, typesOf: typesIn(tools), kinds: new Map() };
+    this.#parser = new LayoutParser({ ...parts, nextId: undefined });
     this.#close = layout.syntax.close + layout.syntax.end;
   }
 

@@ -32,6 +32,15 @@ export function valueTypes(tool: Tool | undefined, parameter: string): ValueType
   return reader.read(reader.member(parameter));
 }
 
+/** `valueTypes` by the names of tools. */
+export const typesIn =
+  (tools: readonly Tool[]) =>
+  (name: string, parameter: string): ValueTypes =>
+    valueTypes(
+      tools.find((tool) => tool.name === name),
+      parameter,
+    );
+
 const recordOf = (value: unknown): Readonly<Record<string, unknown>> => (isRecord(value) ? value : {});
 const listOf = (list: unknown): readonly unknown[] => (Array.isArray(list) ? list : []);
 
