@@ -16,6 +16,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   key: "layers\\.[0-9]+\\.q_proj",
   MAX_WORD_LENGTH: "200",
   name: "L",
+  quote: `(?:\\\\?["']|<\\|"\\|>)?`,
   "this.#mark": "\u{e0f7}0\u{e0f7}",
   times: "{2,}",
   DIGIT: "\\p{Nd}",
