@@ -30,6 +30,7 @@ const HARMLESS: ReadonlyMap<string, string> = new Map([
     String.raw`/[-+]?\p{Nd}*\.\p{Nd}+|\p{Nd}+/gu`,
     "the second half takes the digits that the first has looked at",
   ],
+  [String.raw`/(.+)\n(.*\D(\d+)[^\d\n]*)\n/g`, "it reads the eight examples beside it"],
   [String.raw`/^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m`, "the kernel writes it"],
 ]);
 

@@ -150,8 +150,15 @@ export async function countCorrect(questions: readonly Question[], settings: Ans
 }
 
 /** Text after the last "####" of an answer of GSM8K, without commas, which only group digits there. */
-const resultNumber = (text: string): string | undefined =>
-  /^.*####(.*)$/s.exec(text)?.[1]?.replaceAll(",", "").trim();
+function resultNumber(text: string): string | undefined {
+  const at = text.lastIndexOf("####");
+  return at < 0
+    ? undefined
+    : text
+        .slice(at + 4)
+        .replaceAll(",", "")
+        .trim();
+}
 
 /**
  * Tests whether an answer equals the reference. If the reference has a line that starts with "####" (GSM8K), the texts after
