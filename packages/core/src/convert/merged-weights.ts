@@ -29,8 +29,7 @@ export function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, rea
 
 /**
  * W + scale · B A as a whole for a target module; W elsewhere as `readWeightParts` gives it, since embeddings can be very
- * large. Gains that
- * files store around 0 are copied, since adding 1 and subtracting it again would round.
+ * large. Gains that files store around 0 are copied, since adding 1 and subtracting it again would round.
  */
 export async function* mergedParts(
   name: string,

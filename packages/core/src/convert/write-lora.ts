@@ -127,8 +127,9 @@ export async function writePeft(
 
 /**
  * Writes a LoRA as one GGUF file for llama.cpp, which computes alpha / rank · B A beside a base in GGUF, whose config tells the
- * tensors' names and the heads. Rows of B and columns of A are in llama.cpp's order, as those of the base are. There is one alpha for all, and the rank is each tensor's own:
- * where n linear layers are fused, B is multiplied by n, which rounds for n = 3.
+ * tensors' names and the heads. Rows of B and columns of A are in llama.cpp's order, as those of the base are. There is one
+ * alpha for all, and the rank is each tensor's own: where n linear layers are fused, B is multiplied by n, which rounds for
+ * n = 3.
  *
  * @throws MosError "bad_option" for a number that the dtype cannot hold, "storage".
  */

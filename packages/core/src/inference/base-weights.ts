@@ -69,7 +69,11 @@ export interface PrepareOptions {
 /** Bytes of matrices in a program up to which a second program holds them again. */
 export const SECOND_COPY_LIMIT = 1e9;
 /** The same where drafts need the second program, and memory has room for it. */
-export const DRAFT_COPY_LIMIT = 2e9;
+const DRAFT_COPY_LIMIT = 2e9;
+
+/** Tests whether a second program holds matrices of so many bytes again; `twice` where drafts need it and there is room. */
+export const isHeldTwice = (bytes: number, twice: boolean): boolean =>
+  bytes <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
 
 /** The embedding, by Hugging Face's name. */
 export const EMBEDDING = "model.embed_tokens.weight";

@@ -23,7 +23,7 @@ import {
   weightShapes,
 } from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import { DRAFT_COPY_LIMIT, EMBEDDING, isBlocks, isExpandable, SECOND_COPY_LIMIT } from "./base-weights.ts";
+import { EMBEDDING, isBlocks, isExpandable, isHeldTwice } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
 import { packedBytes } from "./pack-matrix.ts";
 import { LONE_PREFILL_CHUNK, PREFILL_CHUNK } from "./scheduler.ts";
@@ -96,8 +96,8 @@ function engineBaseBytes(
     const isProduct = config.tiedHead || name !== EMBEDDING;
     if (!staysPlain && isMatrix(shape) && isProduct) packed += packedBytes(format, shape, computeDtype);
   }
-  packed *= packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1;
-  // the table is there while it is read, before all else; later its rows are read where they lie in a file
+  if (isHeldTwice(packed, twice)) packed *= 2;
+  // the table is in memory while it is read, before other matrices are packed; later its rows are read where they lie in a file
   return { plain: packs ? Math.max(plain, table - packed) : plain + table, packed };
 }
 

@@ -12,7 +12,7 @@ import {
 } from "mixture-of-shards-graph";
 import { MosError } from "#common";
 import { layerHeads } from "#models";
-import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
+import { type BaseWeights, isHeldTwice, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { tokenSoftmax } from "./sampler.ts";
 import { AdapterSlots, KVCache, type SlotRange, writtenName } from "./slots.ts";
 import { isSnapshotDue, nextName } from "./states.ts";
@@ -64,9 +64,11 @@ function canFuse(base: BaseWeights, options: ModelRunnerOptions): boolean {
   const heads = attentionLayers(config).map((layer) => layerHeads(config, layer).headDim);
   const { device = DEFAULT_DEVICE } = options.session ?? {};
   const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
-  const isHeldTwice =
-    fixedBytes(base, options) <= (options.twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
-  return isHeldTwice && supports(device, attention) && heads.every((width) => width % 8 === 0);
+  return (
+    isHeldTwice(fixedBytes(base, options), options.twice === true) &&
+    supports(device, attention) &&
+    heads.every((width) => width % 8 === 0)
+  );
 }
 
 /** A question of the tokens alone, so that a draft is verified by the program that would compute its tokens one by one. */

@@ -1,4 +1,5 @@
-// How models write calls of tools. A new way is one more row: the grammar that constrains calls and the parser that reads them follow it.
+// How models write calls of tools. A new way is one more row: the grammar that constrains calls and the parser that reads them
+// follow it.
 import type { Notation } from "mixture-of-shards-grammar";
 import { createHash } from "#platform";
 import { writeArguments } from "./written-values.ts";

@@ -130,11 +130,9 @@ function describeSentencePiece(vocabulary: Vocabulary, metadata: GgufMetadata) {
   return describePieces(vocabulary, metadata, { merges, prefix });
 }
 
-/** Gemma 4's pieces are SentencePiece's, with merges of their own. Its files are read with BOS whatever they say, as in llama.cpp. */
-const describeGemma4 = (vocabulary: Vocabulary, metadata: GgufMetadata) => ({
-  ...describePieces(vocabulary, metadata, { merges: readMerges(metadata), prefix: false }),
-  addBos: "always" as const,
-});
+/** Gemma 4's pieces are SentencePiece's, with merges of their own. */
+const describeGemma4 = (vocabulary: Vocabulary, metadata: GgufMetadata) =>
+  describePieces(vocabulary, metadata, { merges: readMerges(metadata), prefix: false });
 
 interface Pieces {
   readonly merges: readonly (string | readonly [string, string])[];
@@ -251,13 +249,12 @@ export function endTokensFromGguf(metadata: GgufMetadata): readonly number[] {
   return [...new Set([...named, ...endsByText(vocabulary)])];
 }
 
-function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean | "always"): object {
-  const specialIds = (key: "bos" | "eos", byDefault: boolean | "always"): readonly number[] => {
-    const stated = booleanAt(metadata, `tokenizer.ggml.add_${key}_token`);
-    if (byDefault !== "always" && !(stated ?? byDefault)) return [];
+function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean): object {
+  const specialIds = (key: "bos" | "eos", byDefault: boolean): readonly number[] => {
+    if (!(booleanAt(metadata, `tokenizer.ggml.add_${key}_token`) ?? byDefault)) return [];
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
     if (id !== undefined) return [id];
-    if (byDefault !== false) return [];
+    if (byDefault) return [];
     throw new MosError("bad_model", `GGUF: add_${key}_token is true, but there is no ${key}_token_id`);
   };
   const [before, after] = [specialIds("bos", addBos), specialIds("eos", false)];

@@ -10,7 +10,7 @@ export interface Preset {
 }
 
 /** Sizes by which the models of a line differ. */
-type Sizes = readonly [
+export type Sizes = readonly [
   hidden: number,
   intermediate: number,
   layers: number,

@@ -1,5 +1,5 @@
 // Models whose layers are of several kinds, and the others of their years: 2025 and 2026.
-import { line } from "./line.ts";
+import { line, type Preset, type Sizes } from "./line.ts";
 
 const APACHE = "Apache 2.0";
 const LFM = "LFM 1.0";
@@ -85,19 +85,18 @@ const GRANITE4 = {
 
 const granite41 = line(APACHE, GRANITE4);
 
-/** Dense models under the names of hybrids. */
-const granite40 = line(APACHE, {
-  ...GRANITE4,
-  model_type: "granitemoehybrid",
-  num_local_experts: 0,
-  position_embedding_type: "rope",
-});
-
-/** What hybrids state: the width of the MLP, and the kinds of the layers. */
-const granite40Layers = (inner: number, layers: number) => ({
-  shared_intermediate_size: inner,
-  layer_types: Array.from({ length: layers }, () => "attention"),
-});
+/** Dense models under the names of hybrids, which state the width of the MLP and the kinds of the layers otherwise. */
+const granite40 = (repository: string, sizes: Sizes, more: object): Preset => {
+  const [, inner, layers] = sizes;
+  const own = {
+    model_type: "granitemoehybrid",
+    num_local_experts: 0,
+    position_embedding_type: "rope",
+    shared_intermediate_size: inner,
+    layer_types: Array.from({ length: layers }, () => "attention"),
+  };
+  return line(APACHE, { ...GRANITE4, ...own })(repository, sizes, more);
+};
 
 const olmo3 = line(APACHE, {
   model_type: "olmo3",
@@ -166,19 +165,16 @@ export const recent = {
     ministralRope(1e9),
   ),
   "granite4.0-350m": granite40("ibm-granite/granite-4.0-350m", [1024, 2048, 28, 16, 4], {
-    ...granite40Layers(2048, 28),
     max_position_embeddings: 32768,
     residual_multiplier: 0.263,
     attention_multiplier: 0.015625,
     logits_scaling: 4,
   }),
   "granite4.0-1b": granite40("ibm-granite/granite-4.0-1b", [2048, 4096, 40, 16, 4], {
-    ...granite40Layers(4096, 40),
     attention_multiplier: 0.0078125,
     logits_scaling: 8,
   }),
   "granite4.0-micro": granite40("ibm-granite/granite-4.0-micro", [2560, 8192, 40, 40, 8], {
-    ...granite40Layers(8192, 40),
     attention_multiplier: 0.015625,
     logits_scaling: 10,
   }),
