@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import ts from "@typescript/typescript6";
 import type { Command } from "commander";
-import ts from "typescript";
 
 interface Manifest {
   readonly name: string;

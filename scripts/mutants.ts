@@ -18,8 +18,8 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import ts from "@typescript/typescript6";
 import { randomStream } from "mixture-of-shards-core/common";
-import ts from "typescript";
 
 const { values } = parseArgs({
   options: {

@@ -3,9 +3,9 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import ts from "@typescript/typescript6";
 import type { Command } from "commander";
 import { randomStream } from "mixture-of-shards-core/common";
-import ts from "typescript";
 import { createProgram, loadCommands } from "../packages/mos/src/cli/program.ts";
 
 interface Sentence {

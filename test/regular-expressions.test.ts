@@ -1,7 +1,7 @@
 // Every regular expression of the programs takes time in proportion to its text: a client's, a file's, another server's.
 import { readdirSync, readFileSync } from "node:fs";
+import ts from "@typescript/typescript6";
 import { analyse } from "scslre";
-import ts from "typescript";
 import { expect, test } from "vitest";
 
 const FOLDERS = readdirSync("packages").map((name) => `packages/${name}/src`);

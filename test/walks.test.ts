@@ -1,7 +1,7 @@
 // The walks of CONTRIBUTING: each file that they name exists, and each step imports, or is imported by, one before it.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import ts from "typescript";
+import ts from "@typescript/typescript6";
 import { expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "..");
