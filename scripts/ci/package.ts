@@ -1,6 +1,12 @@
-// What npm would publish of the packages: only what belongs there, and within a budget, so that growth is noticed when it comes.
+// What npm would publish of the packages: only what belongs there, within a budget, so that growth is noticed when it comes, and
+// without a finding of publint's.
 // usage: npm run package (after npm run build)
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
 
 interface Budget {
   readonly packedBytes: number;
@@ -27,19 +33,23 @@ const REQUIRED = ["package.json", "README.md", "LICENSE"];
 
 interface Packed {
   readonly name: string;
+  readonly filename: string;
   readonly size: number;
   readonly files: readonly { readonly path: string }[];
 }
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
 
-function check(name: string, budget: Budget): readonly string[] {
-  const output = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
-    cwd: `packages/${name}`,
+async function check(name: string, budget: Budget): Promise<readonly string[]> {
+  const pkgDir = `packages/${name}`;
+  const output = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: pkgDir,
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
   });
   const [packed] = JSON.parse(output) as [Packed];
+  const tarball = Uint8Array.from(readFileSync(join(folder, packed.filename))).buffer;
+  const { messages, pkg } = await publint({ pack: { tarball } }); // its folder is the tarball's own
   const paths = packed.files.map((file) => file.path);
   console.log(
     `${packed.name}: ${paths.length} of ${budget.files} files, ${megabytes(packed.size)} of ${megabytes(budget.packedBytes)}`,
@@ -53,10 +63,18 @@ function check(name: string, budget: Budget): readonly string[] {
       ? [`${megabytes(packed.size)} packed is over the budget of ${megabytes(budget.packedBytes)}`]
       : []),
     ...(paths.length > budget.files ? [`${paths.length} files are over the budget of ${budget.files}`] : []),
+    ...messages.map((message) => formatMessage(message, pkg, { color: false }) ?? message.code),
   ];
   return problems.map((problem) => `${packed.name}: ${problem}`);
 }
 
-const problems = Object.entries(BUDGETS).flatMap(([name, budget]) => check(name, budget));
-for (const problem of problems) console.error(problem);
-process.exitCode = problems.length === 0 ? 0 : 1;
+const folder = mkdtempSync(join(tmpdir(), "mos-packed-"));
+try {
+  for (const [name, budget] of Object.entries(BUDGETS))
+    for (const problem of await check(name, budget)) {
+      console.error(problem);
+      process.exitCode = 1;
+    }
+} finally {
+  rmSync(folder, { recursive: true });
+}
