@@ -7,6 +7,7 @@ export type { PlainFormat } from "./weight-form.ts";
 export {
   type BlockFormat,
   type Int8RowsFormat,
+  isInFile,
   MAX_ROW_CODE,
   type Nf4Format,
   type WeightFormat,

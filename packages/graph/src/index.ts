@@ -23,6 +23,7 @@ export {
   checkpoint,
   constant,
   type DType,
+  type FileRange,
   fileConstant,
   type HostTensor,
   leaf,

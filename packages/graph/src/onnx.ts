@@ -147,12 +147,15 @@ class NamedGraph {
     return name;
   }
 
-  /** Where all the files are that constants lie in. */
+  /** Where all the files are that constants lie in, some of them in folders below. */
   get folder(): string | undefined {
     const folders = new Set(this.fileConstants.map(({ range }) => range.folder));
-    if (folders.size > 1)
-      throw new MosError("bad_config", `constants in two folders: ${[...folders].join(" and ")}`);
-    return [...folders][0];
+    if (folders.size < 2) return [...folders][0];
+    const [first = [], ...others] = [...folders].map((folder) => folder.split(/[\\/]/));
+    const shared = first.findIndex((part, i) => others.some((other) => other[i] !== part));
+    if (shared === 0)
+      throw new MosError("bad_config", `constants on two drives: ${[...folders].join(" and ")}`);
+    return (shared < 0 ? first : first.slice(0, shared)).join("/") || "/";
   }
 
   /** Whatever reads halves casts them to float32, which is then no change. */
@@ -211,7 +214,7 @@ export function serialize(
     for (const { name, value, range } of program.fileConstants)
       message(graph, 5, (tensor) => {
         writeTensorType(tensor, name, value);
-        writeLocation(tensor, range);
+        writeLocation(tensor, { ...range, file: nameBelow(program.folder, range) });
       });
     for (const [name, info] of program.inputs) message(graph, 11, (w) => writeValueInfo(w, name, info));
     for (const [name, value] of Object.entries(outputs))
@@ -227,9 +230,13 @@ export function serialize(
       integer(set, 2, version);
     });
   const { inputs, folder, fileConstants } = program;
-  const files = [...new Set(fileConstants.map(({ range }) => range.file))];
+  const files = [...new Set(fileConstants.map(({ range }) => nameBelow(folder, range)))];
   return { model: writer.finish(), inputs, external, folder, files };
 }
+
+/** The name of a file from a folder above it. */
+const nameBelow = (above = "", { folder, file }: FileRange): string =>
+  `${folder}/${file}`.slice(above.length).replace(/^[\\/]/, "");
 
 /** A node with names in place of values. */
 interface NamedNode extends Pick<Node, "op" | "domain" | "attributes"> {

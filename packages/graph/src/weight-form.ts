@@ -4,6 +4,8 @@ import { countElements, DTYPE_BYTES, type DType } from "./tensor-type.ts";
 /** One number for each weight: what files call F32, F16 and BF16. */
 export interface PlainFormat {
   readonly kind: "float32" | "float16" | "bfloat16";
+  /** Its rows stay in a file, where the runtime reads those that a step needs. */
+  readonly inFile?: true;
 }
 
 /**
@@ -87,9 +89,14 @@ export function weightParts(
   }
 }
 
-/** Bytes of a weight in this format. */
+/** Tests whether a weight of this format stays in its file. */
+export const isInFile = (format: WeightFormat): boolean => "inFile" in format;
+
+/** Bytes of a weight of this format in memory. */
 export const weightBytes = (format: WeightFormat, shape: readonly number[]): number =>
-  weightParts(format, shape).reduce(
-    (sum, part) => sum + countElements(part.shape) * DTYPE_BYTES[part.dtype],
-    0,
-  );
+  isInFile(format)
+    ? 0
+    : weightParts(format, shape).reduce(
+        (sum, part) => sum + countElements(part.shape) * DTYPE_BYTES[part.dtype],
+        0,
+      );

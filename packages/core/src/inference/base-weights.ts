@@ -29,6 +29,7 @@ import { MosError } from "#common";
 import {
   type ComputeDtype,
   dequantizeWeight,
+  fileWeight,
   findLinear,
   floatData,
   floatWeight,
@@ -255,6 +256,8 @@ class Base implements AsyncDisposable {
 
   /** A table whose rows are gathered: only those are dequantised, and of one in the store only those are in memory. */
   async #table(name: string, weight: Weight): Promise<Value> {
+    const inFile = fileWeight(weight);
+    if (inFile !== undefined) return inFile;
     const { format, shape, parts } = weight;
     const isStored = isBlocks(format) || (name === LAYER_EMBEDDINGS && !this.#inMemory);
     if (!this.#packs || !isStored) return this.#leaf(name, weight);

@@ -1,4 +1,3 @@
-import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { describe, expect, test } from "vitest";
 import { type FreeMemory, parseSettings } from "#common";
 import {
@@ -17,16 +16,16 @@ import { defaultCacheMemory, requireEngineMemory, slotCacheBytes } from "./memor
 import { bytesPerPosition, capacityFor } from "./slots.ts";
 import { stateBytes } from "./states.ts";
 
-const Q4_0: WeightFormat = {
+const Q4_0 = {
   kind: "blocks",
   bits: 4,
   blockSize: 32,
   zeroPoint: 8,
   scales: "float16",
   offsets: false,
-};
+} as const;
 
-const plannedModel = (preset: PresetName, stored: WeightFormat): PlannedBase =>
+const plannedModel = (preset: PresetName, stored: Parameters<typeof baseFromConfig>[2]): PlannedBase =>
   baseFromConfig(preset, presetConfig(preset), stored);
 
 const size: ResolvedOptions = {

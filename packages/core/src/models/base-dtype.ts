@@ -4,6 +4,7 @@ import { DEFAULT_DEVICE, type Device, supports } from "mixture-of-shards-graph";
 import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { z } from "zod";
 import { MosError, setting } from "#common";
+import type { StoredFormat } from "#files";
 import { findLinear } from "./linear-layers.ts";
 import { isMatrix, LAYER_EMBEDDINGS } from "./weights.ts";
 
@@ -36,13 +37,15 @@ export interface BaseFormats {
   readonly computeDtype: ComputeDtype;
   /** Stores a transposed copy of the codes of int8 rows. */
   readonly transposedCodes: boolean;
+  /** Embeddings of each layer that are stored as plain numbers stay in the file (false). */
+  readonly tableInFile?: boolean | undefined;
 }
 
 /** A weight in its file. */
 interface StoredWeightInfo {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly stored: WeightFormat;
+  readonly stored: StoredFormat["format"];
   /** The file, for messages. */
   readonly where: string;
 }
@@ -94,19 +97,9 @@ function int4Format(weight: StoredWeightInfo): WeightFormat {
   return { kind: "blocks", bits: 4, blockSize, zeroPoint: 0, scales: "float16", offsets: true };
 }
 
-/**
- * The in-memory format of a weight. Vectors and kernels are float32. Blocks of as many bits as requested stay as they are, without
- * loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both unchanged.
- *
- * @throws MosError "unsupported" where no block size divides its rows.
- */
-export function chooseFormat(
-  weight: StoredWeightInfo,
-  { baseDtype, computeDtype, transposedCodes }: BaseFormats,
-): WeightFormat {
-  const { name, shape, stored } = weight;
-  if (!isMatrix(shape)) return { kind: "float32" };
-  if (computeDtype === "int8" && isLinear(name)) return { kind: "int8rows", transposed: transposedCodes };
+/** A matrix whose products are in float32. */
+function matrixFormat(weight: StoredWeightInfo, baseDtype: BaseDtype): WeightFormat {
+  const { name, stored } = weight;
   const bits = stored.kind === "blocks" ? stored.bits : undefined;
   switch (baseDtype) {
     case "stored":
@@ -121,4 +114,22 @@ export function chooseFormat(
     case "nf4":
       return isLinear(name) ? { kind: "nf4", blockSize: chooseBlockSize(weight, baseDtype, 64) } : stored;
   }
+}
+
+/**
+ * The in-memory format of a weight. Vectors and kernels are float32. Blocks of as many bits as requested stay as they are, without
+ * loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both unchanged.
+ *
+ * @throws MosError "unsupported" where no block size divides its rows.
+ */
+export function chooseFormat(
+  weight: StoredWeightInfo,
+  { baseDtype, computeDtype, transposedCodes, tableInFile = false }: BaseFormats,
+): WeightFormat {
+  const { name, shape, stored } = weight;
+  if (!isMatrix(shape)) return { kind: "float32" };
+  if (tableInFile && name === LAYER_EMBEDDINGS && stored.kind !== "blocks")
+    return { ...stored, inFile: true };
+  if (computeDtype === "int8" && isLinear(name)) return { kind: "int8rows", transposed: transposedCodes };
+  return matrixFormat(weight, baseDtype);
 }

@@ -95,6 +95,7 @@ test("there and back is where it was, in memory and in reading", async () => {
         value: undefined,
         order: rowOrder(some, name),
         columns: columnOrder(some, name),
+        place: { path: "here", begin: 0 },
         readInto: async (target, begin) => target.set(bytes.subarray(begin, begin + target.length)),
       });
       expect(read).toEqual(data);

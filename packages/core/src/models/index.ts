@@ -103,6 +103,7 @@ export { sourceDigest } from "./source-digest.ts";
 export {
   type FloatTensor,
   feedWeights,
+  fileWeight,
   floatData,
   floatTensors,
   floatWeight,

@@ -103,6 +103,8 @@ interface StoredWeights extends AsyncDisposable {
   readonly columns: (name: string) => StoredRows["columns"];
   /** Its first row in the tensor that holds it. */
   readonly row: (name: string) => number;
+  /** Where the tensor begins that holds a weight. */
+  readonly place: (name: string) => StoredRows["place"];
   /** Fills `target` with bytes of the tensor that holds a weight. */
   readonly readInto: (name: string, target: Uint8Array, begin: number) => Promise<void>;
 }
@@ -128,6 +130,7 @@ function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
     const width = shape.at(-1) ?? 1;
     const row = stored.row(name);
     const before = fileBytes(type, shape.length > 1 ? row * width : row);
+    const { path, begin: start } = stored.place(name);
     return {
       type,
       shape,
@@ -135,6 +138,7 @@ function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
       width: shape.length === 1 && order !== undefined ? 1 : width,
       value: stored.value(name),
       columns: stored.columns(name),
+      place: { path, begin: start + before },
       readInto: (target, begin) => stored.readInto(name, target, before + begin),
     };
   };
@@ -173,6 +177,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
       order: () => undefined,
       columns: () => undefined,
       row: (name) => storedPlace(config, name).row,
+      place: (name) => weights.place(place(name)),
       readInto: (name, target, begin) => weights.readInto(place(name), target, begin),
       [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
     });
@@ -209,6 +214,7 @@ const openGgufModel = async (path: string): Promise<ModelFiles> =>
       order: (name) => rowOrder(config, name),
       columns: (name) => columnOrder(config, name),
       row: (name) => ggufPlace(config, name).row,
+      place: (name) => ({ path, begin: file.tensors.get(ggufName(config, name))?.offset ?? 0 }),
       readInto: (name, target, begin) => file.readInto(ggufName(config, name), target, begin),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     });
@@ -291,6 +297,7 @@ const formatSettings = {
     help: "data type of products with the weights",
   }),
   transposedCodes: flag({ help: "store a transposed copy of the codes of int8 rows" }),
+  tableInFile: flag({ help: "leave the embeddings of each layer in the file" }),
 };
 
 /**
@@ -339,9 +346,10 @@ export async function loadBase(model: string, options: LoadOptions = {}): Promis
   const isAuto = options.computeDtype === "auto";
   const computeDtype = isAuto ? autoDtype(files, baseDtype) : (options.computeDtype ?? "float32");
   const { transposedCodes = isAuto && hasTransposedCodes(parameterCount(files.config)) } = options;
-  const { signal, onProgress } = options;
+  const { signal, onProgress, tableInFile } = options;
   const weights = new Map<string, Weight>();
-  const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, signal, onProgress });
+  const formats = { baseDtype, computeDtype, transposedCodes, tableInFile };
+  const reading = readWeights(files, { ...formats, signal, onProgress });
   const hashes = await withProgress(reading, (weight) => weights.set(...weight));
   const { config, name, source } = files;
   return { name, path, config, weights, ...hashes, source };

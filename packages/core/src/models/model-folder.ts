@@ -58,6 +58,8 @@ interface FolderWeights extends AsyncDisposable {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Fills `target` with bytes of a weight as its file has them, from its byte `begin` on. */
   readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
+  /** The file of a weight, and where it begins there. */
+  place(name: string): { readonly path: string; readonly begin: number };
   /** Element type of a weight. Throws `unsupported` for one that cannot be read. */
   dtype(name: string): StoredType;
 }
@@ -143,6 +145,10 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
       async readInto(name, target, begin) {
         const { file, stored } = find(name);
         await file.readInto(stored, target, begin);
+      },
+      place(name) {
+        const home = find(name);
+        return { path: home.file.path, begin: findTensor(home)?.begin ?? 0 };
       },
       dtype(name) {
         const home = find(name);

@@ -1,5 +1,6 @@
 // A base before its weights are read, for the memory plans of training and serving.
 import { type WeightFormat, weightBytes } from "mixture-of-shards-graph/common";
+import type { StoredFormat } from "#files";
 import { type BaseFormats, chooseFormat } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { type BaseModel, type ModelFiles, openModel } from "./load.ts";
@@ -36,7 +37,7 @@ export async function planBase(model: string | BaseModel): Promise<PlannedBase> 
 export const baseFromConfig = (
   name: string,
   config: ModelConfig,
-  stored: WeightFormat = { kind: "bfloat16" },
+  stored: StoredFormat["format"] = { kind: "bfloat16" },
 ): PlannedBase => ({
   name,
   config,

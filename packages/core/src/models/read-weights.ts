@@ -1,10 +1,11 @@
 // The weights of an open model → memory, in one pass over its file: each part of a tensor is read once, checked, sampled
 // for the fingerprint, and written in its in-memory format. Memory never holds more than the result and a part.
 
-import type { TensorData } from "mixture-of-shards-graph";
-import { float16Value, type WeightFormat, type WeightPart } from "mixture-of-shards-graph/common";
+import type { FileRange, TensorData } from "mixture-of-shards-graph";
+import { float16Value, isInFile, type WeightFormat, type WeightPart } from "mixture-of-shards-graph/common";
 import { countElements, MosError } from "#common";
 import { fileBytes, type StoredType, storedFormat } from "#files";
+import { basename, dirname, realpath } from "#platform";
 import { type BaseFormats, chooseFormat } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { numberAt } from "./dequantize-weight.ts";
@@ -25,6 +26,8 @@ export interface StoredRows {
   readonly order: ((stored: number) => number) | undefined;
   /** The place of each of equal runs of columns, where they are in another order. */
   readonly columns: readonly number[] | undefined;
+  /** Where its bytes begin. */
+  readonly place: { readonly path: string; readonly begin: number };
   /** Fills `target` with the tensor's bytes from `begin` on. */
   readonly readInto: (target: Uint8Array, begin: number) => Promise<void>;
 }
@@ -81,6 +84,17 @@ export function baseFormats(files: WeightSource, formats: BaseFormats): Readonly
     return chooseFormat({ name, shape, stored, where: files.path }, formats);
   };
   return new Map([...weightShapes(files.config).keys()].map((name) => [name, formatFor(name)]));
+}
+
+/** Where a weight lies; without links, since the runtime follows none. */
+async function fileRange(rows: StoredRows): Promise<FileRange> {
+  const path = await realpath(rows.place.path);
+  return {
+    folder: dirname(path),
+    file: basename(path),
+    offset: rows.place.begin,
+    length: countBytes(rows),
+  };
 }
 
 /** Bytes of the whole rows that are read at a time. */
@@ -181,12 +195,12 @@ export async function* readWeights(
     }
     writer.finish();
     const fromFile = isLossless(type, format);
-    checkStored(name, weight, { where: path, fromFile });
+    if (!isInFile(format)) checkStored(name, weight, { where: path, fromFile });
     if (fromFile) sample.readSamples((index) => numberAt(weight, index));
     samples.set(name, sample.bytes());
     if (shape.length === 1) gains.set(name, weight);
     onProgress?.({ done: done + 1, total, doneBytes, totalBytes, name });
-    yield [name, weight];
+    yield [name, isInFile(format) ? { ...weight, file: await fileRange(rows) } : weight];
   }
   return { fingerprint: fingerprintSamples(config, samples), identity: identity(config, gains) };
 }

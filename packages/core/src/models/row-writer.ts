@@ -5,6 +5,7 @@ import { type DType, hadamardRows, type TensorData } from "mixture-of-shards-gra
 import {
   type BlockFormat,
   type Int8RowsFormat,
+  isInFile,
   MAX_ROW_CODE,
   type Nf4Format,
   type WeightFormat,
@@ -61,6 +62,7 @@ const ARRAYS: Readonly<Partial<Record<DType, new (length: number) => TensorData>
 
 /** The weight with all its tensors, full of zeros. */
 function emptyWeight(format: WeightFormat, shape: readonly number[]): Weight {
+  if (isInFile(format)) return { shape, format, parts: {} };
   const parts = weightParts(format, shape).map(({ part, shape: size, dtype }) => {
     const array = ARRAYS[dtype] ?? Uint8Array;
     return [part, new array(countElements(size))] as const;
@@ -148,26 +150,36 @@ function expandRows({ parts }: Weight, options: RowWriterOptions): RowWriter["wr
   return (row, bytes) => decode(bytes, data.subarray(row * width, (row + 1) * width));
 }
 
+/** Rows that are seen, and stay where they are. */
+function seenRows({ onNumbers, ...form }: RowForm & Pick<RowWriterOptions, "onNumbers">): RowWriter["write"] {
+  const numbers = new Float32Array(form.width);
+  const decode = rowDecoder(form);
+  return (row, bytes) => {
+    decode(bytes, numbers);
+    onNumbers(row, numbers);
+  };
+}
+
 /** Rows that are quantised. */
 function quantizedRows(
   { shape, parts }: Weight,
   { format, onNumbers, ...form }: RowWriterOptions & { readonly format: QuantizedFormat },
 ): RowWriter["write"] {
-  const numbers = new Float32Array(form.width);
-  const decode = rowDecoder(form);
   const quantize = quantizeRows(format, shape, parts);
-  return (row, bytes) => {
-    decode(bytes, numbers);
-    onNumbers(row, numbers);
-    quantize(row, numbers);
-  };
+  return seenRows({
+    ...form,
+    onNumbers(row, numbers) {
+      onNumbers(row, numbers);
+      quantize(row, numbers);
+    },
+  });
 }
 
 const isSameFormat = (a: WeightFormat, b: WeightFormat): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** Tests whether `rowWriter` converts a type to a format without loss. */
 export const isLossless = (type: StoredType, format: WeightFormat): boolean =>
-  format.kind === "float32" || isSameFormat(format, storedFormat(type).format);
+  !isInFile(format) && (format.kind === "float32" || isSameFormat(format, storedFormat(type).format));
 
 /** A writer of the rows of one weight. */
 export function rowWriter(options: RowWriterOptions): RowWriter {
@@ -182,6 +194,7 @@ export function rowWriter(options: RowWriterOptions): RowWriter {
     const place = (): void => columns && placeColumns(weight, columns);
     return { weight, finish: place, write: copyRows(weight, stored) };
   }
+  if (isInFile(format)) return { weight, finish, write: seenRows(options) };
   if (isQuantized(format)) return { weight, finish, write: quantizedRows(weight, { ...options, format }) };
   return { weight, finish, write: expandRows(weight, options) };
 }

@@ -1,7 +1,14 @@
 // One weight in memory, in its storage format.
 
-import { partName, type TensorData } from "mixture-of-shards-graph";
-import { type WeightFormat, type WeightPart, weightParts } from "mixture-of-shards-graph/common";
+import {
+  type FileRange,
+  fileConstant,
+  partName,
+  storedWeight,
+  type TensorData,
+  type Value,
+} from "mixture-of-shards-graph";
+import { isInFile, type WeightFormat, type WeightPart, weightParts } from "mixture-of-shards-graph/common";
 import { countElements, MosError } from "#common";
 
 /**
@@ -12,6 +19,8 @@ export interface Weight {
   readonly shape: readonly number[];
   readonly format: WeightFormat;
   readonly parts: Readonly<Partial<Record<WeightPart, TensorData>>>;
+  /** Where the bytes of one lie that stays in its file, and has no parts. */
+  readonly file?: FileRange;
 }
 
 /** A float32 weight. */
@@ -53,6 +62,7 @@ export function weightFeeds(
   { format, shape, parts }: Weight,
 ): Readonly<Record<string, WeightTensor>> {
   const feeds: Record<string, WeightTensor> = {};
+  if (isInFile(format)) return feeds;
   for (const { part, shape: size } of weightParts(format, shape)) {
     const data = parts[part];
     if (data === undefined || data.length !== countElements(size))
@@ -72,3 +82,10 @@ export const storageFormats = (weights: ReadonlyMap<string, Weight>): ReadonlyMa
 /** Feeds of the leaves of all weights. */
 export const feedWeights = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightTensor> =>
   new Map([...weights].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight))));
+
+/** A weight that stays in its file, as a constant there; undefined for others. */
+export function fileWeight({ format, shape, file }: Weight): Value | undefined {
+  const [data] = weightParts(format, shape);
+  if (file === undefined || data === undefined) return undefined;
+  return storedWeight(format, shape, { data: fileConstant(file, shape, data.dtype) });
+}

@@ -1,6 +1,6 @@
 // Memory plan of a training run: its parts, the choices that make it fit, and the refusal if it does not.
 
-import { type Device, leaf, type ProgramPeak, programPeak } from "mixture-of-shards-graph";
+import { DEFAULT_DEVICE, type Device, leaf, type ProgramPeak, programPeak } from "mixture-of-shards-graph";
 import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { type AdapterConfig, blankAdapter } from "#adapters";
 import { assertMemory, chooseWay, type FreeMemory, fitsMemory, type MemoryPlan, memoryPlan } from "#common";
@@ -75,6 +75,8 @@ interface RunShapes {
 /** Choices that make a run fit, and its memory. */
 export interface RunMemory {
   readonly plan: MemoryPlan;
+  /** Leaves the embeddings of each layer in the file, from where a CPU reads the rows of a step. */
+  readonly tableInFile: boolean;
   /** Recomputes the layers in the backward pass, which takes longer and far less memory. */
   readonly rematerialise: Rematerialise;
   readonly transposedCodes: boolean;
@@ -85,6 +87,9 @@ export interface RunMemory {
 /** Parameters from which layers are computed again even where their activations have room: these take more than the base. */
 const LARGE_MODEL = 2e9;
 
+/** Other devices take constants into their own memory. */
+const isOnCpu = (device: Device = DEFAULT_DEVICE): boolean => device === "cpu";
+
 /** The fastest way comes first. */
 function listCandidates(
   { config, formsOf }: PlannedBase,
@@ -92,15 +97,21 @@ function listCandidates(
 ): readonly Omit<RunMemory, "plan">[] {
   const parameters = parameterCount(config);
   const isLarge = parameters >= LARGE_MODEL;
+  const tableInFile = isOnCpu(device);
   const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
   const list = (chosen: ComputeDtype): readonly Omit<RunMemory, "plan">[] => {
     const codes = chosen === "int8" && hasTransposedCodes(parameters) ? [true, false] : [false];
     return kept.flatMap((rematerialise) =>
-      codes.map((transposedCodes) => ({ rematerialise, transposedCodes, computeDtype: chosen })),
+      codes.map((transposedCodes) => ({
+        rematerialise,
+        transposedCodes,
+        tableInFile,
+        computeDtype: chosen,
+      })),
     );
   };
   if (computeDtype !== undefined) return list(computeDtype);
-  const formats = formsOf({ baseDtype, computeDtype: "float32", transposedCodes: false });
+  const formats = formsOf({ baseDtype, computeDtype: "float32", transposedCodes: false, tableInFile });
   return defaultComputeDtype(formats, device) === "int8"
     ? [...list("int8"), ...list("float32")]
     : list("float32");
@@ -164,7 +175,8 @@ export function assertBaseMemory(
   size: RunSize & { readonly free: FreeMemory },
 ): void {
   const { computeDtype = "float32" } = size;
-  const formats = base.formsOf({ ...size, computeDtype, transposedCodes: false });
+  const tableInFile = isOnCpu(size.device);
+  const formats = base.formsOf({ ...size, computeDtype, transposedCodes: false, tableInFile });
   if (fitsMemory(memoryPlan({ base: baseBytes(base.config, formats) }), size.free)) return;
   requireRunMemory(base, adapter, size);
 }

@@ -32,6 +32,7 @@ import {
   type EarlierHook,
   eachLinear,
   feedWeights,
+  fileWeight,
   floatTensors,
   headWeight,
   type LinearHook,
@@ -286,7 +287,7 @@ export type PlannedModel = Omit<TrainableModel, "weightData">;
 
 /** A base whose adapter is trained. The adapter's tensors are changed in place. */
 export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter): TrainableModel {
-  return { ...plannedModel(config, storageFormats(weights), adapter), weightData: feedWeights(weights) };
+  return { ...plannedModel(config, storageFormats(weights), adapter), ...frozenWeights({ config, weights }) };
 }
 
 /** The same without the weights, of which only the formats are known. */
@@ -339,12 +340,22 @@ const PLAIN = { linear: () => plainLinear, maskBufferLength: () => 0 };
 
 type PlainBase = Pick<LoadedModel, "config" | "weights">;
 
-/** A base as it is, of which only losses are computed. */
-export const frozenModel = ({ config, weights: stored }: PlainBase): TrainableModel => ({
-  ...PLAIN,
-  config,
-  weights: weightLeaves(config, storageFormats(stored)),
+/** Weights that are not trained: leaves with what they are fed, and constants that stay in a file. */
+const frozenWeights = ({ config, weights: stored }: PlainBase) => ({
+  weights: new Map(
+    [...weightLeaves(config, storageFormats(stored))].map(([name, value]) => {
+      const weight = stored.get(name);
+      return [name, (weight && fileWeight(weight)) ?? value];
+    }),
+  ),
   weightData: feedWeights(stored),
+});
+
+/** A base as it is, of which only losses are computed. */
+export const frozenModel = (base: PlainBase): TrainableModel => ({
+  ...PLAIN,
+  ...frozenWeights(base),
+  config: base.config,
   trainable: new Map(),
   parameters: new Map(),
 });

@@ -21,6 +21,7 @@ async function loadBase({ model, settings }: TrainRequest, signal: AbortSignal):
   const base = await loadModel(model, {
     baseDtype,
     computeDtype,
+    tableInFile: true,
     ...(computeDtype === "auto" ? {} : { transposedCodes: computeDtype === "int8" }),
     signal,
   });

@@ -137,8 +137,8 @@ async function loadRun(
 ): Promise<LoadedRun> {
   const { settings, config, model: given, text, memory, train, validation, run } = plan;
   const { baseDtype } = settings;
-  const { computeDtype, transposedCodes } = memory;
-  const how = { ...options, baseDtype, computeDtype, transposedCodes };
+  const { computeDtype, transposedCodes, tableInFile } = memory;
+  const how = { ...options, baseDtype, computeDtype, transposedCodes, tableInFile };
   const base = typeof given === "string" ? { model: await loadBase(given, how), text } : given;
   const { name, fingerprint, identity } = base.model;
   const named = { name, fingerprint, identity, tokens: tokenDigest(base.text.tokenizer) };
