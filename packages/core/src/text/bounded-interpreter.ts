@@ -114,19 +114,14 @@ interface Value {
 type Evaluate = (expression: Expression | undefined, scope: unknown) => Value;
 
 /**
- * `interpreter.evaluate`, with Python's strip methods, undefined attributes in `selectattr`, and values other than texts printed, and
- * taken by filters of texts, as Python does.
+ * `interpreter.evaluate`, with Python's strip methods, undefined attributes in `selectattr`, and values other than texts printed,
+ * joined by `~`, and taken by filters of texts, as Python does.
  */
 function evaluateLikePython(interpreter: Interpreter, spend: (cost: number) => void): Evaluate {
   const evaluate: Evaluate = interpreter.evaluate.bind(interpreter);
   const asText = (value: string, scope: unknown): Value => evaluate({ type: "StringLiteral", value }, scope);
-  const textFilter = (name: unknown, operand: Value, scope: unknown): Value => {
-    const text = pythonText(operand);
-    if (name === "trim") return asText(pythonStrip(text, { side: "strip" }), scope);
-    const made = asText(text, scope);
-    const method = made.builtins.get(String(name))?.value as (() => Value) | undefined;
-    return method === undefined ? made : method();
-  };
+  const textFilter = (name: unknown, operand: Value, scope: unknown): Value =>
+    asText(TEXT_FILTERS.get(name)?.(pythonText(operand)) ?? "", scope);
   const filtered = (expression: Expression, scope: unknown): Value => {
     const { value: name, callee, args: [mapped] = [] } = expression.filter ?? {};
     const isMap = callee?.value === "map" && TEXT_FILTERS.has(mapped?.value);
@@ -140,6 +135,10 @@ function evaluateLikePython(interpreter: Interpreter, spend: (cost: number) => v
   };
   const evaluateOne: Evaluate = (expression, scope) => {
     if (expression?.type === "FilterExpression") return filtered(expression, scope);
+    if (expression?.type === "BinaryExpression" && expression.operator?.value === "~") {
+      const operands = [expression.left, expression.right].map((one) => interpreter.evaluate(one, scope));
+      return asText(operands.map((one: Value) => pythonText(one)).join(""), scope);
+    }
     const side =
       expression?.type === "MemberExpression" && !expression.computed && expression.property?.value;
     if (side !== "strip" && side !== "lstrip" && side !== "rstrip") return evaluate(expression, scope);
@@ -157,14 +156,17 @@ function evaluateLikePython(interpreter: Interpreter, spend: (cost: number) => v
   };
 }
 
-/** Filters that take any value as a text; `string` has no method. */
-const TEXT_FILTERS: ReadonlySet<unknown> = new Set([
-  "string",
-  "trim",
-  "upper",
-  "lower",
-  "capitalize",
-  "title",
+const capitalized = ([first = "", ...rest]: string): string =>
+  first.toUpperCase() + rest.join("").toLowerCase();
+
+/** Filters that take any value as a text. */
+const TEXT_FILTERS: ReadonlyMap<unknown, (text: string) => string> = new Map([
+  ["string", (text) => text],
+  ["trim", (text) => pythonStrip(text, { side: "strip" })],
+  ["upper", (text) => text.toUpperCase()],
+  ["lower", (text) => text.toLowerCase()],
+  ["capitalize", capitalized],
+  ["title", (text) => text.replace(/[^-\s({[<]+/g, capitalized)],
 ]);
 
 /** The statements directly within one. */
@@ -178,7 +180,7 @@ const statementsIn = ({ body = [], alternate = [], defaultBlock = [] }: Partial<
 const SILENT: ReadonlySet<string> = new Set(["Set", "Macro", "Comment", "Break", "Continue"]);
 /** Values that the interpreter prints as JSON, and null not at all. */
 const PRINTED_OTHERWISE: ReadonlySet<string> = new Set([
-  ...["NullValue", "BooleanValue", "ArrayValue", "ObjectValue"],
+  ...["NullValue", "BooleanValue", "ArrayValue", "TupleValue", "ObjectValue"],
 ]);
 
 /** A value as Python prints it; within another one, a text has quotes. */
@@ -189,7 +191,10 @@ function pythonText(given: Value, isWithin = false): string {
   if (type === "BooleanValue") return value === true ? "True" : "False";
   if (type === "UndefinedValue") return "";
   if (type === "StringValue") return isWithin ? pythonQuoted(String(value)) : String(value);
-  if (Array.isArray(value)) return `[${value.map(within).join(", ")}]`;
+  if (Array.isArray(value)) {
+    const items = value.map(within).join(", ");
+    return type === "TupleValue" ? `(${items})` : `[${items}]`; // the parser knows no tuples of one
+  }
   if (!(value instanceof Map)) return given.toString();
   return `{${Array.from(value, ([key, one]) => `${pythonQuoted(key)}: ${within(one)}`).join(", ")}}`;
 }

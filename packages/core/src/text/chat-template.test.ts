@@ -331,19 +331,19 @@ test("values are printed as Python prints them", () => {
   const python = `[1, "it's", 'a"b', 'both \\'"', True, None, {'k': 'x\\n\\x1f\\xa0\u{1f600}'}, [], 0.5]`;
   const template = from(
     "{% macro m(x) %}{{ x }}{% endmacro %}{{ m(v) }}|{{ v | string }}|{% for x in [true, none] %}{{ x }}{% endfor %}|{{ x.y }}" +
-      "{% if v %}{{ false }}{% else %}{{ none }}{% endif %}|{% set t %}{{ none }}{% endset %}{{ t }}|{{ ' \\x1f\ufeff ' | trim }}|{{ 'a' if false }}",
+      "{{ ('a', 1) }}{{ 'a' ~ none ~ ('b', [1.5]) }}|{% if v %}{{ false }}{% else %}{{ none }}{% endif %}|{% set t %}{{ none }}{% endset %}{{ t }}|{{ ' \\x1f\ufeff ' | trim }}|{{ 'a' if false }}",
   );
   expect(template.render([], { variables: { v } })).toBe(
-    [python, python, "TrueNone", "False", "None", "\ufeff", ""].join("|"),
+    [python, python, "TrueNone", "('a', 1)aNone('b', [1.5])", "False", "None", "\ufeff", ""].join("|"),
   );
 });
 
 test("filters of texts take any value as Python prints it", () => {
   const template = from(
-    "{{ x.type | upper }}|{{ v | upper }}|{{ none | lower }}|{{ true | capitalize }}|{{ ['b c'] | title }}|{{ v | map('upper') | list }}",
+    "{{ x.type | upper }}|{{ v | upper }}|{{ none | lower }}|{{ true | capitalize }}|{{ ['b c'] | title }}|{{ v | map('upper') | list }}|{{ 'aB cD' | capitalize }}|{{ \"aB-cD (eF)\" | title }}",
   );
   expect(template.render([], { variables: { x: {}, v: ["string", null, 1] } })).toBe(
-    "|['STRING', NONE, 1]|none|True|['B C']|['STRING', 'NONE', '1']",
+    "|['STRING', NONE, 1]|none|True|['b C']|['STRING', 'NONE', '1']|Ab cd|Ab-Cd (Ef)",
   );
 });
 
@@ -353,4 +353,8 @@ test("reasoning is a part of the content where a template takes it so only", () 
   );
   const answer: ChatMessage = { role: "assistant", content: "yes", reasoning: "hm" };
   expect(template.render([user("Hi "), answer, { ...answer, content: "" }])).toBe("Hi HM;yes;HM;");
+  const apart = from(
+    "{% for message in messages %}{{ message['thinking'] }}:{{ message.content }};{% endfor %}",
+  );
+  expect(apart.render([answer])).toBe("hm:yes;");
 });

@@ -338,7 +338,7 @@ function compileTemplate(template: string, name: string, now: Date | undefined):
 }
 
 /** Some templates, such as Ministral 3's, take reasoning as a part of the content only. */
-const READS_THOUGHTS = /\[['"]thinking['"]\]/;
+const READS_THOUGHTS = /(?<!message)\[['"]thinking['"]\]/;
 
 function withThoughts(variables: TemplateVariables): TemplateVariables {
   const { messages } = variables as { readonly messages: readonly TemplateMessage[] };

@@ -140,6 +140,8 @@ export class NamedCallParser implements CallReader {
   readonly #form: NamedForm;
   readonly #typesOf: (tool: string, parameter: string) => ValueTypes;
   #held = "";
+  /** What there is of the text after the name. */
+  #stop = "";
   #name: string | undefined;
   #arguments: ArgumentsReader | undefined;
 
@@ -159,24 +161,24 @@ export class NamedCallParser implements CallReader {
 
   feed(char: string): CallStep {
     if (this.#arguments !== undefined) return this.#arguments.feed(char);
-    const {
-      name: [before, after],
-      end,
-      notation,
-    } = this.#form;
-    this.#held += char;
-    if (this.#held.length <= before.length) return before.startsWith(this.#held) ? "more" : "bad";
+    const [before, after] = this.#form.name;
     // without a text after it, a name ends where the arguments begin
     const stop = after === "" ? "{" : after;
-    const name = this.#held.slice(before.length);
-    const at = name.indexOf(stop.charAt(0));
-    if (at < 0) return /[\n<>()[\]{}]/.test(char) ? "bad" : "more";
-    if (at === 0 || !stop.startsWith(name.slice(at))) return "bad";
-    if (name.length < at + stop.length) return "more";
-    const found = name.slice(0, at);
-    this.#name = found;
-    this.#arguments = new ArgumentsReader(notation, end, (parameter) => this.#typesOf(found, parameter));
-    return after === "" && this.#arguments.feed(char) === "bad" ? "bad" : "arguments";
+    if (this.#stop === "" && (this.#held.length < before.length || !stop.startsWith(char))) {
+      this.#held += char;
+      if (this.#held.length <= before.length) return before.startsWith(this.#held) ? "more" : "bad";
+      return /[\n<>()[\]{}]/.test(char) ? "bad" : "more";
+    }
+    this.#stop += char;
+    if (this.#held.length === before.length || !stop.startsWith(this.#stop)) return "bad";
+    return this.#stop.length < stop.length ? "more" : this.#begin(this.#held.slice(before.length));
+  }
+
+  #begin(name: string): CallStep {
+    const { name: around, end, notation } = this.#form;
+    this.#name = name;
+    this.#arguments = new ArgumentsReader(notation, end, (parameter) => this.#typesOf(name, parameter));
+    return around[1] === "" && this.#arguments.feed("{") === "bad" ? "bad" : "arguments";
   }
 }
 

@@ -234,6 +234,8 @@ export class ArgumentsReader {
   readonly #typesOf: (name: string) => ValueTypes;
   #step: "between" | "name" | "value" | "end";
   #held = "";
+  /** The end of what is held. */
+  #last = "";
   #json = "";
   #value: ValueReader;
   #types: ValueTypes;
@@ -294,12 +296,14 @@ export class ArgumentsReader {
   #name(char: string): "more" | "bad" {
     const { name: [, after] = ["", ""], end } = this.#notation.members ?? {};
     this.#held += char;
-    if (!this.#held.endsWith(after)) return "more";
+    // a few characters are compared, since a text that grows is copied whenever it is looked at
+    this.#last = (this.#last + char).slice(-after.length);
+    if (this.#last !== after) return "more";
     const name = this.#held.slice(0, -after.length);
     this.#json += `${this.#isFirst ? "{" : ", "}${JSON.stringify(name)}: `;
     this.#types = this.#typesOf(name);
     this.#value = new ValueReader(this.#notation, end === "" ? undefined : end);
-    [this.#held, this.#isFirst, this.#step] = ["", false, "value"];
+    [this.#held, this.#last, this.#isFirst, this.#step] = ["", "", false, "value"];
     return "more";
   }
 
