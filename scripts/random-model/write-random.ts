@@ -68,7 +68,7 @@ function listTensors({ config, type, headType }: RandomModel): readonly Tensor[]
   return [...storedShapes(config)].map(([name, shape]) => ({
     name,
     shape,
-    type: shape.length === 1 ? "F32" : typeFor(name === head ? headType : type, shape),
+    type: shape.length !== 2 ? "F32" : typeFor(name === head ? headType : type, shape),
   }));
 }
 

@@ -434,6 +434,11 @@ test("what transformers wants as decimals has a point, and the text says the sam
   expect(configText({ attention_dropout: 0, other: 0 })).toBe(
     '{\n  "attention_dropout": 0.0,\n  "other": 0\n}\n',
   );
+  expect(JSON.parse(configText({ time_step_limit: [0, 1], other: [0, 1] }))).toEqual({
+    time_step_limit: [0, 1],
+    other: [0, 1],
+  });
+  expect(configText({ time_step_limit: [0, 1], other: [0, 1] }).match(/\d\.0/g)).toEqual(["0.0", "1.0"]);
   expect(configText({ attn_logit_softcapping: 2.5, final_logit_softcapping: null })).not.toMatch(
     /2\.5\.|null\./,
   );

@@ -193,7 +193,7 @@ export function huggingFaceConfig(config: ModelConfig, where: string): Readonly<
 
 /** Fields in which transformers 5 refuses a whole number that has no decimal point. */
 const DECIMALS =
-  /("(?:(?:attn|final)_logit_softcapping|attention_dropout|initializer_range|router_aux_loss_coef)": -?\d+|"time_step_limit": \[\s*-?\d+)(?=[,\s])/g;
+  /("(?:(?:attn|final)_logit_softcapping|attention_dropout|initializer_range|router_aux_loss_coef)": -?\d+|(?<="time_step_limit": \[\s{0,9}(?:[-\d.]{1,20},\s{0,9})?)-?\d+)(?=[,\s])/g;
 
 /** The text of a config.json, which JSON.stringify alone would give without the points that transformers asks for. */
 export const configText = (config: unknown): string =>

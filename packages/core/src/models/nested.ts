@@ -144,7 +144,9 @@ export function unwrapped(json: unknown, where: string): unknown {
     where,
   });
   const { className, texts, isTied, defaults, isFlat, isUncapped } = wrapper;
-  const text = text_config ?? (isFlat === true ? outer : undefined);
+  // transformers moves the fields alone that its class of text configs declares
+  const { original_max_position_embeddings: _, partial_rotary_factor: __, ...declared } = outer;
+  const text = text_config ?? (isFlat === true ? declared : undefined);
   if (text === undefined)
     throw new MosError("bad_model", `${where}: field "text_config" is missing; expected an object`);
   const other = architectures?.find((name) => name !== className);
@@ -179,7 +181,7 @@ export function unwrapped(json: unknown, where: string): unknown {
   const ropes = Object.entries({ rope_scaling: scaling, rope_parameters: parameters }).flatMap(
     ([name, rope]) => (isObject(rope) ? [[name, withoutParts(rope)]] : []),
   );
-  const { vision_config: _, ...own } = text as Record<string, unknown>;
+  const { vision_config: ___, ...own } = text as Record<string, unknown>;
   return {
     ...defaults,
     ...own,

@@ -329,6 +329,16 @@ describe("config.json", () => {
     },
   );
 
+  test("without a text_config, fields count that the language model's class declares", () => {
+    const rope_scaling = { rope_type: "yarn", rope_theta: 1e4, factor: 2 };
+    const json = { ...sizes, model_type: "qwen2_5_vl", rope_scaling, partial_rotary_factor: 0.5 };
+    const dropped = { ...json, original_max_position_embeddings: 16 };
+    const inside = { model_type: "qwen2_5_vl", text_config: { ...sizes, rope_scaling } };
+    expect(parseHuggingFaceConfig(dropped, "config.json")).toEqual(
+      parseHuggingFaceConfig(inside, "config.json"),
+    );
+  });
+
   test("a language model of another type in it is refused by name", () => {
     const text_config = { ...sizes, model_type: "qwen3" };
     expect(() => parseHuggingFaceConfig({ model_type: "mistral3", text_config }, "config.json")).toThrowError(
@@ -354,6 +364,15 @@ describe("config.json", () => {
       "lfm2",
       { layer_types: Array.from({ length: 6 }, () => "sliding_attention") },
       /layers of the type "sliding_attention"/,
+    ],
+    [
+      "a rope by its older name beside ropes of layers",
+      "granite_swa",
+      {
+        layer_rope_theta: [0, 1e4, 0, 0, 0, 0],
+        rope_parameters: { type: "linear", factor: 2, rope_theta: 100 },
+      },
+      /rope_type "linear" beside layer_rope_theta is not supported/,
     ],
     ["hybrids", "granitemoehybrid", { num_local_experts: 0 }, /hybrids with Mamba are not supported/],
     ["experts", "gemma4_text", { enable_moe_block: true }, /enable_moe_block/],

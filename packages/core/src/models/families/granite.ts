@@ -3,6 +3,7 @@ import { layerRope } from "../geometry.ts";
 import { type Family, type FamilyChoices, nullToUndefined, unsupported } from "./family.ts";
 import { layerTypes, windowByTypes } from "./layer-windows.ts";
 import type { RawConfig } from "./raw-config.ts";
+import { ropeType } from "./rope-json.ts";
 
 /** Granite 3 (dense): Llama with factors on embeddings, attention scores, branches and logits. */
 export const granite: Family = {
@@ -139,7 +140,7 @@ export const graniteSwa: Family = {
     const size = nullToUndefined(raw.sliding_window);
     const layers = windowByTypes(raw, { where, size, otherwise: (layer) => layer % 4 !== 0 });
     const { rope_scaling, rope_parameters } = raw;
-    const type = { ...rope_parameters, ...rope_scaling }.rope_type ?? "default";
+    const type = ropeType({ ...rope_parameters, ...rope_scaling });
     if (raw.layer_rope_theta && type !== "default")
       throw unsupported(where, `rope_type "${type}" beside layer_rope_theta is not supported`);
     return { ...granite.fromJson(raw, where), ...layers, ...layerThetas(raw, where, layers) };

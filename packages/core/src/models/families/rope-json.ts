@@ -300,7 +300,8 @@ function firstStated(name: string, where: string, values: readonly (number | nul
   return value;
 }
 
-const ropeType = ({ rope_type, type }: RawRope): string => rope_type ?? type ?? "default";
+/** The type of a rope, which has had two names. */
+export const ropeType = ({ rope_type, type }: RawRope): string => rope_type ?? type ?? "default";
 
 /** One rope for all layers: rope_scaling alone where both are there. */
 function commonRope({ raw, family, where }: RopePlace): RopeFields {
