@@ -23,6 +23,12 @@ fi
 "$python" scripts/verify/exchange.py "$work/exchange"
 "$python" scripts/verify/merged_folder.py "$work/merged"
 "$python" scripts/verify/family_exchange.py "$work/families"
+if [ -n "${MOS_LLAMA:-}" ] && "$python" -c 'import gguf' 2>/dev/null; then
+  "$python" scripts/verify/family_gguf.py "$work/gguf"
+  node --conditions=source --import tsx scripts/verify/family-gguf.ts "$work/gguf" --llama "$MOS_LLAMA"
+else
+  echo "skipped: MOS_LLAMA is not given, or $python has no gguf"
+fi
 if "$python" -c 'import openai' 2>/dev/null; then
   "$python" scripts/verify/peft_folder.py
 else

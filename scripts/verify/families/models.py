@@ -262,6 +262,8 @@ def random_number(name, parameter, family, tied):
         return 0.5 * noise
     if "embed_tokens" in name:
         return noise * (0.25 if tied else 1)  # a tied head would repeat its input otherwise
+    if parameter.ndim == 1:
+        return noise  # sinks
     return 1.5 * noise / (4 if parameter.ndim == 3 else parameter.shape[1]) ** 0.5
 
 
