@@ -1,4 +1,4 @@
-"""What both scripts of PEFT begin with: a model read from a GGUF file, or random in a preset's shape, and an adapter's settings."""
+"""What both scripts of PEFT begin with: a model read from files, or random in a preset's shape, and an adapter's settings."""
 
 import os
 
@@ -7,6 +7,8 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 TARGET_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+# of Qwen 3.5's linear attention, and of LFM2's convolutions, attention and MLP
+TARGET_MODULES += ["in_proj_qkv", "in_proj_z", "out_proj", "in_proj", "w1", "w2", "w3"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -35,11 +37,13 @@ def folder_and_name(path: str) -> tuple[str, str]:
 
 
 def load_model(path: str, threads: int, dtype: str = "float32") -> PreTrainedModel:
-    """`path` is a GGUF file, or a preset's name, of which the weights are random."""
+    """`path` is a GGUF file, a folder, or a preset's name, of which the weights are random."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     if path in PRESETS:
         return AutoModelForCausalLM.from_config(PRESETS[path], dtype=DTYPES[dtype])
+    if os.path.isdir(path):
+        return AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype])
     folder, name = folder_and_name(path)
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=DTYPES[dtype])
     # its weights are dequantised, but transformers' trainer goes by the file that they came from

@@ -57,7 +57,7 @@ def example_batches() -> Iterator[Batch]:
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("gguf", help="a GGUF file, or a preset such as llama3.2-1b, whose weights are random then")
+parser.add_argument("gguf", help="a GGUF file, a folder, or a preset such as llama3.2-1b, whose weights are random then")
 parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the base; PEFT keeps adapters in float32")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--seq", type=int, default=256)
