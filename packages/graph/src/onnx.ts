@@ -116,24 +116,37 @@ class NamedGraph {
   readonly inputs = new Map<string, TensorType>();
 
   readonly #leaves = new Map<string, TensorType>();
+  /** Names of results that are outputs of the program. */
+  readonly #public = new Map<Node, string[]>();
   readonly #fixed: NonNullable<SerializeOptions["fixed"]>;
   readonly #widensHalves: boolean;
 
   constructor(
-    outputs: Iterable<Value>,
+    outputs: Readonly<Record<string, Value>>,
     { fixed = {}, widensHalves = false }: Pick<SerializeOptions, "fixed" | "widensHalves">,
   ) {
     this.#fixed = fixed;
     this.#widensHalves = widensHalves;
-    this.nodes = sortNodes(outputs);
+    this.nodes = sortNodes(Object.values(outputs));
     this.nodes.forEach((node, i) => {
       this.names.set(node, `${node.op}.${i}`);
     });
+    for (const [name, { source }] of Object.entries(outputs)) {
+      if (source.kind !== "output") continue;
+      const own = this.#public.get(source.node) ?? [];
+      own[source.index] ??= name;
+      this.#public.set(source.node, own);
+    }
+  }
+
+  /** The name of one of a node's results. */
+  resultName(node: Node, index: number): string {
+    return this.#public.get(node)?.[index] ?? `${this.names.get(node)}.${index}`;
   }
 
   valueName(value: Value): string {
     const { source, shape, dtype } = value;
-    if (source.kind === "output") return `${this.names.get(source.node)}.${source.index}`;
+    if (source.kind === "output") return this.resultName(source.node, source.index);
     if (source.kind === "constant" || source.kind === "file") return this.#constantName(value);
     const { name } = source;
     const known = this.#leaves.get(name);
@@ -194,16 +207,15 @@ export function serialize(
 ): SerializedProgram {
   const { externalAbove = 1024, inlineLimit = 1.5 * 2 ** 30, externalName = "weights.bin" } = options;
   const { standardProducts = false, separateFiles = false } = options;
-  const program = new NamedGraph(Object.values(outputs), options);
+  const program = new NamedGraph(outputs, options);
   const writer = new BinaryWriter();
   integer(writer, 1, IR_VERSION);
   text(writer, 2, "mixture-of-shards");
   const external: ExternalData[] = [];
   message(writer, 7, (graph) => {
-    for (const node of nameNodes(program, standardProducts)) message(graph, 1, (n) => writeNode(n, node));
+    const nodes = [...nameNodes(program, standardProducts), ...nameOutputs(program, outputs)];
+    for (const node of nodes) message(graph, 1, (n) => writeNode(n, node));
     text(graph, 2, "program");
-    for (const [name, value] of Object.entries(outputs))
-      message(graph, 1, (n) => writeIdentity(n, program.valueName(value), name));
     const total = program.constants.reduce((bytes, { data }) => bytes + data.byteLength, 0);
     for (const item of program.constants) {
       const outside = total > inlineLimit && item.data.byteLength >= externalAbove;
@@ -249,8 +261,16 @@ const nameNodes = (program: NamedGraph, standardProducts: boolean): readonly Nam
   program.nodes.flatMap((node) => {
     const name = program.names.get(node) ?? "";
     const inputs = node.inputs.map((input) => (input === undefined ? "" : program.valueName(input)));
-    const named = { ...node, name, inputs, outputs: node.outputs.map((_, i) => `${name}.${i}`) };
+    const named = { ...node, name, inputs, outputs: node.outputs.map((_, i) => program.resultName(node, i)) };
     return standardProducts && node.op === "FusedMatMul" ? expandProduct(named, node) : [named];
+  });
+
+/** Outputs that are no result, or one that has another output's name, get theirs by an Identity, which copies. */
+const nameOutputs = (program: NamedGraph, outputs: Readonly<Record<string, Value>>): readonly NamedNode[] =>
+  Object.entries(outputs).flatMap(([name, value]) => {
+    const from = program.valueName(value);
+    const copy = { name: `output.${name}`, op: "Identity", domain: "", attributes: {} };
+    return from === name ? [] : [{ ...copy, inputs: [from], outputs: [name] }];
   });
 
 /** FusedMatMul as Gemm where both operands are matrices, else as transposes, MatMul and Mul. */
@@ -298,14 +318,6 @@ function writeNode(writer: BinaryWriter, { name, op, domain, attributes, inputs,
   for (const [key, value] of Object.entries(attributes))
     message(writer, 5, (a) => writeAttribute(a, key, value));
   if (domain !== "") text(writer, 7, domain);
-}
-
-/** An output gets its public name by an Identity, which the runtime removes. */
-function writeIdentity(writer: BinaryWriter, from: string, to: string): void {
-  text(writer, 1, from);
-  text(writer, 2, to);
-  text(writer, 3, `output.${to}`);
-  text(writer, 4, "Identity");
 }
 
 /** Where constants go that are not in the model. */

@@ -10,6 +10,7 @@ import {
   type SessionOptions,
   softmax,
   sub,
+  type Value,
 } from "mixture-of-shards-graph";
 import { MosError, omitUndefined, parseSettings, type Random } from "#common";
 import { samplingSettings } from "./engine-options.ts";
@@ -175,11 +176,18 @@ function candidates(
   return { ids: chosen, weights: chosen.map((id) => weights[id] as number) };
 }
 
-/** Σ of weights, in double precision. */
+/** Σ of weights, in double precision: four sums, which do not wait for each other. */
 export function sumWeights(weights: ArrayLike<number>): number {
-  let total = 0;
-  for (let i = 0; i < weights.length; i++) total += weights[i] as number;
-  return total;
+  let [a, b, c, d] = [0, 0, 0, 0];
+  const whole = weights.length - (weights.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    a += weights[i] as number;
+    b += weights[i + 1] as number;
+    c += weights[i + 2] as number;
+    d += weights[i + 3] as number;
+  }
+  for (let i = whole; i < weights.length; i++) a += weights[i] as number;
+  return a + b + (c + d);
 }
 
 /** An index by weights, which need not add up to 1. Throws `diverged` where they are not numbers. */
@@ -287,64 +295,95 @@ export type TokenSoftmax = ReturnType<typeof tokenSoftmax>;
 
 /** 4 MiB of logits; several times that is in use. */
 const MAX_LOGITS = 2 ** 20;
+/** Logits that are kept from step to step at most: 32 MiB. */
+const REUSED_LOGITS = 2 ** 23;
 /** Keeps the smallest temperatures from becoming ∞, which has no product with 0. */
 const MAX_INVERSE = 3e38;
 
+/** The index of the largest number, the first where several are. */
+function likeliest(probabilities: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < probabilities.length; i++)
+    if ((probabilities[i] as number) > (probabilities[best] as number)) best = i;
+  return best;
+}
+
+/** log Σ e^z = z − log p of the likeliest, where the runtime has divided p by a sum in single precision. */
+function totalBy(logits: Float32Array, probabilities: Float32Array): number {
+  const top = likeliest(probabilities);
+  return (logits[top] as number) - Math.log((probabilities[top] as number) / sumWeights(probabilities));
+}
+
 /** Softmax of a vocabulary, compiled when it is first needed. `maxLogits` are computed at a time at most. */
 export function tokenSoftmax(vocabularySize: number, session: SessionOptions, maxLogits = MAX_LOGITS) {
-  let program: Promise<Program> | undefined;
-  const open = (): Promise<Program> => {
+  const programs = new Map<"plain" | "scaled", Promise<Program>>();
+  const open = (kind: "plain" | "scaled"): Promise<Program> => {
     const logits = leaf("logits", ["rows", vocabularySize]);
-    const peaks = max(logits, [1]);
-    const probabilities = softmax(mul(sub(logits, peaks), leaf("inverse_temperatures", ["rows", 1])));
-    return compile({ peaks, probabilities, tops: max(probabilities, [1]) }, session);
+    const scaled = (): Value => mul(sub(logits, max(logits, [1])), leaf("inverse_temperatures", ["rows", 1]));
+    const found =
+      programs.get(kind) ??
+      compile({ probabilities: softmax(kind === "plain" ? logits : scaled()) }, session);
+    programs.set(kind, found);
+    return found;
   };
   const limit = Math.max(1, Math.floor(maxLogits / vocabularySize));
+  let memory = new Float32Array(0);
+  /** The same memory for as many rows as are decoded at a time: pages that are new take as long as the softmax. */
+  const reuse = (size: number): Float32Array => {
+    if (size > REUSED_LOGITS) return new Float32Array(size);
+    if (memory.length < size) memory = new Float32Array(size);
+    return memory.subarray(0, size);
+  };
 
-  /** The softmax of rows at these temperatures; totals are those of logits divided by them. */
+  /** Probabilities [V] of rows at these temperatures, in the given memory. */
   async function softmaxAt(
     rows: readonly SoftmaxRow[],
     temperature: (row: SoftmaxRow) => number,
-  ): Promise<readonly RowSoftmax[]> {
-    program ??= open();
-    const found: RowSoftmax[] = [];
+    data: Float32Array,
+  ): Promise<readonly Float32Array[]> {
+    const inverse = Float32Array.from(rows, (row) => Math.min(1 / temperature(row), MAX_INVERSE));
+    const isPlain = inverse.every((factor) => factor === 1);
+    const program = await open(isPlain ? "plain" : "scaled");
+    const found: Float32Array[] = [];
     for (let from = 0; from < rows.length; from += limit) {
       const some = rows.slice(from, from + limit);
-      const inverse = Float32Array.from(some, (row) => Math.min(1 / temperature(row), MAX_INVERSE));
-      const { peaks, probabilities, tops } = await (await program).run({
-        logits: { shape: [some.length, vocabularySize], data: toMatrix(some, vocabularySize) },
-        inverse_temperatures: { shape: [some.length, 1], data: inverse },
-      });
-      for (const [i, row] of some.entries()) {
-        const [start, end] = [i * vocabularySize, (i + 1) * vocabularySize];
-        const own = probabilities?.data.subarray(start, end) as Float32Array;
-        // log Σ e^z = max z − log max p, where the runtime has divided p by a sum in single precision
-        const total = (): number =>
-          Number(peaks?.data[i]) - Math.log(Number(tops?.data[i]) / sumWeights(own));
-        found.push({
-          total: row.scores ? total() : undefined,
-          probabilities: row.temperature === undefined ? undefined : own,
-        });
-      }
+      const shape = [some.length, vocabularySize];
+      const feeds = { logits: { shape, data: toMatrix(some, vocabularySize) } };
+      const factors = { shape: [some.length, 1], data: inverse.subarray(from, from + limit) };
+      const { probabilities } = await program.run(
+        isPlain ? feeds : { ...feeds, inverse_temperatures: factors },
+        {
+          probabilities: {
+            shape,
+            data: data.subarray(from * vocabularySize, (from + some.length) * vocabularySize),
+          },
+        },
+      );
+      for (const i of some.keys())
+        found.push(
+          probabilities?.data.subarray(i * vocabularySize, (i + 1) * vocabularySize) as Float32Array,
+        );
     }
     return found;
   }
 
   return {
-    /** The result of a row does not depend on the other rows. */
+    /** The result of a row does not depend on the other rows. The next call may overwrite it. */
     async compute(rows: readonly SoftmaxRow[]): Promise<readonly RowSoftmax[]> {
+      const size = rows.length * vocabularySize;
       const draws = rows.some(({ temperature }) => temperature !== undefined);
       const scores = rows.some((row) => row.scores);
-      const drawn = draws ? await softmaxAt(rows, ({ temperature = 1 }) => temperature) : [];
+      const drawn = draws ? await softmaxAt(rows, ({ temperature = 1 }) => temperature, reuse(size)) : [];
       const isEnough = draws && rows.every((row) => !row.scores || (row.temperature ?? 1) === 1);
-      const scored = !scores || isEnough ? drawn : await softmaxAt(rows, () => 1);
-      return rows.map((_, i) => ({
-        total: scored[i]?.total,
-        probabilities: drawn[i]?.probabilities,
+      const memory = draws ? new Float32Array(isEnough || !scores ? 0 : size) : reuse(size);
+      const scored = !scores || isEnough ? drawn : await softmaxAt(rows, () => 1, memory);
+      return rows.map(({ logits, scores, temperature }, i) => ({
+        total: scores ? totalBy(logits, scored[i] as Float32Array) : undefined,
+        probabilities: temperature === undefined ? undefined : drawn[i],
       }));
     },
     async [Symbol.asyncDispose](): Promise<void> {
-      await (await program)?.[Symbol.asyncDispose]();
+      for (const program of programs.values()) await (await program)[Symbol.asyncDispose]();
     },
   };
 }

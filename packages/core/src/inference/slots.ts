@@ -161,7 +161,10 @@ export class KVCache {
             const slot = from + at;
             const row = (slot * tensor.heads + own) * this.capacity + (this.lengths[slot] ?? 0);
             const begin = (at * heads + head) * tokens * width;
-            (this.#data[i] as CacheArray).set(added.subarray(begin, begin + count * width), row * width);
+            const target = this.#data[i] as CacheArray;
+            if (count > 1) target.set(added.subarray(begin, begin + count * width), row * width);
+            // thousands at a step: a view of each takes longer than its copy
+            else for (let n = 0; n < count * width; n++) target[row * width + n] = added[begin + n] as number;
           });
       }
     }

@@ -4,7 +4,7 @@ import { serialize } from "../onnx.ts";
 import { countElements, type DType, type TensorType } from "../tensor-type.ts";
 import { type HostTensor, showShape, type TensorData, type Value } from "../value.ts";
 import { DEFAULT_DEVICE, type Device, deviceError, prefersConstants, supports } from "./device.ts";
-import type { RuntimeTensor } from "./session.ts";
+import type { FloatTarget, RuntimeTensor } from "./session.ts";
 
 /** Options of a session. @inline */
 export interface SessionOptions {
@@ -29,10 +29,13 @@ export interface Program extends AsyncDisposable {
   readonly inputs: ReadonlyMap<string, TensorType>;
   /** Sets inputs for all later runs. Arrays are shared, so the program reads what is written into them later. */
   bind(tensors: Readonly<Record<string, HostTensor>>): void;
-  /** Runs with the bound inputs and `feeds`; `fetch` names the outputs that are computed and returned, all by default. */
+  /**
+   * Runs with the bound inputs and `feeds`. `fetch` names the outputs that are computed and returned, all by default, or has
+   * memory that float32 ones of them may be written into, rather than into new arrays.
+   */
   run(
     feeds: Readonly<Record<string, HostTensor>>,
-    fetch?: readonly string[],
+    fetch?: readonly string[] | Readonly<Record<string, FloatTarget | null>>,
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
@@ -92,10 +95,12 @@ export async function compile(
       feed(given, feeds);
       for (const name of inputs.keys())
         if (given[name] === undefined) throw new MosError("bad_config", `input ${name} was not given`);
-      const results = await session.run(given, fetch).catch((cause: unknown) => {
+      const wanted = isList(fetch) ? Object.fromEntries(fetch.map((name) => [name, null])) : fetch;
+      const results = await session.run(given, wanted).catch((cause: unknown) => {
         throw new MosError("device", `the program failed on device ${device}: ${String(cause)}`, { cause });
       });
-      return Object.fromEntries(fetch.map((name) => [name, fromRuntime(results[name] as RuntimeTensor)]));
+      const found = Object.keys(wanted).map((name) => [name, results[name] as RuntimeTensor] as const);
+      return Object.fromEntries(found.map(([name, tensor]) => [name, fromRuntime(tensor)]));
     },
     async [Symbol.asyncDispose]() {
       if (!isOpen) return;
@@ -104,6 +109,8 @@ export async function compile(
     },
   };
 }
+
+const isList = <T>(given: readonly string[] | T): given is readonly string[] => Array.isArray(given);
 
 const NATURAL: Readonly<Partial<Record<DType, (data: TensorData) => boolean>>> = {
   float32: (data) => data instanceof Float32Array,

@@ -3,8 +3,8 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SerializedProgram } from "../onnx.ts";
 import type { Device } from "./device.ts";
-import { env, InferenceSession, type Tensor } from "./onnxruntime.ts";
-import { COMMON, type OpenSession, type RuntimeTensor } from "./session.ts";
+import { env, InferenceSession, Tensor } from "./onnxruntime.ts";
+import { COMMON, type FloatTarget, type OpenSession, type RuntimeTensor } from "./session.ts";
 import { unwritten, writeAll } from "./write-constants.ts";
 
 /** Devices of onnxruntime-node; the first is the default. */
@@ -32,16 +32,19 @@ export const openSession: OpenSession = async (program, { name, device, threads,
   });
   return {
     run: async (feeds, fetch) =>
-      (await session.run(feeds as unknown as Record<string, Tensor>, fetch)) as unknown as Record<
-        string,
-        RuntimeTensor
-      >,
+      (await session.run(
+        feeds as unknown as Record<string, Tensor>,
+        Object.fromEntries(Object.entries(fetch).map(([name, target]) => [name, target && toTensor(target)])),
+      )) as unknown as Record<string, RuntimeTensor>,
     async [Symbol.asyncDispose]() {
       if (profile !== undefined) session.endProfiling();
       await session.release();
     },
   };
 };
+
+/** The runtime writes into tensors of its own class alone. */
+const toTensor = ({ data, shape }: FloatTarget): Tensor => new Tensor("float32", data, shape);
 
 /**
  * Opens the session from memory, where constants may lie in files; or from a temporary folder, where arrays are too large

@@ -77,10 +77,10 @@ export const openSession: OpenSession = async (program, { device }) => {
       // it reads own properties only
       const own: Record<string, RuntimeTensor> = {};
       for (const name in feeds) own[name] = feeds[name] as RuntimeTensor;
-      return (await session.run(own as unknown as Record<string, Tensor>, fetch)) as unknown as Record<
-        string,
-        RuntimeTensor
-      >;
+      return (await session.run(
+        own as unknown as Record<string, Tensor>,
+        Object.keys(fetch),
+      )) as unknown as Record<string, RuntimeTensor>;
     },
     [Symbol.asyncDispose]: () => session.release(),
   };

@@ -9,12 +9,18 @@ export interface RuntimeTensor {
   readonly location: "cpu";
 }
 
+/** Memory that a float32 output may be written into. */
+export interface FloatTarget {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
 /** A program that ONNX Runtime has opened. It holds native memory and must be disposed. */
 export interface Session extends AsyncDisposable {
-  /** Computes the outputs named by `fetch`. Inherited properties of `feeds` count. */
+  /** Computes the outputs named by `fetch`, in the memory beside the name where the platform can. Inherited properties of `feeds` count. */
   run(
     feeds: Readonly<Record<string, RuntimeTensor>>,
-    fetch: readonly string[],
+    fetch: Readonly<Record<string, FloatTarget | null>>,
   ): Promise<Readonly<Record<string, RuntimeTensor>>>;
 }
 
