@@ -6,7 +6,7 @@ export type { DivergenceMeasure } from "./ops/divergence.ts";
 export { hadamardRows } from "./ops/hadamard.ts";
 export * from "./ops/index.ts";
 export type { TokenLogprobs } from "./ops/loss.ts";
-export type { Nf4Matrix } from "./ops/quantised.ts";
+export { int8Forward, type Nf4Matrix } from "./ops/quantised.ts";
 export {
   checkDevice,
   DEFAULT_DEVICE,

@@ -9,6 +9,7 @@ import {
   DEFAULT_DEVICE,
   type Device,
   type HostTensor,
+  int8Forward,
   leaf,
   linear,
   matmul,
@@ -50,7 +51,7 @@ import {
   weightShapes,
 } from "#models";
 import { nextTurn } from "#platform";
-import { canJoin, countRows, type MatrixArrays, packedBytes, packMatrix } from "./pack-matrix.ts";
+import { canJoin, countRows, joinPlain, type MatrixArrays, packedBytes, packMatrix } from "./pack-matrix.ts";
 import { type PackedStore, temporaryStore } from "./packed-store.ts";
 
 /** Options of preparing a base for the model runner. */
@@ -63,6 +64,11 @@ export interface PrepareOptions {
   readonly device?: Device | undefined;
   /** The weights stay in memory for others: a table is fed from there and not copied. */
   readonly inMemory?: boolean | undefined;
+  /**
+   * Copies what would be fed, and weights of 8 bits as float32, into constants, which the runtime packs once rather than at each step:
+   * for steps of many rows (false).
+   */
+  readonly prepack?: boolean | undefined;
   /** Store of packed matrices, disposed with the base (a temporary file). */
   readonly store?: PackedStore | undefined;
 }
@@ -107,10 +113,19 @@ export async function prepareWeights(
 /** Tests whether a weight is stored in blocks, with a product of its own for it. */
 export const isBlocks = ({ kind }: WeightFormat): boolean => kind === "blocks" || kind === "nf4";
 
+/** How a device multiplies with blocks as the runtime packs them, if it does, and whether plain weights are packed as well. */
+interface Packing {
+  readonly packs: boolean;
+  readonly prepack: boolean;
+}
+
 /** Tests whether a weight becomes float32 where memory has room for it. */
-export const isExpandable = (name: string, format: WeightFormat, packs: boolean): boolean =>
-  name !== LAYER_EMBEDDINGS &&
-  (format.kind === "float16" || format.kind === "bfloat16" || (!packs && isBlocks(format)));
+export const isExpandable = (name: string, format: WeightFormat, { packs, prepack }: Packing): boolean => {
+  const isHalf = format.kind === "float16" || format.kind === "bfloat16";
+  // its product in float32 takes those of two matrices of 4 bits
+  const isWide = prepack && format.kind === "blocks" && format.bits === 8;
+  return name !== LAYER_EMBEDDINGS && (isHalf || isWide || (!packs && isBlocks(format)));
+};
 
 /** Sorts weights as they come into leaves, constants and packed matrices. */
 class Base implements AsyncDisposable {
@@ -128,6 +143,7 @@ class Base implements AsyncDisposable {
   /** Whether the device multiplies with blocks as the runtime packs them. */
   readonly #packs: boolean;
   readonly #inMemory: boolean;
+  readonly #prepack: boolean;
   readonly #store: PackedStore;
   readonly #layerGroups: readonly LayerGroup[];
   /** Weights of groups that lack others. */
@@ -145,6 +161,7 @@ class Base implements AsyncDisposable {
       expand = true,
       device = DEFAULT_DEVICE,
       inMemory = false,
+      prepack = false,
       store = temporaryStore(),
     }: PrepareOptions,
   ) {
@@ -154,6 +171,7 @@ class Base implements AsyncDisposable {
     this.#expand = expand;
     this.#packs = supports(device, "blockProduct") || computeDtype === "int8";
     this.#inMemory = inMemory;
+    this.#prepack = prepack;
     this.#store = store;
   }
 
@@ -191,8 +209,9 @@ class Base implements AsyncDisposable {
       this.values.set(name, await this.#store.vector(name, vector));
       return;
     }
+    const packing = { packs: this.#packs, prepack: this.#prepack };
     const weight =
-      this.#expand && isExpandable(name, given.format, this.#packs)
+      this.#expand && isExpandable(name, given.format, packing)
         ? floatWeight(shape, dequantizeWeight(given))
         : given;
     const target = findLinear(name);
@@ -200,9 +219,11 @@ class Base implements AsyncDisposable {
       this.canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
       return this.#takeLayer(target, weight);
     }
-    if (name !== HEAD) this.values.set(name, await this.#table(name, weight));
+    // rows of an embedding are read as they are stored, unless a product is fed with them
+    const table = this.#prepack && name === EMBEDDING ? given : weight;
+    if (name !== HEAD) this.values.set(name, await this.#table(name, table));
     if (name !== (this.config.tiedHead ? EMBEDDING : HEAD)) return;
-    this.#head = this.#isPlain(weight) ? this.#plain(name, weight) : await this.#packed(HEAD, [weight]);
+    this.#head = this.#isFed(weight) ? this.#plain(name, weight) : await this.#constants(HEAD, [weight]);
   }
 
   assertComplete(): void {
@@ -231,15 +252,15 @@ class Base implements AsyncDisposable {
     const weights = names.flatMap((part) => waiting.get(part) ?? []);
     if (weights.length < names.length) return;
     this.#waiting.delete(key);
-    // a plain weight is a product by itself: joined it would be a copy, and no faster
-    if (!weights.some((one) => this.#isPlain(one)) && canJoin(weights)) {
-      this.#groups.set(key, await this.#packed(key, weights));
+    // a weight that is fed is a product by itself: joined it would be a copy, and no faster
+    if (!weights.some((one) => this.#isFed(one)) && canJoin(weights)) {
+      this.#groups.set(key, await this.#constants(key, weights));
       return;
     }
     const products: Product[] = [];
     for (const [i, one] of weights.entries()) {
       const name = `${modulePath({ layer: layerGroup.layer, linear: names[i] as LinearName })}.weight`;
-      products.push(this.#isPlain(one) ? this.#plain(name, one) : await this.#packed(name, [one]));
+      products.push(this.#isFed(one) ? this.#plain(name, one) : await this.#constants(name, [one]));
     }
     this.#groups.set(key, products);
   }
@@ -247,6 +268,11 @@ class Base implements AsyncDisposable {
   /** Weights that the graph's own product takes. */
   #isPlain({ format }: Weight): boolean {
     return this.#computeDtype === "float32" && !(this.#packs && isBlocks(format));
+  }
+
+  /** Those of them that stay where they are. */
+  #isFed(weight: Weight): boolean {
+    return !this.#prepack && this.#isPlain(weight);
   }
 
   #leaf(name: string, weight: Weight): Value {
@@ -278,6 +304,20 @@ class Base implements AsyncDisposable {
     return (x) => linear(x, value);
   }
 
+  /** A product with weights under each other, whose tensors become constants. */
+  async #constants(name: string, weights: readonly Weight[]): Promise<Product> {
+    if (!weights.every((one) => this.#isPlain(one))) return this.#packed(name, weights);
+    const plain = joinPlain(weights);
+    const parts: [string, Value][] = [];
+    for (const { part, ...type } of weightParts(plain.format, plain.shape)) {
+      const data = plain.parts[part];
+      if (data === undefined) continue;
+      this.constantBytes += data.byteLength;
+      parts.push([part, await this.#store.tensor(`${name}:${part}`, { ...type, data: () => data })]);
+    }
+    return plainProduct(plain, Object.fromEntries(parts));
+  }
+
   async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
     const computeDtype = this.#computeDtype;
     const shape = { out: countRows(weights), in: weights[0]?.shape[1] ?? 0 };
@@ -295,6 +335,17 @@ const makeProduct =
   (matrix: PackedMatrix, computeDtype: ComputeDtype): Product =>
   (x) =>
     packedLinear(x, matrix, { computeDtype });
+
+/** The same for plain weights. */
+const plainProduct = (
+  { format, shape }: Pick<Weight, "format" | "shape">,
+  parts: Readonly<Record<string, Value>>,
+): Product => {
+  const [data] = Object.values(parts);
+  return format.kind === "int8rows"
+    ? (x) => int8Forward(x, { format, shape, parts })
+    : (x) => linear(x, data as Value);
+};
 
 const HEAD = "lm_head.weight";
 

@@ -62,7 +62,7 @@ export interface LiveEngine extends AsyncDisposable {
 }
 
 export interface LiveEngineOptions {
-  /** As the trainer holds it. Matrices that are fed to programs are not copied; block formats are packed for the runtime. */
+  /** As the trainer holds it. Block formats are packed for the runtime; without `prepack`, matrices that are fed are not copied. */
   readonly model: ModelWithText;
   /** The adapter, whose parameters the trainer changes in place. */
   readonly adapter: Adapter;
@@ -71,6 +71,8 @@ export interface LiveEngineOptions {
   /** Most completions at a time. */
   readonly maxBatch: number;
   readonly session?: SessionOptions | undefined;
+  /** Copies weights into the form that is fastest for many completions at a time (true). */
+  readonly prepack?: boolean | undefined;
   /** What all completions match. */
   readonly grammar?: GrammarSource | undefined;
 }
@@ -81,7 +83,7 @@ export interface LiveEngineOptions {
  * @throws MosError `bad_option` for a grammar that cannot be enforced.
  */
 export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEngine> {
-  const { model: given, adapter, maxLength, maxBatch, session = {} } = options;
+  const { model: given, adapter, maxLength, maxBatch, session = {}, prepack = true } = options;
   const { config, weights } = given.model;
   const { tokenizer } = given.text;
   const grammar = options.grammar && (await compiled(options.grammar, tokenizer));
@@ -90,9 +92,10 @@ export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEn
     computeDtype: "float32",
     device: session.device,
     inMemory: true,
+    prepack,
   });
   const live = withLiveAdapter(base, expandOnHost(adapter));
-  const runner = await createModelRunner(live.base, { maxLength, adapters: false, session });
+  const runner = await createModelRunner(live.base, { maxLength, adapters: false, fuses: false, session });
   const limits = {
     maxBatch,
     cacheMemory: Number.MAX_SAFE_INTEGER,

@@ -1,6 +1,6 @@
 // Memory plan of an engine, before anything is loaded.
 
-import { add, DEFAULT_DEVICE, linear, programPeak, softCap, supports } from "mixture-of-shards-graph";
+import { add, linear, programPeak, softCap, supports } from "mixture-of-shards-graph";
 import { type WeightFormat, weightBytes } from "mixture-of-shards-graph/common";
 import {
   assertMemory,
@@ -83,7 +83,7 @@ function engineBaseBytes(
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
-    return expand && isExpandable(name, given, packs) ? FLOAT32 : given;
+    return expand && isExpandable(name, given, { packs, prepack: false }) ? FLOAT32 : given;
   };
   const { shapes, table } = withoutTable(config, formats);
   for (const [name, shape] of shapes) {
@@ -151,25 +151,37 @@ function planSteps(
   return (prefillChunk) => Math.max(peak(1, Math.min(prefillChunk, maxLength)), peak(maxBatch, 1));
 }
 
+/** Bytes of the weights that a live engine expands or packs, beside those of its trainer. */
+function liveBaseBytes(
+  config: ModelConfig,
+  { formats, prepack }: { readonly formats: ReadonlyMap<string, WeightFormat>; readonly prepack: boolean },
+): number {
+  let bytes = 0;
+  for (const [name, shape] of withoutTable(config, formats).shapes) {
+    const format = formats.get(name) ?? FLOAT32;
+    const isProduct = isMatrix(shape) && (config.tiedHead || name !== EMBEDDING);
+    if (isExpandable(name, format, { packs: true, prepack })) bytes += weightBytes(FLOAT32, shape);
+    else if (isProduct && isBlocks(format)) bytes += packedBytes(format, shape, "float32");
+    else if (isProduct && prepack)
+      bytes += weightBytes(format.kind === "int8rows" ? { ...format, transposed: false } : FLOAT32, shape);
+  }
+  return bytes;
+}
+
 /** What a live engine takes beside its trainer: keys and values, and weights that it expands or packs, with the largest step. */
 export function liveEngineBytes(
   config: ModelConfig,
   {
     formats,
+    prepack,
     ...given
-  }: Pick<ResolvedOptions, "maxLength" | "maxBatch"> & {
-    readonly formats: ReadonlyMap<string, WeightFormat>;
-  },
+  }: Pick<ResolvedOptions, "maxLength" | "maxBatch"> & Parameters<typeof liveBaseBytes>[1],
 ): { readonly cache: number; readonly sampler: number } {
   const cache = { cacheDtype: "float32", cacheMemory: Number.POSITIVE_INFINITY } as const;
   const size = { ...given, ...cache, adapters: false };
-  const shared = { computeDtype: "float32", device: DEFAULT_DEVICE, expand: true, twice: false } as const;
-  const { packed } = engineBaseBytes(config, formats, shared);
-  let expanded = 0;
-  for (const [name, shape] of weightShapes(config))
-    if (isExpandable(name, formats.get(name) ?? FLOAT32, true)) expanded += weightBytes(FLOAT32, shape);
   const steps = planSteps(config, size)(LONE_PREFILL_CHUNK);
-  return { cache: cacheSizes(config, size).all, sampler: expanded + packed + steps + LIVE_PROGRAMS };
+  const base = liveBaseBytes(config, { formats, prepack });
+  return { cache: cacheSizes(config, size).all, sampler: base + steps + LIVE_PROGRAMS };
 }
 
 /** Bytes that a sequence of `maxLength` tokens takes in the cache: keys and values, inputs of convolutions, and states. */

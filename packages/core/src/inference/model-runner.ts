@@ -31,7 +31,8 @@ import {
 // - Decoding few and short sequences is a matter of how many operators there are rather than of their work, so a second
 //   program has fewer than half as many: fused attention and norms, heads that stay joined. Its attention copies the
 //   cache, which costs more than is spared once that is large. Devices without this attention have the general program alone.
-//   A quantised base is part of each program, so that large ones have the second only if they fit into memory twice.
+//   A quantised base is part of each program, so that large ones have the second only if they fit into memory twice. The sampler of
+//   a trainer, most of whose steps have many rows, goes without it.
 // - Adapters whose A and B are the base's own have a third program, compiled when they first run without others beside them. It
 //   multiplies all rows by one A and one B, and those of a slot by its core.
 // - A draft is verified by the second program: with int8 products, its logits do not depend on how many tokens of a slot a step has.
@@ -65,6 +66,7 @@ function canFuse(base: BaseWeights, options: ModelRunnerOptions): boolean {
   const { device = DEFAULT_DEVICE } = options.session ?? {};
   const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
   return (
+    options.fuses !== false &&
     isHeldTwice(fixedBytes(base, options), options.twice === true) &&
     supports(device, attention) &&
     heads.every((width) => width % 8 === 0)
@@ -111,6 +113,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
   const general = await open(generalStep);
   const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
   const softmax = tokenSoftmax(config.vocabularySize, session);
+  const logitsMemory = reusedMemory(config.vocabularySize);
   // compiled when adapters that share their factors first run by themselves
   let shared: ReturnType<typeof open> | undefined;
   const usesFused = (step: Step): boolean =>
@@ -129,8 +132,8 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     usesFused,
     /**
      * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
-     * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for
-     * the step.
+     * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. The next step may overwrite them. Both
+     * cache and slots must have room for the step.
      */
     async run(step: Step): Promise<readonly (readonly Float32Array[])[]> {
       if (slots.shared !== undefined) shared ??= open(sharedStep);
@@ -140,7 +143,11 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       const { output = "logits" } = step;
       const feeds = graph.feeds(step, cache, maxLength);
       const names = [...cache.widths.map(writtenName), ...cache.states.tensors.map(nextName)];
-      const { [output]: rows, ...written } = await program.run(feeds, [output, ...names]);
+      const fetch = Object.fromEntries(names.map((name) => [name, null]));
+      const { [output]: rows, ...written } = await program.run(feeds, {
+        ...fetch,
+        [output]: output === "logits" ? logitsMemory(step) : null,
+      });
       if (!(rows?.data instanceof Float32Array))
         throw new MosError("device", `the program of the step returned no ${output}`);
       keepWritten(cache, step, written);
@@ -152,6 +159,18 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       await (await shared?.catch(() => undefined))?.program[Symbol.asyncDispose]();
       await softmax[Symbol.asyncDispose]();
     },
+  };
+}
+
+/** The logits of decoded tokens have the same memory at each step: pages that are new take as long as a copy. */
+function reusedMemory(vocabularySize: number) {
+  let data = new Float32Array(0);
+  return ({ tokens, allLogits = false }: Step) => {
+    const rows = tokens.filter(({ length }) => length > 0).length;
+    if (allLogits || tokens.some(({ length }) => length > 1)) return null;
+    const size = rows * vocabularySize;
+    if (data.length < size) data = new Float32Array(size);
+    return { shape: [rows, vocabularySize], data: data.subarray(0, size) };
   };
 }
 

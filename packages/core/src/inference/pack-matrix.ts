@@ -8,7 +8,7 @@ import {
   weightBytes,
 } from "mixture-of-shards-graph/common";
 import { concatBytes, countElements, MosError } from "#common";
-import { type ComputeDtype, dequantizeWeight, type Weight } from "#models";
+import { type ComputeDtype, dequantizeWeight, floatWeight, type Weight } from "#models";
 
 /** The arrays of a packed matrix, in the place of the constants that it is made of. */
 interface Arrays {
@@ -57,6 +57,49 @@ export function packMatrix(weights: readonly Weight[], computeDtype: ComputeDtyp
   if (format.kind === "nf4") return packNf4(weights, format);
   if (format.kind === "blocks") return packForFloat32(joined(weights, format), weights);
   throw new MosError("unsupported", `a weight stored as ${format.kind} cannot be packed`);
+}
+
+/** Plain weights of one format and width under each other: of int8 rows the transposed codes alone, of others their values. */
+export function joinPlain(weights: readonly Weight[]): Weight {
+  const [out, width] = [countRows(weights), weights[0]?.shape[1] ?? 0];
+  if (weights.some(({ format }) => format.kind !== "int8rows"))
+    return floatWeight([out, width], joinedFloats(weights.map((one) => dequantizeWeight(one))));
+  const transposed = new Int8Array(width * out);
+  let at = 0;
+  for (const { shape, parts } of weights) {
+    const [rows = 0] = shape;
+    if (parts.transposed === undefined)
+      transposeInto(transposed, parts.codes as Int8Array, { out, width, at });
+    else
+      for (let column = 0; column < width; column++)
+        transposed.set(
+          (parts.transposed as Int8Array).subarray(column * rows, (column + 1) * rows),
+          column * out + at,
+        );
+    at += rows;
+  }
+  const scales = joinedFloats(weights.map(({ parts }) => floats(parts.scales)));
+  return {
+    shape: [out, width],
+    format: { kind: "int8rows", transposed: true },
+    parts: { transposed, scales },
+  };
+}
+
+/** Rows that are transposed at a time, so that what is written stays in the processor's cache. */
+const TILE = 64;
+
+/** Writes rows [rows, width] as the columns of a matrix [width, out] from column `at` on. */
+function transposeInto(
+  target: Int8Array,
+  codes: Int8Array,
+  { out, width, at }: Readonly<Record<"out" | "width" | "at", number>>,
+): void {
+  const rows = codes.length / width;
+  for (let first = 0; first < rows; first += TILE)
+    for (let column = 0; column < width; column++)
+      for (let row = first; row < Math.min(rows, first + TILE); row++)
+        target[column * out + at + row] = codes[row * width + column] as number;
 }
 
 /** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */

@@ -57,6 +57,8 @@ export interface ModelRunnerOptions {
   readonly cacheDtype?: CacheDtype;
   /** Compiles the fused program of a large base, too, which takes its memory twice (false). */
   readonly twice?: boolean | undefined;
+  /** False without the fused program, where few steps have so few rows that it is faster (true). */
+  readonly fuses?: boolean | undefined;
   readonly session?: SessionOptions;
 }
 

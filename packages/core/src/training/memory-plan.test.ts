@@ -61,17 +61,37 @@ test("a run has room for the parameters that it began with, and for what its tea
   expect(teaching(4) - teaching(1)).toBeCloseTo(3 * 256 * 4 * base.config.hiddenSize, -4);
 });
 
-test("a run that samples has room for keys and values, and for a base in blocks as the runtime packs it", () => {
+test("a run that samples has room for keys and values, and for the base as the runtime packs it", () => {
   const sampler = { maxLength: 200, maxBatch: 4 };
-  const bytes = (part: string, change: Partial<RunSize>): number | undefined =>
-    planMemory(base, adapter, { ...size, ...change, free: free(100 * GB) }).plan.parts.find(
-      ({ name }) => name === part,
-    )?.bytes;
+  const planned = (change: Partial<RunSize>, room = 100 * GB) =>
+    planMemory(base, adapter, { ...size, ...change, free: free(room) });
+  const bytes = (part: string, ...given: Parameters<typeof planned>): number =>
+    planned(...given).plan.parts.find(({ name }) => name === part)?.bytes ?? 0;
   expect(bytes("cache", { sampler })).toBe(4 * 256 * bytesPerPosition(base.config));
-  expect(bytes("cache", {})).toBeUndefined();
-  const plain = bytes("sampler", { sampler }) ?? 0;
-  const packed = (bytes("sampler", { sampler, baseDtype: "int4" }) ?? 0) - plain;
-  expect(packed).toBeGreaterThan(bytes("base", { baseDtype: "int4" }) ?? 0);
+  expect(bytes("cache", {})).toBe(0);
+  expect(planned({}).prepacksSampler).toBeUndefined();
+  // a resumed run samples with the numbers that it began with
+  expect(planned({ sampler, prepacksSampler: false }).prepacksSampler).toBe(false);
+  const sizes = (change: Partial<RunSize>) => {
+    const roomy = planned({ sampler, ...change });
+    const tight = planned({ sampler, ...change }, roomy.plan.bytes);
+    expect([roomy, tight].map((one) => one.prepacksSampler)).toEqual([true, false]);
+    return [100 * GB, roomy.plan.bytes].map((room) => bytes("sampler", { sampler, ...change }, room)) as [
+      number,
+      number,
+    ];
+  };
+  // all matrices are copied where they have room
+  const matrices = parameterCount(base.config) - 5 * base.config.hiddenSize;
+  const [copied, plain] = sizes({});
+  expect(copied - plain).toBe(4 * matrices);
+  // rows of codes have a byte and a scale
+  const head = base.config.vocabularySize * base.config.hiddenSize;
+  const [copiedRows, plainRows] = sizes({ computeDtype: "int8" });
+  expect((copiedRows - plainRows - 4 * head) / (matrices - head)).toBeCloseTo(1, 1);
+  // and blocks are packed in any case
+  const [, packed] = sizes({ baseDtype: "int4" });
+  expect(packed - plain).toBeGreaterThan(bytes("base", { baseDtype: "int4" }));
 });
 
 test("a base of at most 8 bits has products in int8 on a CPU where that has room, other bases as set alone", () => {

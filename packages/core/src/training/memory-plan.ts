@@ -1,6 +1,13 @@
 // Memory plan of a training run: its parts, the choices that make it fit, and the refusal if it does not.
 
-import { DEFAULT_DEVICE, type Device, leaf, type ProgramPeak, programPeak } from "mixture-of-shards-graph";
+import {
+  DEFAULT_DEVICE,
+  type Device,
+  leaf,
+  type ProgramPeak,
+  programPeak,
+  supports,
+} from "mixture-of-shards-graph";
 import type { WeightFormat } from "mixture-of-shards-graph/common";
 import { type AdapterConfig, blankAdapter } from "#adapters";
 import { assertMemory, chooseWay, type FreeMemory, fitsMemory, type MemoryPlan, memoryPlan } from "#common";
@@ -50,6 +57,8 @@ export type RunSize = Pick<
   readonly keepsStart?: boolean;
   /** The engine that a run samples answers with, if any. */
   readonly sampler?: SamplerSize | undefined;
+  /** Whether that has a copy of the weights; where it has room without it. */
+  readonly prepacksSampler?: boolean | undefined;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
   readonly batchShapes?: (size: BatchSize) => RunShapes;
 };
@@ -80,6 +89,8 @@ export interface RunMemory {
   /** Recomputes the layers in the backward pass, which takes longer and far less memory. */
   readonly rematerialise: Rematerialise;
   readonly transposedCodes: boolean;
+  /** Whether sampling has a copy of the weights, in the form that is fastest for it; undefined where there is none. */
+  readonly prepacksSampler: boolean | undefined;
   /** As set; else int8 where it is faster and has room. */
   readonly computeDtype: ComputeDtype;
 }
@@ -93,7 +104,13 @@ const isOnCpu = (device: Device = DEFAULT_DEVICE): boolean => device === "cpu";
 /** The fastest way comes first. */
 function listCandidates(
   { config, formsOf }: PlannedBase,
-  { baseDtype, computeDtype, device }: Pick<RunSize, "baseDtype" | "computeDtype" | "device">,
+  {
+    baseDtype,
+    computeDtype,
+    device,
+    sampler,
+    prepacksSampler: before,
+  }: Pick<RunSize, "baseDtype" | "computeDtype" | "device" | "sampler" | "prepacksSampler">,
 ): readonly Omit<RunMemory, "plan">[] {
   const parameters = parameterCount(config);
   const isLarge = parameters >= LARGE_MODEL;
@@ -101,13 +118,14 @@ function listCandidates(
   const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
   const list = (chosen: ComputeDtype): readonly Omit<RunMemory, "plan">[] => {
     const codes = chosen === "int8" && hasTransposedCodes(parameters) ? [true, false] : [false];
+    const copies = sampler === undefined ? [undefined] : copiesOf(before, device);
     return kept.flatMap((rematerialise) =>
-      codes.map((transposedCodes) => ({
-        rematerialise,
-        transposedCodes,
-        tableInFile,
-        computeDtype: chosen,
-      })),
+      codes.flatMap((transposedCodes) =>
+        copies.map((prepacksSampler) => ({
+          ...{ rematerialise, transposedCodes, tableInFile, prepacksSampler },
+          computeDtype: chosen,
+        })),
+      ),
     );
   };
   if (computeDtype !== undefined) return list(computeDtype);
@@ -115,6 +133,12 @@ function listCandidates(
   return defaultComputeDtype(formats, device) === "int8"
     ? [...list("int8"), ...list("float32")]
     : list("float32");
+}
+
+/** Numbers round otherwise with a copy, so that a resumed run has one if it had one before. Other devices copy what they are fed. */
+function copiesOf(before: boolean | undefined, device: Device = DEFAULT_DEVICE): readonly boolean[] {
+  if (before !== undefined) return [before];
+  return supports(device, "int8Product") ? [true, false] : [false];
 }
 
 /** The rows that are computed at once, and how often, for one update. */
@@ -140,8 +164,8 @@ function wayPlanner(
     const alone = memoryPlan({ base: baseBytes(config, formats) });
     // the rest takes a second to plan, and changes nothing
     if (free !== undefined && !fitsMemory(alone, free)) return { ...alone, isPartial: true };
-    const batches = { ...shapes, gradientAccumulationSteps, rematerialise: way.rematerialise };
-    return trainingMemory(plannedModel(config, formats, adapter), { ...size, ...batches, formats });
+    const batches = { ...shapes, gradientAccumulationSteps };
+    return trainingMemory(plannedModel(config, formats, adapter), { ...size, ...batches, ...way, formats });
   };
 }
 
@@ -224,7 +248,7 @@ function shorterRows({ maxLength }: RunSize): readonly Partial<RunSize>[] {
 
 /** What decides the memory of a run, by the batches that its examples make. */
 export function memorySize(planned: Omit<RunPlan, "memory">) {
-  const { settings, free, device, objective, train, validation, run, base } = planned;
+  const { settings, free, device, objective, train, validation, run, base, prepacksSampler } = planned;
   const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
   const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
   const { maxPositions } = base.config;
@@ -243,7 +267,7 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
       validationShape: undefined,
     });
     const rows = { batchSize: 1, evaluates: false, keepsStart, batchShapes: shapes };
-    return { ...settings, ...rows, objective, free, device, sampler };
+    return { ...settings, ...rows, objective, free, device, sampler, prepacksSampler };
   }
   const reach = sharedReach([...train.encoded, ...(validation?.encoded ?? [])]);
   const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
@@ -257,7 +281,8 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
   const evaluates = validation !== undefined || keepsStart;
-  return { ...settings, evaluates, keepsStart, free, device, objective, batchShapes, sampler };
+  const kept = { evaluates, keepsStart, free, device, objective, batchShapes, sampler, prepacksSampler };
+  return { ...settings, ...kept };
 }
 
 // The memory of one candidate: the bytes of the base by their formats, and what the runtime will hold for its programs,
@@ -273,13 +298,13 @@ const NODE = 7500;
 interface PlannedRun
   extends RunShapes,
     Pick<RunSize, "gradientAccumulationSteps" | "objective" | "evaluates" | "keepsStart" | "sampler">,
-    Pick<RunMemory, "rematerialise"> {
+    Pick<RunMemory, "rematerialise" | "prepacksSampler"> {
   readonly formats: ReadonlyMap<string, WeightFormat>;
 }
 
 /** The memory of a run at its peak: with full batches in which every token is a target. Nothing is read or compiled. */
 function trainingMemory(model: PlannedModel, run: PlannedRun): MemoryPlan {
-  const { formats, shape, rematerialise, sampler, objective = plainTraining } = run;
+  const { formats, shape, rematerialise, sampler, prepacksSampler, objective = plainTraining } = run;
   const { config, parameters } = model;
   const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const masks = 4 * model.maskBufferLength(shape);
@@ -306,7 +331,9 @@ function trainingMemory(model: PlannedModel, run: PlannedRun): MemoryPlan {
     optimiser: 2 * trained + (run.gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
     activations: step.workspace + 2 * masks,
     evaluation: evaluation.workspace + teacher.workspace + 2 * teacher.results + states,
-    ...(sampler === undefined ? {} : liveEngineBytes(config, { ...sampler, formats })),
+    ...(sampler === undefined
+      ? {}
+      : liveEngineBytes(config, { ...sampler, formats, prepack: prepacksSampler === true })),
     runtime:
       PROCESS +
       TOKENIZER_BYTES * config.vocabularySize +

@@ -23,6 +23,8 @@ export type AugmentedRecord = z.output<typeof augmentedSchema>;
 
 const recordSchema = z.looseObject({
   computeDtype: z.enum(COMPUTE_DTYPES),
+  /** Of a run that samples answers: whether its sampler has a copy of the weights. */
+  prepacksSampler: z.boolean().optional(),
   settings: z.looseObject({
     steps: z.int(),
     warmup: z.number(),

@@ -45,13 +45,13 @@ async function collect(engine: LiveEngine, requests: readonly SampleRequest[]): 
 }
 
 /** The largest difference of a token's log-probability from that of the training pass. */
-async function farthest(adapter: Adapter, samples: readonly Sample[]): Promise<number> {
+async function farthest(adapter: Adapter, samples: readonly Sample[], given = prompt): Promise<number> {
   const model = { config: base.model.config, weights: floatTensors(base.model.weights) };
   let most = 0;
   for (const { tokens, logprobs } of samples) {
-    const logits = await trainingLogits(model, [...prompt, ...tokens], expandOnHost(adapter));
+    const logits = await trainingLogits(model, [...given, ...tokens], expandOnHost(adapter));
     for (const [i, id] of tokens.entries()) {
-      const row = logits[prompt.length + i - 1] as Float32Array;
+      const row = logits[given.length + i - 1] as Float32Array;
       const total = Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0));
       most = Math.max(most, Math.abs((row[id] as number) - total - (logprobs[i] as number)));
     }
@@ -69,6 +69,37 @@ test.each(["lora", "mos"] as const)("%s: log-probabilities are those of training
   // so would a sampler differ that does not follow the trainer
   expect(await farthest(adapter, before)).toBeGreaterThan(1e-2);
   expect(await farthest(adapter, await collect(engine, group(3)))).toBeLessThan(1e-5);
+});
+
+// which have rows of codes that programs are fed with, or copies that they pack
+test.each([true, false])(
+  "in int8, samples are those of rows that are fed, transposed: %s",
+  async (transposedCodes) => {
+    const adapter = moved("lora");
+    const model = await loadModel("assets/tiny-english", { computeDtype: "int8", transposedCodes });
+    const own = { model, adapter, maxLength: 64, maxBatch: 8, session: { threads: 1 } };
+    await using packed = await openLiveEngine(own);
+    await using fed = await openLiveEngine({ ...own, prepack: false });
+    const [samples, expected] = [await collect(packed, group(6)), await collect(fed, group(6))];
+    expect(samples.map(({ tokens }) => tokens)).toEqual(expected.map(({ tokens }) => tokens));
+    for (const [i, { logprobs }] of samples.entries())
+      for (const [t, logprob] of logprobs.entries())
+        expect(logprob).toBeCloseTo(expected[i]?.logprobs[t] ?? 0, 5);
+  },
+);
+
+test("prompts that are read together have the log-probabilities of training, whatever their lengths", async () => {
+  const adapter = moved("lora");
+  await using engine = await openEngine(adapter);
+  const lengths = [0, 1, 3, 0, 1, 3, 12];
+  const requests = lengths.map((left, seed) => ({
+    ...(group(1)[0] as SampleRequest),
+    prompt: prompt.slice(left),
+    seed,
+  }));
+  const samples = await collect(engine, requests);
+  for (const [i, sample] of samples.entries())
+    expect(await farthest(adapter, [sample], requests[i]?.prompt)).toBeLessThan(1e-5);
 });
 
 const properties = { open: { type: "boolean" }, day: { enum: ["Monday", "Sunday"] } };

@@ -66,7 +66,7 @@ function product({ codes, scales }: ByteRows, b: Value, factors: Value | undefin
   return mul(y, scales);
 }
 
-/** x [..., in] · Wᵀ for a weight of format int8rows, [..., out]. */
+/** x [..., in] · Wᵀ for a weight of format int8rows, [..., out]; of its codes it needs only the transposed ones, if there are any. */
 export function int8Forward(x: Value, weight: StoredWeight): Value {
   const { transposed } = weight.parts;
   const b = transposed ?? transpose(after(requirePart(weight, "codes"), [x]), [1, 0]);

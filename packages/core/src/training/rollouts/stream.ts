@@ -43,7 +43,7 @@ export async function openRollouts(
     now,
   }: Pick<TrainOptions, "signal" | "now"> & { readonly session: SessionOptions | undefined },
 ) {
-  const { settings, run: trainer, data, train, graders } = plan;
+  const { settings, run: trainer, data, train, graders, memory } = plan;
   if (graders.heldOut === undefined) return undefined;
   const learnt = graders.learnt === undefined ? [] : toPrompts(data.train, train.encoded);
   const prompts = findHeldOut(plan);
@@ -57,7 +57,7 @@ export async function openRollouts(
   const { answers, heldOutBatch: batchSize, maxLength: longest, maxBatch } = size;
   const { responseFormat, beta } = settings;
   const engine = await openLiveEngine({
-    ...{ model: base, adapter, maxLength: longest, maxBatch, session },
+    ...{ model: base, adapter, maxLength: longest, maxBatch, session, prepack: memory.prepacksSampler },
     grammar: formatSource(responseFormat && parseResponseFormat(responseFormat)),
   });
   const opening = { tokenizer: base.text.tokenizer, signal };

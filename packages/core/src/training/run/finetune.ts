@@ -157,7 +157,7 @@ async function loadRun(
     settings: { ...run, ...pickChosen(settings) },
     baseDtype,
     computeDtype,
-    ...omitUndefined({ augmented: plan.augmented?.record }),
+    ...omitUndefined({ prepacksSampler: memory.prepacksSampler, augmented: plan.augmented?.record }),
     train: dataDigest(train.encoded),
     validation: validation === undefined ? null : dataDigest(validation.encoded),
   };

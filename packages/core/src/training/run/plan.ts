@@ -99,6 +99,8 @@ export interface RunPlan {
   readonly text: LoadedText;
   readonly free: FreeMemory;
   readonly device: Device | undefined;
+  /** Of a resumed run, whether its sampler has a copy of the weights. */
+  readonly prepacksSampler: boolean | undefined;
   readonly data: RunData;
   /** What is learnt in all passes, where that is more than the data. */
   readonly augmented: Augmented | undefined;
@@ -234,7 +236,8 @@ async function* prepareRun(
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const usual = OBJECTIVES[settings.objective].learningRate * usualLearningRate(base.config.hiddenSize);
   const { learningRate = usual } = settings;
-  const found = { config, model, base, free, device, objective, graders };
+  const prepacksSampler = recorded?.prepacksSampler;
+  const found = { config, model, base, free, device, objective, graders, prepacksSampler };
   return { ...found, settings: { ...settings, learningRate } };
 }
 
