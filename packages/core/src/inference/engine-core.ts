@@ -9,7 +9,7 @@ import { type CoreStats, measureEngine } from "./core-stats.ts";
 import { Drafter } from "./drafts.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
-import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
+import { joinParts, type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
 import { Sequence, type SequenceOptions, type SequenceUpdate } from "./sequence.ts";
 import type { AdapterInfo, FullRequest } from "./types.ts";
 
@@ -46,6 +46,8 @@ export interface CoreParts extends SequenceOptions {
   readonly limits: PrefillLimits & PlacementLimits;
   /** Most tokens of a draft, which the runner must be able to verify (0). */
   readonly draftTokens?: number;
+  /** Reads prompts of several requests in one step, where numbers may depend on what else is in it (false). */
+  readonly joinsPrompts?: boolean;
   /** Milliseconds between two steps in which grammars find the tokens that may come next (16). */
   readonly grammarMilliseconds?: number;
 }
@@ -210,8 +212,8 @@ export class LocalCore implements EngineCore {
     if (output === undefined) return false;
     const constrained = this.#placement.sequences().filter(({ constraint }) => constraint !== undefined);
     this.#grammarTime.begin(constrained.length);
-    for (const part of output.prefill) {
-      await this.#prefill(part);
+    for (const parts of this.#joined(output.prefill)) {
+      await this.#prefill(parts);
       this.#report();
     }
     await this.#decode(output.decode);
@@ -246,24 +248,52 @@ export class LocalCore implements EngineCore {
     this.#wake = undefined;
   }
 
-  async #prefill({ slot, tokens: count }: PrefillPart): Promise<void> {
-    const sequence = this.#placement.at(slot);
-    if (sequence === undefined) return;
-    const from = this.#placement.computed(slot);
-    const { needsAll: allLogits, embeds } = sequence;
-    const tokens = sequence.tokens.slice(from, from + count);
-    const output = embeds ? "hidden" : "logits";
-    const [rows = []] = await this.#parts.runner.run({
-      from: slot,
-      count: 1,
-      tokens: [tokens],
-      allLogits,
-      output,
+  #joined(parts: readonly PrefillPart[]): ReturnType<typeof joinParts> {
+    const { joinsPrompts = false, limits } = this.#parts;
+    const canJoin = (slot: number): boolean => {
+      const { needsAll = true, embeds = true } = this.#placement.at(slot) ?? {};
+      return joinsPrompts && !needsAll && !embeds;
+    };
+    return joinParts(parts, { canJoin, limit: limits.lonePrefillChunk });
+  }
+
+  /** A step of parts of prompts; several of them need no more than logits of their last tokens. */
+  async #prefill(parts: readonly PrefillPart[]): Promise<void> {
+    const rows = parts.flatMap(({ slot, tokens: count }) => {
+      const [sequence, from] = [this.#placement.at(slot), this.#placement.computed(slot)];
+      return sequence === undefined
+        ? []
+        : [{ slot, sequence, from, tokens: sequence.tokens.slice(from, from + count) }];
     });
+    const [first] = rows;
+    if (first === undefined) return;
+    const { needsAll: allLogits, embeds } = first.sequence;
+    const results = await this.#parts.runner.run({
+      from: first.slot,
+      count: rows.length,
+      tokens: rows.map(({ tokens }) => tokens),
+      allLogits,
+      output: embeds ? "hidden" : "logits",
+    });
+    for (const [i, row] of rows.entries()) await this.#takePrefill(row, results[i] ?? []);
+  }
+
+  /** Takes logits or hidden states of a part of a prompt from position `from` on. */
+  async #takePrefill(
+    {
+      slot,
+      sequence,
+      from,
+      tokens,
+    }: Readonly<Record<"slot" | "from", number>> &
+      Readonly<{ sequence: Sequence; tokens: readonly number[] }>,
+    rows: readonly Float32Array[],
+  ): Promise<void> {
+    const { needsAll: allLogits, embeds } = sequence;
     this.#counts.promptTokens += tokens.length;
     sequence.noteComputed(tokens.length);
     const last = rows.at(-1);
-    const isWhole = from + count >= sequence.tokens.length;
+    const isWhole = from + tokens.length >= sequence.tokens.length;
     const softmax = await this.#parts.runner.softmax.compute(
       (embeds ? [] : rows).map((logits, i) =>
         isWhole && i === rows.length - 1

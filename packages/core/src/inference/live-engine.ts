@@ -178,6 +178,18 @@ function completion(): (events: readonly EngineEvent[]) => Sample | undefined {
   };
 }
 
+/** Requests with their indices: the first of each prompt, then the second of each, so that different prompts are read together. */
+function inTurns(requests: readonly SampleRequest[]): readonly (readonly [number, SampleRequest])[] {
+  const seen = new Map<string, number>();
+  const turns = requests.map(({ prompt }) => {
+    const key = prompt.join();
+    const turn = seen.get(key) ?? 0;
+    seen.set(key, turn + 1);
+    return turn;
+  });
+  return [...requests.entries()].sort(([a], [b]) => (turns[a] as number) - (turns[b] as number));
+}
+
 /** Runs requests in a core of their own, which finds nothing of what others have left in the cache. */
 async function* runRequests(
   requests: readonly SampleRequest[],
@@ -215,6 +227,7 @@ async function* runRequests(
     adapters,
     now,
     grammarMilliseconds: Number.POSITIVE_INFINITY,
+    joinsPrompts: true,
   });
   const done = new AsyncQueue<readonly [number, Sample]>();
   const running = requests.map(completion);
@@ -230,7 +243,7 @@ async function* runRequests(
   core.start({ onOutput: (updates) => updates.forEach(take), onAdapters: () => undefined });
   const bounds = { ...limits, bytesPerPosition: cache.bytesPerPosition };
   const model = { vocabularySize: config.vocabularySize, maxLength };
-  for (const [id, request] of requests.entries())
+  for (const [id, request] of inTurns(requests))
     core.submit(
       id,
       { ...fullRequest({ ...request, logprobs: 0 }, { ...bounds, model }), keepsEnd: true },

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { planMoves } from "./placement.ts";
-import { planStep, type SlotState, WaitingQueue } from "./scheduler.ts";
+import { joinParts, type PrefillPart, planStep, type SlotState, WaitingQueue } from "./scheduler.ts";
 
 const state = fc.record({
   pending: fc.integer({ min: 0, max: 40 }),
@@ -91,6 +91,25 @@ test("planMoves fills the lowest slots and leaves no gap", () => {
       expect(planMoves([...slots])).toEqual([]);
     }),
   );
+});
+
+describe("joinParts", () => {
+  const part = (slot: number, tokens: number): PrefillPart => ({ slot, tokens });
+  const join = (parts: readonly PrefillPart[], { only = -1, limit = 100 } = {}) =>
+    joinParts(parts, { canJoin: (slot) => slot !== only, limit }).map((own) => own.map(({ slot }) => slot));
+
+  test("joins neighbours of similar lengths, without much padding", () => {
+    expect(join([part(0, 30), part(1, 28), part(2, 31)])).toEqual([[0, 1, 2]]);
+    expect(join([part(0, 30), part(1, 10), part(2, 9)])).toEqual([[0], [1, 2]]);
+    expect(join([part(0, 10), part(2, 10), part(1, 10)])).toEqual([[0], [2], [1]]);
+  });
+
+  test("keeps apart what cannot be joined, or is more than the limit", () => {
+    const parts = [part(0, 30), part(1, 30), part(2, 30), part(3, 30)];
+    expect(join(parts, { only: 1 })).toEqual([[0], [1], [2, 3]]);
+    expect(join(parts)).toEqual([[0, 1, 2], [3]]);
+    expect(join(parts, { limit: 20 })).toEqual([[0], [1], [2], [3]]);
+  });
 });
 
 const makeQueue = (...items: readonly string[]): WaitingQueue<string> => {

@@ -66,6 +66,30 @@ export function planStep(
   return { prefill, decode };
 }
 
+/** Share of the computed tokens that may be padding. */
+const PADDING = 0.2;
+
+/**
+ * Parts of prompts that one step computes together: those of neighbouring slots that `canJoin`, of similar lengths, and at most
+ * `limit` tokens with their padding.
+ */
+export function joinParts(
+  parts: readonly PrefillPart[],
+  { canJoin, limit }: { readonly canJoin: (slot: number) => boolean; readonly limit: number },
+): readonly (readonly PrefillPart[])[] {
+  const joined: PrefillPart[][] = [];
+  for (const part of parts) {
+    const last = joined.at(-1) ?? [];
+    const all = [...last, part];
+    const padded = all.length * Math.max(...all.map(({ tokens }) => tokens));
+    const own = all.reduce((sum, { tokens }) => sum + tokens, 0);
+    const isNext = last.at(-1)?.slot === part.slot - 1 && all.every(({ slot }) => canJoin(slot));
+    if (isNext && padded <= limit && own >= (1 - PADDING) * padded) last.push(part);
+    else joined.push([part]);
+  }
+  return joined;
+}
+
 interface SchedulerOptions {
   readonly placement: Placement;
   readonly adapters: AdapterManager;
