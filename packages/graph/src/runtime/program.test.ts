@@ -101,6 +101,33 @@ test("only the requested outputs are returned", async () => {
   ]);
 });
 
+test("outputs may be leaves, each other, and what others are computed from", async () => {
+  const x = leaf("x", ["n"]);
+  const y = mul(x, x);
+  await using program = await compile({ y, again: y, cube: mul(y, x), given: x });
+  const results = await program.run({ x: { shape: [2], data: Float32Array.of(2, 3) } }, [
+    "y",
+    "again",
+    "cube",
+    "given",
+  ]);
+  const found = Object.entries(results).map(([name, { data }]) => [name, [...data]]);
+  expect(Object.fromEntries(found)).toEqual({ y: [4, 9], again: [4, 9], cube: [8, 27], given: [2, 3] });
+});
+
+test("an output is written into memory that is given for it, of which it takes a part", async () => {
+  await using program = await square();
+  const memory = new Float32Array(4);
+  const run = (...numbers: readonly number[]) =>
+    program.run(
+      { x: { shape: [numbers.length], data: Float32Array.from(numbers) } },
+      { y: { shape: [numbers.length], data: memory.subarray(1, 1 + numbers.length) } },
+    );
+  expect((await run(1, 2, 3))["y"]).toEqual({ shape: [3], data: Float32Array.of(1, 4, 9) });
+  expect([...((await run(5))["y"]?.data ?? [])]).toEqual([25]);
+  expect([...memory]).toEqual([0, 25, 4, 9]);
+});
+
 test("disposing twice is fine", async () => {
   const program = await square();
   await program[Symbol.asyncDispose]();
