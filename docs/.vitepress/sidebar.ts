@@ -17,6 +17,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "how-to/evaluate",
       "how-to/fine-tuning-service",
       "how-to/deploy",
+      "how-to/observe",
       "how-to/seven-billion",
       "how-to/reproduce",
       "how-to/browser",

@@ -148,7 +148,7 @@ const isMessages = (path: string): boolean => path === MESSAGES_PATH || path.sta
 
 /** Keeps the record of a request: an id on the answer, a line in the log, a count. */
 async function recorded(server: ServerContext, context: RequestContext, next: Next): Promise<void> {
-  const { now, log, metrics, inFlight } = server;
+  const { now, log, metrics, inFlight, telemetry } = server;
   const { method, path } = context.req;
   const record = createRecord({ method, path, startedAt: now() });
   context.set("server", server);
@@ -160,8 +160,10 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
     if (record.isAborted) record.status = CLIENT_LEFT;
     metrics.ended(record);
     server.extension?.metrics?.ended(record, (now() - record.startedAt) / 1000);
-    if (record.error !== undefined || !UNLOGGED.has(record.route))
-      log.info(logFields(record, now()), "request");
+    if (record.error === undefined && UNLOGGED.has(record.route)) return;
+    const trace = telemetry?.ended(record, context.req.raw.headers);
+    if (trace !== undefined) record.trace = trace;
+    log.info(logFields(record, now()), "request");
   };
   await next();
   if (context.req.method === "HEAD") await context.res.body?.cancel(); // nobody will read it

@@ -6,6 +6,7 @@ import type { EngineEvent, EngineRequest, FinishReason } from "mixture-of-shards
 import type { RequestContext } from "./context.ts";
 import { ApiError, invalidValue } from "./errors.ts";
 import { cutOff, type ServerLimits } from "./limits.ts";
+import type { AnswerRecord } from "./metrics.ts";
 import type { QuotaShare } from "./quotas.ts";
 
 /** @throws ApiError 400 if a request asks for too many choices. */
@@ -69,7 +70,9 @@ export async function startChoices(
     const merging = mergeEvents(
       requests.map((request, i) => (signal: AbortSignal) => {
         if (i >= limits.choicesAtOnce) share.check();
-        return engine.submit({ ...request, signal });
+        const events = engine.submit({ ...request, signal });
+        record.answers[i] = { request, submittedAt: server.now() };
+        return events;
       }),
       { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context, firsts, share) },
     );
@@ -92,29 +95,36 @@ function recorder(
 ): (choice: number, event: EngineEvent) => void {
   const { server, record, running } = context.var;
   const { metrics, now } = server;
-  const lastTokenAt = new Map<number, number>();
-  return (choice, event) => {
+  const noteToken = (answer: AnswerRecord): void => {
+    const at = now();
+    const { lastTokenAt: before } = answer;
+    if (before === undefined) metrics.firstToken((at - record.startedAt) / 1000);
+    else metrics.nextToken((at - before) / 1000);
+    answer.firstTokenAt ??= at;
+    answer.lastTokenAt = at;
+    record.firstTokenAt ??= at;
+    record.completionTokens++;
+    share.add(1);
+  };
+  const noteEnd = (answer: AnswerRecord, choice: number, { finishReason, usage }: FinishEvent): void => {
     const { reason } = running.signal;
     // it says more than that the answer was cancelled
-    if (event.type === "finish" && event.finishReason === "cancelled" && reason instanceof ApiError)
-      throw reason;
+    if (finishReason === "cancelled" && reason instanceof ApiError) throw reason;
+    Object.assign(answer, { finishReason, usage, endedAt: now() });
+    record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, usage.queuedSeconds);
+    if (firsts.includes(choice)) record.cachedTokens += usage.cachedTokens;
+  };
+  return (choice, event) => {
+    const answer = record.answers[choice];
+    if (answer === undefined) return; // no event comes before a choice is submitted
     if (event.type === "scheduled" && event.digest !== null) record.digest = event.digest;
-    if (event.type === "token") {
-      const at = now();
-      const before = lastTokenAt.get(choice);
-      if (before === undefined) metrics.firstToken((at - record.startedAt) / 1000);
-      else metrics.nextToken((at - before) / 1000);
-      record.firstTokenAt ??= at;
-      record.completionTokens++;
-      share.add(1);
-      lastTokenAt.set(choice, at);
-    }
-    if (event.type !== "finish") return;
-    const { queuedSeconds, cachedTokens } = event.usage;
-    record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, queuedSeconds);
-    if (firsts.includes(choice)) record.cachedTokens += cachedTokens;
+    if (event.type === "embedding") answer.firstTokenAt = now();
+    if (event.type === "token") noteToken(answer);
+    if (event.type === "finish") noteEnd(answer, choice, event);
   };
 }
+
+type FinishEvent = Extract<EngineEvent, { readonly type: "finish" }>;
 
 /** OpenAI's word for the end of an answer. @throws ApiError 503 for one that the server cut off. */
 export function toFinishReason(reason: FinishReason): "stop" | "length" {

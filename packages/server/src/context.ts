@@ -29,6 +29,7 @@ import type { TrainingState } from "./routes/system.ts";
 import type { RunSource } from "./runs/run.ts";
 import { createRuns } from "./runs/runs.ts";
 import { packageVersion, type Studio } from "./studio-page.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 /** Extension of a server by another package. */
 export interface ServerExtension {
@@ -119,6 +120,8 @@ export interface ServerOptions {
   readonly runFolders?: RunSource | undefined;
   /** How to get the routes of fine-tuning as a service where there is no extension; a part of errors. */
   readonly serviceHint?: string | undefined;
+  /** Where traces go; left out, nowhere. */
+  readonly telemetry?: Telemetry | undefined;
   readonly log: ServerLog;
   /** Milliseconds since 1970, by a clock that never goes back (`monotonicNow`): intervals are measured with it. */
   readonly now: () => number;

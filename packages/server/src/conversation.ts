@@ -2,13 +2,16 @@
 // the grammar of the answer. What the grammar refuses is explained by the field that is to blame.
 import { attempt, errorText, MosError, omitUndefined } from "mixture-of-shards-core/common";
 import {
+  type AnswerDelta,
   type AnswerFormat,
+  type AnswerParser,
   answerFormat,
   type ChatMessage,
   type LoadedText,
   type TemplateVariables,
   withFormat,
 } from "mixture-of-shards-core/text";
+import { newId } from "./answer.ts";
 import { checkChoices, startChoices } from "./choices.ts";
 import { checkStrictness, findUnenforceable, type OutputConstraint, refusalOf } from "./constraints.ts";
 import type { RequestContext } from "./context.ts";
@@ -21,6 +24,7 @@ import {
   type SamplingFields,
 } from "./engine-requests.ts";
 import { invalidValue, unsupportedValue } from "./errors.ts";
+import type { CallRecord } from "./metrics.ts";
 import type { RequestedTools } from "./tools.ts";
 
 /** What a request says of a conversation, whichever API it came by. */
@@ -91,12 +95,14 @@ export async function planConversation(
 export async function startConversation(
   context: RequestContext,
   fields: ConversationFields,
-  { isStream }: { readonly isStream: boolean },
+  { isStream, callPrefix = "call" }: { readonly isStream: boolean; readonly callPrefix?: string },
 ) {
   const start = async (unenforced?: ReadonlySet<string>) => {
     const conversation = await planConversation(context, fields, unenforced);
     const events = await startChoices(context, { requests: conversation.requests, isStream });
-    return { ...conversation, events };
+    const nextId = () => newId(callPrefix);
+    const parser = () => recordCalls(conversation.format.parser({ nextId }), context.var);
+    return { ...conversation, format: { ...conversation.format, parser }, events };
   };
   try {
     return await start();
@@ -113,6 +119,25 @@ export async function startConversation(
     context.header("x-unenforced-tools", unenforced.join(","));
     return await start(new Set(unenforced));
   }
+}
+
+/** A parser that also writes the calls that it finds into the record of the request. */
+function recordCalls(
+  parser: AnswerParser,
+  { record, server }: Pick<RequestContext["var"], "record" | "server">,
+): AnswerParser {
+  let call: CallRecord | undefined;
+  const noted = (deltas: readonly AnswerDelta[]): readonly AnswerDelta[] => {
+    for (const delta of deltas) {
+      if (delta.type === "call") {
+        call = { id: delta.id, name: delta.name, beganAt: server.now() };
+        record.calls.push(call);
+      }
+      if (delta.type === "call_end" && call !== undefined) call.endedAt = server.now();
+    }
+    return deltas;
+  };
+  return { push: (text) => noted(parser.push(text)), finish: () => noted(parser.finish()) };
 }
 
 /** A conversation whose choices run. */

@@ -1,6 +1,12 @@
 // Observability of requests: the record that becomes a log line, and the counts and times for Prometheus.
 import { randomUUID } from "node:crypto";
-import type { Engine, EngineStats } from "mixture-of-shards-core/inference";
+import type {
+  Engine,
+  EngineRequest,
+  EngineStats,
+  EngineUsage,
+  FinishReason,
+} from "mixture-of-shards-core/inference";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** Logger of the server. pino's loggers fit. */
@@ -13,7 +19,26 @@ export interface ServerLog {
   error(fields: object, message: string): void;
 }
 
-/** Record of a request, for its log line and the metrics. Times in milliseconds since 1970. */
+/** One answer of a request that the engine has. Times in milliseconds since 1970. */
+export interface AnswerRecord {
+  readonly request: EngineRequest;
+  readonly submittedAt: number;
+  firstTokenAt?: number;
+  lastTokenAt?: number;
+  endedAt?: number;
+  finishReason?: FinishReason;
+  usage?: EngineUsage;
+}
+
+/** A call of a tool that stands in an answer. */
+export interface CallRecord {
+  readonly id: string | undefined;
+  readonly name: string;
+  readonly beganAt: number;
+  endedAt?: number;
+}
+
+/** Record of a request, for its log line, the metrics and its trace. Times in milliseconds since 1970. */
 export interface RequestRecord {
   readonly id: string;
   readonly startedAt: number;
@@ -31,6 +56,10 @@ export interface RequestRecord {
   completionTokens: number;
   queuedSeconds?: number;
   firstTokenAt?: number;
+  readonly answers: AnswerRecord[];
+  readonly calls: CallRecord[];
+  /** Id of its trace, where there is one. */
+  trace?: string;
   /** The answer continues after its head, and the stream's end ends the record. */
   isStream: boolean;
   /** Writes the line of the log and counts the request. */
@@ -50,6 +79,8 @@ export const createRecord = (
   promptTokens: 0,
   cachedTokens: 0,
   completionTokens: 0,
+  answers: [],
+  calls: [],
   isStream: false,
   isAborted: false,
 });
@@ -60,6 +91,7 @@ export function logFields(record: RequestRecord, now: number): object {
     time === undefined ? undefined : (time - record.startedAt) / 1000;
   return {
     request: record.id,
+    trace: record.trace,
     key: record.keyName,
     method: record.method,
     path: record.path.slice(0, 200),
@@ -78,7 +110,7 @@ export function logFields(record: RequestRecord, now: number): object {
 }
 
 /** Models that have their own label. Further ones share one, so that thousands of adapters do not make thousands of series. */
-const MAX_MODEL_LABELS = 100;
+export const MAX_MODEL_LABELS = 100;
 /** The same of keys. */
 const MAX_KEY_LABELS = 1000;
 
@@ -88,12 +120,12 @@ const MAX_KEYWORD_LABELS = 100;
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5];
 const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320];
 
-type Reading = readonly [name: string, help: string, read: (stats: EngineStats) => number];
+export type Reading = readonly [name: string, help: string, read: (stats: EngineStats) => number];
 
 const forGateways = (name: string): string =>
   `The same as ${name}, by the name that inference gateways read.`;
 
-const GAUGES: readonly Reading[] = [
+export const GAUGES: readonly Reading[] = [
   ["mos_requests_waiting", "Queued requests.", (s) => s.waiting],
   ["mos_requests_running", "Running requests.", (s) => s.running],
   ["mos_batch_rows", "Batch slots.", (s) => s.maxBatch],
@@ -117,7 +149,7 @@ const GAUGES: readonly Reading[] = [
   ["vllm:num_requests_running", forGateways("mos_requests_running"), (s) => s.running],
 ];
 
-const COUNTERS: readonly Reading[] = [
+export const COUNTERS: readonly Reading[] = [
   ["mos_engine_steps_total", "Engine steps.", (s) => s.steps],
   [
     "mos_engine_decoded_rows_total",
@@ -154,7 +186,7 @@ const COUNTERS: readonly Reading[] = [
   ["mos_adapter_failures_total", "Failed adapter loads.", (s) => s.adapters.failures],
 ];
 
-interface MetricsOptions {
+export interface MetricsOptions {
   readonly engine: Pick<Engine, "stats">;
   readonly modelName: string;
   /** Milliseconds since 1970. */
@@ -251,7 +283,7 @@ const isAnswered = ({ model, status, completionTokens }: RequestRecord): boolean
   model !== undefined && (status < 400 || completionTokens > 0);
 
 /** A label for each name up to a limit, and one for all further names. */
-function labels(first: readonly string[], limit: number): (name: string | undefined) => string {
+export function labels(first: readonly string[], limit: number): (name: string | undefined) => string {
   const named = new Set(first);
   return (name) => {
     if (name === undefined) return "none";

@@ -40,6 +40,7 @@ import { openQuotas, type StoredQuotas } from "./quotas.ts";
 import { defaultResponses } from "./responses/store.ts";
 import { openRunFolders } from "./runs/folders.ts";
 import { readStudio } from "./studio-page.ts";
+import { openTelemetry } from "./telemetry.ts";
 import { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";
 
 /** In seconds; timers cannot be set to much more. */
@@ -139,6 +140,11 @@ export interface ServeOptions
   readonly keyLimits?: readonly KeyLimits[];
   /** For packed weights of a model whose own folder cannot be written; without it they are not kept then. */
   readonly cacheFolder?: string | undefined;
+  /**
+   * Sends traces and metrics by OpenTelemetry's API (`@opentelemetry/api`, which must be installed) to the SDK that the program
+   * has registered; false by default.
+   */
+  readonly telemetry?: boolean | undefined;
   /** Logger of requests and failures, such as `console`. Default: none. */
   readonly log?: ServerLog;
   /** Creates another package's extension of the server, once the model is open. */
@@ -165,6 +171,7 @@ const serveKinds: OptionKinds<ServeOptions> = {
   runs: z.string().optional(),
   keyLimits: kinds.array.optional(),
   cacheFolder: z.string().optional(),
+  telemetry: z.boolean().optional(),
   log: kinds.object.optional(),
   extension: kinds.function.optional(),
   serviceHint: z.string().optional(),
@@ -270,9 +277,8 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       studio: await readStudio(),
       engine,
       modelName,
-      log,
-      now,
-      date,
+      telemetry: options.telemetry === true ? await openTelemetry({ engine, modelName, now }) : undefined,
+      ...{ log, now, date },
       ...{ ...clients, keyFile: clients.keys, checkAdapter },
       ...{ publicMetrics: life.publicMetrics, cors: life.cors },
       limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },

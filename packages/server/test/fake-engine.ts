@@ -210,6 +210,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
         completionTokens: count,
         queuedSeconds: 0,
         firstTokenSeconds: 0,
+        ...(count > 0 && { firstTokenStep: 1 }),
       },
     };
   }

@@ -75,6 +75,8 @@ export class LocalCore implements EngineCore {
   #wake: (() => void) | undefined;
   #hasNews = false;
   #isClosed = false;
+  /** Counts turns of the loop, in which several sequences may take part. */
+  #stepNumber = 0;
   #counts = { steps: 0, decodedTokens: 0, promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
   readonly #constraintCounts = { masks: 0, matchSeconds: 0 };
 
@@ -207,6 +209,7 @@ export class LocalCore implements EngineCore {
 
   /** Runs one step; false if there was nothing to do. */
   async #step(): Promise<boolean> {
+    this.#stepNumber++;
     this.#resume();
     const output = this.#scheduler.schedule();
     if (output === undefined) return false;
@@ -378,6 +381,7 @@ export class LocalCore implements EngineCore {
   /** Updates one sequence after a step. A failure affects no other sequence. */
   #update(slot: number, sequence: Sequence, work: () => void): void {
     const before = sequence.generated;
+    sequence.step = this.#stepNumber;
     try {
       work();
     } catch (cause) {

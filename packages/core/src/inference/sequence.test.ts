@@ -242,6 +242,18 @@ test("usage counts tokens of the prompt that were not computed", () => {
   expect(cancelled.takeUpdate()?.events.at(-1)).toMatchObject({ usage: { cachedTokens: 0 } });
 });
 
+test("usage names the step of the first token, where there is one", () => {
+  const sequence = makeSequence({ maxTokens: 2 });
+  sequence.step = 4;
+  write(sequence, "a");
+  sequence.step = 5;
+  expect(write(sequence, "b").at(-1)).toMatchObject({ usage: { firstTokenStep: 4 } });
+  const cancelled = makeSequence();
+  cancelled.finish("cancelled");
+  const [finish] = cancelled.takeUpdate()?.events ?? [];
+  expect(finish?.type === "finish" && finish.usage).not.toHaveProperty("firstTokenStep");
+});
+
 test("usage counts seconds from the submission", () => {
   let time = 1000;
   const sequence = makeSequence({ maxTokens: 2 }, () => time);

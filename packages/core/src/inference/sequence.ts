@@ -84,6 +84,8 @@ export class Sequence {
   lacksMemory = false;
   /** Sequences that were first scheduled earlier have a lower one; 0 before. */
   order = 0;
+  /** The engine's step that it takes part in. */
+  step = 0;
   /** What its request's grammar allows. It follows the answer, and so outlives a preemption. */
   constraint: Constraint | undefined;
   readonly draftRate = new DraftRate();
@@ -103,6 +105,7 @@ export class Sequence {
   #computed = 0;
   #scheduled: number | undefined;
   #firstToken: number | undefined;
+  #firstTokenStep: number | undefined;
   /** What the next token is still to be chosen from. */
   #kept: Row | undefined;
   #events: EngineEvent[] = [];
@@ -204,7 +207,7 @@ export class Sequence {
 
   embed(): void {
     if (this.#pooler === undefined) return;
-    this.#firstToken = this.#options.now();
+    this.#noteFirst();
     this.#events.push({ type: "embedding", vector: this.#pooler.vector() });
     this.finish("length");
   }
@@ -227,7 +230,7 @@ export class Sequence {
         type: "candidates",
         logprobs: computeLogprobs(logits, candidates, totalOf(softmax)),
       });
-    this.#firstToken ??= this.#options.now();
+    this.#noteFirst();
     if (maxTokens === 0) this.finish("length");
     else this.#choose({ logits, softmax });
   }
@@ -254,6 +257,7 @@ export class Sequence {
         completionTokens: this.generated,
         queuedSeconds: since(this.#scheduled),
         firstTokenSeconds: since(this.#firstToken),
+        ...omitUndefined({ firstTokenStep: this.#firstTokenStep }),
       },
     });
     this.#end();
@@ -273,6 +277,11 @@ export class Sequence {
     this.#events = [];
     this.#error = undefined;
     return { id, events, ...omitUndefined({ error }) };
+  }
+
+  #noteFirst(): void {
+    this.#firstToken ??= this.#options.now();
+    this.#firstTokenStep ??= this.step;
   }
 
   #choose(row: Row): void {

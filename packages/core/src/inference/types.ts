@@ -147,6 +147,8 @@ export interface EngineUsage {
   /** Seconds from submission to a slot, and to the first token (or to the end without one). */
   readonly queuedSeconds: number;
   readonly firstTokenSeconds: number;
+  /** Number of the engine's step that gave the first token; left out where none came. */
+  readonly firstTokenStep?: number;
 }
 
 /** A registered adapter as callers see it. */

@@ -85,7 +85,7 @@ async function collectAnswers(
 const withoutTimes = ({ events }: Answer) =>
   events.map((event) => {
     if (event.type !== "finish") return event;
-    const { queuedSeconds: _, firstTokenSeconds: __, ...usage } = event.usage;
+    const { queuedSeconds: _, firstTokenSeconds: __, firstTokenStep: ___, ...usage } = event.usage;
     return { ...event, usage };
   });
 

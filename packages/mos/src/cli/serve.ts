@@ -31,6 +31,7 @@ import { forceExit, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, userPlaces } from "./loading.ts";
 import { openLog } from "./log.ts";
 import { defaultsText } from "./model-text.ts";
+import { startTelemetry } from "./telemetry.ts";
 import { liveLine, MOS, printJson, printLine } from "./terminal.ts";
 
 const options = {
@@ -147,11 +148,13 @@ export async function serveUntilStopped(options: Values, { addOns, onReady }: Se
   let opened: OpenServeAddOn | undefined; // a server has room for one
   for (const one of addOns) opened ??= await one.open(options, { model, requestedModel, threads, log });
   await using addOn = opened;
+  await using telemetry = await startTelemetry(log);
   using line = liveLine({ silent });
   await using server = await serve({
     ...pick(serverOptions, options),
     model,
     log,
+    telemetry: telemetry !== undefined,
     onProgress: engineProgress(line),
     signal: interrupt.signal,
     cacheFolder: (await userPlaces()).weights,

@@ -62,7 +62,7 @@ export class BlockWriter {
           this.#grow("thinking", delta.text),
         ];
       case "call":
-        return this.#begin({ type: "tool_use", id: newId("toolu"), name: delta.name, input: {} });
+        return this.#begin({ type: "tool_use", id: delta.id ?? newId("toolu"), name: delta.name, input: {} });
       case "arguments":
         return [this.#grow("partial_json", delta.text)];
       case "call_end":

@@ -23,7 +23,10 @@ export const messageRoutes: readonly AddRoute[] = [
     responses,
     answer: async ({ body, context }) => {
       const isStream = body.stream === true;
-      const started = await startConversation(context, toConversation(body), { isStream });
+      const started = await startConversation(context, toConversation(body), {
+        isStream,
+        callPrefix: "toolu",
+      });
       const answer = createAnswer(context, body, started);
       if (isStream) return streamTypedEvents(context, answer.stream());
       for await (const _ of answer.write());
