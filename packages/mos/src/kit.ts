@@ -7,3 +7,6 @@ export { forceExit, listenForInterrupt } from "./cli/interrupt.ts";
 export { engineProgress, findModel, pullProgress, userPlaces } from "./cli/loading.ts";
 export { openLog } from "./cli/log.ts";
 export { liveLine, printJson, printLine, thisRun, warn } from "./cli/terminal.ts";
+export { completeTracking } from "./trackers/kinds.ts";
+export { trackRun } from "./trackers/track.ts";
+export { TRACKER_NAMES, type TrackOptions } from "./trackers/tracker.ts";

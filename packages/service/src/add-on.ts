@@ -2,13 +2,14 @@
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { type AddOn, defineServeAddOn } from "mixture-of-shards/kit";
-import { HARMLESS, serveOptions } from "./options.ts";
+import { checkTrackers, HARMLESS, serveOptions } from "./options.ts";
 import { keyLimits } from "./store/key-limits.ts";
 
 const serve = defineServeAddOn({
   options: serveOptions,
   conflicts: [["state", "databaseUrl"]],
-  check: ({ state, databaseUrl, storage = join(state ?? "", "storage") }, { adapters }) => {
+  check: ({ state, databaseUrl, storage = join(state ?? "", "storage"), ...more }, { adapters }) => {
+    if (more.workers ?? state !== undefined) checkTrackers(more.trackers);
     if (adapters === undefined || (state ?? databaseUrl) === undefined) return;
     // the models of jobs are there, which a server without their keys must not serve
     const move = storage.startsWith("s3:") ? "" : `move its folders to ${join(storage, "adapters")}, or `;

@@ -12,7 +12,7 @@ import {
 import { listen, watchStorage } from "mixture-of-shards/server";
 import { adjust, type SettingValues, setting, settingInfo } from "mixture-of-shards-core/common";
 import { z } from "zod";
-import { HARMLESS, needDatabaseUrl, serviceOptions } from "./options.ts";
+import { checkTrackers, HARMLESS, needDatabaseUrl, serviceOptions } from "./options.ts";
 import { openResources, work, workerName } from "./resources.ts";
 
 const { storage } = serviceOptions;
@@ -85,6 +85,7 @@ Ctrl-C the slice stops at its next step, or after --stop-seconds at the previous
 
 async function run(given: SettingValues<typeof options> & { readonly json: boolean }): Promise<number> {
   const options = { ...given, databaseUrl: needDatabaseUrl(given.databaseUrl) };
+  checkTrackers(options.trackers);
   const log = openLog({ quiet: options.quiet, toStdout: options.json });
   const worker = workerName(0);
   using interrupt = listenForInterrupt("stopping at the next step of the slice", {

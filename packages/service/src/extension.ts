@@ -38,7 +38,7 @@ interface ExtensionParts {
   readonly expired: ReturnType<typeof openExpired>;
   readonly service: Pick<
     ServiceEnv,
-    keyof Stores | "objects" | "preview" | "checkFile" | "grading" | "webhookPorts"
+    keyof Stores | "objects" | "preview" | "checkFile" | "grading" | "webhookPorts" | "trackers"
   >;
 }
 

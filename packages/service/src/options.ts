@@ -1,6 +1,6 @@
 // The options of a service: of mos worker, and those that mos serve has besides.
 import { MosError } from "mixture-of-shards";
-import { group } from "mixture-of-shards/kit";
+import { completeTracking, group, TRACKER_NAMES, type TrackOptions } from "mixture-of-shards/kit";
 import type { ServerLog } from "mixture-of-shards/server";
 import { bytes, distinct, type SettingValues, setting } from "mixture-of-shards-core/common";
 import { z } from "zod";
@@ -13,6 +13,11 @@ export function needDatabaseUrl(given: string | undefined): string {
   if (given === undefined)
     throw new MosError("bad_option", `--database-url is required; pass it or set ${DATABASE_URL}`);
   return given;
+}
+
+/** @throws MosError `bad_option` where a process that trains does not know the address or the key of a tracker. */
+export function checkTrackers(trackers: readonly TrackOptions["to"][] = []): void {
+  for (const to of trackers) completeTracking({ to }, process.env);
 }
 
 /** Options of every process of a service. */
@@ -56,6 +61,10 @@ export const serviceOptions = {
     default: 120,
     placeholder: "n",
     help: "time without progress after which a trainer is killed and its job requeued",
+  }),
+  trackers: setting(distinct(z.enum(TRACKER_NAMES)).describe("a list of different trackers"), {
+    defaultText: "none",
+    help: "trackers that integrations of jobs may write to, by the variables of their own clients: mlflow, wandb, trackio",
   }),
 };
 

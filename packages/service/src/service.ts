@@ -111,10 +111,11 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
 }
 
 /** Work for requests in processes of their own. */
-function openTools({ model, threads, webhookPorts }: ServiceOptions) {
+function openTools({ model, threads, webhookPorts, trackers }: ServiceOptions) {
   const preview = createPreviewer();
   return {
     webhookPorts,
+    trackers,
     grading: createGrading(),
     checkFile: createFileChecker(),
     preview: (order: Omit<PreviewRequest, "model" | "threads">, client: TurnClient) =>

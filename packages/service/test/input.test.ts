@@ -42,6 +42,7 @@ describe.each(databases)("%s", (_, open) => {
           checkFile: createFileChecker(),
           grading: { grade: unused },
           webhookPorts: [443],
+          trackers: ["wandb"],
         },
       }),
       keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
@@ -119,19 +120,32 @@ describe.each(databases)("%s", (_, open) => {
     expect([kept.status, kept.json.mos?.chat_template_kwargs]).toEqual([200, { a: ["😀"] }]);
   });
 
-  test("integrations are refused in words", async () => {
+  test("integrations are those that the server allows", async () => {
     const job = { model: "base", training_file: fileId };
-    for (const integrations of [[{ type: "wandb", wandb: { project: "x" } }], "wandb", { type: "wandb" }]) {
+    const refused = [
+      [
+        [{ type: "mlflow", mlflow: { project: "x" } }],
+        /^integrations of type mlflow is not supported .* wandb$/,
+      ],
+      [[{ type: "wandb", wandb: {} }], /integrations/],
+      [[{ type: "wandb", mlflow: { project: "x" } }], /integrations/],
+      [Array(2).fill({ type: "wandb", wandb: { project: "x" } }), /integrations/],
+      ["wandb", /integrations/],
+      [{ type: "wandb" }, /integrations/],
+    ] as const;
+    for (const [integrations, message] of refused) {
       const { status, json } = await send("/fine_tuning/jobs", { ...job, integrations });
       expect([status, json.error]).toEqual([
         400,
         expect.objectContaining({
-          code: "unsupported_parameter",
-          param: "integrations",
-          message: "integrations is not supported by this server; omit it",
+          param: expect.stringMatching(/^integrations/),
+          message: expect.stringMatching(message),
         }),
       ]);
     }
+    const integrations = [{ type: "wandb", wandb: { project: "x", tags: ["a"] } }];
+    const { json } = await send("/fine_tuning/jobs", { ...job, integrations });
+    expect((await send(`/fine_tuning/jobs/${json.id}`)).json.integrations).toEqual(integrations);
     for (const integrations of [[], null])
       expect((await send("/fine_tuning/jobs", { ...job, integrations })).status).toBe(200);
   });

@@ -44,6 +44,7 @@ describe.each(databases)("%s", (name, open) => {
       stallSeconds: 60,
       peft: undefined,
       webhookPorts: [443],
+      trackers: undefined,
     });
     server = await serve({
       model: MODEL,

@@ -24,6 +24,7 @@ interface QueuedJob {
   readonly model?: string;
   readonly mos?: object;
   readonly method?: object;
+  readonly integrations?: readonly object[];
   readonly seed?: number;
   readonly data?: Buffer;
   readonly validationData?: Buffer | undefined;
@@ -38,6 +39,7 @@ export async function queueJob(
     model = "tiny",
     mos = {},
     method,
+    integrations,
     seed = 1,
     data = Buffer.from("{}\n"),
     validationData,
@@ -49,7 +51,7 @@ export async function queueJob(
   const training = await add(data);
   const validation = validationData === undefined ? undefined : await add(validationData);
   const files = { training_file: training.id, validation_file: validation?.id };
-  const request = jobRequestSchema.parse({ model, ...files, mos, method });
+  const request = jobRequestSchema.parse({ model, ...files, mos, method, integrations });
   const plan = toTrainingPlan(request, { seed, learningRate: 0.002 });
   return stores.jobs.create({ tenant, request, plan, training, validation, limits });
 }

@@ -26,6 +26,8 @@ export const RUN_FILES = {
   metrics: "metrics.jsonl",
   /** Folder of event files for TensorBoard. */
   tensorboard: "tensorboard",
+  /** How far its metrics are at a tracker. */
+  tracking: "tracking.json",
   /** Log-probabilities of the targets before training. */
   reference: "reference.safetensors",
   checkpoints: "checkpoints",

@@ -20,7 +20,7 @@ export {
 export { expectedUpdate } from "./resolve-settings.ts";
 export { finetune } from "./run/finetune.ts";
 export { DEFAULT_KEPT_VERSIONS } from "./run/folder.ts";
-export type { FinetuneEvent, FinetuneOptions } from "./run/interface.ts";
+export type { FinetuneEvent, FinetuneOptions, RunFollower } from "./run/interface.ts";
 export { describeOutcome, type Outcome, outcomeWarning, readOutcome } from "./run/outcome.ts";
 export { runCheck } from "./run/plan.ts";
 export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";
@@ -35,7 +35,7 @@ export {
   targetLogprobs,
   wholeModel,
 } from "./step-graph.ts";
-export { metricsToTensorboard } from "./tensorboard.ts";
+export { metricsToTensorboard, toScalars } from "./tensorboard.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";
 export {

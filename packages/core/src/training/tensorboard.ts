@@ -14,8 +14,8 @@ import {
 import { join, open, rm, rmdir, stat } from "#platform";
 import { type Measurement, readMeasurements } from "./run-record.ts";
 
-/** The scalars that TensorBoard shows, under the names that Hugging Face's trainer has for them. */
-function toScalars(metric: Measurement): Readonly<Record<string, number>> {
+/** The scalars that TensorBoard and trackers show, under the names that Hugging Face's trainer has for them. */
+export function toScalars(metric: Measurement): Readonly<Record<string, number>> {
   const { type, loss, accuracy, metrics = {} } = metric;
   const group = type === "step" ? "train" : "eval";
   return {

@@ -1,4 +1,4 @@
-import { basename } from "node:path";
+import { basename, resolve } from "node:path";
 import { type ListedAdapter, listAdapters, rollBack } from "mixture-of-shards-core/adapters";
 import {
   describeCount,
@@ -12,14 +12,15 @@ import { averageAdapters, averageSettings } from "mixture-of-shards-core/convert
 import { readModelConfig } from "mixture-of-shards-core/models";
 import { metricsToTensorboard } from "mixture-of-shards-core/training";
 import { z } from "zod";
+import { trackRun } from "../trackers/track.ts";
 import { defineCommand, group, refuseOthers } from "./command.ts";
-import { configOnly } from "./common-options.ts";
+import { chosenTracker, configOnly, trackOptions } from "./common-options.ts";
 import { counted, labelled, type Row, textTable } from "./format.ts";
 import { configPath } from "./loading.ts";
 import { adapterText, formatShare } from "./model-text.ts";
 import { printable, printJson, printLine, printResult, shellWord, warn } from "./terminal.ts";
 
-const ACTIONS = ["list", "rollback", "tensorboard", "average"] as const;
+const ACTIONS = ["list", "rollback", "tensorboard", "track", "average"] as const;
 
 const options = {
   ...group("Version", {
@@ -29,6 +30,7 @@ const options = {
       help: "rollback: version to restore, as shown by list",
     }),
   }),
+  ...group("Tracker", trackOptions),
   ...group("Mean", {
     out: setting(z.string(), { placeholder: "folder", help: "average: output folder" }),
     ...averageSettings,
@@ -40,7 +42,7 @@ const positional = {
   action: setting(z.enum(ACTIONS), { required: true, help: ACTIONS.join(", ") }),
   folder: setting(z.array(z.string()).readonly(), {
     required: true,
-    help: "list: folder of adapters; rollback, tensorboard: folder of one adapter; average: folders of adapters",
+    help: "list: folder of adapters; rollback, tensorboard, track: folder of one adapter; average: folders of adapters",
   }),
 };
 type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
@@ -50,15 +52,16 @@ const ACTION_OPTIONS: Readonly<Record<Values["action"], readonly (keyof typeof o
   list: [],
   rollback: ["to"],
   tensorboard: [],
+  track: ["track", "trackUrl", "trackProject"],
   average: ["out", "weights", "model", "overwrite"],
 };
 
 export const command = defineCommand({
   description:
     "Lists the adapters of a folder with their kept versions and problems; rolls an adapter back to a kept " +
-    "version; writes an adapter's metrics for TensorBoard; averages adapters that were trained from one.",
+    "version; writes an adapter's metrics for TensorBoard or to a tracker; averages adapters that were trained from one.",
   usage:
-    "list <folder> | rollback <folder> [--to <version>] | tensorboard <folder> | average <folder>... --out <folder> [--weights <list>]",
+    "list <folder> | rollback <folder> [--to <version>] | tensorboard <folder> | track <folder> --track <tracker> | average <folder>... --out <folder> [--weights <list>]",
   arguments: positional,
   options,
   examples: `
@@ -69,6 +72,8 @@ Examples:
   mos adapters rollback adapters/acme --to 2
   mos adapters tensorboard adapters/acme
       convert metrics.jsonl to event files in tensorboard/, as mos train --tensorboard does during training
+  mos adapters track adapters/acme --track mlflow --track-url http://127.0.0.1:5000
+      send what a tracker has not had of the metrics, as mos train --track does during training
   mos adapters average round-1/ann round-1/ben --weights 120,80 --out adapters/shared
       the weighted mean of adapters that were trained from one (mos train --from-adapter)
 
@@ -94,6 +99,14 @@ async function run({ action, folder: folders, json, ...values }: Values): Promis
         ["next", next],
       ]),
     );
+  } else if (action === "track") {
+    const track = chosenTracker(values, warn);
+    if (track === undefined) throw new MosError("bad_option", "mos adapters track needs --track <tracker>");
+    const name = basename(resolve(folder));
+    const tracking = await trackRun(folder, { ...track, name, patience: 60_000 });
+    if (!(await tracking.end({ isComplete: true })))
+      throw new MosError("network", `${track.to} has not taken all metrics; try again later`);
+    printResult(json, { track: track.to, project: track.project }, () => labelled([["sent", track.url]]));
   } else if (action === "list") {
     const adapters = await listAdapters(folder);
     if (json) printJson({ adapters: adapters.map(adapterJson) });

@@ -11,13 +11,17 @@ import {
 import {
   flag,
   MosError,
+  omitUndefined,
   type Setting,
   type Settings,
+  type SettingValues,
   setting,
   settingInfo,
 } from "mixture-of-shards-core/common";
 import { DEVICES } from "mixture-of-shards-graph";
 import { z } from "zod";
+import { completeTracking } from "../trackers/kinds.ts";
+import { TRACKER_NAMES, type TrackOptions } from "../trackers/tracker.ts";
 import { formatFlag } from "./command.ts";
 
 /** The bundled toy model, from packages/mos/src/cli as from packages/mos/dist/cli. */
@@ -52,6 +56,37 @@ export const adapterFolder = setting(z.string(), {
 export const device = setting(z.enum(DEVICES), { default: "cpu", help: "device to compute on" });
 
 export const threads = setting(z.int().min(1), { defaultText: "one per core", help: "compute threads" });
+
+/** A tracker of experiments. */
+export const trackOptions = {
+  track: setting(z.enum(TRACKER_NAMES), {
+    placeholder: "tracker",
+    help: "also write the metrics to MLflow, Weights & Biases or Trackio; keys come from the variables of their own clients",
+  }),
+  trackUrl: setting(z.string(), {
+    placeholder: "url",
+    defaultText: "MLFLOW_TRACKING_URI, WANDB_BASE_URL or TRACKIO_SERVER_URL",
+    help: "address of the tracker",
+  }),
+  trackProject: setting(z.string(), {
+    placeholder: "name",
+    defaultText: "MLFLOW_EXPERIMENT_NAME, WANDB_PROJECT or TRACKIO_PROJECT, else mos",
+    help: "experiment or project of the tracker",
+  }),
+};
+
+/** The tracker that is asked for; `onAway` is told of one that takes nothing. Throws `bad_option`. */
+export function chosenTracker(
+  { track: to, trackUrl: url, trackProject: project }: SettingValues<typeof trackOptions>,
+  onAway: (reason: string) => void,
+): TrackOptions | undefined {
+  if (to === undefined) {
+    const lonely = url === undefined ? project && "--track-project" : "--track-url";
+    if (lonely === undefined) return undefined;
+    throw new MosError("bad_option", `${lonely} requires --track`);
+  }
+  return completeTracking({ to, onAway, ...omitUndefined({ url, project }) }, process.env);
+}
 
 /** `--quiet`. */
 export const quiet = flag({ help: "print errors only" });

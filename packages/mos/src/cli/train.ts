@@ -1,4 +1,5 @@
 import { realpath } from "node:fs/promises";
+import { basename, resolve } from "node:path";
 import {
   distinct,
   flag,
@@ -23,15 +24,18 @@ import {
   trainingSettings,
 } from "mixture-of-shards-core/training";
 import { z } from "zod";
+import { trackRun } from "../trackers/track.ts";
 import { defineCommand, group } from "./command.ts";
 import {
   adapterInput,
   adapterOptions,
+  chosenTracker,
   device,
   model,
   quiet,
   refuseSettings,
   threads,
+  trackOptions,
 } from "./common-options.ts";
 import { labelled } from "./format.ts";
 import { EXIT_INTERRUPTED, listenForInterrupt } from "./interrupt.ts";
@@ -69,6 +73,7 @@ const options = {
   ...group("Evaluation and checkpoints", {
     ...checkpointSettings,
     tensorboard: flag({ help: "also write TensorBoard event files to tensorboard/ in the output folder" }),
+    ...trackOptions,
   }),
   ...group("Memory", memorySettings),
   ...group("Output", {
@@ -115,6 +120,7 @@ export const command = defineCommand({
     ["dryRun", "resume"],
     ["dryRun", "overwrite"],
     ["dryRun", "tensorboard"],
+    ["dryRun", "track"],
   ],
   json: "events",
   examples: `
@@ -214,6 +220,7 @@ async function train({ out, ...others }: Options): Promise<number> {
     throw new MosError("bad_option", "--preview-lines requires --dry-run");
   const options = { ...others, out };
   const key = teacherKey(options);
+  const track = chosenTracker(options, (reason) => print(reason));
   const silent = options.quiet || options.json;
   using line = liveLine({ silent });
   using interrupt = listenForInterrupt("stopping after this batch and saving a checkpoint", {
@@ -228,6 +235,7 @@ async function train({ out, ...others }: Options): Promise<number> {
   const print = (text: string): void => line.print(warningText(text));
   const events = finetune({
     ...{ ...run, model: path, out, resume, overwrite, keepVersions, tensorboard },
+    follow: track && ((folder) => trackRun(folder, { name: basename(resolve(out)), ...track })),
     teacherAccess: { key, onRetry: retryNotice({ json, quiet, print }) },
     cacheFolder: (await userPlaces()).answers,
     signal: interrupt.signal,

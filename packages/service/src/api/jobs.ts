@@ -18,6 +18,7 @@ import {
   type TrainingPlan,
   toLimits,
   toTrainingPlan,
+  trackingOf,
 } from "#store";
 import { checkedGrader, type OwnApi, ownApi } from "./graders.ts";
 import {
@@ -101,7 +102,7 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
     result_files: job.result_file === null ? [] : [job.result_file],
     trained_tokens: job.status === "succeeded" ? job.trained_tokens : null,
     seed: Number(job.plan.settings["seed"]),
-    integrations: [],
+    integrations: request.integrations ?? [],
     user_provided_suffix: request.suffix ?? null,
     mos: {
       ...request.mos,
@@ -190,6 +191,18 @@ async function checkFormat(
   }
 }
 
+/** @throws ApiError 400 for a tracker that jobs may not write to. */
+function checkTracker({ trackers = [] }: ServiceEnv, request: JobRequest): void {
+  const { to } = trackingOf(request) ?? {};
+  if (to === undefined || trackers.includes(to)) return;
+  const param = "integrations";
+  const message =
+    trackers.length === 0
+      ? `${param} is not supported by this server; omit it`
+      : `${param} of type ${to} is not supported by this server; use ${trackers.join(" or ")}`;
+  throw invalid(message, param, "unsupported_parameter");
+}
+
 /** Who asks for a job, the API with their key, and the engine of this server. */
 export interface JobClient {
   readonly owner: Owner;
@@ -211,6 +224,7 @@ export const toClient = (app: ServerApp, context: Context): JobClient => ({
 export async function checkedJob(service: ServiceEnv, given: JobRequest, client: JobClient) {
   const { learningRate, checkPlan, nextSeed } = service;
   const { owner } = client;
+  checkTracker(service, given);
   await checkGraders(given, client.api);
   const request = await withoutAlias(service, given, owner);
   const initial = await findInitialAdapter(service, request, owner);

@@ -42,6 +42,8 @@ export interface ServiceEnv extends Stores {
   readonly maxFileBytes: number;
   /** Ports that webhooks of tenants may have. */
   readonly webhookPorts: readonly number[];
+  /** Trackers that jobs may write to (none). */
+  readonly trackers?: readonly string[] | undefined;
   /** The seed of a job that brings none. */
   readonly nextSeed: () => number;
 }

@@ -48,6 +48,7 @@ export {
   objectivesFor,
   type TrainingPlan,
   toTrainingPlan,
+  trackingOf,
 } from "./request.ts";
 export {
   openSlices,

@@ -168,6 +168,34 @@ const metadataSchema = z
   .record(z.string().max(64), z.string().max(512))
   .refine((value) => Object.keys(value).length <= 16, "at most 16 pairs");
 
+const trackedPlace = z.strictObject({
+  project: z.string().min(1).max(128),
+  name: z.string().min(1).max(128).nullish(),
+  entity: z.string().min(1).max(128).nullish(),
+  tags: z.array(z.string().min(1).max(64)).max(16).nullish(),
+});
+
+/** A tracker as OpenAI's API has Weights & Biases. */
+const integrationSchema = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("wandb"), wandb: trackedPlace }),
+  z.strictObject({ type: z.literal("mlflow"), mlflow: trackedPlace.omit({ entity: true }) }),
+  z.strictObject({ type: z.literal("trackio"), trackio: trackedPlace.omit({ entity: true, tags: true }) }),
+]);
+
+/** What the integration of a request says of its tracker; undefined without one. */
+export function trackingOf({ integrations }: Pick<JobRequest, "integrations">) {
+  const [one] = integrations ?? [];
+  if (one === undefined) return undefined;
+  const place: z.output<typeof trackedPlace> =
+    one.type === "wandb" ? one.wandb : one.type === "mlflow" ? one.mlflow : one.trackio;
+  const { project, name, entity, tags } = place;
+  return {
+    to: one.type,
+    project,
+    ...omitUndefined({ name: name ?? undefined, entity: entity ?? undefined, tags: tags ?? undefined }),
+  };
+}
+
 const jobFields = z.strictObject({
   model: z.string().min(1).max(512),
   training_file: z.string().min(1).max(128),
@@ -178,10 +206,12 @@ const jobFields = z.strictObject({
   method: methodSchema.nullish(),
   metadata: metadataSchema.nullish(),
   integrations: z
-    .array(z.unknown())
-    .max(0)
+    .array(integrationSchema)
+    .max(1)
     .nullish()
-    .describe("Not supported: only an empty list is accepted. Events and the result file have the metrics."),
+    .describe(
+      "A tracker of experiments that gets the metrics, of those that the server allows (--trackers).",
+    ),
   mos: mosFields.nullish(),
 });
 

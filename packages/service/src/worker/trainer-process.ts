@@ -2,6 +2,7 @@
 // supervisor is gone it ends at once: another worker goes on from the last checkpoint.
 
 import { type BaseModel, type FinetuneEvent, finetune, loadModel, MosError } from "mixture-of-shards";
+import { trackRun } from "mixture-of-shards/kit";
 import { type CallContext, freeMemory, limitConcurrency, omitUndefined } from "mixture-of-shards-core/common";
 import { type ChatClient, openChatClient } from "mixture-of-shards-core/data";
 import { PythonGraders } from "mixture-of-shards-core/graders";
@@ -59,12 +60,20 @@ function openModels(access: NonNullable<TrainRequest["models"]>, emit: (event: W
 /** The sandbox of graders in Python, which opens in seconds: one for many slices. */
 const pythonGraders = new PythonGraders();
 
+/** Said once by a job, without the address of the tracker, which is the operator's. */
+const AWAY = {
+  type: "warning",
+  reason: "tracker",
+  step: 0,
+  message: "the tracker does not take the job's metrics; what it has missed is sent while the job trains",
+} as const;
+
 const methods = {
   train: async (
     order: TrainRequest,
     { signal, emit, deliver }: CallContext<FinetuneEvent | Waiting>,
   ): Promise<{ readonly isComplete: boolean }> => {
-    const { validationData, maxTokens, threads, models, model: _, ...run } = order;
+    const { validationData, maxTokens, threads, models, track, model: _, ...run } = order;
     let isComplete = false;
     try {
       const events = finetune({
@@ -76,6 +85,7 @@ const methods = {
         signal,
         scoreModel: models && openModels(models, emit),
         pythonGraders,
+        follow: track && ((run) => trackRun(run, { ...track, onAway: () => emit(AWAY) })),
       });
       for await (const event of events) {
         if (event.type === "saved" && event.what === "adapter") isComplete = true;

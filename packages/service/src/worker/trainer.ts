@@ -5,6 +5,7 @@ import {
   type FinetuneSettingsInput,
   MosError,
 } from "mixture-of-shards";
+import type { TrackOptions } from "mixture-of-shards/kit";
 import { errorText } from "mixture-of-shards-core/common";
 import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { moduleBeside, startChild } from "mixture-of-shards-core/process";
@@ -27,6 +28,8 @@ export interface TrainRequest {
   /** Where the base's own answers are kept for further jobs. */
   readonly cacheFolder: string;
   readonly threads: number;
+  /** Tracker that gets the metrics. */
+  readonly track?: (TrackOptions & { readonly name: string }) | undefined;
   /** The endpoint that graders ask models at, with a key for this slice. */
   readonly models: { readonly url: string; readonly key: string } | undefined;
 }

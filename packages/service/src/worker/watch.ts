@@ -28,6 +28,8 @@ export interface SliceContext {
   /** Interval of lease renewals. */
   readonly renewSeconds: number;
   readonly threads: number;
+  /** Trackers that jobs may write to (none). */
+  readonly trackers?: readonly string[] | undefined;
   /** Ends the slice at a checkpoint. */
   readonly signal: AbortSignal;
   /** Timeout of stopping; then the slice is given back unchanged. */

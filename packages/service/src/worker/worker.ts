@@ -4,12 +4,13 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
+import { completeTracking } from "mixture-of-shards/kit";
 import type { ServerLog } from "mixture-of-shards/server";
 import { ADAPTER_FILES, RUN_FILES } from "mixture-of-shards-core/adapters";
 import { makeFolder, pathExists } from "mixture-of-shards-core/files";
 import { readMeasurements } from "mixture-of-shards-core/training";
 import type { Files, ObjectStore } from "#objects";
-import type { Arrival, JobRow, Progress, SliceEnd } from "#store";
+import { type Arrival, type JobRequest, type JobRow, type Progress, type SliceEnd, trackingOf } from "#store";
 import { excessLines } from "./check-lines.ts";
 import { formatResults } from "./job-report.ts";
 import { createTrainer, type Trainer, type TrainRequest } from "./trainer.ts";
@@ -186,6 +187,7 @@ async function trainSlice(job: JobRow, context: LeasedContext): Promise<SliceEnd
   const order: TrainRequest = {
     ...{ ...fetched, model, threads, saveSeconds: SAVE_SECONDS, cacheFolder },
     models: endpoint,
+    track: trackerFor(job, context),
   };
   const excess = order.resume ? undefined : await excessLines(job, order);
   if (excess !== undefined) return excess;
@@ -213,7 +215,7 @@ const INITIAL = "initial";
 async function fetchRun(
   job: JobRow,
   { folder, out, objects }: { readonly folder: string; readonly out: string; readonly objects: ObjectStore },
-): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds" | "cacheFolder" | "models">> {
+): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds" | "cacheFolder" | "models" | "track">> {
   await rm(folder, { recursive: true, force: true }); // of an attempt before
   await makeFolder(folder);
   const restoreData = async (file: string, digest: string): Promise<string> => {
@@ -243,6 +245,13 @@ async function endpointFor(
 ): Promise<TrainRequest["models"]> {
   const key = job.asks_models && serverUrl !== undefined ? await slices.issueKey(job) : undefined;
   return key === undefined || serverUrl === undefined ? undefined : { url: serverUrl, key };
+}
+
+/** The tracker of a job, where this worker may use it. */
+function trackerFor({ id, request }: JobRow, { trackers = [] }: LeasedContext): TrainRequest["track"] {
+  const asked = trackingOf(request as unknown as JobRequest);
+  if (asked === undefined || !trackers.includes(asked.to)) return undefined;
+  return { name: id, ...asked, ...completeTracking(asked, process.env) };
 }
 
 /** Renews the lease on a slice, and kills the trainer where another worker has it by now. */

@@ -246,13 +246,14 @@ async function* trainRun(
     saveSeconds,
     now = monotonicNow,
     tensorboard = false,
+    follow,
   }: FinetuneOptions,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { plan, model, out, state } = started;
   const { run, train: examples, validation } = plan;
   const { best, step } = state;
   const { objective } = plan;
-  await using files = openRunFolder(started, { tensorboard });
+  await using files = openRunFolder(started, { tensorboard, follow });
   yield readyEvent(started);
   if (started.otherTokens)
     yield { type: "warning", reason: "other_tokens", step, message: `the adapter was ${OTHER_TOKENS}` };

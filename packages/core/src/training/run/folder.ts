@@ -30,7 +30,7 @@ import { type Measurement, type RunRecord, readMeasurements } from "../run-recor
 import { openTensorboard, type TensorboardWriter } from "../tensorboard.ts";
 import type { TrainEvent } from "../trainer.ts";
 import type { LoadedRun } from "./finetune.ts";
-import type { FinetuneEvent } from "./interface.ts";
+import type { FinetuneEvent, FinetuneOptions, RunFollower } from "./interface.ts";
 
 /**
  * Folder of a run for `out`: there, or beside it in a hidden folder if it will replace a complete adapter. Throws
@@ -341,29 +341,38 @@ export function openRunFolder(
     state,
     isResumed,
   }: Pick<LoadedRun, "claimed" | "folder" | "isResumed"> & { readonly state: Reached },
-  { tensorboard }: { /** Writes event files of TensorBoard, too. */ readonly tensorboard: boolean },
+  {
+    tensorboard,
+    follow,
+  }: Pick<FinetuneOptions, "follow"> & {
+    /** Writes event files of TensorBoard, too. */
+    readonly tensorboard: boolean;
+  },
 ): RunFolder {
   const from = isResumed ? state : undefined;
   let metrics: JsonLinesWriter | undefined;
   let board: TensorboardWriter | undefined;
-  const end = async (): Promise<void> => {
+  let follower: RunFollower | undefined;
+  const end = async (isComplete: boolean): Promise<void> => {
     await metrics?.[Symbol.asyncDispose]();
     await board?.[Symbol.asyncDispose]();
-    metrics = board = undefined;
+    await follower?.end({ isComplete });
+    metrics = board = follower = undefined;
   };
   return {
-    end,
+    end: () => end(true),
     begin: async () => {
       await claimed?.begin();
       metrics ??= await openMetrics(folder, from);
       if (tensorboard) board ??= await openTensorboard(folder, { now: monotonicNow });
+      follower ??= await follow?.(folder);
     },
     write: async (measurement) => {
       await metrics?.write(measurement);
       await board?.write(measurement);
     },
     [Symbol.asyncDispose]: async () => {
-      await end();
+      await end(false);
       await claimed?.[Symbol.asyncDispose]();
     },
   };

@@ -58,6 +58,8 @@ export interface FinetuneOptions extends LocateOptions, GraderInputs, Pick<LoadO
   readonly overwrite?: boolean;
   /** Write the metrics as event files of TensorBoard, too, in `tensorboard/` beside metrics.jsonl. */
   readonly tensorboard?: boolean;
+  /** Begins to follow the metrics of the run, which has a record in its folder by then. It may take what time it needs. */
+  readonly follow?: ((run: string) => Promise<RunFollower>) | undefined;
   /** Versions of an adapter that are kept when it is replaced; 3. */
   readonly keepVersions?: number;
   /** Tokens that the whole run may train, before a resume too; left out, any number. */
@@ -73,6 +75,12 @@ export interface FinetuneOptions extends LocateOptions, GraderInputs, Pick<LoadO
   readonly freeBytes?: (folder: string) => Promise<number>;
   /** Milliseconds of a steady clock, for rates and `saveSeconds`. */
   readonly now?: () => number;
+}
+
+/** Reads the metrics of a run beside it. @inline */
+export interface RunFollower {
+  /** The run is over, or was stopped; its folder may be moved afterwards. */
+  end(how: { readonly isComplete: boolean }): Promise<unknown>;
 }
 
 /** A run that may have no folder. */
@@ -99,6 +107,7 @@ const runOptionKinds: OptionKinds<RunOptions> = {
   resume: z.boolean().optional(),
   overwrite: z.boolean().optional(),
   tensorboard: z.boolean().optional(),
+  follow: kinds.function.optional(),
   keepVersions: kinds.number.optional(),
   maxTokens: kinds.number.optional(),
   saveSeconds: kinds.number.optional(),
@@ -202,7 +211,7 @@ export interface FinishEvent {
 /**
  * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
  * evaluation after training is no better than before; the adapter was trained on other token ids; much of what the base knew is
- * lost; or what the objective finds wrong with its metrics.
+ * lost; a tracker does not take the metrics of a job; or what the objective finds wrong with its metrics.
  */
 export type WarningReason =
   | "no_gradient"
@@ -210,6 +219,7 @@ export type WarningReason =
   | "worse_than_base"
   | "other_tokens"
   | "forgotten"
+  | "tracker"
   | "objective";
 
 /** Summary of a model. */
