@@ -158,6 +158,7 @@ export const idleStats: EngineStats = {
   decodedTokens: 0,
   draftTokens: 0,
   acceptedTokens: 0,
+  nearDraftTokens: 0,
   promptTokens: 0,
   cachedTokens: 0,
   completionTokens: 0,

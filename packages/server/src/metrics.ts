@@ -165,6 +165,11 @@ export const COUNTERS: readonly Reading[] = [
     "Draft tokens that became part of an answer.",
     (s) => s.acceptedTokens,
   ],
+  [
+    "mos_near_draft_tokens_total",
+    "Draft tokens whose verification rounds otherwise than steps of one token.",
+    (s) => s.nearDraftTokens,
+  ],
   ["mos_grammar_compiles_total", "Compilations of grammars.", (s) => s.grammars.compiled],
   ["mos_grammar_hits_total", "Requests whose grammar was already compiled.", (s) => s.grammars.hits],
   [

@@ -230,6 +230,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       identity: "test",
       baseDtype: "float32",
       computeDtype: "float32",
+      drafts: { tokens: 7, sameUpTo: 64, isPadded: false },
     },
     isResponding: true,
     seen,
@@ -300,6 +301,7 @@ const makeStats = (running: number, names: readonly string[]): EngineStats => ({
   decodedTokens: 40,
   draftTokens: 9,
   acceptedTokens: 6,
+  nearDraftTokens: 3,
   process: { pid: 1, bytes: 9000 },
   cache: { bytes: 400, usedBytes: 300, limitBytes: 800 },
   grammars: {

@@ -136,9 +136,9 @@ class Base implements AsyncDisposable {
   readonly feeds: Record<string, HostTensor> = {};
   /** Feeds of further leaves, whose numbers change between runs. */
   readonly changing: Readonly<Record<string, HostTensor>> = {};
+  readonly computeDtype: ComputeDtype;
   /** True if all linear layers are float32, so that an adapter can be merged into them. */
   canMerge = true;
-  readonly #computeDtype: ComputeDtype;
   readonly #expand: boolean;
   /** Whether the device multiplies with blocks as the runtime packs them. */
   readonly #packs: boolean;
@@ -167,7 +167,7 @@ class Base implements AsyncDisposable {
   ) {
     this.config = config;
     this.#layerGroups = listLayerGroups(config);
-    this.#computeDtype = computeDtype;
+    this.computeDtype = computeDtype;
     this.#expand = expand;
     this.#packs = supports(device, "blockProduct") || computeDtype === "int8";
     this.#inMemory = inMemory;
@@ -267,7 +267,7 @@ class Base implements AsyncDisposable {
 
   /** Weights that the graph's own product takes. */
   #isPlain({ format }: Weight): boolean {
-    return this.#computeDtype === "float32" && !(this.#packs && isBlocks(format));
+    return this.computeDtype === "float32" && !(this.#packs && isBlocks(format));
   }
 
   /** Those of them that stay where they are. */
@@ -319,7 +319,7 @@ class Base implements AsyncDisposable {
   }
 
   async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
-    const computeDtype = this.#computeDtype;
+    const { computeDtype } = this;
     const shape = { out: countRows(weights), in: weights[0]?.shape[1] ?? 0 };
     const pack = (): MatrixArrays => packMatrix(weights, computeDtype);
     for (const one of weights) this.constantBytes += packedBytes(one.format, one.shape, computeDtype);

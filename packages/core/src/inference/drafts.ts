@@ -3,10 +3,12 @@
 
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { equalBytes } from "#common";
-import { listLayerGroups, type ModelConfig, moduleKey, stateTensors } from "#models";
+import { type ComputeDtype, listLayerGroups, type ModelConfig, moduleKey, stateTensors } from "#models";
+import type { ResolvedOptions } from "./engine-options.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
 import { capacityFor } from "./slots.ts";
+import type { Drafts } from "./types.ts";
 
 /** Fewest tokens that must recur. */
 const MIN_MATCH = 2;
@@ -104,21 +106,46 @@ export class StepTimes {
   }
 }
 
+/**
+ * Time of a near step of some tokens, over that of one token, without a clock: whether a draft is verified may change its answer, and
+ * must not depend on how busy the machine is. The first further token costs as much as leaving the kernels of one row. Measured on
+ * processors with AVX2 alone and with AVX-512 VNNI, and rather too high.
+ */
+const nearCost = (tokens: number, computeDtype: ComputeDtype): number => {
+  const { leaving, further } = NEAR_COSTS[computeDtype];
+  return tokens === 1 ? 1 : 1 + leaving + further * (tokens - 1);
+};
+
+const NEAR_COSTS: Readonly<Record<ComputeDtype, Readonly<Record<"leaving" | "further", number>>>> = {
+  int8: { leaving: 0.1, further: 0.3 },
+  float32: { leaving: 0.9, further: 0.15 },
+};
+
 /** What may follow a sequence, and the share of such tokens that its request chooses. */
 interface Draft {
   readonly tokens: readonly number[];
   readonly rate: DraftRate;
 }
 
+export const NO_DRAFTS: Drafts = { tokens: 0, sameUpTo: 0, isPadded: false };
+
+/**
+ * Tests whether the token behind a sequence may be drafted: its last tokens recur, or a grammar may force what follows. It is true at
+ * each token of a draft that is accepted, since what was copied recurs.
+ */
+export const expectsDraft = ({ tokens, constraint }: Sequence): boolean =>
+  constraint !== undefined || findDraft(tokens, 1).length > 0;
+
 export class Drafter {
   /** Tokens that were verified, and those of them that became part of an answer. */
-  readonly counts = { draftTokens: 0, acceptedTokens: 0 };
+  readonly counts = { draftTokens: 0, acceptedTokens: 0, nearDraftTokens: 0 };
   readonly #tokens: number;
+  readonly #computeDtype: ComputeDtype;
   readonly #times = new StepTimes();
 
-  /** `tokens` is the most of one draft; 0 for none. */
-  constructor(tokens: number) {
+  constructor({ tokens }: Drafts, computeDtype: ComputeDtype) {
     this.#tokens = tokens;
+    this.#computeDtype = computeDtype;
   }
 
   /** The text that a grammar forces, or else what followed earlier: no longer than the answer may become, and as its grammar allows. */
@@ -130,10 +157,16 @@ export class Drafter {
     return { tokens: constraint?.allowedPart(found) ?? found, rate: draftRate };
   }
 
-  /** The number of drafted tokens that are worth verifying. */
-  choose({ tokens }: Sequence, draft: Draft): number {
+  /** The number of drafted tokens that are worth verifying, by steps that are near or not; one costs no more than padding. */
+  choose(
+    { tokens }: Sequence,
+    draft: Draft,
+    { isNear, isPadded }: { readonly isNear: boolean; readonly isPadded: boolean },
+  ): number {
+    if (isNear) return draft.rate.choose(draft.tokens.length, (count) => nearCost(count, this.#computeDtype));
     const most = Math.min(draft.tokens.length, longestDraft(tokens.length));
-    return draft.rate.choose(most, (count) => this.#times.cost(count));
+    const best = draft.rate.choose(most, (count) => this.#times.cost(count));
+    return isPadded ? Math.max(best, Math.min(1, most)) : best;
   }
 
   /** Notes a step of a request that decoded alone: how many drafted tokens it computed, and the tokens that the answer got. */
@@ -141,14 +174,17 @@ export class Drafter {
     draft,
     verified,
     chosen,
+    isNear,
     milliseconds,
   }: {
     readonly draft: Draft;
+    readonly isNear: boolean;
     readonly verified: number;
     readonly chosen: readonly number[];
     readonly milliseconds: number;
   }): void {
-    this.#times.note(verified + 1, milliseconds);
+    if (isNear) this.counts.nearDraftTokens += verified;
+    else this.#times.note(verified + 1, milliseconds);
     const compared = Math.min(chosen.length, draft.tokens.length);
     let accepted = 0;
     while (accepted < compared && draft.tokens[accepted] === chosen[accepted]) accepted++;
@@ -166,11 +202,12 @@ const COMPARED = [8, 4, 3];
 
 /**
  * Tests whether a step of several tokens of a slot has the logits of steps of one token, bit for bit, so that drafts change no answer.
- * It depends on the kernels of the processor and on the type of products; with float32 products it mostly fails. Empties the slots.
+ * It depends on the kernels of the processor and on the type of products: where a single row has a kernel of its own, as in float32
+ * and with 4-bit weights on processors with AVX2 alone, it fails. Empties the slots.
  */
 export async function verifiesDrafts(
   { config, cache, slots, run, usesFused }: ModelRunner,
-  { adapters }: { readonly adapters: boolean },
+  { adapters, isPadded = false }: { readonly adapters: boolean; readonly isPadded?: boolean },
 ): Promise<boolean> {
   const tokens = Array.from({ length: 1 + Math.max(...COMPARED) }, (_, i) => i % config.vocabularySize);
   const runAll = async (sizes: readonly number[]): Promise<readonly Float32Array[]> => {
@@ -178,7 +215,14 @@ export async function verifiesDrafts(
     const logits: Float32Array[] = [];
     for (const size of sizes) {
       const next = tokens.slice(logits.length, logits.length + size);
-      const [added = []] = await run({ from: 0, count: 1, tokens: [next], allLogits: true, isDraft: true });
+      const [added = []] = await run({
+        from: 0,
+        count: 1,
+        tokens: [next],
+        allLogits: true,
+        isDraft: true,
+        isPadded,
+      });
       logits.push(...added.map((one) => one.slice()));
     }
     return logits;
@@ -205,18 +249,23 @@ export async function verifiesDrafts(
 /** Tests whether drafts can be verified: a state behind rejected tokens could not be taken back. */
 export const supportsDrafts = (config: ModelConfig): boolean => stateTensors(config).length === 0;
 
-/** Most tokens of a draft with this runner: none where verifying them would change answers, or leave a state of rejected tokens. */
-export async function usableDraftTokens(
+/** The drafts of an engine with this runner. Near ones were measured on the CPU alone. */
+export async function planDrafts(
   runner: ModelRunner,
   {
-    draftTokens,
+    draftTokens: tokens,
     adapters,
     maxLength,
-  }: { readonly draftTokens: number; readonly adapters: boolean; readonly maxLength: number },
-): Promise<number> {
-  const isLong = maxLength > Math.max(...COMPARED);
-  const canDraft = draftTokens > 0 && isLong && supportsDrafts(runner.cache.config);
-  return canDraft && (await verifiesDrafts(runner, { adapters })) ? draftTokens : 0;
+    device,
+  }: Pick<ResolvedOptions, "draftTokens" | "adapters" | "maxLength" | "device">,
+): Promise<Drafts> {
+  if (maxLength <= Math.max(...COMPARED) || !supportsDrafts(runner.config)) return NO_DRAFTS;
+  const sameUpTo = Math.min(maxLength, runner.fusedLength - tokens);
+  // in float32 two rows cost up to twice as much as one
+  for (const isPadded of runner.computeDtype === "int8" ? [false, true] : [false])
+    if (sameUpTo > 0 && (await verifiesDrafts(runner, { adapters, isPadded })))
+      return { tokens, sameUpTo, isPadded };
+  return device === "cpu" ? { ...NO_DRAFTS, tokens } : NO_DRAFTS;
 }
 
 const RANK = 16;

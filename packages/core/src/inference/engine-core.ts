@@ -6,12 +6,12 @@ import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
 import { Constraint, type GrammarMatcher } from "./constraint.ts";
 import { CoreGrammars, GrammarTime } from "./core-grammars.ts";
 import { type CoreStats, measureEngine } from "./core-stats.ts";
-import { Drafter } from "./drafts.ts";
+import { Drafter, expectsDraft, NO_DRAFTS } from "./drafts.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { joinParts, type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
 import { Sequence, type SequenceOptions, type SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, FullRequest } from "./types.ts";
+import type { AdapterInfo, Drafts, FullRequest } from "./types.ts";
 
 /** Listener for a core's unsolicited reports. */
 export interface CoreListener {
@@ -44,8 +44,8 @@ export interface CoreParts extends SequenceOptions {
   readonly runner: ModelRunner;
   readonly adapters: AdapterManager;
   readonly limits: PrefillLimits & PlacementLimits;
-  /** Most tokens of a draft, which the runner must be able to verify (0). */
-  readonly draftTokens?: number;
+  /** The drafts that the runner can verify (none). */
+  readonly drafts?: Drafts;
   /** Reads prompts of several requests in one step, where numbers may depend on what else is in it (false). */
   readonly joinsPrompts?: boolean;
   /** Milliseconds between two steps in which grammars find the tokens that may come next (16). */
@@ -81,12 +81,12 @@ export class LocalCore implements EngineCore {
   readonly #constraintCounts = { masks: 0, matchSeconds: 0 };
 
   constructor(parts: CoreParts) {
-    const { runner, limits, adapters, draftTokens = 0 } = parts;
+    const { runner, limits, adapters, drafts = NO_DRAFTS } = parts;
     this.#parts = parts;
     const { vocabularySize } = runner.config;
     this.#grammars = new CoreGrammars({ ...parts, vocabularySize });
     this.#grammarTime = new GrammarTime(parts.grammarMilliseconds, parts.now);
-    this.#drafter = new Drafter(draftTokens);
+    this.#drafter = new Drafter(drafts, runner.computeDtype);
     this.#placement = new Placement(runner, limits);
     this.#scheduler = new Scheduler({
       placement: this.#placement,
@@ -315,12 +315,12 @@ export class LocalCore implements EngineCore {
 
   /**
    * One token of a slot that decodes alone, and those of a draft that its request chooses as well. The cache then holds what
-   * it would hold without the draft.
+   * it would hold without the draft, to the bit unless the draft is near.
    */
   async #decodeAlone(slot: number): Promise<void> {
     const sequence = this.#placement.at(slot);
     if (sequence === undefined) return;
-    const { runner, now } = this.#parts;
+    const { runner, now, drafts = NO_DRAFTS } = this.#parts;
     const [start, before] = [this.#placement.computed(slot), sequence.tokens.length];
     const draft = this.#drafter.draft(sequence);
     const makeStep = (verified: readonly number[]) => ({
@@ -330,11 +330,12 @@ export class LocalCore implements EngineCore {
       allLogits: true,
       isDraft: true,
     });
-    let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft));
-    if (!runner.usesFused(makeStep(verified)) || !this.#placement.reserve(start + 1 + verified.length))
-      verified = [];
+    const isNear = drafts.sameUpTo === 0 || !runner.usesFused(makeStep(draft.tokens));
+    const isPadded = drafts.isPadded && !isNear && expectsDraft(sequence);
+    let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft, { isNear, isPadded }));
+    if (!this.#placement.reserve(start + 1 + verified.length)) verified = [];
     const began = now();
-    const [logits = []] = await runner.run(makeStep(verified));
+    const [logits = []] = await runner.run({ ...makeStep(verified), isPadded });
     const softmax = await runner.softmax.compute(logits.map((row, i) => sequence.softmaxRow(row, i)));
     const milliseconds = now() - began;
     this.#counts.steps++;
@@ -350,7 +351,7 @@ export class LocalCore implements EngineCore {
       }
     });
     const chosen = sequence.tokens.slice(before);
-    this.#drafter.note({ draft, chosen, verified: verified.length, milliseconds });
+    this.#drafter.note({ draft, chosen, verified: verified.length, isNear, milliseconds });
   }
 
   /** One token of each of these slots. */

@@ -148,9 +148,9 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
       parts.map((part, i) => matmul(part, factor(names.b[i] as string))),
     );
   };
-  const { config, values, feeds, constantBytes } = base;
+  const { config, computeDtype, values, feeds, constantBytes } = base;
   const live: BaseWeights = {
-    ...{ config, values, feeds, changing, constantBytes, canMerge: false, project },
+    ...{ config, computeDtype, values, feeds, changing, constantBytes, canMerge: false, project },
     head: (x) => base.head(x),
     [Symbol.asyncDispose]: () => base[Symbol.asyncDispose](),
   };

@@ -24,6 +24,7 @@ import {
   type Step,
   type StepGraph,
   sharedStep,
+  stepLength,
 } from "./step-graphs.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
@@ -35,7 +36,8 @@ import {
 //   a trainer, most of whose steps have many rows, goes without it.
 // - Adapters whose A and B are the base's own have a third program, compiled when they first run without others beside them. It
 //   multiplies all rows by one A and one B, and those of a slot by its core.
-// - A draft is verified by the second program: with int8 products, its logits do not depend on how many tokens of a slot a step has.
+// - A draft is verified by the second program where that computes a token alone, too: with int8 products, its logits mostly do not
+//   depend on how many tokens of a slot a step has. Those of the general program do, in the last bits.
 // - Without adapters programs have no slots. A lone adapter can be merged into float32 weights (`mergedAdapter` of
 //   prepareWeights), and then costs nothing at any step.
 // - Norm gains and biases are constants of the programs: every input costs some microseconds at each step.
@@ -73,6 +75,10 @@ function canFuse(base: BaseWeights, options: ModelRunnerOptions): boolean {
   );
 }
 
+/** Positions of keys and values that the fused program copies at less cost than it spares. */
+const copiedPositions = ({ config, bytesPerPosition }: KVCache, constantBytes: number): number =>
+  Math.floor(Math.max(COPY_LIMIT * config.layers, COPY_SHARE * constantBytes) / bytesPerPosition);
+
 /** A question of the tokens alone, so that a draft is verified by the program that would compute its tokens one by one. */
 function isWorthFusing(
   { from, count, tokens, allLogits, output = "logits", isDraft = false }: Step,
@@ -85,9 +91,8 @@ function isWorthFusing(
   const isDecoding =
     isDraft || (allLogits !== true && output === "logits" && tokens.every(({ length }) => length === 1));
   const lengths = tokens.map((added, i) => (cache.lengths[from + i] ?? 0) + added.length);
-  const copied = count * Math.max(...lengths) * cache.bytesPerPosition;
-  const limit = Math.max(COPY_LIMIT * cache.config.layers, COPY_SHARE * constantBytes);
-  return isDecoding && count <= fewSlots && copied <= limit;
+  const copied = count * Math.max(...lengths);
+  return isDecoding && count <= fewSlots && copied <= copiedPositions(cache, constantBytes);
 }
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
@@ -122,6 +127,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     isWorthFusing(step, { cache, constantBytes, fewSlots });
   return {
     config,
+    computeDtype: base.computeDtype,
     cache,
     slots,
     /** True if slots may share the factors of adapters, for which a program more holds the base. */
@@ -130,6 +136,8 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     softmax,
     /** Tests whether the fused program computes a step. */
     usesFused,
+    /** The longest sequence that the fused program takes. */
+    fusedLength: fused === undefined ? 0 : copiedPositions(cache, constantBytes),
     /**
      * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
      * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. The next step may overwrite them. Both
@@ -182,7 +190,7 @@ function keepWritten(cache: KVCache, step: Step, written: Readonly<Record<string
     throw new MosError("device", `the program of the step returned no ${writtenName(width)}`);
   });
   const counts = step.tokens.map(({ length }) => length);
-  cache.append(new Map(added), counts, { from: step.from, tokens: Math.max(...counts) });
+  cache.append(new Map(added), counts, { from: step.from, tokens: stepLength(step) });
   const states = cache.states.tensors.map((tensor) => written[nextName(tensor)]?.data as Float32Array);
   cache.states.replace(step.from, states);
   keepSnapshots(cache, step);

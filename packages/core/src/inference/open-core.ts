@@ -27,7 +27,7 @@ import {
 import { type LoadedText, tokenDigest } from "#text";
 import { type AdapterLease, openAdapterManager } from "./adapters/manager.ts";
 import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./base-weights.ts";
-import { usableDraftTokens } from "./drafts.ts";
+import { planDrafts } from "./drafts.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
   type CoreOptions,
@@ -43,7 +43,7 @@ import type { PackedStore } from "./packed-store.ts";
 import type { AdmissionLimits } from "./requests.ts";
 import { prefillLimits } from "./scheduler.ts";
 import { stateBytes } from "./states.ts";
-import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
+import type { AdapterInfo, Drafts, EngineModel, RefusedAdapter } from "./types.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
 /** A core that waits to be started, and what its client, which disposes it, has to know. */
@@ -67,7 +67,7 @@ interface OpenCalls {
   readonly minCacheBytes?: number;
 }
 
-const engineModel = (opened: Awaited<ReturnType<typeof openWeights>>): EngineModel => ({
+const engineModel = (opened: Awaited<ReturnType<typeof openWeights>>, drafts: Drafts): EngineModel => ({
   vocabularySize: opened.config.vocabularySize,
   hiddenSize: opened.config.hiddenSize,
   maxLength: opened.maxLength,
@@ -77,6 +77,7 @@ const engineModel = (opened: Awaited<ReturnType<typeof openWeights>>): EngineMod
   tokens: tokenDigest(opened.tokenizer),
   baseDtype: opened.baseDtype,
   computeDtype: opened.computeDtype,
+  drafts,
   plan: opened.plan,
 });
 
@@ -126,7 +127,8 @@ export async function openCore(
     const used = { ...opened, adapters: source !== undefined || usesSlot };
     const runner = await createModelRunner(base, { ...used, session });
     onProgress({ type: "compile", done: 1, total: 1 });
-    const model = engineModel(opened);
+    const drafts = await planDrafts(runner, used);
+    const model = engineModel(opened, drafts);
     const core = new LocalCore({
       runner,
       adapters,
@@ -140,7 +142,7 @@ export async function openCore(
         ...prefillLimits(config.vocabularySize, lonePrefillChunk),
       },
       now: () => performance.now(),
-      draftTokens: await usableDraftTokens(runner, used),
+      drafts,
     });
     const { bytesPerPosition } = runner.cache;
     const limits = { maxBatch, maxWaiting, bytesPerPosition, cacheMemory: cacheMemory - stateBytes(config) };

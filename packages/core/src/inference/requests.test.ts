@@ -14,6 +14,7 @@ const model: EngineModel = {
   identity: "test",
   baseDtype: "float32",
   computeDtype: "float32",
+  drafts: { tokens: 0, sameUpTo: 0, isPadded: false },
 };
 const bounds = { model, bytesPerPosition: bytesPerPosition(config), cacheMemory: 1e9 };
 const request: EngineRequest = { prompt: [1, 2, 3], adapter: null, maxTokens: 5, seed: 1, tenant: "test" };

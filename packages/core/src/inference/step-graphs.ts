@@ -45,7 +45,13 @@ export interface Step extends SlotRange {
   readonly output?: "logits" | "hidden";
   /** One slot's last token and a draft behind it, rather than a prompt. */
   readonly isDraft?: boolean;
+  /** Computes a lone token by the kernels of several rows, as it would be before a draft. */
+  readonly isPadded?: boolean;
 }
+
+/** Tokens of each slot that a step's program computes, those that are padding included. */
+export const stepLength = ({ tokens, isPadded = false }: Step): number =>
+  Math.max(isPadded ? 2 : 0, ...tokens.map(({ length }) => length));
 
 /** Capabilities that an engine's steps need. */
 export interface ModelRunnerOptions {
@@ -160,8 +166,8 @@ export const fusedStep: StepGraph = {
   },
   feeds(step, cache) {
     const { from, count, tokens } = step;
-    const S = Math.max(...tokens.map(({ length }) => length));
-    const padding = count === 1 ? 1 : 0;
+    const S = stepLength(step);
+    const padding = count === 1 && S === tokens[0]?.length ? 1 : 0;
     const starts = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
     const rows = count * S;
     const { ids, positions, ...rest } = gridFeeds(step, cache);
@@ -188,8 +194,9 @@ export const fusedStep: StepGraph = {
 };
 
 /** The tokens of a step [R, S] with their positions, and those of them whose logits are wanted. */
-function gridFeeds({ from, count, tokens, allLogits = false }: Step, { lengths }: KVCache) {
-  const S = Math.max(...tokens.map(({ length }) => length));
+function gridFeeds(step: Step, { lengths }: KVCache) {
+  const { from, count, tokens, allLogits = false } = step;
+  const S = stepLength(step);
   const ids = new Int32Array(count * S);
   const positions = new Int32Array(count * S);
   const logitsIndices: number[] = [];

@@ -216,9 +216,10 @@ export interface EngineStats {
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly completionTokens: number;
-  /** Tokens that were drafted and verified, and those of them that became part of an answer. */
+  /** Tokens that were drafted and verified, those of them that became part of an answer, and those whose steps were near (`Drafts`). */
   readonly draftTokens: number;
   readonly acceptedTokens: number;
+  readonly nearDraftTokens: number;
   /** Process in which the model runs, and its memory. */
   readonly process: { readonly pid: number; readonly bytes: number };
   /** Keys and values: what is allocated, and what tokens take of it, those that are kept for later prompts included. */
@@ -248,6 +249,22 @@ export interface EngineStats {
   };
 }
 
+/** The drafts of an engine. */
+export interface Drafts {
+  /** Most tokens of one draft; 0 for none. */
+  readonly tokens: number;
+  /**
+   * Tokens of a sequence up to which its steps with drafts give bit for bit the logits of those without. Behind them drafts are
+   * near: they round otherwise, which changes an answer where two tokens are about as likely.
+   */
+  readonly sameUpTo: number;
+  /**
+   * Whether kernels of several rows compute a lone token, too, where its last tokens recur, since those of one row round otherwise:
+   * also without drafts, so that answers are the same.
+   */
+  readonly isPadded: boolean;
+}
+
 /** The model that an engine runs. */
 export interface EngineModel {
   readonly vocabularySize: number;
@@ -265,6 +282,7 @@ export interface EngineModel {
   /** Format of the base, and type of its products. */
   readonly baseDtype: BaseDtype;
   readonly computeDtype: ComputeDtype;
+  readonly drafts: Drafts;
   /** The memory that the engine was expected to take when it was opened; that of a loaded model is taken already. */
   readonly plan?: MemoryPlan | undefined;
 }

@@ -4,11 +4,12 @@ import {
   createModelRunner,
   type EngineRequest,
   type EngineStats,
+  type ModelRunner,
   prepareWeights,
   unpackLogprobs,
 } from "#inference";
 import { runs } from "../../../../test/runs.ts";
-import { usableDraftTokens, verifiesDrafts } from "../../src/inference/drafts.ts";
+import { NO_DRAFTS, planDrafts, verifiesDrafts } from "../../src/inference/drafts.ts";
 import { TINY_FAMILIES } from "../tiny-families.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { memoryAdapters } from "./memory-adapters.ts";
@@ -172,6 +173,90 @@ describe("answers with drafts are those without, tokens, text, log-probabilities
   });
 });
 
+/** A kernel of its own for a lone row, as some processors have. */
+const loneRowsApart =
+  (run: ModelRunner["run"]): ModelRunner["run"] =>
+  async (step) => {
+    const logits = await run(step);
+    const isLone = step.isDraft && !step.isPadded && step.tokens[0]?.length === 1;
+    if (isLone) for (const row of logits[0] ?? []) row.set(row.map((x, i) => x + Math.sin(i)));
+    return logits;
+  };
+
+test("lone tokens that may be drafted are computed by the kernels of several rows, with drafts and without", async () => {
+  const padded = {
+    maxBatch: 1,
+    isPadded: true,
+    wrap: (runner: ModelRunner) => ({ ...runner, run: loneRowsApart(runner.run) }),
+  };
+  const [plain, drafted] = [
+    await collectAnswers(padded),
+    await collectAnswers({ ...padded, draftTokens: 7 }),
+  ];
+  expectEqual(drafted.answers, plain.answers);
+  expect(drafted.stats.acceptedTokens).toBeGreaterThan(requests.length);
+  const own = await collectAnswers({ ...padded, isPadded: false });
+  expect(own.answers.map(({ ids }) => ids)).not.toEqual(plain.answers.map(({ ids }) => ids));
+});
+
+/** The fused attention takes no such heads: all steps are the general program's. */
+const general = { model: tinyModel({ overrides: { ...widths, head_dim: 12 } }) };
+
+describe("near drafts, which round otherwise:", () => {
+  const greedy = requests.map((one) => ({ ...one, sampling: {}, logprobs: 2 }));
+  /** Log-probabilities that steps of several tokens change by less; in int8, activations are rounded to eight bits. */
+  const TIE = { int8: 0.1, float32: 1e-3 } as const;
+
+  test.each<readonly [string, Options & { readonly computeDtype: "int8" | "float32" }]>([
+    ["int8, fused", { computeDtype: "int8" }],
+    ["int8, the general program", { computeDtype: "int8", ...general }],
+    ["float32, fused", { computeDtype: "float32" }],
+    ["float32, the general program", { computeDtype: "float32", ...general }],
+  ])("greedy answers differ at near ties alone: %s", async (_, { computeDtype, ...options }) => {
+    const one = { ...options, computeDtype, maxBatch: 1 };
+    const plain = await collectAnswers(one, { all: greedy });
+    const drafted = await collectAnswers({ ...one, draftTokens: 7, sameUpTo: 0 }, { all: greedy });
+    let differing = 0;
+    for (const [i, { ids }] of drafted.answers.entries()) {
+      const expected = plain.answers[i]!;
+      const at = ids.findIndex((id, k) => id !== expected.ids[k]);
+      if (at < 0) {
+        expect(ids).toHaveLength(expected.ids.length);
+        continue;
+      }
+      differing++;
+      const scores = expected.events.flatMap((event) =>
+        event.type === "token" ? unpackLogprobs(event) : [],
+      );
+      const [chosen, other] = [
+        scores[at]?.logprob,
+        scores[at]?.top.find(({ id }) => id === ids[at])?.logprob,
+      ];
+      expect((chosen ?? 0) - (other ?? Number.NEGATIVE_INFINITY), `request ${i}`).toBeLessThan(
+        TIE[computeDtype],
+      );
+    }
+    expect(differing).toBeLessThanOrEqual(greedy.length / 8);
+    const { draftTokens, nearDraftTokens, acceptedTokens } = drafted.stats;
+    expect(nearDraftTokens).toBe(draftTokens);
+    expect(acceptedTokens).toBeGreaterThan(3 * greedy.length);
+    expect(plain.stats.nearDraftTokens).toBe(0);
+  });
+
+  test("a request alone has the same answer at any speed of the machine", async () => {
+    let time = 0;
+    const slow = (): number => {
+      time += 1 + (time % 7);
+      return time;
+    };
+    const near = { ...general, maxBatch: 1, draftTokens: 7, sameUpTo: 0 };
+    const [quick, late] = [await collectAnswers(near), await collectAnswers({ ...near, now: slow })];
+    expectEqual(late.answers, quick.answers);
+    expect(late.stats.draftTokens).toBe(quick.stats.draftTokens);
+    expect(quick.stats.acceptedTokens).toBeGreaterThan(0);
+  });
+});
+
 test("a prefix in the cache has no rejected token", async () => {
   const turns = async (draftTokens: number): Promise<readonly Answer[]> => {
     await using engine = await tinyEngine(memoryAdapters(adapters), {
@@ -208,7 +293,22 @@ test("drafts need steps of several tokens that round as steps of one", async () 
     if (last !== undefined && step.tokens[0]?.length === 3) last[5] = (last[5] ?? 0) * (1 + 2 ** -23);
     return logits;
   };
-  expect(await verifiesDrafts({ ...runner, run: rounded }, { adapters: true })).toBe(false);
+  const other = { ...runner, run: rounded };
+  expect(await verifiesDrafts(other, { adapters: true })).toBe(false);
+  const options = { draftTokens: 7, adapters: true, maxLength: 64 };
+  expect(await planDrafts(runner, { ...options, device: "cpu" })).toEqual({
+    tokens: 7,
+    sameUpTo: 64,
+    isPadded: false,
+  });
+  expect(await planDrafts(other, { ...options, device: "cpu" })).toEqual({ ...NO_DRAFTS, tokens: 7 });
+  expect(await planDrafts(other, { ...options, device: "webgpu" })).toEqual(NO_DRAFTS);
+  const padded = { ...runner, run: loneRowsApart(runner.run) };
+  expect(await planDrafts(padded, { ...options, device: "cpu" })).toEqual({
+    tokens: 7,
+    sameUpTo: 64,
+    isPadded: true,
+  });
 });
 
 test.each([8, 16])(
@@ -227,6 +327,7 @@ test("an engine for sequences shorter than what is compared has no drafts", asyn
   });
   for (const maxLength of [2, 8]) {
     await using runner = await createModelRunner(base, { maxLength, session: { threads: 1 } });
-    expect(await usableDraftTokens(runner, { draftTokens: 7, adapters: true, maxLength })).toBe(0);
+    const options = { draftTokens: 7, adapters: true, maxLength, device: "cpu" } as const;
+    expect(await planDrafts(runner, options)).toEqual(NO_DRAFTS);
   }
 });

@@ -76,8 +76,13 @@ export interface TinyEngineOptions extends Partial<Limits> {
   readonly maxLength?: number;
   /** In place of the one above; of the same vocabulary. */
   readonly model?: TinyModel;
-  /** Most tokens of a draft; with it, products are int8, as drafts need. */
+  /** Most tokens of a draft; with it, products are int8, with which drafts change nothing. */
   readonly draftTokens?: number;
+  /** Tokens up to which drafts change nothing (all). */
+  readonly sameUpTo?: number;
+  /** Kernels of several rows compute lone tokens that may be drafted (false). */
+  readonly isPadded?: boolean;
+  readonly computeDtype?: "float32" | "int8";
   readonly cacheDtype?: "float32" | "float16";
   /** Milliseconds, by which the cost of drafts is measured. */
   readonly now?: () => number;
@@ -90,8 +95,9 @@ export interface TinyEngineOptions extends Partial<Limits> {
 export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOptions = {}): Promise<Engine> {
   const { maxLength = MAX_LENGTH, wrap = (runner) => runner, model: tiny = TINY, ...rest } = options;
   const { draftTokens, cacheDtype = "float32", now = () => performance.now(), ...others } = rest;
-  const { grammarMilliseconds, ...given } = others;
-  const computeDtype = draftTokens === undefined ? "float32" : "int8";
+  const { grammarMilliseconds, sameUpTo = maxLength, isPadded = false, ...given } = others;
+  const { computeDtype = draftTokens === undefined ? "float32" : "int8" } = given;
+  const drafts = { tokens: draftTokens ?? 0, sameUpTo, isPadded };
   await using prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights), { computeDtype });
   const limits = { ...LIMITS, ...given };
   const model: EngineModel = {
@@ -103,6 +109,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     identity: "test",
     baseDtype: "float32",
     computeDtype,
+    drafts,
   };
   const core = new LocalCore({
     runner: wrap(await createModelRunner(prepared, { maxLength, cacheDtype, session: { threads: 1 } })),
@@ -111,7 +118,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     endTokens: model.endTokens,
     limits,
     now,
-    draftTokens: draftTokens ?? 0,
+    drafts,
     ...(grammarMilliseconds === undefined ? {} : { grammarMilliseconds }),
   });
   return new EngineClient({

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { movedRows, serviceHint } from "./serve.ts";
+import { draftsText, movedRows, serviceHint } from "./serve.ts";
 
 const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
 const requantised = { name: "half", trainedOn: base };
@@ -30,4 +30,19 @@ test("routes of fine-tuning as a service say how to get them, and how to install
     "start the server with mos serve --model … --state FOLDER (docs/how-to/fine-tuning-service.md)";
   expect(serviceHint(true)).toBe(start);
   expect(serviceHint(false)).toBe(`install mixture-of-shards-service (README.md says how), and ${start}`);
+});
+
+test.each([
+  [{ tokens: 0, sameUpTo: 0, isPadded: false }, "none"],
+  [{ tokens: 7, sameUpTo: 4096, isPadded: true }, "at most 7 tokens; answers stay the same"],
+  [
+    { tokens: 1, sameUpTo: 390, isPadded: false },
+    "at most 1 token; beyond 390 tokens where two tokens are about as likely, the other may be chosen (--draft-tokens 0: none)",
+  ],
+  [
+    { tokens: 7, sameUpTo: 0, isPadded: false },
+    "at most 7 tokens; where two tokens are about as likely, the other may be chosen (--draft-tokens 0: none)",
+  ],
+])("the start says whether drafts change answers: %o", (drafts, text) => {
+  expect(draftsText({ drafts, maxLength: 4096 })).toBe(text);
 });

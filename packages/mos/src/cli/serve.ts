@@ -13,6 +13,7 @@ import {
   baseSettings,
   batchSettings,
   defaultsSettings,
+  type EngineModel,
 } from "mixture-of-shards-core/inference";
 import { templateSettings } from "mixture-of-shards-core/text";
 import { networkSettings, type RunningServer, serve } from "mixture-of-shards-server";
@@ -200,12 +201,12 @@ function printStart(
 ): void {
   const adapters = engine.adapters();
   const { adapterMemory, maxBatch } = options;
-  const { maxLength, baseDtype, computeDtype, plan } = engine.model;
+  const { maxLength, baseDtype, computeDtype, drafts, plan } = engine.model;
   const moved = adapters.filter((one) => one.trainedOn !== undefined);
   if (options.json) {
     const trainedOn = Object.fromEntries(moved.map((info) => [info.name, info.trainedOn]));
     const { defaults } = engine;
-    const what = { address, model: modelName, adapters: adapters.length, trainedOn, plan, defaults };
+    const what = { address, model: modelName, adapters: adapters.length, trainedOn, plan, defaults, drafts };
     printJson({ type: "ready", ...what });
     return;
   }
@@ -221,13 +222,28 @@ function printStart(
         "chats",
         "Tulu's format, for adapters trained with it: the model has no chat template",
       ],
-      ["batch", `${counted(maxBatch, "concurrent request")}`],
+      ["batch", batchText(maxBatch, engine.model)],
+      ["drafts", draftsText(engine.model)],
       addOn !== undefined && ["service", addOn.summary],
       ["keys", options.apiKeys ?? "none: everyone who can reach the port may use the server"],
       ["address", `${address}/v1`],
       ["studio", studioAddress({ address })],
     ]),
   );
+}
+
+const batchText = (maxBatch: number, { computeDtype }: Pick<EngineModel, "computeDtype">): string =>
+  counted(maxBatch, "concurrent request") +
+  (computeDtype === "int8" ? "; a seed repeats the answer of a request that runs alone" : "");
+
+/** Whether drafts change answers. */
+export function draftsText({ drafts, maxLength }: Pick<EngineModel, "drafts" | "maxLength">): string {
+  const { tokens, sameUpTo } = drafts;
+  if (tokens === 0) return "none";
+  const most = `at most ${counted(tokens, "token")}`;
+  if (sameUpTo >= maxLength) return `${most}; answers stay the same`;
+  const from = sameUpTo === 0 ? "" : ` beyond ${formatInteger(sameUpTo)} tokens`;
+  return `${most};${from} where two tokens are about as likely, the other may be chosen (--draft-tokens 0: none)`;
 }
 
 /** A line for each kind of adapter there is, with how many of it the memory holds. */
