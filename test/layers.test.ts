@@ -30,7 +30,7 @@ const PACKAGES: Readonly<Record<string, Border>> = {
       ["inference"],
       ["graders"],
       ["training", "convert"],
-      ["web"],
+      ["web", "learning"],
     ],
   },
   studio: { imports: [], layers: [["core"], ["api"], ["ui", "chart"], ["views"], ["shell"]] },

@@ -56,6 +56,7 @@ export {
   type DataKind,
   type Example,
   type ExampleInput,
+  normalise,
   type Place,
   placeText,
   type Role,
@@ -66,4 +67,4 @@ export { type DatasetInspection, inspectDataset } from "./inspect-dataset.ts";
 export { locateData } from "./locate-data.ts";
 export { countWords } from "./passages.ts";
 export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";
-export { askForQuestions } from "./question-answers.ts";
+export { askForQuestions, type QuestionAnswer } from "./question-answers.ts";

@@ -1,10 +1,5 @@
 // Which of the data's questions a wording asks: a new wording is used only where it is nearer to its own question than to any other.
-
-/** A question with its answer. */
-export interface Lesson {
-  readonly question: string;
-  readonly answer: string;
-}
+import type { QuestionAnswer } from "#data";
 
 /** Letters of a word that are compared: more would tell inflections of one word apart. */
 const STEM = 5;
@@ -21,7 +16,9 @@ const LEAST_SHARED = 0.5;
  * A test of whether a wording asks one of these questions and no other, by the words that they share, each weighted by its
  * inverse document frequency, so that common words count for little in any language.
  */
-export function questionIndex(lessons: readonly Lesson[]): (wording: string, lesson: number) => boolean {
+export function questionIndex(
+  lessons: readonly QuestionAnswer[],
+): (wording: string, lesson: number) => boolean {
   const postings = new Map<string, { readonly lesson: number; readonly weight: number }[]>();
   for (const [lesson, { question, answer }] of lessons.entries()) {
     const asked = termsOf(question);

@@ -1,8 +1,9 @@
 // Other wordings of a question by rule, as a hurried user types it: without some of its words, in lower case, with a slip of the
 // keys. A model that has learnt an answer by one wording alone knows it by the first characters.
 import { MosError, type Random, randomStream } from "#common";
+import type { QuestionAnswer } from "#data";
 import { nextTurn } from "#platform";
-import { type Lesson, questionIndex } from "./question-index.ts";
+import { questionIndex } from "./question-index.ts";
 
 /** Shares of the words that are left out, one of which is drawn for each wording. */
 const LEFT_OUT = [0, 0.15, 0.3, 0.5] as const;
@@ -24,7 +25,7 @@ const isNeeded = (word: string): boolean =>
  * such wording keeps its own. Throws `cancelled` by the signal.
  */
 export async function otherWordings(
-  lessons: readonly Lesson[],
+  lessons: readonly QuestionAnswer[],
   {
     count,
     seed,

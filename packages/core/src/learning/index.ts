@@ -1,0 +1,3 @@
+export * from "./gate.ts";
+export * from "./lesson.ts";
+export * from "./policy.ts";
