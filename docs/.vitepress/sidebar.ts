@@ -9,6 +9,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "how-to/documents",
       "how-to/train",
       "how-to/preferences",
+      "how-to/learn",
       "how-to/generate",
       "how-to/serve",
       "how-to/structured-output",

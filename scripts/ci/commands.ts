@@ -192,6 +192,7 @@ const LOCAL = /^(assets|test)\//;
 export function runsHere(text: string): boolean {
   const words = splitWords(text);
   if (words[0] === "npm") return words[1] === "run" && words[2] === "goldens";
+  if (words[0] === "cp") return words.some((word) => LOCAL.test(word));
   if (words[0] !== "mos") return false;
   if (["pull", "push", "quickstart"].includes(words[1] ?? "")) return false;
   if (words[1] === "adapters") return false; // of runs that a reader has made

@@ -36,6 +36,7 @@ export {
   textStream,
   unpackLogprobs,
 } from "#inference";
+export { type LearnEvent, type LearnOptions, learn, type NightReport } from "#learning";
 export {
   type BaseModel,
   inspectModel,

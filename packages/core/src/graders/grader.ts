@@ -15,7 +15,7 @@ const MAX_FILLED = 1_000_000;
 const measureNames = Object.keys(MEASURES) as (keyof typeof MEASURES)[];
 
 const name = z.string().min(1).max(200);
-/** Of OpenAI's evaluations: accepted with graders that were written for them, without a meaning here. */
+/** Of OpenAI's evaluations: the reward from which an answer to a lesson is right. Training learns from rewards as they are. */
 const passThreshold = z.number().optional();
 
 const stringCheck = z.strictObject({

@@ -85,6 +85,19 @@ test("the reasons, each with its numbers", () => {
   expect(decide([...better, ...cases("older", { both: 92, lost: 8 })], RULE).reason).toBe("older_lost");
 });
 
+test("a version without deleted lessons must do no worse, with however few cases; what the base lost is no matter of answers", () => {
+  const kept = cases("lessons", { both: 2 });
+  expect(decide(kept, RULE, { deleted: 1 })).toMatchObject({ live: true, reason: "without_deleted" });
+  expect(decide(cases("lessons", { both: 2, lost: 1 }), RULE, { deleted: 1 }).reason).toBe("older_lost");
+  expect(decide([...kept, ...cases("checks", { lost: 1 })], RULE, { deleted: 1 }).reason).toBe("check_lost");
+  const warning = "much is lost";
+  expect(decide(cases("lessons", { gained: 9 }), RULE, { warning })).toMatchObject({
+    live: false,
+    reason: "forgotten",
+    text: warning,
+  });
+});
+
 const anySet = fc.record({
   both: fc.nat(20),
   gained: fc.nat(20),

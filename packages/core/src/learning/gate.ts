@@ -50,7 +50,9 @@ export interface SetResult {
 }
 
 /** Why a candidate goes live or does not. */
-export type GateReason = "better" | "too_few_cases" | "check_lost" | "older_lost" | "not_better";
+export type GateReason =
+  | ("better" | "without_deleted")
+  | ("too_few_cases" | "check_lost" | "older_lost" | "forgotten" | "not_better");
 
 /** What becomes of a candidate. */
 export interface GateDecision {
@@ -86,37 +88,46 @@ function countSet(cases: readonly PairedCase[], set: CaseSet): SetResult {
   };
 }
 
+/** What is known of a candidate besides its answers. */
+export interface GateContext {
+  /** Lessons that the current version was taught and that were deleted since: a candidate without them need not be better. */
+  readonly deleted?: number;
+  /** What training found to be lost of what the base knew. */
+  readonly warning?: string | undefined;
+}
+
 /**
  * Decides about a candidate. It goes live if it is better on the lessons by a sign test at `gateLevel` over at least `gateCases`
- * cases, loses no check, and of earlier lessons no more than `gateMargin` and no more than the same test ascribes to chance.
+ * cases, loses no check, and of earlier lessons no more than `gateMargin` and no more than the same test ascribes to chance. One
+ * that replaces a version with deleted lessons must do no worse on all lessons alone.
  */
 export function decide(
   cases: readonly PairedCase[],
   { gateLevel, gateCases, gateMargin }: GateRule,
+  { deleted = 0, warning }: GateContext = {},
 ): GateDecision {
-  const [lessons, checks, older] = [
-    countSet(cases, "lessons"),
-    countSet(cases, "checks"),
-    countSet(cases, "older"),
-  ];
+  const sets = {
+    lessons: countSet(cases, "lessons"),
+    checks: countSet(cases, "checks"),
+    older: countSet(cases, "older"),
+  };
+  const { lessons, checks, older } = sets;
   const p = signTest(lessons.gained, lessons.lost);
   const end = (reason: GateReason, text: string): GateDecision => ({
-    ...{ live: reason === "better", reason, text, p },
-    sets: { lessons, checks, older },
+    ...{ live: reason === "better" || reason === "without_deleted", reason, text, p, sets },
   });
-  const counts = `${lessons.before} of ${lessons.of} right before, ${lessons.after} after`;
-  if (lessons.of < gateCases)
+  const isWorse = ({ of, lost, gained }: SetResult): boolean =>
+    lost - gained > gateMargin * of || signTest(lost, gained) <= gateLevel;
+  if (deleted === 0 && lessons.of < gateCases)
     return end("too_few_cases", `${lessons.of} cases of lessons; at least ${gateCases} decide`);
   if (checks.lost > 0)
     return end("check_lost", `${checks.lost} of ${checks.before} checks that were right are wrong now`);
-  const net = older.lost - older.gained;
-  if (net > gateMargin * older.of || signTest(older.lost, older.gained) <= gateLevel)
-    return end(
-      "older_lost",
-      `of ${older.of} earlier lessons, ${older.lost} were lost and ${older.gained} gained`,
-    );
-  const test = `sign test p = ${Number(p.toPrecision(2))}`;
-  return p <= gateLevel
-    ? end("better", `lessons: ${counts}; ${test}`)
-    : end("not_better", `lessons: ${counts}; ${test}, above ${gateLevel}`);
+  for (const set of deleted > 0 ? [older, lessons] : [older])
+    if (isWorse(set))
+      return end("older_lost", `of ${set.of} lessons, ${set.lost} were lost and ${set.gained} gained`);
+  if (warning !== undefined) return end("forgotten", warning);
+  if (deleted > 0) return end("without_deleted", `trained without ${deleted} deleted lessons, and no worse`);
+  const { before, after, of } = lessons;
+  const counts = `lessons: ${before} of ${of} right before, ${after} after; sign test p = ${Number(p.toPrecision(2))}`;
+  return p <= gateLevel ? end("better", counts) : end("not_better", `${counts}, above ${gateLevel}`);
 }

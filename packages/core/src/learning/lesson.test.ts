@@ -10,7 +10,6 @@ import {
   promptKey,
   promptOf,
 } from "./lesson.ts";
-import { isNightDue, isWithinHours } from "./policy.ts";
 
 const lesson = (question: string, answer?: string, more: Partial<Lesson> = {}): Lesson =>
   parseLesson({
@@ -128,19 +127,4 @@ test("a prompt keeps its side when lessons come and go, and about the share is h
   expect(ids(half.heldOut).every((id) => out.includes(id))).toBe(true);
   expect(ids(half.train).some((id) => out.includes(id))).toBe(false);
   expect(arrangeLessons([lesson("a?", "b", { held_out: true })], ALL).heldOut).toHaveLength(1);
-});
-
-test("a night is due by lessons, hours and idleness", () => {
-  const at = (hour: number): Date => new Date(Date.UTC(2026, 11, 1, hour, 30));
-  const hours = (span: string): readonly number[] =>
-    Array.from({ length: 24 }, (_, i) => i).filter((i) => isWithinHours(span, at(i)));
-  expect(hours("22-6")).toEqual([0, 1, 2, 3, 4, 5, 22, 23]);
-  expect(hours("1-3")).toEqual([1, 2]);
-  expect(hours("5-5")).toHaveLength(24);
-  const policy = { afterLessons: 10, hours: "22-6", idleSeconds: 60 };
-  const state = { newLessons: 10, idleSeconds: 60, now: at(23) };
-  expect(isNightDue(policy, state)).toBe(true);
-  expect(isNightDue(policy, { ...state, newLessons: 9 })).toBe(false);
-  expect(isNightDue(policy, { ...state, idleSeconds: 59 })).toBe(false);
-  expect(isNightDue(policy, { ...state, now: at(12) })).toBe(false);
 });

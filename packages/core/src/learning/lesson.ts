@@ -49,26 +49,22 @@ export const lessonSchema = z
       .optional(),
   })
   .superRefine((lesson, context) => {
-    const fault = findFault(lesson);
-    if (fault !== undefined)
-      context.addIssue({ code: "custom", path: [fault.field], message: fault.expected });
+    const [field, message] = findFault(lesson) ?? [];
+    if (field !== undefined) context.addIssue({ code: "custom", path: [field], message });
   });
 
 /** What people taught a model about one prompt. */
 export type Lesson = z.output<typeof lessonSchema>;
 
-type Fault = { readonly field: keyof Lesson; readonly expected: string };
-
-function findFault(
-  lesson: Pick<Lesson, "messages" | "hint" | "rejected_response" | "grader">,
-): Fault | undefined {
-  const [asked, answer] = [promptOf(lesson).at(-1), answerOf(lesson)];
-  if (asked?.role !== "user")
-    return { field: "messages", expected: "a prompt that ends with a user message, and perhaps its answer" };
+/** The field of a lesson that is wrong, and what was expected. */
+function findFault(lesson: Lesson): readonly [keyof Lesson, string] | undefined {
+  const answer = answerOf(lesson);
+  if (promptOf(lesson).at(-1)?.role !== "user")
+    return ["messages", "a prompt that ends with a user message, and perhaps its answer"];
   if (answer === undefined && lesson.hint === undefined && lesson.grader === undefined)
-    return { field: "messages", expected: "an assistant message at the end, or a hint beside them" };
+    return ["messages", "an assistant message at the end, or a hint beside them"];
   if (lesson.rejected_response !== undefined && lesson.rejected_response === answer)
-    return { field: "rejected_response", expected: "another answer than the wanted one" };
+    return ["rejected_response", "another answer than the wanted one"];
   return undefined;
 }
 

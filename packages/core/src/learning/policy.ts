@@ -1,11 +1,17 @@
 // When and how a model learns from its lessons.
 import { z } from "zod";
-import { type SettingValues, setting } from "#common";
+import { adjust, type SettingValues, setting } from "#common";
 import { graderSchema } from "#graders";
+import { objectiveSettings } from "#training";
 import { gateSettings } from "./gate.ts";
 
 /** Settings of what is learnt and how: a night by hand has them, too. */
 export const learningSettings = {
+  objective: setting(z.enum(["sft", "sdft"]), {
+    default: "sft",
+    common: true,
+    help: "how lessons are learnt: from the wanted answers (sft), or from a teacher that reads them or the remarks (sdft)",
+  }),
   startFrom: setting(z.enum(["base", "current"]), {
     default: "base",
     common: true,
@@ -27,6 +33,7 @@ export const learningSettings = {
     defaultText: "the answer must equal the wanted one",
     help: "JSON file with the grader of answers to lessons that have none of their own; item.reference is the wanted answer",
   }),
+  maxCompletionLength: adjust(objectiveSettings.maxCompletionLength, { default: 128 }),
   maxMinutes: setting(z.number().gt(0).max(1440), {
     default: 60,
     common: true,
@@ -36,7 +43,7 @@ export const learningSettings = {
   maxTokens: setting(z.int().min(1), {
     defaultText: "any number",
     placeholder: "n",
-    help: "most tokens that a candidate may be trained on",
+    help: "most tokens that a candidate may be trained on; more lessons are refused",
   }),
   ...gateSettings,
 };
@@ -73,27 +80,3 @@ export const scheduleSettings = {
 export const policySettings = { ...learningSettings, ...scheduleSettings };
 /** Its values, defaults filled in. */
 export type LearningPolicy = SettingValues<typeof policySettings>;
-
-/** Tests whether a night may begin at a time. */
-export function isWithinHours(hours: string | undefined, date: Date): boolean {
-  if (hours === undefined) return true;
-  const [from = 0, to = 0] = hours.split("-").map(Number);
-  const hour = date.getUTCHours();
-  return from === to || (from < to ? hour >= from && hour < to : hour >= from || hour < to);
-}
-
-/** What a policy says about a night. */
-export interface NightState {
-  /** Lessons that no version was trained on. */
-  readonly newLessons: number;
-  /** Seconds since the last request. */
-  readonly idleSeconds: number;
-  readonly now: Date;
-}
-
-/** Tests whether a night is due. */
-export const isNightDue = (
-  { afterLessons, hours, idleSeconds }: Pick<LearningPolicy, "afterLessons" | "hours" | "idleSeconds">,
-  state: NightState,
-): boolean =>
-  state.newLessons >= afterLessons && state.idleSeconds >= idleSeconds && isWithinHours(hours, state.now);

@@ -1,3 +1,5 @@
+export { answerPrompts } from "./augment/replay.ts";
+export { isShort, otherWordings } from "./augment/wordings.ts";
 export { initialState, loadCheckpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 export {
   type BatchGradients,
@@ -18,10 +20,11 @@ export {
   type RunPreview,
 } from "./preview.ts";
 export { expectedUpdate } from "./resolve-settings.ts";
+export { type GraderTools, openGrader } from "./rollouts/rewards.ts";
 export { finetune } from "./run/finetune.ts";
 export { DEFAULT_KEPT_VERSIONS } from "./run/folder.ts";
 export type { FinetuneEvent, FinetuneOptions, RunFollower } from "./run/interface.ts";
-export { describeOutcome, type Outcome, outcomeWarning, readOutcome } from "./run/outcome.ts";
+export { describeOutcome, evenly, type Outcome, outcomeWarning, readOutcome } from "./run/outcome.ts";
 export { runCheck } from "./run/plan.ts";
 export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";
 export * from "./settings.ts";

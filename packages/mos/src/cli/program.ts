@@ -23,6 +23,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./data.ts"),
   },
   train: { summary: "fine-tune an adapter on your data", load: () => import("./train.ts") },
+  learn: {
+    summary: "learn from corrections, and use what was learnt if it is better",
+    load: () => import("./learn.ts"),
+  },
   generate: {
     summary: "answer a prompt or chat in the terminal",
     load: () => import("./generate.ts"),

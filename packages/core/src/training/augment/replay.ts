@@ -2,48 +2,58 @@
 import { z } from "zod";
 import { AsyncQueue } from "#common";
 import { asTurns, type EncodedExample, type EncodeOptions, encodeExample, IGNORED } from "#data";
-import { type Engine, type EngineOptions, openEngine } from "#inference";
+import { type EngineOptions, openEngine } from "#inference";
 import { setMaxListeners } from "#platform";
+import type { ChatMessage } from "#text";
 
 /** Tokens of an answer at most: the rest of a longer one is not replayed. */
 export const MAX_TOKENS = 64;
-/** Prompts that are answered at a time. */
-const MAX_BATCH = 16;
+/** General prompts that are answered at a time. */
+export const MAX_BATCH = 16;
 
 /** A general prompt with the base's answer, which is cut where it goes on. */
 export const replayedSchema = z.object({ prompt: z.string(), answer: z.string(), isCut: z.boolean() });
 export type Replayed = z.output<typeof replayedSchema>;
 
-/** How the base is asked: as the run's examples are laid out. */
-export interface ReplayOptions
+/** How a model is asked: as the run's examples are laid out. */
+export interface AnswerOptions
   extends Pick<
     EngineOptions,
-    "model" | "mergedAdapter" | "device" | "threads" | "signal" | "baseDtype" | "computeDtype"
+    | ("model" | "mergedAdapter" | "device" | "threads" | "signal" | "baseDtype" | "computeDtype")
+    | "chatTemplateKwargs"
   > {
-  readonly system: string | undefined;
-  readonly chatTemplateKwargs: EngineOptions["chatTemplateKwargs"];
+  /** Tokens of an answer at most. */
+  readonly maxTokens: number;
+  /** Prompts that are answered at a time. With one, answers do not depend on when others end. */
+  readonly maxBatch: number;
 }
 
-/** The likeliest answers to these prompts, each as it ends, with its index. Throws what `openEngine` throws. */
+/** Characters of a chat template around a conversation, more or less. */
+const LAYOUT = 960;
+
+/** The likeliest answers to these conversations, each as it ends, with its index. Throws what `openEngine` throws. */
 export async function* answerPrompts(
-  prompts: readonly string[],
-  { system, ...options }: ReplayOptions,
-): AsyncGenerator<readonly [index: number, replayed: Replayed], void> {
+  prompts: readonly (readonly ChatMessage[])[],
+  { maxTokens, maxBatch, ...options }: AnswerOptions,
+): AsyncGenerator<readonly [index: number, answer: Omit<Replayed, "prompt">], void> {
   if (prompts.length === 0) return;
-  const waiting = { maxBatch: MAX_BATCH, maxWaiting: prompts.length };
+  const waiting = { maxBatch, maxWaiting: prompts.length };
+  const lengths = prompts.map((all) => all.reduce((sum, { content }) => sum + (content?.length ?? 0), 0));
   // in this process, as a page has no other; nothing is left beside the model
   const place = { inProcess: true, weightCache: false };
   await using engine = await openEngine({
     ...{ ...options, ...waiting, ...place },
     // a character is a token at most, nearly always
-    maxLength: 1024 + (system?.length ?? 0),
+    maxLength: maxTokens + LAYOUT + lengths.reduce((most, length) => Math.max(most, length), 0),
     defaults: { generationConfig: "none" },
   });
   if (options.signal !== undefined) setMaxListeners(0, options.signal); // each prompt has one, which is not a leak
-  const done = new AsyncQueue<readonly [number, Replayed]>();
-  const asking = prompts.map(async (prompt, i) =>
-    done.push([i, await answer(engine, prompt, { system, signal: options.signal })]),
-  );
+  const done = new AsyncQueue<readonly [number, Omit<Replayed, "prompt">]>();
+  const request = { maxTokens, sampling: { temperature: 0 }, signal: options.signal };
+  const asking = prompts.map(async (prompt, i) => {
+    const { content, finishReason } = await engine.chat(prompt, request).message();
+    done.push([i, { answer: content ?? "", isCut: finishReason === "length" }]);
+  });
   void Promise.all(asking).then(
     () => done.close(),
     (cause) => done.close(cause),
@@ -56,16 +66,6 @@ export const messagesOf = (prompt: string, system: string | undefined) => [
   ...(system === undefined ? [] : [{ role: "system", content: system }]),
   { role: "user", content: prompt },
 ];
-
-async function answer(
-  engine: Engine,
-  prompt: string,
-  { system, signal }: Pick<ReplayOptions, "system" | "signal">,
-): Promise<Replayed> {
-  const request = { maxTokens: MAX_TOKENS, sampling: { temperature: 0 }, signal };
-  const { content, finishReason } = await engine.chat(messagesOf(prompt, system), request).message();
-  return { prompt, answer: content ?? "", isCut: finishReason === "length" };
-}
 
 /** An answer as an example: where it was cut, its end is no target. Its line is that of the prompt, from 1. */
 export function replayExample(

@@ -15,6 +15,11 @@ const MARK = /[?？]\s*$/u;
 /** Draws of a wording before the question itself is taken. */
 const ATTEMPTS = 3;
 
+/** Words of a question that is reworded at most: the parts of a longer text may all matter. */
+const MAX_WORDS = 32;
+/** Tests whether a question may be reworded. */
+export const isShort = (question: string): boolean => question.split(/\s+/u).length <= MAX_WORDS;
+
 /** Words without which a question asks something else: numbers and codes, and negations. */
 const isNeeded = (word: string): boolean =>
   /\p{N}/u.test(word) ||

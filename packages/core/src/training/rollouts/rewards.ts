@@ -18,7 +18,7 @@ import { advantages, deviation, mean, type RewardScale } from "./advantages.ts";
 import type { AnswerGrader, GraderInputs, GraderPlan, Group, Prompt, RewardFunction } from "./grader.ts";
 
 /** What grades, besides a grader that is data. */
-type GraderTools = Pick<GraderInputs, "scoreModel" | "pythonGraders">;
+export type GraderTools = Pick<GraderInputs, "scoreModel" | "pythonGraders">;
 
 /** The reward of an answer. */
 export interface RewardGrade {
@@ -85,7 +85,7 @@ function findFailure({
 }
 
 /** Opens a grader. Dispose it. */
-function openGrader(
+export function openGrader(
   grader: Grader | RewardFunction,
   { scoreModel, pythonGraders, signal }: GraderTools & { readonly signal: AbortSignal | undefined },
 ): RewardGrader {

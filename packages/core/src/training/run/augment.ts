@@ -17,13 +17,14 @@ import {
   anchoredExample,
   answerPrompts,
   isAnchored,
+  MAX_BATCH,
   MAX_TOKENS,
   messagesOf,
   type Replayed,
   replayExample,
   replayText,
 } from "../augment/replay.ts";
-import { otherWordings } from "../augment/wordings.ts";
+import { isShort, otherWordings } from "../augment/wordings.ts";
 import type { AugmentedRecord, RunRecord } from "../run-record.ts";
 import type { RunOptions } from "./interface.ts";
 import type { RunPlan } from "./plan.ts";
@@ -58,8 +59,6 @@ export interface Augmented {
 const MAX_COPIES = 30;
 /** One copy of three has the questions as they stand. */
 const AS_WRITTEN = 3;
-/** Words of a question at most: the parts of a longer text may all matter. */
-const MAX_WORDS = 32;
 /** Examples whose questions are reworded without being asked for: more have wordings of their own. */
 const FEW = 500;
 const REWORD = 20;
@@ -180,7 +179,7 @@ async function* answerAll(
   const mergedAdapter = adapter !== undefined && "from" in adapter ? adapter.from : undefined;
   const { device, threads } = session ?? {};
   const forms = typeof model === "string" ? { baseDtype, computeDtype } : {};
-  const asked = { model, mergedAdapter, system, chatTemplateKwargs, device, threads, signal, ...forms };
+  const asked = { model, mergedAdapter, chatTemplateKwargs, device, threads, signal, ...forms };
   const render = { addGenerationPrompt: true, variables: chatTemplateKwargs ?? {} };
   const decisive = async () => ({
     base: typeof model === "string" ? await digestAt(model) : model.model.fingerprint,
@@ -193,8 +192,13 @@ async function* answerAll(
   const answers = known.slice(0, count);
   const prompts = GENERAL_PROMPTS.slice(answers.length, count);
   let done = 0;
-  for await (const [i, one] of answerPrompts(prompts, asked)) {
-    answers[count - prompts.length + i] = one;
+  const conversations = prompts.map((prompt) => messagesOf(prompt, system));
+  for await (const [i, one] of answerPrompts(conversations, {
+    ...asked,
+    maxTokens: MAX_TOKENS,
+    maxBatch: MAX_BATCH,
+  })) {
+    answers[count - prompts.length + i] = { prompt: prompts[i] ?? "", ...one };
     done += 1;
     yield { type: "replay", done, total: prompts.length };
   }
@@ -275,8 +279,6 @@ async function rewordQuestions(
 
 const questionOf = ({ turns }: ChatExample): string =>
   turns.find(({ role }) => role === "user")?.content ?? "";
-
-const isShort = (question: string): boolean => question.split(/\s+/u).length <= MAX_WORDS;
 
 const withQuestion = (example: ChatExample, question: string): ChatExample => ({
   ...example,

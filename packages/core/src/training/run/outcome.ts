@@ -98,7 +98,7 @@ export async function measureOutcome(
 }
 
 /** At most `count` of them, from all parts. */
-const evenly = <T>(all: readonly T[], count: number): readonly T[] =>
+export const evenly = <T>(all: readonly T[], count: number): readonly T[] =>
   all.length <= count
     ? all
     : Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)] as T);
