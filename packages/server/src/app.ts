@@ -207,7 +207,7 @@ function refuseOtherMethods(app: ServerApp): void {
     app.all(path, (context) => failed(context, wrongMethod(context, [...methods])));
 }
 
-const SERVICE_PATH = /^\/v1\/(files|fine_tuning|feedback|aliases|webhooks|usage)(\/|$)/;
+const SERVICE_PATH = /^\/v1\/(files|fine_tuning|feedback|learning|aliases|webhooks|usage)(\/|$)/;
 /** What to do about paths that clients ask for. */
 const HINTS: readonly (readonly [path: RegExp, hint: string])[] = [
   [

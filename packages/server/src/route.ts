@@ -18,7 +18,7 @@ export type Call<Params, Query, Body> = RequestContext["var"] & {
 
 /** A route that asks for a key. */
 export interface Route<Params, Query, Body, Answer> {
-  readonly method: "get" | "post" | "put" | "delete";
+  readonly method: "get" | "post" | "put" | "patch" | "delete";
   readonly path: string;
   readonly summary: string;
   readonly description?: string;

@@ -6,7 +6,7 @@ import { runCheck } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/kit";
 import { listen, type ServerApp } from "mixture-of-shards/server";
 import { makePrivateFolder, writeFolderAtomic } from "mixture-of-shards-core/files";
-import { openUpkeep } from "#database";
+import { openUpkeep, rewrite } from "#database";
 import { isBucket } from "#objects";
 import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
@@ -28,8 +28,10 @@ const SYNC_SECONDS = 5;
 const USAGE_SECONDS = 5;
 /** Seconds between looks at what nobody needs any more. */
 const COLLECT_SECONDS = 2;
-/** Seconds between looks at what PGlite has to clean up. */
-const UPKEEP_SECONDS = 5;
+/** Seconds between looks at what PGlite has to clean up, and at deleted lessons that its files still have. */
+const [UPKEEP_SECONDS, ERASE_SECONDS] = [5, 30];
+/** Tables with what lessons say. */
+const LESSON_TABLES = ["feedback", "lessons"];
 /** Seconds between searches for contents that no row has ever named, and their age. */
 const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
 
@@ -186,9 +188,14 @@ function startBackground(service: Service, serving: Serving): readonly Promise<v
     await stores.files.removeExpired();
     await stores.models.removeExpired();
     await stores.responses.removeExpired();
+    await stores.lessons.removeExpired();
     await stores.contents.endForgotten(objects.discard);
     await stores.contents.collect(objects.remove);
   };
+  const erase = (): Promise<void> =>
+    stores.lessons.erase(async () => {
+      if (database.kind === "pglite") await rewrite(database, LESSON_TABLES);
+    });
   const sweep = async (): Promise<void> => {
     await outbox.removeOld();
     const unused = await objects.sweep(stores.contents.used, SWEEP_AGE);
@@ -203,6 +210,7 @@ function startBackground(service: Service, serving: Serving): readonly Promise<v
     [service.leaseSeconds, () => slices.recover()],
     [COLLECT_SECONDS, collect],
     [SWEEP_SECONDS, sweep],
+    [ERASE_SECONDS, erase],
     ...(database.kind === "pglite" ? [[UPKEEP_SECONDS, openUpkeep(database)] as const] : []),
   ];
   const onEnd = (error: unknown): void =>

@@ -68,6 +68,7 @@ describe.each(databases)("feedback on %s", (_, open) => {
       200,
       {
         ...{ id: "a", object: "feedback", response_id: "a", model: "tiny", rating: "up", correction: null },
+        ...{ hint: null, lesson_id: null },
         created_at: expect.any(Number),
       },
     ]);

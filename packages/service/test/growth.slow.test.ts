@@ -35,7 +35,7 @@ async function openTraffic(database: Database, folder: string) {
       .put("acme", { ...response, createdAt: 0, response, input: [item], output: [] } as never);
     const said = { tenant: "acme", id: `r-${second % 20}`, model: "tiny", completion: "[]" };
     const rated = { rating: second % 2 === 0 ? "up" : "down", prompt: item.content } as const;
-    await stores.feedback.put({ ...said, ...rated, correction: dense(20_000) });
+    await stores.feedback.put({ ...said, ...rated, correction: dense(20_000), hint: null });
     if (second % 7 === 0) await stores.feedback.delete("acme", said.id);
     const none = { prompt_tokens: 1, cached_tokens: 0, completion_tokens: 1, serving_seconds: 1 };
     for (const tenant of ["acme", "zeta"]) stores.usage.add({ tenant, model: "tiny", requests: 1, ...none });

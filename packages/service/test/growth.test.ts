@@ -21,7 +21,7 @@ describe.each(databases)("growth on %s", (_, open) => {
   });
   afterAll(() => opened[Symbol.asyncDispose]());
   beforeEach(async () => {
-    await opened.database.query("truncate jobs, files, models, events, checkpoints, feedback");
+    await opened.database.query("truncate jobs, files, models, events, checkpoints, feedback, lessons");
   });
 
   const count = async (table: string): Promise<number> =>
@@ -32,7 +32,7 @@ describe.each(databases)("growth on %s", (_, open) => {
   ) =>
     opened.stores.feedback.put({
       ...{ tenant: "acme", id: "r", model: "tiny", rating, prompt: dense(70_000), completion: '["Hi"]' },
-      ...{ correction: null, ...more },
+      ...{ correction: null, hint: null, ...more },
     });
 
   test("a response that is rated again and again takes what one rating takes", async () => {

@@ -1,8 +1,17 @@
 // /v1/aliases: names that stand for models, and for another one from one request to the next.
 import { z } from "@hono/zod-openapi";
-import { ApiError, type ApiKey, deleted, findAdapter, optional, pages } from "mixture-of-shards/server";
+import { ApiError, deleted, findAdapter, optional, pages } from "mixture-of-shards/server";
 import { type AliasRow, isAliasName } from "#store";
-import { type AddRoutes, addRoute, type Context, chooseTenant, invalid, pageOf, toObject } from "./routes.ts";
+import {
+  type AddRoutes,
+  addRoute,
+  type Context,
+  invalid,
+  pageOf,
+  tenantOf,
+  tenantQuery,
+  toObject,
+} from "./routes.ts";
 
 /** An alias. */
 const aliasSchema = z
@@ -25,11 +34,6 @@ const params = z.object({
     .string()
     .refine(isAliasName, "a letter or digit, followed by letters, digits and . _ -, at most 128 characters"),
 });
-const tenant = optional(
-  z.string().regex(/^[\w.@-]{1,64}$/),
-  "Administrators only: name of the tenant that owns the alias.",
-);
-const query = z.object({ tenant });
 const expected_version = optional(
   z.int().min(0),
   "Fail with 409 unless the alias is at this version; 0 requires that it does not exist.",
@@ -70,9 +74,7 @@ const conflict = (expected: number): ApiError =>
   });
 
 export const aliasRoutes: AddRoutes = (app, { aliases }) => {
-  const chosen = (key: ApiKey, { tenant: given }: z.output<typeof query>): string =>
-    chooseTenant(key, { given, param: "tenant" });
-  const one = { path: `${path}/{name}`, params, query, param: "name" };
+  const one = { path: `${path}/{name}`, params, query: tenantQuery, param: "name" };
   addRoute(app, {
     ...one,
     method: "put",
@@ -83,7 +85,7 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     param: "model",
     answer: async ({ params: { name: id }, query, body, server, key }) => {
       const { model, expected_version: expected } = body;
-      const alias = { tenant: chosen(key, query), id };
+      const alias = { tenant: tenantOf(key, query), id };
       await checkNames({ server, key }, { id, model });
       const row = await aliases.set(alias, { model, expected });
       if (row === undefined) throw conflict(expected ?? 0);
@@ -94,9 +96,9 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     method: "get",
     path,
     summary: "List aliases",
-    query: z.object({ ...pages.query({ standard: 20, most: 100 }), tenant }),
+    query: tenantQuery.extend(pages.query({ standard: 20, most: 100 })),
     ok: [pages.schema(aliasSchema), "A page of aliases, newest first."],
-    answer: async ({ query, key }) => pageOf(await aliases.list(chosen(key, query), query), toAliasObject),
+    answer: async ({ query, key }) => pageOf(await aliases.list(tenantOf(key, query), query), toAliasObject),
   });
   addRoute(app, {
     ...one,
@@ -104,7 +106,7 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     summary: "Retrieve an alias",
     ok: [aliasSchema, "The alias."],
     answer: async ({ params: { name: id }, query, key }) =>
-      toAliasObject(await aliases.find({ tenant: chosen(key, query), id })),
+      toAliasObject(await aliases.find({ tenant: tenantOf(key, query), id })),
   });
   addRoute(app, {
     ...one,
@@ -116,7 +118,7 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
       "The last 100 changes, newest first. To roll back, point the alias to an earlier model.",
     ],
     answer: async ({ params: { name: id }, query, key }) => {
-      const changes = await aliases.history({ tenant: chosen(key, query), id });
+      const changes = await aliases.history({ tenant: tenantOf(key, query), id });
       return { object: "list" as const, data: changes.map((change) => toObject(changeSchema, change, {})) };
     },
   });
@@ -126,7 +128,7 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     summary: "Delete an alias",
     ok: [deleted.schema("alias"), "The alias was deleted; its models are kept."],
     answer: async ({ params: { name: id }, query, key }) => {
-      await aliases.remove({ tenant: chosen(key, query), id });
+      await aliases.remove({ tenant: tenantOf(key, query), id });
       return deleted.json("alias", id);
     },
   });

@@ -1,10 +1,11 @@
 // /v1/feedback: what people said of stored answers, and its export as training data.
-import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import { ApiError, deleted, optional, storedConversation } from "mixture-of-shards/server";
+import { type Lesson, lessonSchema } from "mixture-of-shards-core/learning";
 import { type FeedbackRow, toLimits } from "#store";
 import { tooLarge } from "./forms.ts";
-import { type AddRoutes, addRoute, toObject } from "./routes.ts";
+import { consentOf } from "./lessons.ts";
+import { type AddRoutes, addRoute, sendLines, toObject } from "./routes.ts";
 
 const path = "/v1/feedback";
 const MAX_CORRECTION = 100_000;
@@ -18,6 +19,7 @@ const feedbackRequest = z
       .describe("A response that is stored, as /v1/responses stores them."),
     rating: z.enum(["up", "down"]),
     correction: optional(z.string().min(1).max(MAX_CORRECTION), "The answer that it should have been."),
+    hint: optional(z.string().min(1).max(MAX_CORRECTION), "A remark: what a better answer heeds."),
   })
   .openapi("CreateFeedbackRequest");
 
@@ -29,6 +31,11 @@ const feedbackSchema = z
     model: z.string(),
     rating: z.enum(["up", "down"]),
     correction: z.string().nullable(),
+    hint: z.string().nullable(),
+    lesson_id: z
+      .string()
+      .nullable()
+      .describe("The lesson that it became, where its key allows lessons and it says what to learn."),
     created_at: z.int(),
   })
   .openapi("Feedback");
@@ -42,9 +49,29 @@ function toLines({ prompt, completion, correction, rating }: FeedbackRow): strin
   return line(completion, rating === "up") + corrected;
 }
 
-async function* toBytes(rows: AsyncIterable<FeedbackRow>): AsyncGenerator<Uint8Array, void> {
-  const encoder = new TextEncoder();
-  for await (const row of rows) yield encoder.encode(toLines(row));
+async function* allLines(rows: AsyncIterable<FeedbackRow>): AsyncGenerator<string, void> {
+  for await (const row of rows) yield toLines(row);
+}
+
+type Said = Pick<FeedbackRow, "id" | "rating" | "correction" | "hint">;
+type Conversation = NonNullable<Awaited<ReturnType<typeof storedConversation>>>;
+
+/** What feedback teaches; undefined where it does not say what is right, and for answers that are more than text. */
+function toLesson(
+  { id, rating, correction, hint }: Said,
+  { prompt, completion }: Conversation,
+  created_at: number,
+): Lesson | undefined {
+  const given = completion.length === 1 ? completion[0]?.content : undefined;
+  const wanted = correction ?? (rating === "up" ? given : undefined);
+  const kind = correction !== null ? "correction" : hint !== null ? "remark" : "thumb";
+  const lesson = {
+    messages: wanted === undefined ? prompt : [...prompt, { role: "assistant", content: wanted }],
+    hint: hint ?? undefined,
+    rejected_response: rating === "down" && given !== wanted ? given : undefined,
+    source: { kind, id, created_at },
+  };
+  return lessonSchema.safeParse(lesson).data;
 }
 
 const param = "response_id";
@@ -59,7 +86,8 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
     body: feedbackRequest,
     ok: [feedbackSchema, "The feedback."],
     param,
-    answer: async ({ body: { response_id: id, rating, correction = null }, server, key }) => {
+    answer: async ({ body, server, key }) => {
+      const { response_id: id, rating, correction = null, hint = null } = body;
       const { name: tenant } = key;
       const found = server.responses && (await storedConversation(server.responses, { tenant, id }));
       if (found === undefined)
@@ -68,10 +96,13 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
           { status: 404, code: "not_found", param },
         );
       const [prompt, completion] = [JSON.stringify(found.prompt), JSON.stringify(found.completion)];
+      const said = { id, rating, correction, hint };
+      const consent = consentOf({ server, key });
       const row = await feedback
         .put({
-          ...{ tenant, id, model: found.model, rating, prompt, completion, correction },
+          ...{ tenant, ...said, model: found.model, prompt, completion, days: consent?.days },
           maxStorageBytes: toLimits(key).max_storage_bytes,
+          lesson: consent && toLesson(said, found, Math.floor(server.date() / 1000)),
         })
         .catch(tooLarge(param));
       return toObject(feedbackSchema, row, { response_id: id });
@@ -85,18 +116,13 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
       "Lines of prompt, completion and label. A correction is a line of its own, with the label true.",
     ok: [z.string().openapi({ format: "binary" }), "JSON Lines."],
     type: "application/octet-stream",
-    answer: async ({ owner, context }) => {
-      const body = Readable.toWeb(Readable.from(toBytes(feedback.all(owner.tenant))));
-      return context.body(body as ReadableStream, 200, {
-        "content-type": "application/octet-stream",
-        "content-disposition": 'attachment; filename="feedback.jsonl"',
-      });
-    },
+    answer: async ({ owner, context }) =>
+      sendLines(context, allLines(feedback.all(owner.tenant)), "feedback.jsonl"),
   });
   addRoute(app, {
     method: "delete",
     path: `${path}/{response_id}`,
-    summary: "Delete the feedback on a response",
+    summary: "Delete the feedback on a response, and its lesson",
     params: z.object({ response_id: z.string().max(200) }),
     ok: [deleted.schema("feedback"), "The feedback was deleted."],
     param,

@@ -7,6 +7,7 @@ import { graderRoutes } from "./graders.ts";
 import { importRoutes, modelRoutes } from "./import.ts";
 import { jobEventRoutes } from "./job-events.ts";
 import { jobRoutes } from "./jobs.ts";
+import { lessonRoutes } from "./lessons.ts";
 import { previewRoutes } from "./preview.ts";
 import type { AddRoutes, ServiceEnv } from "./routes.ts";
 import { usageRoutes } from "./usage.ts";
@@ -17,7 +18,7 @@ export { jobRuns } from "./runs.ts";
 
 const ROUTES: readonly AddRoutes[] = [
   ...[fileRoutes, jobRoutes, jobEventRoutes, previewRoutes, modelRoutes, importRoutes, graderRoutes],
-  ...[aliasRoutes, feedbackRoutes, usageRoutes, webhookRoutes],
+  ...[aliasRoutes, feedbackRoutes, lessonRoutes, usageRoutes, webhookRoutes],
 ];
 
 /** Adds all routes to a server. */

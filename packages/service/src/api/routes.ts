@@ -1,10 +1,12 @@
 // Parts that the service's routes share: their context, bodies that can be stored, and errors.
+import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import {
   ApiError,
   type ApiKey,
   jsonBody,
+  optional,
   pages,
   type Route,
   route,
@@ -134,6 +136,27 @@ export function addRoute<
     ...declared,
     answer: (call) => withHttpErrors(answer({ ...call, owner: toOwner(call.key) }), param),
   })(app);
+}
+
+/** Query of routes in which an administrator may name another tenant. */
+export const tenantQuery = z.object({
+  tenant: optional(
+    z.string().regex(/^[\w.@-]{1,64}$/),
+    "Administrators only: name of the tenant whose it is.",
+  ),
+});
+
+/** The tenant that the query of a request names. @throws ApiError 403 */
+export const tenantOf = (key: ApiKey, { tenant: given }: z.output<typeof tenantQuery>): string =>
+  chooseTenant(key, { given, param: "tenant" });
+
+/** Lines as a file to download. */
+export function sendLines(context: Context, lines: Iterable<string> | AsyncIterable<string>, name: string) {
+  const body = Readable.toWeb(Readable.from(lines).map((line) => Buffer.from(String(line))));
+  return context.body(body as ReadableStream, 200, {
+    "content-type": "application/octet-stream",
+    "content-disposition": `attachment; filename="${name}"`,
+  });
 }
 
 /** The answer to a request for a list. */

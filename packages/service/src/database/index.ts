@@ -19,5 +19,5 @@ export {
   watchFailures,
 } from "./database.ts";
 export { assertKnownTables, migrate } from "./migrations.ts";
-export { compact, openPglite, openUpkeep } from "./pglite.ts";
+export { compact, openPglite, openUpkeep, rewrite } from "./pglite.ts";
 export { openPostgres } from "./postgres.ts";

@@ -317,12 +317,45 @@ const STEPS: readonly string[] = [
     prompt text not null,
     completion text not null,
     correction text,
+    hint text,
     bytes bigint not null,
     created_at timestamptz not null default now(),
     number bigserial,
     primary key (tenant, id)
   );
   create index feedback_by_tenant on feedback (tenant, number desc);
+
+  create table lessons (
+    tenant text not null,
+    -- a digest of what it teaches
+    id text not null,
+    -- a digest of its prompt: lessons of one may contradict each other
+    prompt text not null,
+    kind text not null check (kind in ('lesson', 'check')),
+    enabled boolean not null default true,
+    -- the feedback that it came from
+    response text,
+    -- JSON as text, as that of feedback
+    body text not null,
+    bytes bigint not null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    number bigserial,
+    primary key (tenant, id),
+    foreign key (tenant, response) references feedback (tenant, id) on delete cascade
+  );
+  create index lessons_by_tenant on lessons (tenant, number desc);
+  create index lessons_by_prompt on lessons (tenant, prompt);
+  create index lessons_by_response on lessons (tenant, response);
+  create index lessons_expiring on lessons (expires_at) where expires_at is not null;
+
+  -- deletions after which PGlite has to write its files anew, in which the deleted rows still are
+  create table erasures (number bigserial primary key);
+  create function erase_lesson() returns trigger language plpgsql as $$ begin
+    insert into erasures default values;
+    return null;
+  end $$;
+  create trigger lessons_erased after delete on lessons for each row execute function erase_lesson();
 
   -- rows that change often do so in place: with room on their page, and no index of what changes, such as a lease
   alter table jobs set (fillfactor = 80);

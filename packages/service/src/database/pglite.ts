@@ -254,6 +254,18 @@ export function openUpkeep(database: Queryable, now = (): number => performance.
   };
 }
 
+/**
+ * Writes tables anew and drops the write-ahead log, so that no file of PGlite has what was deleted from them. It stops everything
+ * else for about a second.
+ */
+export async function rewrite(database: Queryable, tables: readonly string[]): Promise<void> {
+  for (const table of tables) await database.query(`vacuum full ${table}`);
+  await database.query("set wal_recycle = off"); // a file of the log that is used again keeps its end
+  await database.query("select pg_switch_wal()");
+  await database.query("checkpoint");
+  await database.query("reset wal_recycle");
+}
+
 /** Bytes of a table that may be worth rewriting, and how many times more than its rows need they have to be. */
 const [LARGE_TABLE, LOOSE] = [2 ** 24, 4];
 /** Most bytes of a row, which larger values leave. */

@@ -152,12 +152,13 @@ function openArrival(
   };
 }
 
-/** Bytes of a tenant's files, those that arrive and those that are deleted but still there, too; of imported models and feedback. */
+/** Bytes of a tenant's files, those that arrive and those that are deleted but still there, too; of imported models, feedback and lessons. */
 async function takenBytes(on: Queryable, tenant: string, arrival: string | undefined): Promise<number> {
   const [row] = await on.query(
     `select (coalesce((select sum(bytes) from files where tenant = $1), 0)
        + coalesce((select sum(bytes) from models where tenant = $1 and bytes > 0), 0)
        + coalesce((select sum(bytes) from feedback where tenant = $1), 0)
+       + coalesce((select sum(bytes) from lessons where tenant = $1), 0)
        + coalesce((select sum(bytes) from arrivals where tenant = $1 and id is distinct from $2), 0)
        + coalesce((select sum(bytes) from (
            select max(bytes) as bytes from released where tenant = $1 and bytes > 0
@@ -184,7 +185,7 @@ export async function assertStorageQuota(
   if (taken + bytes <= most) return most - taken;
   throw new MosError(
     "busy",
-    `the files of this key may take ${most} bytes, and ${taken} are in use, including uploads, imported models, feedback and files of unfinished jobs; delete some`,
+    `the files of this key may take ${most} bytes, and ${taken} are in use, including uploads, imported models, feedback, lessons and files of unfinished jobs; delete some`,
   );
 }
 

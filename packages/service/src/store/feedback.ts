@@ -1,7 +1,9 @@
 // What people said of answers: each with its own copy of prompt and answer, by tenant, within bytes. Older ones give way.
+import { lessonId } from "mixture-of-shards-core/learning";
 import { z } from "zod";
-import { type Database, lockTenant, type Queryable, queryRows, removeOldest, removeRow } from "#database";
+import { type Database, lockTenant, missing, type Queryable, queryRows, removeOldest } from "#database";
 import { assertStorageQuota } from "./contents.ts";
+import { type NewLesson, putLesson, removeLessons } from "./lessons.ts";
 
 /** Bytes of prompts and answers that a tenant has at most. */
 const MAX_BYTES = 256_000_000;
@@ -18,6 +20,7 @@ const rows = {
     prompt: z.string(),
     completion: z.string(),
     correction: z.string().nullable(),
+    hint: z.string().nullable(),
     created_at: z.date(),
     number: z.coerce.number(),
   }),
@@ -27,27 +30,33 @@ const rows = {
 export type FeedbackRow = z.output<typeof rows.schema>;
 
 export interface NewFeedback
-  extends Pick<FeedbackRow, "id" | "model" | "rating" | "prompt" | "completion" | "correction"> {
-  readonly tenant: string;
-  /** Bytes that all files and feedback of the tenant may take. */
-  readonly maxStorageBytes?: number | undefined;
+  extends Pick<FeedbackRow, "id" | "model" | "rating" | "prompt" | "completion" | "correction" | "hint">,
+    Pick<NewLesson, "tenant" | "maxStorageBytes" | "days"> {
+  /** What it teaches, where the key allows lessons. */
+  readonly lesson?: NewLesson["lesson"] | undefined;
 }
 
-const COLUMNS = "id, model, rating, prompt, completion, correction, created_at, number";
+const COLUMNS = "id, model, rating, prompt, completion, correction, hint, created_at, number";
+
+/** The lessons of a response but for one. */
+const OF_RESPONSE = "tenant = $1 and response = $2 and id is distinct from $3";
 
 /** Feedback in a database whose tables are there. */
 export const openFeedback = (database: Database) => ({
   /**
    * Keeps feedback on an answer, in place of what was said of it before.
    *
-   * @throws MosError `busy` where the tenant's files and feedback would take more than they may.
+   * @throws MosError `busy` where the tenant's files, feedback and lessons would take more than they may.
    */
-  put: (feedback: NewFeedback): Promise<FeedbackRow> =>
-    database.transaction((transaction) => put(transaction, feedback)),
+  put: (feedback: NewFeedback) => database.transaction((transaction) => put(transaction, feedback)),
 
-  /** @throws MosError `not_found` where there is none. */
+  /** Deletes feedback with its lesson. @throws MosError `not_found` where there is none. */
   delete: (tenant: string, id: string): Promise<void> =>
-    removeRow(database, rows, { owner: { tenant, isAdmin: false }, id }),
+    database.transaction(async (on) => {
+      await removeLessons(on, OF_RESPONSE, [tenant, id, null]);
+      const text = "delete from feedback where tenant = $1 and id = $2 returning id";
+      if ((await on.query(text, [tenant, id])).length === 0) throw missing(rows.item, id);
+    }),
 
   /** All of a tenant's, the oldest first. */
   async *all(tenant: string): AsyncGenerator<FeedbackRow, void> {
@@ -62,10 +71,12 @@ export const openFeedback = (database: Database) => ({
 });
 
 /** Prompt and answer stay as they are when they are rated again: only what changes is written, in place. */
-async function put(on: Queryable, feedback: NewFeedback): Promise<FeedbackRow> {
-  const { tenant, id, model, rating, prompt, completion, correction, maxStorageBytes: most } = feedback;
-  const bytes =
-    Buffer.byteLength(prompt) + Buffer.byteLength(completion) + Buffer.byteLength(correction ?? "");
+async function put(on: Queryable, feedback: NewFeedback) {
+  const { tenant, id, model, rating, prompt, completion, correction, hint, lesson } = feedback;
+  const { maxStorageBytes: most } = feedback;
+  const bytes = Buffer.byteLength(`${prompt}${completion}${correction ?? ""}${hint ?? ""}`);
+  // of what was said before
+  await removeLessons(on, OF_RESPONSE, [tenant, id, lesson === undefined ? null : lessonId(lesson)]);
   await lockTenant(on, tenant);
   const [before] = await on.query("select bytes from feedback where tenant = $1 and id = $2", [tenant, id]);
   const more = bytes - Number(before?.["bytes"] ?? 0);
@@ -73,15 +84,17 @@ async function put(on: Queryable, feedback: NewFeedback): Promise<FeedbackRow> {
   const [row] = await queryRows(
     on,
     rows,
-    `insert into feedback (tenant, id, model, rating, prompt, completion, correction, bytes)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)
-     on conflict (tenant, id) do update set rating = excluded.rating, bytes = excluded.bytes, created_at = now(),
+    `insert into feedback (tenant, id, model, rating, prompt, completion, correction, hint, bytes)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+     on conflict (tenant, id) do update set rating = excluded.rating, hint = excluded.hint, bytes = excluded.bytes,
+       created_at = now(),
        -- as it is, so that one which stays is not written again
        correction = case when feedback.correction = excluded.correction then feedback.correction
          else excluded.correction end
      returning ${COLUMNS}`,
-    [tenant, id, model, rating, prompt, completion, correction, bytes],
+    [tenant, id, model, rating, prompt, completion, correction, hint, bytes],
   );
   if (more > 0) await removeOldest(on, rows, { tenant, bytes: MAX_BYTES });
-  return row as FeedbackRow;
+  const learnt = lesson && (await putLesson(on, { ...feedback, lesson, response: id }));
+  return { ...(row as FeedbackRow), lesson_id: learnt?.id ?? null };
 }

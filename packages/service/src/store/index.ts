@@ -6,6 +6,7 @@ import { openFeedback } from "./feedback.ts";
 import { openFiles } from "./files.ts";
 import { openJobKeys } from "./job-keys.ts";
 import { openJobs } from "./jobs.ts";
+import { openLessons } from "./lessons.ts";
 import { openModels } from "./models.ts";
 import { openResponses } from "./responses.ts";
 import { openUsage } from "./usage.ts";
@@ -26,6 +27,7 @@ export {
   type NewJob,
 } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
+export { lessonKinds, type ShownLesson } from "./lessons.ts";
 export { hyperparametersSchema, isReinforcement, methodSchema, shownMethod } from "./method.ts";
 export {
   type CheckpointRow,
@@ -81,6 +83,7 @@ export const openStores = (database: Database) => ({
   files: openFiles(database),
   jobKeys: openJobKeys(database),
   jobs: openJobs(database),
+  lessons: openLessons(database),
   models: openModels(database),
   responses: openResponses(database),
   usage: openUsage(database),

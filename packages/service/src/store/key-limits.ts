@@ -15,7 +15,13 @@ export const keyLimits = {
     maxTokensPerJob: setting(z.int().min(1), {
       help: "maximum number of trained tokens per job, over all epochs",
     }),
-    maxStorageBytes: setting(bytes(), { help: "maximum total size of the tenant's files and feedback" }),
+    maxStorageBytes: setting(bytes(), {
+      help: "maximum total size of the tenant's files, feedback and lessons",
+    }),
+    learningDays: setting(z.int().min(1).max(3650), {
+      defaultText: "no lessons",
+      help: "allow lessons from the key's feedback, and delete them after so many days",
+    }),
     priority: setting(z.int().min(-10).max(10), {
       help: "default and maximum job priority (higher runs first)",
     }),
