@@ -14,6 +14,7 @@ const VIEWS = Object.entries({
   "new-run": "New run",
   compare: "Compare",
   adapters: "Adapters",
+  lessons: "Lessons",
   system: "System",
   keys: "Keys",
 });

@@ -5,7 +5,7 @@ import type { paths } from "./schema.d.ts";
 import { nextSignIn, SESSION_HEADER } from "./session.ts";
 import { eventsOf } from "./stream.ts";
 
-type Method = "get" | "post" | "put" | "delete";
+type Method = "get" | "post" | "put" | "patch" | "delete";
 
 /** Paths of the API that have a method. */
 type PathOf<M extends Method> = {
@@ -113,6 +113,7 @@ export const api = {
   get: typed("get"),
   post: typed("post"),
   put: typed("put"),
+  patch: typed("patch"),
   delete: typed("delete"),
   /** The events of a stream, as JSON; also those of a POST. Throws an ApiProblem for an event that is an error. */
   stream,

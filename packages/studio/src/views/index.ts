@@ -30,6 +30,14 @@ export const VIEWS: Readonly<Record<string, ViewEntry>> = {
   },
   compare: { title: "Compare", icon: "compare", key: "c", load: () => import("./compare/index.tsx") },
   adapters: { title: "Adapters", icon: "adapters", key: "a", load: () => import("./adapters/index.tsx") },
+  lessons: {
+    title: "Lessons",
+    icon: "lessons",
+    key: "l",
+    isMinor: true,
+    load: () => import("./lessons/index.tsx"),
+    isOffered: ({ features }) => features.service,
+  },
   system: {
     title: "System",
     icon: "system",

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { NO_ANSWER } from "./answer.ts";
 import { toMessages } from "./messages.ts";
-import { tally, toJsonLines, toPairs, type Vote } from "./votes.ts";
+import { tally, toJsonLines, toLessons, toPairs, type Vote } from "./votes.ts";
 
 const said = (text: string) => ({ ...NO_ANSWER, status: "done" as const, text });
 const candidate = (model: string, texts: readonly string[], system = "") => ({
@@ -18,6 +18,28 @@ const vote = (more: Partial<Vote>): Vote => ({
   candidates: [candidate("base", ["No."], "Be kind."), candidate("tuned", ["Yes!"], "Be kind.")],
   verdict: 1,
   ...more,
+});
+
+test("a vote is a lesson for the better answer, where it is one of text", () => {
+  expect(toLessons(vote({ at: 1500 }))).toEqual([
+    {
+      messages: [
+        { role: "system", content: "Be kind." },
+        { role: "user", content: "question 1" },
+        { role: "assistant", content: "Yes!" },
+      ],
+      rejected_response: "No.",
+      source: { kind: "vote", id: "1500", created_at: 1 },
+    },
+  ]);
+  const parted = [candidate("a", ["1", "good"]), candidate("b", ["2", "bad"])];
+  for (const other of [
+    vote({ verdict: "tie" }),
+    vote({ mode: "text" }),
+    vote({ tools: [{}] }),
+    vote({ candidates: parted }),
+  ])
+    expect(toLessons(other)).toEqual([]);
 });
 
 describe("preference pairs", () => {

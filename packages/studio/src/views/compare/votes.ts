@@ -59,6 +59,19 @@ function countCommon(a: readonly Message[], b: readonly Message[]): number {
 export const toJsonLines = (votes: readonly Vote[]): string =>
   votes.flatMap((vote) => toPairs(vote).map((pair) => `${JSON.stringify(pair)}\n`)).join("");
 
+/** A vote as lessons: the better answer, in place of each of the others. Texts without tools. */
+export function toLessons(vote: Vote): readonly object[] {
+  if (vote.mode !== "chat" || vote.tools !== undefined) return [];
+  const source = { kind: "vote", id: String(vote.at), created_at: Math.floor(vote.at / 1000) };
+  return toPairs(vote).flatMap(({ prompt, chosen, rejected }) => {
+    const all = [prompt, chosen, rejected].flat().filter((part) => typeof part === "object");
+    if (all.some(({ role, tool_calls: calls }) => role === "tool" || calls !== undefined)) return [];
+    if (chosen.length !== 1 || rejected.length !== 1) return [];
+    const messages = all.slice(0, -1).map(({ role, content }) => ({ role, content }));
+    return [{ messages, rejected_response: all.at(-1)?.content, source }];
+  });
+}
+
 /** How often a model was compared, and how that ended. */
 export interface Tally {
   readonly model: string;

@@ -1,12 +1,13 @@
 // Which answer is better, and all that was said of it so far.
 import { useState } from "preact/hooks";
-import { saveFile } from "#core";
-import { Button, Dialog, DialogActions, Empty } from "#ui";
+import { api, hasService, messageOf } from "#api";
+import { countOf, saveFile } from "#core";
+import { Button, Dialog, DialogActions, Empty, toast } from "#ui";
 import { canVote, type Turn } from "./conversation.ts";
 import { session } from "./current.ts";
 import { fileTime } from "./files.ts";
 import { addVote, clearVotes, removeVote, votes } from "./vote-store.ts";
-import { tally, toJsonLines, toPairs, type Vote } from "./votes.ts";
+import { tally, toJsonLines, toLessons, toPairs, type Vote } from "./votes.ts";
 
 /** The question after the last turn. It keeps its place while answers come. */
 export function VoteBar({ turn }: { readonly turn: Turn }) {
@@ -65,6 +66,15 @@ export function VotesDialog({ onClose }: { readonly onClose: () => void }) {
   const [isClearing, setClearing] = useState(false);
   const all = votes.value ?? [];
   const lines = toJsonLines(all);
+  const lessons = all.flatMap(toLessons);
+  const teach = async (): Promise<void> => {
+    try {
+      for (const body of lessons) await api.post("/v1/learning/lessons", { body });
+      toast(`${countOf(lessons.length, "lesson")} kept`, { kind: "good" });
+    } catch (problem) {
+      toast(messageOf(problem), { kind: "bad" });
+    }
+  };
   return (
     <Dialog title="Votes" onClose={onClose}>
       {all.length === 0 ? (
@@ -83,6 +93,11 @@ export function VotesDialog({ onClose }: { readonly onClose: () => void }) {
             }
           >
             {isClearing ? `Yes, remove ${all.length}` : "Remove all"}
+          </Button>
+        )}
+        {hasService() && (
+          <Button icon="lessons" disabled={lessons.length === 0} onClick={teach}>
+            Keep as lessons
           </Button>
         )}
         <Button
