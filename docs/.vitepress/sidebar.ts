@@ -19,6 +19,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "how-to/fine-tuning-service",
       "how-to/deploy",
       "how-to/observe",
+      "how-to/bigger-engines",
       "how-to/seven-billion",
       "how-to/reproduce",
       "how-to/browser",

@@ -143,6 +143,7 @@ const OTHERS = new Set([
     "ollama create",
     "ollama run",
     "mv acme-merged.gguf",
+    "nginx -c",
     "vllm serve",
   ],
 ]);

@@ -21,7 +21,7 @@ const serve = defineServeAddOn({
   harmless: [...HARMLESS, "workers"],
   keyLimits,
   stopSeconds: ({ stopSeconds }) => stopSeconds,
-  open: async ({ peftFolder, peftBaseName, workers, ...options }, server) => {
+  open: async ({ peftFolder, peftBaseName, peftServers = [], workers, ...options }, server) => {
     const { state, databaseUrl, storage } = options;
     if (state === undefined && databaseUrl === undefined) {
       if ((storage ?? workers ?? peftFolder) === undefined) return undefined;
@@ -38,7 +38,7 @@ const serve = defineServeAddOn({
       peft:
         peftFolder === undefined
           ? undefined
-          : { folder: peftFolder, baseName: peftBaseName ?? server.requestedModel },
+          : { folder: peftFolder, baseName: peftBaseName ?? server.requestedModel, servers: peftServers },
     });
   },
 });

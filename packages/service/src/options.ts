@@ -103,14 +103,29 @@ export const serveOptions = group("Fine-tuning", {
     defaultText: "--model",
     help: "base_model_name_or_path of these exports, which must equal vLLM's --model",
   }),
+  peftServers: setting(
+    distinct(z.string().regex(/^https?:\/\/[^\s@/?#]+[^\s@?#]*$/)).describe(
+      "a list of different http or https URLs",
+    ),
+    {
+      placeholder: "urls",
+      defaultText: "none",
+      help: "vLLM servers of --peft-folder, which are told to unload models that were deleted",
+    },
+  ),
 });
 
 /** Options of a service: those of `mos serve`, and its server's. */
 export interface ServiceOptions
-  extends Omit<SettingValues<typeof serveOptions>, "workers" | "peftFolder" | "peftBaseName"> {
+  extends Omit<
+    SettingValues<typeof serveOptions>,
+    "workers" | "peftFolder" | "peftBaseName" | "peftServers"
+  > {
   readonly workers: number;
   /** Folder to export models to for other servers, and their name of the base. */
-  readonly peft: { readonly folder: string; readonly baseName: string } | undefined;
+  readonly peft:
+    | { readonly folder: string; readonly baseName: string; readonly servers: readonly string[] }
+    | undefined;
   /** The folder or file of the base. */
   readonly model: string;
   readonly threads: number;

@@ -5,6 +5,7 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import type { ServerLog } from "mixture-of-shards/server";
+import { describeExport, type ManifestEntry, plainName, writeManifest } from "mixture-of-shards-core/convert";
 import {
   assertWritable,
   fromFileName,
@@ -30,8 +31,11 @@ interface PublisherOptions {
    * the least recently used one first.
    */
   readonly onDemand?: { readonly fits: () => Promise<boolean> } | undefined;
-  /** The name of a model's folder (`toFileName`). */
+  /** The name of a model's folder (`toFileName`), and whether a folder has been one's. */
   readonly folderName?: (name: string) => string;
+  readonly isOwn?: (folder: string) => boolean;
+  /** Told of folders that were removed. */
+  readonly onRemoved?: (folder: string) => void;
   /** Writes a model's folder, which is complete or absent. */
   readonly write: (files: Files, path: string) => Promise<void>;
   /** A model whose folder cannot be made is tried again; others do not wait for it. */
@@ -44,8 +48,17 @@ const IN_USE_SECONDS = 600;
 /** The folders of fine-tuned models in `folder`, beside which there may be others. */
 export async function openPublisher(
   folder: string,
-  { models, isWanted = () => true, folderName = toFileName, onDemand, write, onError }: PublisherOptions,
+  {
+    models,
+    isWanted = () => true,
+    folderName = toFileName,
+    onDemand,
+    write,
+    onError,
+    ...more
+  }: PublisherOptions,
 ) {
+  const { isOwn = (name) => modelTenant(fromFileName(name)) !== undefined, onRemoved } = more;
   await makeFolder(folder);
   /** Looks whether models can be added. @throws MosError `storage`. */
   const check = async (): Promise<void> => {
@@ -81,6 +94,7 @@ export async function openPublisher(
     const hidden = join(folder, `.${randomUUID()}.removed`);
     await rename(join(folder, name), hidden).catch(() => undefined);
     await rm(hidden, { recursive: true, force: true });
+    onRemoved?.(name);
   };
   return {
     check,
@@ -97,8 +111,7 @@ export async function openPublisher(
       const current = new Set([...published.keys()].map(folderName));
       for (const name of folders)
         if (name.endsWith(".removed")) await rm(join(folder, name), { recursive: true, force: true });
-        else if (modelTenant(fromFileName(name)) !== undefined && !current.has(name))
-          await removeFolder(name);
+        else if (isOwn(name) && !current.has(name)) await removeFolder(name);
       await makeRoom(folders.filter((name) => current.has(name)));
     },
     /** Publishes this model if needed; false if there is none. */
@@ -118,6 +131,9 @@ interface PeftFolderOptions {
   readonly folder: string;
   /** Name of the base in other servers. */
   readonly baseName: string;
+  /** Base URLs of vLLM servers that may have loaded a model which is deleted. */
+  readonly servers: readonly string[];
+  readonly fetch?: typeof fetch;
   /** The folder or file of the base, and its name in this service. */
   readonly model: string;
   readonly modelName: string;
@@ -128,12 +144,47 @@ interface PeftFolderOptions {
   readonly log: Pick<ServerLog, "warn">;
 }
 
+/** Tests for the plain name of a fine-tuned model. */
+const isPlain = (name: string): boolean => /^ft--.+--.+--[^-]+$/.test(name);
+
 /** A model that cannot be converted is tried again at every 2nd, 4th, … sync, up to this power of two. */
 const MAX_INTERVAL = 10;
 
+/** The list of the folder's adapters, for other engines. */
+const MANIFEST = "manifest.json";
+
+/** Has servers unload deleted adapters, again until each has answered. */
+function openUnloading({
+  servers,
+  log,
+  fetch: send = fetch,
+}: Pick<PeftFolderOptions, "servers" | "log" | "fetch">) {
+  const left = new Map<string, { readonly url: string; readonly name: string }>();
+  return {
+    add: (name: string): void => {
+      for (const url of servers) left.set(`${url} ${name}`, { url, name });
+    },
+    flush: async (): Promise<void> => {
+      for (const [key, { url, name }] of left)
+        await send(`${url.replace(/\/+$/, "")}/v1/unload_lora_adapter`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ lora_name: name }),
+          signal: AbortSignal.timeout(10_000),
+        }).then(
+          // a server that has not loaded it refuses
+          ({ status }) => status < 500 && left.delete(key),
+          (error: unknown) =>
+            log.warn({ model: name, url, reason: String(error) }, "unloading a model failed; retrying"),
+        );
+    },
+  };
+}
+
 /**
- * Opens a folder with published models as plain LoRAs of PEFT, each in a folder of its name, as vLLM's filesystem resolver reads them.
- * Puts in order what a killed server left. Of the base's models the finished ones are written, not their checkpoints.
+ * Opens a folder with published models as plain LoRAs of PEFT, each in a folder of its name without colons, as vLLM's filesystem
+ * resolver reads them, and a manifest of them. Puts in order what a killed server left. Of the base's models the finished ones are
+ * written, not their checkpoints.
  *
  * @throws MosError `storage`.
  * @example
@@ -152,11 +203,26 @@ export async function openPeftFolder(
   let syncs = 0;
   const isDue = (name: string): boolean =>
     !signal.aborted && syncs % 2 ** Math.min(failures.get(name) ?? 0, MAX_INTERVAL) === 0;
+  const unloading = openUnloading(options);
+  /** What the manifest says of each folder. */
+  let described = new Map<string, ManifestEntry>();
+  const describe = async (): Promise<void> => {
+    const names = (await readdir(folder)).filter(isPlain);
+    if (names.length === described.size && names.every((name) => described.has(name))) return;
+    const entries = names.map(
+      async (name) => [name, described.get(name) ?? (await describeExport(join(folder, name)))] as const,
+    );
+    const next = new Map(await Promise.all(entries));
+    await writeManifest(join(folder, MANIFEST), [...next.values()]);
+    described = next;
+  };
   const publisher = await openPublisher(folder, {
     models,
     isWanted: (name) => isFinalModel(name, modelName) && isDue(name),
-    // vLLM's resolver looks for a folder that has the name of the model
-    folderName: process.platform === "win32" ? toFileName : (name) => name,
+    // vLLM's resolver looks for a folder that has the name of the model; the end of a name is its own
+    folderName: plainName,
+    isOwn: isPlain,
+    onRemoved: unloading.add,
     write: async (files, out) => {
       const adapter = await makeTemporaryFolder("mos-peft-");
       try {
@@ -180,6 +246,8 @@ export async function openPeftFolder(
     sync: async () => {
       syncs++;
       await publisher.sync().finally(() => tasks?.[Symbol.asyncDispose]());
+      await unloading.flush();
+      await describe();
     },
   };
 }

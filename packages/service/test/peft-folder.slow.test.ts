@@ -9,6 +9,7 @@ import {
   saveAdapter,
   toLayerShapes,
 } from "mixture-of-shards";
+import { plainName } from "mixture-of-shards-core/convert";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Files, type ObjectStore, openObjects } from "#objects";
 import { openPeftFolder } from "../src/publish.ts";
@@ -37,6 +38,7 @@ afterEach(async () => {
 const open = () =>
   openPeftFolder({
     folder: out,
+    servers: [],
     baseName: "org/tiny",
     model: MODEL,
     modelName: "tiny",
@@ -45,6 +47,8 @@ const open = () =>
     models: { published: async () => published, files: async (name) => published.get(name) },
     log: { warn: (fields) => void warnings.push(fields) },
   });
+
+const listModels = async () => (await readdir(out)).filter((name) => name !== "manifest.json").sort();
 
 async function adapterFiles(): Promise<Files> {
   const config = parseAdapterConfig({ method: "mos", rank: 6, equivalentRank: 2, privateRank: 1 }, "mos");
@@ -63,23 +67,37 @@ test("finished models of the base are there under their names, as long as they a
   published.set(name, files);
   const peft = await open();
   await peft.sync();
-  expect(await readdir(out)).toEqual([name]);
-  expect((await readdir(join(out, name))).sort()).toEqual([
+  expect(await listModels()).toEqual([plainName(name)]);
+  expect((await readdir(join(out, plainName(name)))).sort()).toEqual([
     "adapter_config.json",
     "adapter_model.safetensors",
   ]);
-  expect(JSON.parse(await readFile(join(out, name, "adapter_config.json"), "utf8"))).toMatchObject({
-    peft_type: "LORA",
-    base_model_name_or_path: "org/tiny",
-    r: 6,
-  });
+  expect(JSON.parse(await readFile(join(out, plainName(name), "adapter_config.json"), "utf8"))).toMatchObject(
+    {
+      peft_type: "LORA",
+      base_model_name_or_path: "org/tiny",
+      r: 6,
+    },
+  );
+  const manifest = async () => JSON.parse(await readFile(join(out, "manifest.json"), "utf8"));
+  expect(await manifest()).toEqual([
+    {
+      name: "ft--tiny--acme--support--12345678",
+      uri: `file://${join(out, plainName(name))}`,
+      digest: expect.stringMatching(/^sha256:/),
+      rank: 6,
+      base: "org/tiny",
+      revision: null,
+    },
+  ]);
   await peft.remove(name);
-  expect(await readdir(out)).toEqual([]);
+  expect(await listModels()).toEqual([]);
   await peft.sync();
-  expect(await readdir(out)).toEqual([name]);
+  expect(await listModels()).toEqual([plainName(name)]);
   published.clear();
   await peft.sync();
-  expect(await readdir(out)).toEqual([]);
+  expect(await listModels()).toEqual([]);
+  expect(await manifest()).toEqual([]);
   expect(warnings).toEqual([]);
 });
 
@@ -93,12 +111,12 @@ test("a model that cannot be written keeps no other one back, and is tried again
   published.set(good, files);
   const peft = await open();
   for (let i = 1; i <= 4; i++) await peft.sync();
-  expect(await readdir(out)).toEqual([good]);
+  expect(await listModels()).toEqual([plainName(good)]);
   // at the 1st, 2nd and 4th
   expect(warnings).toMatchObject([{ model: bad }, { model: bad }, { model: bad }]);
   published.set(bad, files);
   for (let i = 5; i <= 8; i++) await peft.sync();
-  expect((await readdir(out)).sort()).toEqual([bad, good]);
+  expect(await listModels()).toEqual([bad, good].map(plainName));
 });
 
 // the process is found in /proc
@@ -114,16 +132,16 @@ test.runIf(process.platform === "linux")(
     const child = await waitForConverter(process.pid, before);
     process.kill(child, "SIGKILL");
     await syncing;
-    expect(await readdir(out)).toEqual([names[1]]);
+    expect(await listModels()).toEqual([plainName(names[1] ?? "")]);
     expect(warnings).toMatchObject([{ model: names[0], reason: expect.stringContaining("SIGKILL") }]);
     await peft.sync();
-    expect((await readdir(out)).sort()).toEqual(names);
+    expect(await listModels()).toEqual(names.map(plainName));
     published.set("ft:tiny:acme::cccccccc", files);
     const last = peft.sync();
     await waitForConverter(process.pid, [...before, child]);
     stopping.abort();
     await last;
-    expect((await readdir(out)).sort()).toEqual(names);
+    expect(await listModels()).toEqual(names.map(plainName));
     expect(warnings).toHaveLength(1);
   },
 );

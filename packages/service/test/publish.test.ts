@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { writeFolderAtomic } from "mixture-of-shards-core/files";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Files } from "#objects";
-import { openPublisher } from "../src/publish.ts";
+import { openPeftFolder, openPublisher } from "../src/publish.ts";
 
 const MODEL = "ft:tiny:acme@example.com:support:12345678";
 const CHECKPOINT = `${MODEL}:ckpt-step-3`;
@@ -96,4 +96,29 @@ test("a folder of models that is not there is named, and not made again", async 
   await rename(`${folder}.away`, folder);
   await publisher.check();
   expect(await publisher.fetch(MODEL)).toBe(true);
+});
+
+test("servers of the exports unload what was deleted, and are told again where they did not answer", async () => {
+  const old = "ft--tiny--acme--support--12345678";
+  for (const name of [old, "notes", "ft--mine"]) await mkdir(join(folder, name));
+  const asked: string[] = [];
+  const warnings: object[] = [];
+  const peft = await openPeftFolder({
+    ...{ folder, baseName: "org/tiny", model: "assets/tiny-english", modelName: "tiny" },
+    servers: ["http://a:8000", "http://b:8000/"],
+    models: { published: async () => new Map(), files: async () => undefined },
+    objects: { restore: async () => undefined },
+    signal: new AbortController().signal,
+    log: { warn: (fields) => void warnings.push(fields) },
+    fetch: async (url, init) => {
+      asked.push(`${url} ${init?.body}`);
+      if (String(url).startsWith("http://b") && asked.length < 3) throw new TypeError("fetch failed");
+      return new Response("", { status: 404 }); // it was not loaded there
+    },
+  });
+  for (let i = 0; i < 3; i++) await peft.sync();
+  const call = (host: string) => `http://${host}:8000/v1/unload_lora_adapter {"lora_name":"${old}"}`;
+  expect(asked).toEqual([call("a"), call("b"), call("b")]);
+  expect(warnings).toMatchObject([{ model: old, url: "http://b:8000/" }]);
+  expect((await readdir(folder)).sort()).toEqual(["ft--mine", "notes"]);
 });

@@ -186,6 +186,43 @@ test.each<[WritableGgufValue, string]>([
   );
 });
 
+describe("a lower rank", () => {
+  const adapter = filled({ method: "lora", rank: 6, alpha: 9 });
+
+  test.each(["peft", "gguf"] as const)(
+    "is the nearest of all, in %s, and its error is told",
+    async (from) => {
+      const lora = await toLora(adapter);
+      const place = join(folder, `lower.${from}`);
+      const write = (maxRank: number) =>
+        from === "peft"
+          ? writePeft(place, lora, { dtype: "float32", model, baseName: "base", maxRank })
+          : writeGgufLora(place, lora, { dtype: "float32", model, maxRank });
+      // rank 6 is what it has, and 2 is what it gets
+      expect(await write(6)).toEqual({ rank: 6, alpha: 9 });
+      const { lowered, ...fields } = await write(2);
+      expect(fields).toEqual({ rank: 2, alpha: 3 });
+      const read = await readLora(place, { model, from });
+      expect(read.adapter.config).toMatchObject({ rank: 2, alpha: 3 });
+      const [before, after] = [await deltas(adapter), await deltas(read.adapter)];
+      const norm = (of: (i: number) => number, length: number): number =>
+        Math.sqrt(Array.from({ length }, (_, i) => of(i) ** 2).reduce((sum, x) => sum + x, 0));
+      let [lost, all] = [0, 0];
+      for (const [i, [key, delta]] of [...before].entries()) {
+        const nearest = after.get(key)!;
+        const [error, whole] = [
+          norm((j) => delta[j]! - nearest[j]!, delta.length),
+          norm((j) => delta[j]!, delta.length),
+        ];
+        expect(Object.values(lowered!.modules)[i]).toBeCloseTo(error / whole, 4);
+        expect(error).toBeGreaterThan(0);
+        [lost, all] = [lost + error ** 2, all + whole ** 2];
+      }
+      expect(lowered!.error).toBeCloseTo(Math.sqrt(lost / all), 4);
+    },
+  );
+});
+
 test("float16 is refused for numbers that it cannot hold", async () => {
   const adapter = filled({ method: "lora", rank: 1, targets: ["q_proj"] });
   (adapter.tensors.get("q_proj.1.B")!.data as Float32Array)[2] = 70_000;

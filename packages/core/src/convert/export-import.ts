@@ -21,7 +21,7 @@ import {
   pick,
   setting,
 } from "#common";
-import { makeFolder, openGguf, storageFailure } from "#files";
+import { makeFolder, openGguf, pathExists, storageFailure } from "#files";
 import type { LinearName } from "#models";
 import {
   computeFingerprint,
@@ -36,8 +36,9 @@ import {
 import { basename, dirname, readdir, realpath, resolve, stat } from "#platform";
 import { type AssembledLora, toLora } from "./assemble-lora.ts";
 import { FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
+import { modelfilePath, writeModelfile } from "./modelfile.ts";
 import { IMPORT_SOURCES, type ImportSource, readLora } from "./read-lora.ts";
-import { writeGgufLora, writePeft } from "./write-lora.ts";
+import { type WrittenLora, writeGgufLora, writePeft } from "./write-lora.ts";
 
 /** Formats of `exportAdapter`. */
 const EXPORT_FORMATS = ["peft", "gguf"] as const;
@@ -51,6 +52,11 @@ export const exportSettings = {
     help: "output format: peft writes a folder, gguf a single file",
   }),
   dtype: setting(z.enum(FILE_DTYPES), { default: "float32", help: "data type of the written weights" }),
+  maxRank: setting(z.int().min(1).max(65_536), {
+    placeholder: "n",
+    defaultText: "the adapter's",
+    help: "largest rank to write; a higher one is lowered by singular value decomposition",
+  }),
   baseName: setting(z.string(), {
     placeholder: "name",
     defaultText: "the name in the adapter",
@@ -93,6 +99,11 @@ export interface ExportOptions extends ExchangeOptions {
   readonly format: ExportFormat;
   /** Type of the stored values (float32, which is lossless). */
   readonly dtype?: FileDtype | undefined;
+  /**
+   * The largest rank of the result, for servers with a limit. Layers of a higher one get the nearest factors of this rank,
+   * and the summary tells what is lost by that.
+   */
+  readonly maxRank?: number | undefined;
   /** Name of the base in the result; the adapter's name for it by default. */
   readonly baseName?: string | undefined;
   /** Skips reading the base's weights, because the adapter is known to be of this base. */
@@ -112,11 +123,13 @@ export interface LoraSummary {
   readonly trainedOn?: TrainedOn;
 }
 
-export interface ExportSummary extends LoraSummary {
+export interface ExportSummary extends LoraSummary, Pick<WrittenLora, "lowered"> {
   readonly format: ExportFormat;
   readonly dtype: FileDtype;
   /** The method that the adapter was trained with. */
   readonly method: Adapter["config"]["method"];
+  /** Path of the Modelfile beside a GGUF file. */
+  readonly modelfile?: string;
 }
 
 /** Options of an import. @inline */
@@ -133,8 +146,8 @@ export interface ImportSummary extends LoraSummary, Pick<AssembledLora, "padded"
 }
 
 /**
- * Writes any adapter as a plain LoRA for other programs. Every method of this package expands exactly; `float16` and
- * `bfloat16` round the numbers.
+ * Writes any adapter as a plain LoRA for other programs. Every method of this package expands exactly; `float16`,
+ * `bfloat16` and a `maxRank` below the adapter's round.
  *
  * @throws MosError "bad_option" for a place that is taken, and what loading the adapter and the base throws.
  * @example
@@ -147,10 +160,12 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
     adapter: z.string(),
     isBaseKnown: z.boolean().optional(),
   });
-  const { format, dtype } = parseSettings(exportSettings, pick(exportSettings, options));
+  const { format, dtype, maxRank } = parseSettings(exportSettings, pick(exportSettings, options));
   const { adapter: folder, model: source, out, overwrite = false } = options;
   const target = { overwrite, sources: [folder, source] };
   await (format === "peft" ? checkFolderTarget : checkFileTarget)(out, target);
+  if (format === "gguf" && !overwrite && (await pathExists(modelfilePath(out))))
+    refuse(`${modelfilePath(out)} already exists; add --overwrite to replace it`);
   const base = await readAdapterBase(folder);
   await using model = await openModel(await locatedPath(source, options));
   const adapter = await loadAdapter(folder, {
@@ -162,13 +177,19 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const baseName = options.baseName ?? base.name ?? model.name;
   const lora = await toLora(adapter);
   const { config, modulePrefix } = model;
-  if (format === "peft") await writePeft(out, lora, { dtype, model: config, modulePrefix, baseName });
-  else {
-    await makeFolder(dirname(out));
-    await writeGgufLora(out, lora, { dtype, model: config });
-  }
+  const written = { dtype, maxRank, model: config };
   const { method } = adapter.config;
-  return { ...summarize(lora, { out, baseName, trainedOn }), format, dtype, method };
+  const summary = { ...summarize(lora, { out, baseName, trainedOn }), format, dtype, method };
+  const [, revision = null] = /[\\/]snapshots[\\/]([0-9a-f]{40})(?=[\\/]|$)/.exec(model.path) ?? []; // a folder of the Hub's cache
+  if (format === "peft")
+    return { ...summary, ...(await writePeft(out, lora, { ...written, modulePrefix, baseName, revision })) };
+  await makeFolder(dirname(out));
+  const ranks = await writeGgufLora(out, lora, written);
+  return {
+    ...summary,
+    ...ranks,
+    modelfile: await writeModelfile(out, { model: model.path, kind: "adapter" }),
+  };
 }
 
 /**

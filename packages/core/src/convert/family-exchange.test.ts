@@ -362,3 +362,28 @@ describe("fusing factors", () => {
     );
   });
 });
+
+test("the limit of a rank is that of the fused matrices, as servers have them", async () => {
+  const adapter = randomAdapter({ method: "lora", rank: 2, alpha: 4 }, toLayerShapes(phi3), {
+    seed: 4,
+    only: "zeros",
+  });
+  const place = join(folder, "limited");
+  const written = await writePeft(place, await toLora(adapter), {
+    dtype: "float32",
+    model: phi3,
+    baseName: "org/base",
+    maxRank: 3,
+  });
+  expect(written).toMatchObject({ rank: 3, alpha: 6 });
+  const names = Object.keys(written.lowered!.modules);
+  // qkv had rank 6 and gate_up 4; o and down keep their 2
+  expect(new Set(names.map((name) => name.split(".").at(-1)))).toEqual(new Set(["qkv_proj", "gate_up_proj"]));
+  const fields = JSON.parse(await readFile(join(place, "adapter_config.json"), "utf8"));
+  expect(fields).toMatchObject({
+    r: 3,
+    lora_alpha: 6,
+    rank_pattern: { o_proj: 2, down_proj: 2 },
+    alpha_pattern: { o_proj: 4, down_proj: 4 },
+  });
+});

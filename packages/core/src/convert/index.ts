@@ -9,4 +9,6 @@ export {
   importSettings,
   type LoraSummary,
 } from "./export-import.ts";
+export * from "./manifest.ts";
 export * from "./merge-adapter.ts";
+export { type ChatFacts, chatFacts } from "./modelfile.ts";

@@ -48,6 +48,7 @@ import {
   targetsByTensor,
   weightsByTensor,
 } from "./merged-weights.ts";
+import { modelfilePath, writeModelfile } from "./modelfile.ts";
 
 /** Bytes of a file of weights at most, as Hugging Face's libraries have it; a tensor may be larger on its own. */
 const DEFAULT_SHARD_SIZE = 5e9;
@@ -97,6 +98,8 @@ export type MergeEvent =
       readonly dtype: FileDtype;
       /** Block types of the base, such as Q4_1, whose weights were written as `dtype`. */
       readonly replaced?: readonly string[];
+      /** Path of the Modelfile beside a GGUF file. */
+      readonly modelfile?: string;
       /** Folders above `out` that were made for it, the topmost first. */
       readonly made?: readonly string[];
     };
@@ -123,8 +126,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   const { model: given, adapter: folder, out, signal } = options;
   checkName(out);
   const isFile = out.toLowerCase().endsWith(".gguf");
-  if (await pathExists(out))
-    throw new MosError("bad_option", `${out} already exists; choose another name, or remove it`);
+  await assertFree(isFile ? [out, modelfilePath(out)] : [out]);
   await using model = await openModel(yield* locateModel(given, options));
   if (isFile && model.source.kind !== "gguf")
     throw new MosError(
@@ -156,9 +158,18 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
     yield { type: "writing", ...progress };
     size = progress.totalBytes;
   }
-  const files = isFile ? [basename(out)] : plan.shards.map(({ file }) => file);
+  const place = isFile
+    ? { files: [basename(out)], modelfile: await writeModelfile(out, { model: model.path, kind: "model" }) }
+    : { files: plan.shards.map(({ file }) => file) };
   const said = { ...(replaced.length === 0 ? {} : { replaced }), ...(made.length === 0 ? {} : { made }) };
-  yield { type: "finish", out, files, bytes: size, dtype: written, ...said };
+  yield { type: "finish", out, ...place, bytes: size, dtype: written, ...said };
+}
+
+/** Throws `bad_option` where a result would replace something. */
+async function assertFree(paths: readonly string[]): Promise<void> {
+  for (const path of paths)
+    if (await pathExists(path))
+      throw new MosError("bad_option", `${path} already exists; choose another name, or remove it`);
 }
 
 /** Folders above a path that are not there, the topmost first. */

@@ -15,13 +15,49 @@ import { type AssembledLora, type Factors, peftTensorName } from "./assemble-lor
 import { checkRange, FILE_TYPES, type FileDtype, STORED } from "./file-dtype.ts";
 import { type FileModule, fileModules } from "./file-modules.ts";
 import { fuseFactors } from "./fuse-factors.ts";
+import { lostShare, lowerRank } from "./lower-rank.ts";
 
-type StoredModule = ReturnType<typeof storedModules>[number];
+type StoredModule = Awaited<ReturnType<typeof storedModules>>[number];
+
+/** Options of both formats. */
+interface WriteOptions {
+  readonly dtype: FileDtype;
+  /** The base's config: its family decides which linear layers its files keep as one. */
+  readonly model: ModelConfig;
+  /** The largest rank of a module; those of higher rank get the nearest of this one. */
+  readonly maxRank?: number | undefined;
+}
+
+/** What was written: the largest rank and its alpha, and the modules whose rank was lowered, with the share of the update that they lost. */
+export interface WrittenLora {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly lowered?: { readonly error: number; readonly modules: Readonly<Record<string, number>> };
+}
+
+const written = (
+  modules: readonly StoredModule[],
+  fields: Pick<WrittenLora, "rank" | "alpha">,
+): WrittenLora => {
+  const lowered = modules.flatMap(({ path, cut }) => (cut === undefined ? [] : [[path, cut] as const]));
+  if (lowered.length === 0) return fields;
+  const shares = lowered.map(([path, cut]) => [path, lostShare([cut])]);
+  return {
+    ...fields,
+    lowered: { error: lostShare(lowered.map(([, cut]) => cut)), modules: Object.fromEntries(shares) },
+  };
+};
 
 /** Both factors of every module that has any, in the order of the layers. */
-function storedModules(
+async function storedModules(
   { config, tensors }: Adapter,
-  { dtype, modules }: { readonly dtype: FileDtype; readonly modules: ReadonlyMap<string, FileModule> },
+  {
+    dtype,
+    modules,
+    maxRank = Number.POSITIVE_INFINITY,
+  }: Pick<WriteOptions, "dtype" | "maxRank"> & {
+    readonly modules: ReadonlyMap<string, FileModule>;
+  },
 ) {
   const method = bindMethod(config);
   const byName = new Map([...tensors].map(([name, tensor]) => [method.tensorName(name), tensor]));
@@ -33,42 +69,38 @@ function storedModules(
     const [a, b] = [read(target, "A"), read(target, "B")];
     return a === undefined || b === undefined ? undefined : { rank: config.rank, a, b };
   };
-  return [...modules.values()].flatMap(({ path, name, parts, widths }) => {
+  const made = [];
+  for (const { path, name, parts, widths } of modules.values()) {
     const own = parts.map(({ target, out }) => ({ out, factors: readFactors(target) }));
-    // fused linear layers with factors: the rank is that multiple of the adapter's
-    const stacked = own.filter(({ factors }) => factors !== undefined).length;
-    if (stacked === 0) return [];
-    const { rank, a, b } = fuseFactors(own);
+    if (own.every(({ factors }) => factors === undefined)) continue;
+    // of fused linear layers the rank is a multiple of the adapter's
+    const whole = fuseFactors(own);
+    const cut = whole.rank > maxRank ? await lowerRank(whole, maxRank) : undefined;
+    const { rank, a, b } = cut ?? whole;
     const stored = (side: "A" | "B", shape: readonly number[], data: Float32Array) => {
       checkRange(data, { name: peftTensorName(path, side), dtype: STORED[dtype] });
       return { dtype: STORED[dtype], shape, data };
     };
     const factors = { a: stored("A", [rank, widths.in], a), b: stored("B", [widths.out, rank], b) };
-    return [{ path, name, parts, stacked, ...factors }];
-  });
+    made.push({ path, name, parts, rank, cut, ...factors });
+  }
+  return made;
 }
 
 /**
  * Rank and alpha of modules that do not all have the same. The largest are those of the adapter, so that a server which
  * reads no patterns has room for every module; alpha / rank is one for all, so that it has the right scale, too.
  */
-function rankFields(
-  modules: readonly StoredModule[],
-  { rank, alpha }: { readonly rank: number; readonly alpha: number },
-): Readonly<Record<string, unknown>> {
-  const most = Math.max(...modules.map(({ stacked }) => stacked));
-  const alphaAt = (stacked: number): number => Number((alpha * stacked).toPrecision(15));
-  const lower = new Map(
-    modules.flatMap(({ name, stacked }) => (stacked < most ? [[name, stacked] as const] : [])),
-  );
-  const pattern = (valueAt: (stacked: number) => number) =>
-    Object.fromEntries([...lower].map(([name, stacked]) => [name, valueAt(stacked)]));
+function rankFields(modules: readonly StoredModule[], { rank, alpha }: Pick<WrittenLora, "rank" | "alpha">) {
+  const most = Math.max(...modules.map((module) => module.rank));
+  const alphaAt = (own: number): number => Number((alpha * (own / rank)).toPrecision(15));
+  const lower = new Map(modules.flatMap(({ name, rank: own }) => (own < most ? [[name, own] as const] : [])));
+  const pattern = (valueAt: (own: number) => number) =>
+    Object.fromEntries([...lower].map(([name, own]) => [name, valueAt(own)]));
   return {
-    r: rank * most,
+    r: most,
     lora_alpha: alphaAt(most),
-    ...(lower.size === 0
-      ? {}
-      : { rank_pattern: pattern((stacked) => rank * stacked), alpha_pattern: pattern(alphaAt) }),
+    ...(lower.size === 0 ? {} : { rank_pattern: pattern((own) => own), alpha_pattern: pattern(alphaAt) }),
   };
 }
 
@@ -80,14 +112,13 @@ function targetModules(modules: readonly StoredModule[], prefix: string): readon
   return `${escaped(prefix)}layers\\.\\d+\\.(\\w+\\.)*(${names.map(escaped).join("|")})`;
 }
 
-interface WritePeftOptions {
-  readonly dtype: FileDtype;
-  /** The base's config: its family decides which linear layers its files keep as one. */
-  readonly model: ModelConfig;
+interface WritePeftOptions extends WriteOptions {
   /** Prefix of its linear layers' names in transformers; by default `model.`, as in language models alone. */
   readonly modulePrefix?: string | undefined;
   /** For base_model_name_or_path: where other programs look for the base. */
   readonly baseName: string;
+  /** The commit of the base on the Hub. */
+  readonly revision?: string | null;
 }
 
 /**
@@ -101,20 +132,23 @@ interface WritePeftOptions {
 export async function writePeft(
   folder: string,
   { adapter, alpha }: AssembledLora,
-  { dtype, model, modulePrefix = "model.", baseName }: WritePeftOptions,
-): Promise<void> {
-  const { rank } = adapter.config;
-  const modules = storedModules(adapter, { dtype, modules: fileModules(model, { prefix: modulePrefix }) });
+  { model, modulePrefix = "model.", baseName, revision = null, ...options }: WritePeftOptions,
+): Promise<WrittenLora> {
+  const modules = await storedModules(adapter, {
+    ...options,
+    modules: fileModules(model, { prefix: modulePrefix }),
+  });
+  const ranks = rankFields(modules, { rank: adapter.config.rank, alpha });
   const fields = {
     ...commonFields(adapter.config, targetModules(modules, modulePrefix), { peftType: "LORA", baseName }),
-    ...rankFields(modules, { rank, alpha }),
+    ...ranks,
     auto_mapping: null,
     fan_in_fan_out: false,
     init_lora_weights: true,
     layers_pattern: null,
     layers_to_transform: null,
     modules_to_save: null,
-    revision: null,
+    revision,
   };
   const tensors = modules.flatMap(({ path, a, b }) => [
     [peftTensorName(path, "A"), a] as const,
@@ -123,6 +157,7 @@ export async function writePeft(
   await writeFolderAtomic(folder, (into) =>
     writeFolderFiles(into, { fields, tensors: Object.fromEntries(tensors) }),
   );
+  return written(modules, { rank: ranks.r, alpha: ranks.lora_alpha });
 }
 
 /**
@@ -135,31 +170,36 @@ export async function writePeft(
  */
 export async function writeGgufLora(
   path: string,
-  { adapter, alpha }: AssembledLora,
-  { dtype, model }: { readonly dtype: FileDtype; readonly model: ModelConfig },
-): Promise<void> {
-  const modules = fileModules(model, { place: ggufPlace });
-  const tensors = storedModules(adapter, { dtype, modules }).flatMap(
-    ({ path: module, parts, stacked, a, b }) => {
-      const [{ target }] = parts as [FileModule["parts"][number]];
-      const name = `${modulePath(target)}.weight`;
-      const scaled = stacked === 1 ? b.data : b.data.map((value) => stacked * value);
-      checkRange(scaled, { name: peftTensorName(module, "B"), dtype: b.dtype });
-      const order = { config: model, name, direction: "toFile" } as const;
-      return [
-        [`${ggufName(model, name)}.lora_a`, { ...a, data: reorderColumns(a.data, order) }],
-        [`${ggufName(model, name)}.lora_b`, { ...b, data: reorderRows(scaled, order) }],
-      ] as const;
-    },
-  );
+  { adapter, alpha: given }: AssembledLora,
+  { model, ...options }: WriteOptions,
+): Promise<WrittenLora> {
+  const modules = await storedModules(adapter, {
+    ...options,
+    modules: fileModules(model, { place: ggufPlace }),
+  });
+  const { rank: whole } = adapter.config;
+  const rank = Math.min(whole, options.maxRank ?? whole);
+  const alpha = given * (rank / whole);
+  const tensors = modules.flatMap(({ path: module, parts, rank: own, a, b }) => {
+    const [{ target }] = parts as [FileModule["parts"][number]];
+    const name = `${modulePath(target)}.weight`;
+    const scaled = own === rank ? b.data : b.data.map((value) => (own / rank) * value);
+    checkRange(scaled, { name: peftTensorName(module, "B"), dtype: b.dtype });
+    const order = { config: model, name, direction: "toFile" } as const;
+    return [
+      [`${ggufName(model, name)}.lora_a`, { ...a, data: reorderColumns(a.data, order) }],
+      [`${ggufName(model, name)}.lora_b`, { ...b, data: reorderRows(scaled, order) }],
+    ] as const;
+  });
   await writeGguf(path, {
     metadata: {
       "general.architecture": { type: "string", value: ggufArchitecture(model) },
       "general.type": { type: "string", value: "adapter" },
-      "general.file_type": { type: "uint32", value: FILE_TYPES[dtype] },
+      "general.file_type": { type: "uint32", value: FILE_TYPES[options.dtype] },
       "adapter.type": { type: "string", value: "lora" },
       "adapter.lora.alpha": { type: "float32", value: alpha },
     },
     tensors: Object.fromEntries(tensors),
   });
+  return written(modules, { rank, alpha });
 }

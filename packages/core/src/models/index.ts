@@ -100,6 +100,7 @@ export { PRESET_NAMES, PRESETS, type PresetName, presetConfig, RECENT_NAMES } fr
 export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
 export { type SingularFactors, singularFactors, toBaseShapes } from "./singular-factors.ts";
 export { sourceDigest } from "./source-digest.ts";
+export { truncatedSvd } from "./truncated-svd.ts";
 export {
   type FloatTensor,
   feedWeights,

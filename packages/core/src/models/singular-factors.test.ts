@@ -63,6 +63,26 @@ test.each([
   }
 });
 
+test("those of a product, which is not formed", async () => {
+  const [out, rank, width] = [14, 3, 11];
+  const draw3 = (length: number, seed: string) => {
+    const random = randomStream(5, seed);
+    return Float32Array.from({ length }, () => random.normal());
+  };
+  const [b, a] = [draw3(out * rank, "b"), draw3(rank * width, "a")];
+  const data = Float32Array.from(product(rowsOf(b, rank), rowsOf(a, width)).flat());
+  const whole = await truncatedSvd({ data, out, in: width }, rank);
+  const found = await truncatedSvd(
+    [
+      { data: b, out, in: rank },
+      { data: a, out: rank, in: width },
+    ],
+    rank,
+  );
+  for (const side of ["a", "b"] as const)
+    for (const [i, x] of whole[side].entries()) expect(found[side][i]).toBeCloseTo(x, 4);
+});
+
 test("equal singular values, lower ranks and zeros have orthogonal vectors, too", async () => {
   const identity = Float32Array.from({ length: 64 }, (_, i) => Number(i % 9 === 0));
   const { a, b } = await truncatedSvd({ data: identity, out: 8, in: 8 }, 8);

@@ -139,32 +139,44 @@ async function lanczos(multiply: (x: Float64Array) => Float64Array, width: numbe
   return { basis, diagonal, beside };
 }
 
-/** The r largest singular values of a matrix with their vectors; of large ones with flat spectra an approximation. */
-export async function truncatedSvd(matrix: Matrix, rank: number): Promise<TruncatedSvd> {
-  const isWide = matrix.in > matrix.out;
-  const [project, lift] = isWide ? [transposedTimes, times] : [times, transposedTimes];
-  const width = Math.min(matrix.in, matrix.out);
+/**
+ * The r largest singular values with their vectors of a matrix, or of the product of two, which is never formed; of large ones
+ * with flat spectra an approximation.
+ */
+export async function truncatedSvd(
+  matrix: Matrix | readonly [Matrix, Matrix],
+  rank: number,
+): Promise<TruncatedSvd> {
+  const [left, right = left] = [matrix].flat() as [Matrix, Matrix?];
+  const [out, inputs] = [left.out, right.in];
+  const isProduct = left !== right;
+  const forward = (x: Float64Array) => times(left, isProduct ? times(right, x) : x);
+  const back = (y: Float64Array) =>
+    isProduct ? transposedTimes(right, transposedTimes(left, y)) : transposedTimes(left, y);
+  const isWide = inputs > out;
+  const [project, lift] = isWide ? [back, forward] : [forward, back];
+  const width = Math.min(inputs, out);
   const steps = Math.min(width, Math.max(EXACT_WIDTH, STEPS_PER_RANK * rank));
-  const { basis, diagonal, beside } = await lanczos((x) => lift(matrix, project(matrix, x)), width, steps);
+  const { basis, diagonal, beside } = await lanczos((x) => lift(project(x)), width, steps);
   const weights = diagonalise(diagonal, beside);
   const order = [...weights.keys()].sort((i, j) => (diagonal[j] as number) - (diagonal[i] as number));
-  const [a, b] = [new Float32Array(rank * matrix.in), new Float32Array(rank * matrix.out)];
+  const [a, b] = [new Float32Array(rank * inputs), new Float32Array(rank * out)];
   for (const [j, index] of order.slice(0, rank).entries()) {
     const vector = new Float64Array(width);
     for (const [i, one] of basis.entries()) addScaled(vector, one, weights[index]?.[i] ?? 0);
-    const image = project(matrix, vector); // σ times the vector of the other side
+    const image = project(vector); // σ times the vector of the other side
     const sigma = Math.sqrt(dot(image, image));
-    const right = isWide ? image.map((x) => (sigma > 0 ? x / sigma : 0)) : vector;
-    const left = isWide ? vector.map((x) => x * sigma) : image;
-    const largest = right.reduce((most, x) => (Math.abs(x) > Math.abs(most) ? x : most), 0);
+    const v = isWide ? image.map((x) => (sigma > 0 ? x / sigma : 0)) : vector;
+    const u = isWide ? vector.map((x) => x * sigma) : image;
+    const largest = v.reduce((most, x) => (Math.abs(x) > Math.abs(most) ? x : most), 0);
     const sign = largest < 0 ? -1 : 1;
     a.set(
-      right.map((x) => sign * x),
-      j * matrix.in,
+      v.map((x) => sign * x),
+      j * inputs,
     );
     b.set(
-      left.map((x) => sign * x),
-      j * matrix.out,
+      u.map((x) => sign * x),
+      j * out,
     );
   }
   return { a, b };

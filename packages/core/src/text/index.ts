@@ -15,6 +15,7 @@ export {
   type StopScanner,
 } from "./detokenizer.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
+export { goTemplate } from "./go-template.ts";
 export {
   type GenerationConfig,
   type LoadedText,

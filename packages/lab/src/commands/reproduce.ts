@@ -16,6 +16,7 @@ import {
 } from "mixture-of-shards/kit";
 import {
   flag,
+  matching,
   pick,
   type SettingValues,
   setting,
@@ -96,7 +97,17 @@ const options = {
     keepAdapters: flag({ help: "keep the adapter of every run" }),
     quiet,
   }),
-  ...group("Machine", machineSettings),
+  ...group("Machine", {
+    ...machineSettings,
+    service: setting(
+      matching(/^https?:\/\/[^\s@/?#]+[^\s@?#]*$/, "an http or https URL without a password"),
+      {
+        placeholder: "url",
+        defaultText: "none",
+        help: "train the adapters as jobs of this mos serve, with the key in MOS_API_KEY, and only measure here",
+      },
+    ),
+  }),
 };
 const experiment = setting(z.enum(EXPERIMENTS), {
   required: true,
@@ -203,6 +214,8 @@ const gridOptions = (options: Values): Omit<ReproduceOptions, "model" | "version
   tuneTrain: options.tuneTrain,
   tuneEvaluation: options.tuneEval,
   keepAdapters: options.keepAdapters,
+  service:
+    options.service === undefined ? undefined : { url: options.service, key: process.env["MOS_API_KEY"] },
   ...thisRun(),
 });
 

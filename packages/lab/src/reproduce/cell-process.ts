@@ -1,11 +1,9 @@
 // The process of one cell. When its parent is gone, or SIGTERM asks for it, it saves and stops.
 import { setMaxListeners } from "node:events";
-import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import type { CallContext } from "mixture-of-shards-core/common";
-import { writeFileAtomic } from "mixture-of-shards-core/files";
 import { serveParent } from "mixture-of-shards-core/process";
-import { RESULT, type TrialEvent, type TrialSpec } from "./cell.ts";
+import { type TrialEvent, type TrialSpec, writeFailure } from "./cell.ts";
 import { runTrial } from "./run-cell.ts";
 
 const terminated = new AbortController();
@@ -26,11 +24,7 @@ const methods = {
       for await (const event of events) context.emit(event);
     } catch (error) {
       // it would diverge again, so this is what came of the cell
-      if (error instanceof MosError && error.code === "diverged") {
-        const { folder, identity } = spec;
-        const stored = { format: 1, identity, failure: { code: error.code, message: error.message } };
-        await writeFileAtomic(join(folder, RESULT), `${JSON.stringify(stored, null, 2)}\n`);
-      }
+      if (error instanceof MosError && error.code === "diverged") await writeFailure(spec, error);
       throw error;
     }
   },

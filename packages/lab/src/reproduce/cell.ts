@@ -1,9 +1,9 @@
 // A cell is one row of a table at one learning rate with one seed. It is run in a process of its own, and its result is
 // one file; everything that decides the result is in the cell's identity.
 import { join } from "node:path";
-import type { AdapterConfig, FinetuneSettingsInput } from "mixture-of-shards";
+import type { AdapterConfig, FinetuneSettingsInput, MosError } from "mixture-of-shards";
 import { omitUndefined } from "mixture-of-shards-core/common";
-import { pathExists, readJson } from "mixture-of-shards-core/files";
+import { pathExists, readJson, writeFileAtomic } from "mixture-of-shards-core/files";
 import { z } from "zod";
 import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
 import type { BenchmarkSpec } from "./benchmarks.ts";
@@ -61,6 +61,8 @@ export interface TrialSpec extends TrialName {
   readonly keepAdapter: boolean;
   /** Start again, ignoring what an earlier attempt has left. */
   readonly fresh: boolean;
+  /** A service has trained the adapter, which is in its place. */
+  readonly isTrained?: boolean;
 }
 
 /** Seconds of the parts of a cell. */
@@ -160,6 +162,28 @@ export const trialFolder = (out: string, { key, purpose, learningRate, seed }: T
   join(out, "cells", key, `${purpose === "tune" ? "tuning-" : ""}seed-${seed}-rate-${learningRate}`);
 
 export const RESULT = "result.json";
+
+/** Writes the failure of a cell that would fail again. */
+export const writeFailure = ({ folder, identity }: TrialSpec, { code, message }: MosError): Promise<void> =>
+  writeFileAtomic(
+    join(folder, RESULT),
+    `${JSON.stringify({ format: 1, identity, failure: { code, message } }, null, 2)}\n`,
+  );
+
+/** The cell that a folder's files belong to. */
+const RECORD = "cell.json";
+const recordSchema = z.looseObject({ identity: z.string(), keepAdapter: z.boolean() });
+
+/** What a folder says of the cell; undefined where its files are of another one. */
+export async function ownRecord({ folder, identity }: TrialSpec) {
+  const path = join(folder, RECORD);
+  if (!(await pathExists(path))) return undefined;
+  const record = await readJson(path, recordSchema, { code: "bad_data" }).catch(() => undefined);
+  return record?.identity === identity ? record : undefined;
+}
+
+export const writeRecord = (spec: TrialSpec): Promise<void> =>
+  writeFileAtomic(join(spec.folder, RECORD), `${JSON.stringify(spec, null, 2)}\n`);
 
 /** The stored result of a cell of this identity; undefined where there is none, or one of other settings. */
 export async function readResult(folder: string, identity: string): Promise<StoredResult | undefined> {

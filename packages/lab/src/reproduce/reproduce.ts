@@ -8,6 +8,7 @@ import { countMissing, listOutcomes, type Records, recall } from "./records.ts";
 import { writeReport } from "./report.ts";
 import type { ReproduceEvent } from "./run-cells.ts";
 import { runAll } from "./run-cells.ts";
+import { openServiceTrainer } from "./service-trainer.ts";
 import type { ReproduceOptions } from "./settings.ts";
 import { writeTuningFiles } from "./tuning-files.ts";
 
@@ -41,7 +42,8 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
   const events = new AsyncQueue<ReproduceEvent>();
   const leaving = new AbortController();
   const signal = AbortSignal.any([leaving.signal, ...(options.signal === undefined ? [] : [options.signal])]);
-  const work = runAll({ grid, records, events, signal }).then(
+  const trainer = options.service && openServiceTrainer(options.service);
+  const work = runAll({ grid, records, events, signal, trainer }).then(
     () => events.close(),
     (error: unknown) => events.close(error ?? new Error("the experiment failed")),
   );

@@ -14,8 +14,7 @@ import {
 } from "mixture-of-shards";
 import { RUN_FILES } from "mixture-of-shards-core/adapters";
 import { omitUndefined, parseSettings } from "mixture-of-shards-core/common";
-import { makeFolder, pathExists, readJson, writeFileAtomic } from "mixture-of-shards-core/files";
-import { z } from "zod";
+import { makeFolder, pathExists, writeFileAtomic } from "mixture-of-shards-core/files";
 import { createProgramChecker, type EvaluateEvent, evaluate } from "#evaluation";
 import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
 import {
@@ -23,6 +22,7 @@ import {
   type BenchmarkScore,
   hasAdapter,
   isResult,
+  ownRecord,
   pickName,
   RESULT,
   RUN,
@@ -33,6 +33,7 @@ import {
   type TrialResult,
   type TrialSpec,
   unscored,
+  writeRecord,
 } from "./cell.ts";
 import { countCorrect, measure, type Question, type RunningTrial, trainedPart } from "./measure-cell.ts";
 import { trainingSettings } from "./settings.ts";
@@ -40,16 +41,6 @@ import { trainingSettings } from "./settings.ts";
 export interface RunTrialOptions extends Pick<RunningTrial, "signal" | "now" | "peakMemory"> {
   /** Milliseconds since 1970. */
   readonly date: () => number;
-}
-
-const RECORD = "cell.json";
-const recordSchema = z.looseObject({ identity: z.string(), keepAdapter: z.boolean() });
-
-async function ownRecord({ folder, identity }: TrialSpec) {
-  const path = join(folder, RECORD);
-  if (!(await pathExists(path))) return undefined;
-  const record = await readJson(path, recordSchema, { code: "bad_data" }).catch(() => undefined);
-  return record?.identity === identity ? record : undefined;
 }
 
 /**
@@ -70,7 +61,7 @@ async function prepareFolder(spec: TrialSpec) {
   await rm(join(spec.folder, BENCHMARKS), { recursive: true, force: true });
   if (record === undefined) {
     await rm(run, { recursive: true, force: true });
-    await writeFileAtomic(join(spec.folder, RECORD), `${JSON.stringify(spec, null, 2)}\n`);
+    await writeRecord(spec);
   }
   const resume = record !== undefined && (await pathExists(join(run, RUN_FILES.record)));
   return { result: undefined, resume, wasKept };
@@ -113,7 +104,8 @@ async function* trainAndMeasure(
   const load = (now() - loading) / 1000;
   const settings = parseSettings({ ...finetuneSettings, ...trainingSettings }, spec.settings);
   const running = { ...options, spec, base, settings };
-  const resumedAt = spec.adapter === null ? undefined : yield* trainTrial(running, resume);
+  const isTrained = spec.adapter === null || spec.isTrained === true;
+  const resumedAt = isTrained ? undefined : yield* trainTrial(running, resume);
   if (resumedAt === "stopped") return "stopped";
   const trained = await trainedPart(spec, resumedAt);
   yield { type: "phase", phase: "evaluating" };

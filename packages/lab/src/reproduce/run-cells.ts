@@ -3,8 +3,10 @@ import { MosError } from "mixture-of-shards";
 import { type AsyncQueue, errorText, omitUndefined } from "mixture-of-shards-core/common";
 import { moduleBeside, startChild } from "mixture-of-shards-core/process";
 import {
+  hasAdapter,
   isFinished,
   isResult,
+  ownRecord,
   pickName,
   readResult,
   type TrialEvent,
@@ -18,12 +20,15 @@ import { type Grid, measuringTrials } from "./grid.ts";
 import { searchRate } from "./rate-search.ts";
 import type { Records } from "./records.ts";
 import type { writeReport } from "./report.ts";
+import type { openServiceTrainer } from "./service-trainer.ts";
 import { columnQuestions, columnValue, listColumns } from "./summary.ts";
 import type { ExperimentName, Row } from "./tables.ts";
 
 interface Work {
   readonly grid: Grid;
   readonly records: Records;
+  /** Trains adapters elsewhere. */
+  readonly trainer?: ReturnType<typeof openServiceTrainer> | undefined;
   readonly events: AsyncQueue<ReproduceEvent>;
   readonly signal: AbortSignal;
 }
@@ -155,10 +160,33 @@ function crash(how: string, output: string): Error {
   return new Error(lines === "" ? end : `${end}; it wrote: ${lines}`);
 }
 
-/** Runs a cell in a process of its own, to its end. An aborted signal asks it to save and stop. */
-async function runOnce(spec: TrialSpec, attempt: number, { grid, events, signal }: Work): Promise<TrialEnd> {
-  if (signal.aborted) return { type: "stopped" };
+/** The cell with the adapter that a service has trained, where there is one. */
+async function trainElsewhere(
+  spec: TrialSpec,
+  attempt: number,
+  { trainer, events, signal }: Work,
+): Promise<TrialSpec> {
+  const { adapter } = spec;
+  if (trainer === undefined || adapter === null) return spec;
+  const isThere = !spec.fresh && (await ownRecord(spec)) !== undefined && (await hasAdapter(spec));
   const trial = pickName(spec);
+  const emit = (event: Parameters<Parameters<typeof trainer>[1]["emit"]>[0]) =>
+    events.push({ ...event, trial });
+  if (!isThere) await trainer({ ...spec, adapter }, { attempt, signal, emit });
+  return { ...spec, isTrained: true, fresh: false };
+}
+
+/** Runs a cell in a process of its own, to its end. An aborted signal asks it to save and stop. */
+async function runOnce(given: TrialSpec, attempt: number, work: Work): Promise<TrialEnd> {
+  const { grid, events, signal } = work;
+  if (signal.aborted) return { type: "stopped" };
+  const trial = pickName(given);
+  let spec: TrialSpec;
+  try {
+    spec = await trainElsewhere(given, attempt, work);
+  } catch (error) {
+    return toEnd(error);
+  }
   const entry = grid.options.entry ?? moduleBeside(import.meta.url, "cell-process");
   await using child = startChild<CellMethods>(entry, {
     stderr: "pipe",

@@ -10,6 +10,7 @@ import {
 } from "mixture-of-shards-core/common";
 import { z } from "zod";
 import { BENCHMARK_NAMES, type BenchmarkName, defaultChatFormat, evaluationSettings } from "#evaluation";
+import type { ServiceAccess } from "./service-trainer.ts";
 import { type ExperimentName, FIGURE_AXES } from "./tables.ts";
 
 const MAX = 100_000_000;
@@ -158,6 +159,8 @@ export interface ReproduceOptions
   /** Folder of a benchmark's data, in the layout of `mos eval --data`; needed where there are benchmarks. */
   readonly benchmarkFolder?: ((task: BenchmarkName) => string) | undefined;
   readonly keepAdapters?: boolean;
+  /** A service that trains the adapters as its jobs; this machine without. */
+  readonly service?: ServiceAccess | undefined;
   /** Version of the program: results of another version do not count. */
   readonly version: string;
   /** As it was given, for the record. */

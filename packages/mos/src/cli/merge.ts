@@ -1,13 +1,19 @@
 import { describeTrainedOn } from "mixture-of-shards-core/adapters";
 import { describeBytes, omitUndefined, setting } from "mixture-of-shards-core/common";
-import { type MergeEvent, mergeAdapter, mergeSettings } from "mixture-of-shards-core/convert";
+import {
+  type ChatFacts,
+  chatFacts,
+  type MergeEvent,
+  mergeAdapter,
+  mergeSettings,
+} from "mixture-of-shards-core/convert";
 import { z } from "zod";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
 import { counted, formatBar, formatDuration } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, usableAdapter } from "./loading.ts";
-import { ALIKE, type ChatFacts, chatFacts, chatRows } from "./model-text.ts";
+import { ALIKE, chatRows, ollamaCreate } from "./model-text.ts";
 import { MOS, nearPath, printLine, resultText, shellWord, watchEvents } from "./terminal.ts";
 
 const options = {
@@ -94,7 +100,15 @@ function progressText(): (event: MergeEvent) => readonly string[] | undefined {
 }
 
 const mergedText = (
-  { out, files, bytes, dtype, replaced = [], made = [] }: Extract<MergeEvent, { readonly type: "finish" }>,
+  {
+    out,
+    files,
+    bytes,
+    dtype,
+    replaced = [],
+    made = [],
+    modelfile,
+  }: Extract<MergeEvent, { readonly type: "finish" }>,
   {
     adapter,
     model,
@@ -115,8 +129,8 @@ const mergedText = (
     ],
     [
       `${MOS} generate --model ${shellWord(nearPath(out))} --chat`,
-      ...(out.toLowerCase().endsWith(".gguf")
-        ? [`llama-cli --model ${shellWord(nearPath(out))} ${ALIKE}`]
-        : []),
+      ...(modelfile === undefined
+        ? []
+        : [`llama-cli --model ${shellWord(nearPath(out))} ${ALIKE}`, ollamaCreate(nearPath(modelfile))]),
     ],
   );

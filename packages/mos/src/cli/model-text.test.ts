@@ -16,7 +16,7 @@ test("the temperature that is used is shown, also where nothing sets it", () => 
 test("what a model says of itself cannot steer the terminal", () => {
   const { isTTY } = process.stdout;
   process.stdout.isTTY = true;
-  const rows = chatRows({ system: "Be\u009b2J brief.", stops: ["<end>", "\u001b[2J"] });
+  const rows = chatRows({ template: null, system: "Be\u009b2J brief.", stops: ["<end>", "\u001b[2J"] });
   process.stdout.isTTY = isTTY;
   expect(rows).toEqual([
     ["system message", '"Be\ufffd2J brief.", where none is given'],

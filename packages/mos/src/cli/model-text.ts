@@ -1,14 +1,13 @@
 // Descriptions of models, their sampling defaults, and adapters.
 import { basename } from "node:path";
 import { type AdapterConfig, type Budget, describeTrainedOn } from "mixture-of-shards-core/adapters";
-import { describeBytes, describeCount, MosError } from "mixture-of-shards-core/common";
-import type { LoraSummary } from "mixture-of-shards-core/convert";
+import { describeBytes, describeCount } from "mixture-of-shards-core/common";
+import type { ChatFacts, LoraSummary } from "mixture-of-shards-core/convert";
 import { type AnswerDefaults, samplingBy } from "mixture-of-shards-core/inference";
-import { loadText, type ModelInspection } from "mixture-of-shards-core/models";
-import { defaultSystem } from "mixture-of-shards-core/text";
+import type { ModelInspection } from "mixture-of-shards-core/models";
 import { flagName } from "./command.ts";
 import { counted, formatInteger, labelled, type Row, textTable } from "./format.ts";
-import { printable } from "./terminal.ts";
+import { printable, shellWord } from "./terminal.ts";
 
 /** Facts, types of the tensors, and bytes under each base dtype. */
 export function modelText(inspection: ModelInspection): string {
@@ -122,26 +121,6 @@ export const loraText = ({ rank, alpha, targets }: LoraSummary): string =>
 export const trainedOnRow = ({ trainedOn }: LoraSummary): readonly Row[] =>
   trainedOn === undefined ? [] : [["", describeTrainedOn(trainedOn)]];
 
-/** What another program needs besides the weights to answer alike. */
-export interface ChatFacts {
-  /** The system message of conversations without one; null for none. */
-  readonly system: string | null;
-  /** Tokens that end an answer. */
-  readonly stops: readonly string[];
-}
-
-/** Those of a model; undefined where its tokenizer cannot be read. */
-export async function chatFacts(model: string): Promise<ChatFacts | undefined> {
-  try {
-    const { tokenizer, template } = await loadText(model);
-    const stops = tokenizer.eosTokens.flatMap((id) => tokenizer.idToToken(id) ?? []);
-    return { system: defaultSystem(template) ?? null, stops };
-  } catch (cause) {
-    if (cause instanceof MosError) return undefined;
-    throw cause;
-  }
-}
-
 export const chatRows = (facts: ChatFacts | undefined): readonly (Row | false)[] =>
   facts === undefined
     ? []
@@ -155,3 +134,7 @@ export const chatRows = (facts: ChatFacts | undefined): readonly (Row | false)[]
 
 /** How llama.cpp asks a model as it is asked here. */
 export const ALIKE = "--jinja --temp 0";
+
+/** The command that gives Ollama a Modelfile, under the file's name. */
+export const ollamaCreate = (modelfile: string): string =>
+  `ollama create ${shellWord(basename(modelfile, ".Modelfile"))} --file ${shellWord(modelfile)}`;

@@ -263,8 +263,11 @@ describe("mos import", () => {
     const args = ["export", out, "--model", model, "--format", "gguf", "--out", join(given, "x.gguf")];
     expect(await mos(args)).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/FROM \.\/base\.gguf\n {2}ADAPTER \/.*\/x\.gguf/),
+      stdout: expect.stringMatching(/ollama create x --file \S*\/x\.Modelfile/),
     });
+    expect(await readFile(join(given, "x.Modelfile"), "utf8")).toMatch(
+      /^FROM \.\/base\.gguf\nADAPTER \.\/x\.gguf\n/,
+    );
     expect(await mos(["generate", "--model", join(given, "x.gguf"), "--prompt", "Hi"])).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(

@@ -161,6 +161,8 @@ function pace(measurement: Measurement): Numbers {
   return {
     learning_rate: learningRate,
     gradient_norm: gradientNorm,
+    tokens,
+    seconds,
     ...(seconds > 0 ? { tokens_per_second: tokens / seconds } : {}),
   };
 }

@@ -1,0 +1,163 @@
+// Two servers behind nginx: what they share when requests go to either, and when they go by adapter and conversation.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { loadBase } from "mixture-of-shards-core/models";
+import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
+import { makeAdapters } from "./adapter-folders.ts";
+import { fail, median, readArguments, rounded } from "./arguments.ts";
+import { ChildServer } from "./load/child-server.ts";
+
+const HELP = `usage: bench:replicas -- --model DIR|FILE.gguf [--adapters 24] [--conversations 24] [--turns 4] [--at-once 8]
+
+Two mos serve, each with one thread and room for half of the adapters, behind nginx (which must be installed) with
+deploy/nginx-servers.conf, and with the same without its line "hash". Conversations go on turn by turn, several at once.
+Needs npm run build.`;
+
+const given = readArguments(HELP, {
+  values: ["model", "adapters", "conversations", "turns", "at-once"],
+  flags: [],
+});
+const model = given.text("model") ?? fail(HELP);
+const counts = {
+  adapters: given.number("adapters", 24),
+  conversations: given.number("conversations", 24),
+  turns: given.number("turns", 4),
+  atOnce: given.number("at-once", 8),
+};
+
+const folder = await mkdtemp(join(tmpdir(), "mos-replicas-"));
+const base = await loadBase(model);
+const names = await makeAdapters(join(folder, "adapters"), base, { count: counts.adapters, scale: 0.02 });
+const servers: ChildServer[] = [];
+
+async function startServers(): Promise<void> {
+  const options = ["--model", model, "--adapters", join(folder, "adapters"), "--no-keys", "--quiet"];
+  for (const i of [0, 1]) {
+    const limits = ["--threads", "1", "--adapter-memory", await halfOfAdapters(), "--max-length", "1024"];
+    servers[i] = new ChildServer({ options: [...options, ...limits], log: join(folder, `${i}.log`) });
+    await servers[i].start();
+  }
+}
+
+/** Bytes of memory that half of the adapters take: those of their files, in bfloat16. */
+async function halfOfAdapters(): Promise<string> {
+  const sizes = await Promise.all(
+    names.map(
+      async (name) => (await readFile(join(folder, "adapters", name, "adapter_model.safetensors"))).length,
+    ),
+  );
+  return String(Math.ceil(sizes.reduce((sum, size) => sum + size, 0) / 4));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  return typeof address === "object" ? (address?.port ?? 0) : 0;
+}
+
+/** nginx with the file of deploy/, on other ports. */
+async function startNginx(withHash: boolean) {
+  const port = await freePort();
+  const [first, second] = servers.map(({ address }) => new URL(address).host);
+  const text = (await readFile("deploy/nginx-servers.conf", "utf8"))
+    .replace("127.0.0.1:8080", first ?? "")
+    .replace("127.0.0.1:8081", second ?? "")
+    .replace("listen 8000", `listen 127.0.0.1:${port}`)
+    .replace(/^ *hash .*$/m, withHash ? "$&" : "");
+  await writeFile(join(folder, "servers.conf"), text);
+  const main = `daemon off; pid ${folder}/pid; events {} http { access_log off; client_body_temp_path ${folder}/body; include ${folder}/servers.conf; }`;
+  await writeFile(join(folder, "nginx.conf"), main);
+  const child = spawn("nginx", ["-e", "stderr", "-c", join(folder, "nginx.conf")], { stdio: "inherit" });
+  await sleep(1000);
+  return { url: `http://127.0.0.1:${port}`, stop: () => child.kill("SIGTERM") };
+}
+
+/** The sum of a counter of both servers. */
+async function counter(name: string): Promise<number> {
+  const texts = await Promise.all(
+    servers.map(async ({ address }) => (await fetch(`${address}/metrics`)).text()),
+  );
+  return texts.reduce(
+    (sum, text) => sum + Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1] ?? 0),
+    0,
+  );
+}
+
+interface Completion {
+  readonly choices: readonly { readonly message: { readonly content: string } }[];
+  readonly usage: {
+    readonly prompt_tokens: number;
+    readonly prompt_tokens_details: { readonly cached_tokens: number };
+  };
+}
+
+/** All conversations, and what was computed for them. */
+async function converse(url: string) {
+  let [prompt, cached] = [0, 0];
+  const seconds: number[] = [];
+  const talk = async (i: number): Promise<void> => {
+    const messages = [{ role: "user", content: `Conversation ${i}: tell me about harbour ${i % 7}.` }];
+    for (let turn = 0; turn < counts.turns; turn++) {
+      const started = performance.now();
+      const body = { model: names[i % names.length], messages, max_tokens: 24, temperature: 0 };
+      const response = await fetch(`${url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      if (!response.ok) fail(`${response.status}: ${await response.text()}`);
+      const { choices, usage } = (await response.json()) as Completion;
+      seconds.push((performance.now() - started) / 1000);
+      prompt += usage.prompt_tokens;
+      cached += usage.prompt_tokens_details.cached_tokens;
+      const content = choices[0]?.message.content ?? "";
+      messages.push(
+        { role: "assistant", content },
+        { role: "user", content: `And what else, for the ${turn}th time?` },
+      );
+    }
+  };
+  const queue = Array.from({ length: counts.conversations }, (_, i) => i);
+  const worker = async (): Promise<void> => {
+    for (let i = queue.shift(); i !== undefined; i = queue.shift()) await talk(i);
+  };
+  const started = performance.now();
+  await Promise.all(Array.from({ length: counts.atOnce }, worker));
+  return { prompt, cached, seconds: (performance.now() - started) / 1000, request: median(seconds) };
+}
+
+const rows: (readonly string[])[] = [];
+try {
+  for (const withHash of [false, true]) {
+    await startServers();
+    const nginx = await startNginx(withHash);
+    const { prompt, cached, seconds, request } = await converse(nginx.url);
+    const share = `${rounded((100 * cached) / prompt, 1)} %`;
+    const loads = await counter("mos_adapter_loads_total");
+    rows.push([
+      withHash ? "by adapter and conversation" : "in turn",
+      ...[share, `${prompt - cached}`, `${loads}`, `${rounded(request, 2)}`, `${rounded(seconds, 1)}`],
+    ]);
+    nginx.stop();
+    for (const server of servers) await server.stop();
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+const head = [
+  "requests go",
+  "prompt tokens from the cache",
+  "computed",
+  "adapter loads",
+  "s a request",
+  "s in all",
+];
+console.log(markdownTable([head, ...rows]));
+process.exit(0);
