@@ -85,6 +85,9 @@ test("the next run on a base asks for no answer that the last one had", async ()
   expect(await asked("second", 0.05)).toBe(0);
   expect((await bytes("first")).equals(await bytes("second"))).toBe(true);
   expect(await asked("more", 0.1)).toBe(12 - 6);
+  // 300 of 240
+  expect(await asked("all", 2.5)).toBe(240 - 12);
+  expect(await asked("all again", 2.5)).toBe(0);
   const [kept = "", ...others] = await readdir(cacheFolder);
   expect(others).toEqual([]);
   const settings = { epochs: 30, steps: 2, keep: 0.05, reword: 0, system: "Be brief." };

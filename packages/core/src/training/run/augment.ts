@@ -188,9 +188,9 @@ async function* answerAll(
   });
   const isBase = cacheFolder !== undefined && mergedAdapter === undefined;
   const cache = isBase ? answerCache(cacheFolder, await decisive()) : undefined;
-  const known = (await cache?.read()) ?? [];
-  const answers = known.slice(0, count);
-  const prompts = GENERAL_PROMPTS.slice(answers.length, count);
+  const known = ((await cache?.read()) ?? []).slice(0, count);
+  const answers = [...known];
+  const prompts = GENERAL_PROMPTS.slice(known.length, count);
   let done = 0;
   const conversations = prompts.map((prompt) => messagesOf(prompt, system));
   for await (const [i, one] of answerPrompts(conversations, {
@@ -198,7 +198,7 @@ async function* answerAll(
     maxTokens: MAX_TOKENS,
     maxBatch: MAX_BATCH,
   })) {
-    answers[count - prompts.length + i] = { prompt: prompts[i] ?? "", ...one };
+    answers[known.length + i] = { prompt: prompts[i] ?? "", ...one };
     done += 1;
     yield { type: "replay", done, total: prompts.length };
   }
