@@ -798,6 +798,33 @@ describe("early stopping", () => {
   });
 });
 
+describe("a run that nothing is left to learn for", () => {
+  const easy = { ...settings, steps: 24, evaluateEvery: 0, targetLoss: 100 };
+
+  test("ends early with a rate that falls to 0, says so, and leaves a complete adapter", async () => {
+    const events = await run({ settings: easy });
+    const steps = events.filter((event) => event.type === "step");
+    const decided = steps.find(({ ending }) => ending !== undefined);
+    const { ending } = decided ?? {};
+    expect(ending).toMatchObject({ decided: decided?.step, loss: expect.any(Number) });
+    expect(steps.at(-1)?.step).toBe(ending?.step);
+    expect(ending!.step).toBeLessThan(24);
+    const rates = steps.map(({ learningRate }) => learningRate).slice(ending!.decided);
+    expect(rates).toEqual([...rates].sort((a, b) => b - a));
+    expect(kinds(events).at(-2)).toBe(`earlyStop ${ending?.step}`);
+    expect(events.at(-2)).toMatchObject({ reason: "learnt" });
+    expect(kinds(events)).toContain(`evaluation ${ending?.step}`);
+    expect(await metrics()).toContainEqual(expect.objectContaining({ step: ending?.decided, ending }));
+    const whole = await adapterBytes();
+    for (const step of casesOf(3) > 1 ? [1, ending!.decided, ending!.step - 1] : [ending!.decided]) {
+      out = join(folder, `run-${runs++}`);
+      await stopAt(step, { settings: easy });
+      await run({ settings: easy, resume: true });
+      expect(await adapterBytes(), `stopped at ${step}`).toEqual(whole);
+    }
+  });
+});
+
 describe("a run with validation examples and no more settings", () => {
   const { steps: _, evaluateEvery: __, ...others } = settings;
   const { targets: ___, ...everywhere } = adapter;

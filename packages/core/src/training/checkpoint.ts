@@ -10,6 +10,7 @@ import {
   writeSafetensors,
 } from "#files";
 import { join, readdir, rm } from "#platform";
+import { type Ending, passSums, runEnding } from "./ending.ts";
 import type { Parameter } from "./step-graph.ts";
 
 /** First and second moments of one tensor, of its length. */
@@ -68,10 +69,12 @@ const progressSchema = z.object({
   baseReward: z.number().optional(),
   evaluated: z.int().optional(),
   evaluating: evaluationSums.refine(ofTheirTargets, MORE_RIGHT).optional(),
+  pass: passSums.optional(),
+  ending: runEnding.optional(),
 });
 
 /** Everything from which a run resumes as if it had not been interrupted. */
-export interface TrainingState {
+export interface TrainingState extends Ending {
   /** Updates made. */
   readonly step: number;
   /** Tokens of these updates, without padding. */

@@ -50,6 +50,14 @@ test.each([
   expect(resolved.run.steps).toBe(steps);
 });
 
+test("a run ends early by its loss where the data decide its passes, and by no other where it is not asked to", () => {
+  const lengths = examples(40, 58);
+  expect(resolve(lengths).run).toMatchObject({ targetLoss: 0.02, epochs: 30 });
+  expect(resolve(lengths, { epochs: 30 }).run.targetLoss).toBe(0);
+  expect(resolve(lengths, { steps: 300 }).run.targetLoss).toBe(0);
+  expect(resolve(lengths, { steps: 300, targetLoss: 0.2 }).run.targetLoss).toBe(0.2);
+});
+
 describe("whatever the data", () => {
   test("more or longer examples never get more passes, and each is seen as often as one pass at least", () => {
     const count = fc.integer({ min: 1, max: 1_000_000 });

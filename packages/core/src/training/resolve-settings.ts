@@ -42,6 +42,9 @@ const LENGTH_MULTIPLE = 16;
 /** Passes without a lower validation loss after which a run stops: one may be chance. */
 const PATIENCE = 2;
 
+/** The loss of a pass, in nats per token, below which nothing is left to learn: a right token has a probability of 98 % then. */
+const LEARNT_LOSS = 0.02;
+
 /** Examples from which a part is held out without being asked for: fewer are all needed, and a part of them says little. */
 const ENOUGH_TO_SPLIT = 500;
 const SPLIT = 0.05;
@@ -179,7 +182,15 @@ export function resolveSettings(
   const epochs = isGiven
     ? (copies * steps * settings.gradientAccumulationSteps) / paddedTokens(lengths, layout).batches
     : planned;
-  const resolved = { ...layout, ...chooseStopping(settings, { evaluates, steps, epochs }), epochs };
+  const isOpen =
+    settings.objective === "sft" && settings.steps === undefined && settings.epochs === undefined;
+  const { targetLoss = isOpen ? LEARNT_LOSS : 0 } = settings;
+  const resolved = {
+    ...layout,
+    ...chooseStopping(settings, { evaluates, steps, epochs }),
+    epochs,
+    targetLoss,
+  };
   return withTrainer(resolved, { ...facts, steps });
 }
 
@@ -191,7 +202,7 @@ function withTrainer(
   const { steps } = facts;
   const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
   assertWarmup(warmup, steps);
-  const { epochs: _, ...trainer } = pick(trainerSettings, settings) as TrainerSettings;
+  const trainer = pick(trainerSettings, settings) as TrainerSettings;
   return { settings, run: { ...trainer, ...facts, warmup } };
 }
 
@@ -224,7 +235,12 @@ function resolvePrompts(
   const evaluateEvery = settings.evaluateEvery ?? (evaluates ? Math.max(pass, PROMPTS.between) : 0);
   const usual = evaluates ? unendingPatience(steps, evaluateEvery) : 0;
   const { earlyStoppingPatience = usual } = settings;
-  const chosen = { batchSize, maxLength, epochs, evaluateEvery, earlyStoppingPatience, packing: true };
+  if ((settings.targetLoss ?? 0) > 0)
+    throw new MosError("bad_option", `targetLoss is no measure of ${settings.objective}; leave it out`);
+  const chosen = {
+    ...{ batchSize, maxLength, epochs, packing: true },
+    ...{ evaluateEvery, earlyStoppingPatience, targetLoss: 0 },
+  };
   return withTrainer({ ...settings, ...facts, ...chosen }, { ...facts, steps });
 }
 

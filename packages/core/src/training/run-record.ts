@@ -6,6 +6,7 @@ import { pathExists, readJson, readJsonLines } from "#files";
 import { COMPUTE_DTYPES } from "#models";
 import { join } from "#platform";
 import { replayedSchema } from "./augment/replay.ts";
+import { runEnding } from "./ending.ts";
 
 /** What a run has besides its examples. */
 const augmentedSchema = z.object({
@@ -34,6 +35,7 @@ const recordSchema = z.looseObject({
     learningRate: z.number(),
     evaluateEvery: z.int(),
     earlyStoppingPatience: z.int(),
+    targetLoss: z.number(),
   }),
   augmented: augmentedSchema.optional(),
 });
@@ -59,6 +61,7 @@ const measurementSchema = z.discriminatedUnion("type", [
     learningRate: z.number(),
     gradientNorm: z.number(),
     tokens: z.number().min(0),
+    ending: runEnding.optional(),
   }),
   z.object({ type: z.literal("evaluation"), ...measured }),
 ]);

@@ -113,6 +113,11 @@ export const checkpointSettings = {
     defaultText: "two passes over the data; 0 with --steps; none with rewards",
     help: "stop after this many evaluations without a better one, and keep the best adapter; 0 keeps the last",
   }),
+  targetLoss: setting(z.number().min(0), {
+    defaultText: "0.02 where the data decide the passes; 0 otherwise",
+    placeholder: "loss",
+    help: "end the run early once the training loss of a whole pass is lower, with a learning rate that falls to 0; 0 makes all updates",
+  }),
   evaluateBy: setting(
     z.record(z.string(), z.unknown()).describe('a grader, such as {"type": "string_check", …}'),
     {
@@ -158,6 +163,7 @@ const CHOSEN_SETTINGS = [
   "learningRate",
   "evaluateEvery",
   "earlyStoppingPatience",
+  "targetLoss",
 ] as const;
 /** Their values; for a run of a given number of updates, `epochs` are the passes that it makes. @inline */
 export type ChosenSettings = Readonly<Record<(typeof CHOSEN_SETTINGS)[number], number>>;

@@ -4,6 +4,7 @@ import type { SessionOptions } from "mixture-of-shards-graph";
 import { MosError, omitUndefined } from "#common";
 import { type EncodedExample, sequenceLengths, sharedReach } from "#data";
 import type { BestEvaluation, TrainingState, UnfinishedEvaluation } from "./checkpoint.ts";
+import { lastStep } from "./ending.ts";
 import { type GradientSource, type GradientSourceOptions, gradientSource } from "./gradients.ts";
 import { type MicroBatches, microBatches, type Position, updateTokens } from "./micro-batches.ts";
 import { averageMetrics, type Objective } from "./objectives/objective.ts";
@@ -123,8 +124,13 @@ export type TrainEvent =
     } & Partial<UpdateProgress>)
   /** The run ends before an update with which it would have trained `tokens`, more than `maxTokens`. */
   | { readonly type: "limited"; readonly step: number; readonly tokens: number }
-  /** Evaluations get no better: the run is complete before its last step. */
-  | { readonly type: "earlyStop"; readonly step: number; readonly best: BestEvaluation | undefined };
+  /** Evaluations get no better, or nothing is left to learn: the run is complete before its last step. */
+  | {
+      readonly type: "earlyStop";
+      readonly reason: "early_stopping" | "learnt";
+      readonly step: number;
+      readonly best: BestEvaluation | undefined;
+    };
 
 /** Throws `diverged` for values that are not finite, which must not replace a good checkpoint. */
 function checkState({ step, parameters, unfinished }: TrainingState): void {
@@ -142,27 +148,25 @@ function checkState({ step, parameters, unfinished }: TrainingState): void {
 }
 
 /** The last update, and every `every`-th before it; with 0, the last one alone. */
-const isDue = (step: number, every: number, { steps }: TrainSettings): boolean =>
-  step === steps || (every > 0 && step > 0 && step % every === 0);
+const isDue = (state: TrainingState, every: number, settings: TrainSettings): boolean =>
+  state.step === lastStep(state, settings) || (every > 0 && state.step > 0 && state.step % every === 0);
 
-const isEvaluationDue = (
-  { step, evaluated }: TrainingState,
-  { validation, settings }: TrainOptions,
-): boolean =>
+const isEvaluationDue = (state: TrainingState, { validation, settings }: TrainOptions): boolean =>
   validation.length > 0 &&
-  evaluated !== step &&
-  (step === 0 || isDue(step, settings.evaluateEvery, settings));
+  state.evaluated !== state.step &&
+  (state.step === 0 || isDue(state, settings.evaluateEvery, settings));
 
 /** The last events of a run, where this is its last step; undefined where it goes on. */
 function findEnd(
-  { step, evaluated, best }: TrainingState,
+  { step, evaluated, best, ending }: TrainingState,
   { settings: { steps, evaluateEvery, earlyStoppingPatience: patience = 0 } }: TrainOptions,
 ): readonly TrainEvent[] | undefined {
   if (step === steps) return [];
+  if (step === ending?.step) return [{ type: "earlyStop", reason: "learnt", step, best }];
   if (patience === 0 || evaluated !== step) return undefined;
   // evaluations since the best one
   const since = Math.floor((step - (best?.step ?? 0)) / evaluateEvery);
-  return since < patience ? undefined : [{ type: "earlyStop", step, best }];
+  return since < patience ? undefined : [{ type: "earlyStop", reason: "early_stopping", step, best }];
 }
 
 /** Fields of the state that change from one checkpoint to the next. */
@@ -266,7 +270,7 @@ async function* betweenUpdates(
   // it was interrupted
   if (isEvaluationDue(now, options)) return { state: now, saved, isOver: false };
   const end = findEnd(now, options) ?? limit(now);
-  const isSaved = end !== undefined || isDue(now.step, options.settings.saveEvery, options.settings);
+  const isSaved = end !== undefined || isDue(now, options.settings.saveEvery, options.settings);
   if (isSaved) yield* checkpointAfter({ state: now, saved }, options);
   if (end !== undefined) yield* end;
   return { state: now, saved: isSaved ? now : saved, isOver: end !== undefined };
@@ -325,7 +329,8 @@ const isStop = (cause: unknown, signal: AbortSignal | undefined): boolean =>
 function* stop({ state, saved }: Reached, options: TrainOptions): Generator<TrainEvent, void> {
   yield* checkpointAfter({ state, saved }, options);
   const { step, unfinished, evaluating } = state;
-  if (step === options.settings.steps && !isEvaluationDue(state, options)) return;
+  if (step === lastStep(state, options.settings) && !isEvaluationDue(state, options))
+    return yield* findEnd(state, options) ?? [];
   yield {
     type: "stopped",
     ...(unfinished === undefined ? { step } : toProgress(state)),

@@ -2,6 +2,7 @@
 import { MosError, omitUndefined } from "#common";
 import { nextTurn } from "#platform";
 import { emptyMoments, type Moments, type TrainingState, type UnfinishedUpdate } from "./checkpoint.ts";
+import { type EndingSettings, fallAt, followLoss, type RunEnding } from "./ending.ts";
 import { addLosses, type GradientSource, NO_LOSS } from "./gradients.ts";
 import type { MicroBatches, MicroBatchSettings } from "./micro-batches.ts";
 import { addMetrics, averageMetrics } from "./objectives/objective.ts";
@@ -11,9 +12,8 @@ import { drawMaskBuffer } from "./step-graph.ts";
 /** Settings that determine an update, together with its micro-batches. */
 export type UpdateSettings = MicroBatchSettings &
   AdamWOptions &
+  EndingSettings &
   Pick<FinetuneSettings, "schedule" | "maxGradientNorm"> & {
-    /** Updates of the whole run. */
-    readonly steps: number;
     /** Updates of the warm-up, in which the learning rate grows linearly from 0. */
     readonly warmup: number;
     /** At the end of the warm-up. */
@@ -44,6 +44,8 @@ export interface StepEvent {
   readonly seconds: number;
   /** What else the objective reports. */
   readonly metrics?: Readonly<Record<string, number>>;
+  /** Where the run ends, if it was decided after this update that nothing is left to learn. */
+  readonly ending?: RunEnding;
 }
 
 /** Progress of a run, within an update too. */
@@ -164,9 +166,12 @@ function completeUpdate(
   const { steps, warmup, schedule: name } = settings;
   const { tokens, targets, count, examples, epoch } = update;
   const metrics = averageMetrics(update.metrics);
-  const learningRate = settings.learningRate * learningRateFactor(state.step, { name, steps, warmup });
+  // of a fall, its beginning decides from where
+  const planned = learningRateFactor(state.ending?.decided ?? state.step, { name, steps, warmup });
+  const learningRate = settings.learningRate * planned * fallAt(state.step, state);
   const step = state.step + 1;
   const gradientNorm = applyGradients(state, update, { settings, learningRate, step });
+  const { pass, ending } = followLoss(state, update, { ...settings, step });
   const event: StepEvent = {
     type: "step",
     step,
@@ -179,9 +184,9 @@ function completeUpdate(
     targetTokens: targets,
     examples,
     seconds: update.seconds + (now() - started) / 1000,
-    ...omitUndefined({ metrics }),
+    ...omitUndefined({ metrics, ending: state.ending === undefined ? ending : undefined }),
   };
-  return { state: { ...state, step, tokens: state.tokens + tokens }, event };
+  return { state: { ...state, step, tokens: state.tokens + tokens, pass, ending }, event };
 }
 
 /** The next state, and its event. */

@@ -136,7 +136,7 @@ function dataText(
 
 function planText(start: Start, { gradientAccumulationSteps, packing, schedule }: SummaryOptions): string {
   const { steps, epochs, batchSize, maxLength, learningRate, step = 0, extended } = start;
-  const { evaluateEvery, earlyStoppingPatience, shown } = start;
+  const { evaluateEvery, earlyStoppingPatience, targetLoss, shown } = start;
   const rows = batchSize * gradientAccumulationSteps;
   const batch =
     shown?.includes("reward") === true
@@ -154,6 +154,7 @@ function planText(start: Start, { gradientAccumulationSteps, packing, schedule }
         : [
             `stops after ${counted(earlyStoppingPatience, "evaluation")} without a better one, and keeps the best`,
           ]),
+    ...(targetLoss === 0 ? [] : [`ends early once the loss of a pass is below ${targetLoss}`]),
     ...(extended !== undefined
       ? [
           `extending a finished run of ${counted(extended, "step")}; the learning rate follows the schedule of ${formatInteger(steps)}`,

@@ -21,8 +21,9 @@ const WINDOW = 20;
 /** Share of the smoothed loss that one more step keeps. */
 const MEMORY = 0.9;
 
-/** The live line of a run of `steps` steps; `shown` are metrics of its objective that stand beside the loss. */
-export function trainProgress(steps: number, shown: readonly string[] = []) {
+/** The live line of a run of so many steps; `shown` are metrics of its objective that stand beside the loss. */
+export function trainProgress(planned: number, shown: readonly string[] = []) {
+  let steps = planned;
   const recent: EventOf<"step">[] = [];
   let sum = 0;
   let weight = 0;
@@ -31,6 +32,7 @@ export function trainProgress(steps: number, shown: readonly string[] = []) {
   return {
     step(event: EventOf<"step">): void {
       next = [];
+      steps = event.ending?.step ?? steps;
       recent.push(event);
       if (recent.length > WINDOW) recent.shift();
       sum = MEMORY * sum + event.loss;
@@ -110,6 +112,7 @@ export async function watchTraining(
         break;
       case "step":
         progress.step(event);
+        if (event.ending !== undefined) line.print(endingText(event.ending));
         sums.tokens += event.tokens;
         sums.seconds += event.seconds;
         break;
@@ -218,11 +221,16 @@ function evaluationText(
   return `step ${formatInteger(step)}  ${measured}${said}`;
 }
 
-function earlyStopText({ step, best }: EventOf<"earlyStop">): string {
+const endingText = ({ decided, step, loss }: NonNullable<EventOf<"step">["ending"]>): string =>
+  `step ${formatInteger(decided)}  nothing is left to learn, the loss of a pass is ${loss.toFixed(3)}: the run ends after step ${formatInteger(step)}`;
+
+function earlyStopText({ step, best, reason }: EventOf<"earlyStop">): string {
   const why =
-    best === undefined
-      ? "no evaluation was better than the one before training"
-      : `keeping the adapter of step ${formatInteger(best.step)}, with a validation ${measureOf(best).join(" of ")}`;
+    reason === "learnt"
+      ? "nothing is left to learn"
+      : best === undefined
+        ? "no evaluation was better than the one before training"
+        : `keeping the adapter of step ${formatInteger(best.step)}, with a validation ${measureOf(best).join(" of ")}`;
   return `stopped early after step ${formatInteger(step)}: ${why}`;
 }
 

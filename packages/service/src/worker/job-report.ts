@@ -20,13 +20,7 @@ export function toJobEvent(
       return { name: `evaluation-${event.step}`, data: { ...event, ...before } };
     }
     case "earlyStop":
-      return {
-        name: "early-stop",
-        message:
-          event.best === undefined
-            ? `Stopped early at step ${event.step}: no evaluation was better than the one before training`
-            : `Stopped early at step ${event.step}: the best evaluation was at step ${event.best.step}`,
-      };
+      return { name: "early-stop", message: `Stopped early at step ${event.step}: ${whyStopped(event)}` };
     case "outcome":
       return { name: "outcome", message: describeOutcome(event).text };
     case "warning":
@@ -34,6 +28,13 @@ export function toJobEvent(
     default:
       return undefined;
   }
+}
+
+function whyStopped({ reason, best }: FinetuneEvent & { readonly type: "earlyStop" }): string {
+  if (reason === "learnt") return "nothing was left to learn";
+  return best === undefined
+    ? "no evaluation was better than the one before training"
+    : `the best evaluation was at step ${best.step}`;
 }
 
 /** Progress of an unfinished step or evaluation. */

@@ -157,6 +157,8 @@ export function batchTotals({ examples, sequences, labelSequences }: Batch): Tot
 const weightsOf = ({ columns, labelIds }: Batch): Float32Array =>
   columns.weight ?? new Float32Array(labelIds.length).fill(1);
 
+const total = (numbers: Float32Array): number => numbers.reduce((sum, x) => sum + x, 0);
+
 /**
  * The cross-entropy of target tokens: each counts by its weight, 1 unless its message has another. A token that is anchored
  * counts by ½ (log p − log p_ref)² instead: it is to be as likely as by the reference, whatever token it is. Of tokens that the
@@ -175,11 +177,12 @@ export const plainTraining: Objective = {
     anchors: fedColumn(batch, "anchor"),
     reference: fedColumn(batch, "reference"),
   }),
-  count(batch) {
-    const total = (numbers: Float32Array): number => numbers.reduce((sum, x) => sum + x, 0);
-    return total(weightsOf(batch)) + total(batch.columns.anchor ?? new Float32Array());
+  count: (batch) => total(weightsOf(batch)) + total(batch.columns.anchor ?? new Float32Array()),
+  metrics({ columns: { anchor, reference } }, logprobs) {
+    if (anchor === undefined) return {};
+    const moved = logprobs.map((x, i) => (anchor[i] as number) * (x - (reference?.[i] ?? 0)) ** 2);
+    return { kept: { sum: 0.5 * total(moved), count: total(anchor) } };
   },
-  metrics: () => ({}),
   guessingLoss: Math.log,
 };
 

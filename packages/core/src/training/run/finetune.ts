@@ -350,7 +350,7 @@ function watchEnd({
   return {
     follow: (event: TrainEvent): void => {
       if (event.type === "evaluation" && event.best && keepsBest) kept = event.step;
-      if (event.type === "earlyStop") ended = { reason: "early_stopping", lastStep: event.step };
+      if (event.type === "earlyStop") ended = { reason: event.reason, lastStep: event.step };
     },
     result: () => ({ ...ended, step: kept ?? ended.lastStep, isBest: kept !== undefined }),
   };

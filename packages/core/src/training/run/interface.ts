@@ -204,8 +204,8 @@ export interface FinishEvent {
   /** The last update that was made, of `steps` that were planned. */
   readonly lastStep: number;
   readonly steps: number;
-  /** Why the run ended: all updates are made, or evaluations got no better. */
-  readonly reason: "complete" | "early_stopping";
+  /** Why the run ended: all updates are made, evaluations got no better, or nothing was left to learn. */
+  readonly reason: "complete" | "early_stopping" | "learnt";
 }
 
 /**

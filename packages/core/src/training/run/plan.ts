@@ -151,9 +151,13 @@ export async function* planRun(
       ? await expectAugmented(plan, options)
       : yield* augment(plan, { ...options, recorded });
   if (augmented === undefined) return plan;
-  // passes are those over the data as they are
+  // passes are those over the data as they are, and who chose them is known no more
   const { epochs } = settings.steps === undefined ? plan.settings : settings;
-  return fitPlan({ ...prepared, settings: { ...settings, epochs }, data, text, augmented }, options.signal);
+  const { targetLoss } = plan.settings;
+  return fitPlan(
+    { ...prepared, settings: { ...settings, epochs, targetLoss }, data, text, augmented },
+    options.signal,
+  );
 }
 
 /** The fastest plan that has room. */
