@@ -489,7 +489,7 @@ describe("dropout", () => {
     const leaves = adapterLeaves(adapter);
     const [x, weight, bias] = [leaf("x", [rows, width]), leaf("w", [out, width]), leaf("bias", [out])];
     const values: Record<string, Value> = {};
-    for (const merge of [true, false])
+    for (const merge of ["kept", "again", false] as const)
       for (const [name, mask] of Object.entries(masks)) {
         const dropoutMask = mask === undefined ? {} : { dropoutMask: () => constant(mask, [rows, width]) };
         const hook = adapterHook({ factors: leaves.factors(), merge, ...dropoutMask });
@@ -526,7 +526,7 @@ describe("dropout", () => {
       ["all", () => 0],
     ] as const) {
       const outputs = expected(mask);
-      for (const merge of [true, false])
+      for (const merge of ["kept", "again", false] as const)
         expect(largestDifference(found[`${name} ${merge}`]!.data, outputs), `${name} ${merge}`).toBeLessThan(
           2e-3,
         );

@@ -258,21 +258,21 @@ export const cases: Cases = {
           scale: 2,
         }),
     },
-    {
+    ...(["kept", "again"] as const).map((merge) => ({
       shapes: [
         [2, 3],
         [2, 3],
         [2, 2],
       ],
       signed: true,
-      build: (x, a, b) =>
+      build: (x?: Value, a?: Value, b?: Value) =>
         ops.lowRankLinear(x!, constant(Float32Array.of(1, 2, 3, 4, 5, 6), [2, 3]), {
           a: a!,
           b: b!,
           scale: 2,
-          merge: true,
+          merge,
         }),
-    },
+    })),
     {
       shapes: [
         [2, 3],

@@ -109,7 +109,7 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, format) => {
     );
   });
 
-  test.each(["plain", "low rank", "low rank with dropout", "merged"])(
+  test.each(["plain", "low rank", "low rank with dropout", "kept", "again"] as const)(
     "has the product and the gradients of its numbers: %s",
     async (kind) => {
       const [x, a, b] = [leaf("x", [5, 128]), leaf("a", [2, 128]), leaf("b", [2, 7])];
@@ -121,7 +121,7 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, format) => {
         a,
         b,
         scale: 0.5,
-        merge: kind === "merged",
+        ...(kind === "kept" || kind === "again" ? { merge: kind } : {}),
         ...(kind === "low rank with dropout" ? { dropoutMask: mask } : {}),
       };
       const outputs = (w: typeof weight) => {

@@ -1,6 +1,6 @@
 // The table of all methods, and an adapter of one: in memory, as part of a graph, and as a hook on the model's linear layers.
 
-import { constant, leaf, lowRankLinear, type Value } from "mixture-of-shards-graph";
+import { constant, leaf, lowRankLinear, type Merge, type Value } from "mixture-of-shards-graph";
 import { countElements, MosError, omitUndefined, randomStream } from "#common";
 import { type LinearHook, plainLinear, type TargetModule, withBias } from "#models";
 import { nextTurn } from "#platform";
@@ -200,7 +200,7 @@ export interface AdapterHookOptions {
   /** The factors of a module; undefined where the adapter does not touch it. */
   readonly factors: (target: TargetModule) => Factors | undefined;
   /** Add scale · B A to W once per step rather than to every row. A module with a dropout mask keeps its branch. */
-  readonly merge: boolean;
+  readonly merge: Merge | false;
   /** 0 or 1 / (1 − probability) for each input of the module's branch. */
   readonly dropoutMask?: (target: TargetModule) => Value;
 }
@@ -215,7 +215,7 @@ export const adapterHook =
     return withBias(
       lowRankLinear(x, weights.weight, {
         ...found,
-        merge: merge && mask === undefined,
+        merge: mask === undefined && merge,
         ...omitUndefined({ dropoutMask: mask }),
       }),
       weights.bias,

@@ -198,7 +198,7 @@ function programCache(
     const logprobs = targetLogprobs(config, {
       shape,
       weights,
-      linear: model.linear(shape, length === 0 ? undefined : leaf("dropout_masks", [length])),
+      linear: model.linear(shape, length === 0 ? undefined : leaf("dropout_masks", [length]), objective),
       training,
       measure: objective.divergence,
       rematerialise: training ? rematerialise : "none",

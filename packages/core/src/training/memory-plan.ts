@@ -29,7 +29,7 @@ import { learnsFromAnswers } from "./objectives/index.ts";
 import { type Objective, plainTraining } from "./objectives/objective.ts";
 import { sampling } from "./objectives/settings.ts";
 import { samplerSize } from "./rollouts/held-out.ts";
-import { comparesWithStart } from "./run/augment.ts";
+import { comparesWithStart, teachesChat } from "./run/augment.ts";
 import type { RunPlan } from "./run/plan.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import {
@@ -51,7 +51,7 @@ export type RunSize = Pick<
   readonly device?: Device | undefined;
   /** Plain training without it. */
   readonly objective?: Objective;
-  /** True if there are validation data, or the outcome is measured. */
+  /** True if there is a forward pass beside the steps: of validation data, of the outcome, or of what a step is compared with. */
   readonly evaluates: boolean;
   /** True if the parameters before the first step are kept, to compare with them. */
   readonly keepsStart?: boolean;
@@ -266,7 +266,7 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
       },
       validationShape: undefined,
     });
-    const rows = { batchSize: 1, evaluates: false, keepsStart, batchShapes: shapes };
+    const rows = { batchSize: 1, evaluates: objective.usesReference, keepsStart, batchShapes: shapes };
     return { ...settings, ...rows, objective, free, device, sampler, prepacksSampler };
   }
   const reach = sharedReach([...train.encoded, ...(validation?.encoded ?? [])]);
@@ -280,7 +280,7 @@ export function memorySize(planned: Omit<RunPlan, "memory">) {
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  const evaluates = validation !== undefined || keepsStart;
+  const evaluates = validation !== undefined || teachesChat(planned) || objective.joinsSequences === true;
   const kept = { evaluates, keepsStart, free, device, objective, batchShapes, sampler, prepacksSampler };
   return { ...settings, ...kept };
 }
@@ -311,10 +311,9 @@ function trainingMemory(model: PlannedModel, run: PlannedRun): MemoryPlan {
   const step = stepPeak(model, { shape, pass: "training", rematerialise, objective });
   const { validationShape = shape } = run;
   const forward = { rematerialise: "none", objective } as const;
-  const evaluation =
-    run.evaluates || objective.usesReference // which is measured as an evaluation is
-      ? stepPeak(model, { shape: validationShape, pass: "loss", ...forward })
-      : NO_PROGRAM;
+  const evaluation = run.evaluates
+    ? stepPeak(model, { shape: validationShape, pass: "loss", ...forward })
+    : NO_PROGRAM;
   // a teacher reads a row at a time, of which two copies of its results are kept, and those of a batch are put together
   const { maxSegment: length = shape.length } = shape;
   const [teacher, states] =
@@ -363,7 +362,7 @@ function stepPeak(
     rematerialise,
     measure: objective.divergence,
     weights: model.weights,
-    linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
+    linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks]), objective),
   });
   return programPeak(passOutputs(logprobs, { pass, objective, trainable: model.trainable }), {
     dimensionSize: (name) => dimensionSize(name, shape),

@@ -273,8 +273,15 @@ export interface TrainableModel {
   /** The trained leaves (of an adapter, or some of the weights) and their contents, which training overwrites. */
   readonly trainable: ReadonlyMap<string, Value>;
   readonly parameters: ReadonlyMap<string, Parameter>;
-  /** The linear layers for a batch of this shape; `maskBuffer` holds the dropout masks of a training step. */
-  readonly linear: (shape: StepShape, maskBuffer: Value | undefined) => LinearHook;
+  /**
+   * The linear layers for a batch of this shape; `maskBuffer` holds the dropout masks of a training step. Steps of pairs and the
+   * like have so many tokens that they can afford to make merged weights again.
+   */
+  readonly linear: (
+    shape: StepShape,
+    maskBuffer: Value | undefined,
+    objective?: Pick<Objective, "usesReference">,
+  ) => LinearHook;
   /** The length of the mask buffer that a training step of this shape reads; 0 without dropout. */
   readonly maskBufferLength: (shape: StepShape) => number;
 }
@@ -309,10 +316,10 @@ export function plannedModel(
     weights,
     trainable: leaves.trainable,
     parameters: leaves.parameters,
-    linear: (shape, maskBuffer) =>
+    linear: (shape, maskBuffer, objective) =>
       adapterHook({
         factors: leaves.factors(),
-        merge: maskBuffer === undefined && adapted <= MERGE_LIMIT,
+        merge: adapted <= MERGE_LIMIT && (objective?.usesReference === true ? "again" : "kept"),
         ...(maskBuffer === undefined
           ? {}
           : {

@@ -120,9 +120,15 @@ interface LowRank {
   readonly scale: number;
   /** 0 or 1 / (1 − probability) for every element of x [N, in], on the adapter's branch only. */
   readonly dropoutMask?: Value;
-  /** Add scale · B A to W once per step rather than to every row; only without dropout. */
-  readonly merge?: boolean;
+  /**
+   * Add scale · B A to W once per step rather than to every row; only without dropout. The sum is "kept" for the backward pass,
+   * or made "again" there: all of them are a copy of the base in float32.
+   */
+  readonly merge?: Merge | false;
 }
+
+/** How the sum of a weight and its low-rank update reaches the backward pass. */
+export type Merge = "kept" | "again";
 
 /**
  * x Wᵀ + scale · (x ∘ mask) Aᵀ Bᵀ for x [N, in], W [out, in].
@@ -131,15 +137,21 @@ interface LowRank {
 export function lowRankLinear(x: Value, weight: Value, options: LowRank): Value {
   const { a, b, scale, dropoutMask } = options;
   // products in int8 read codes, which nothing can be added to
-  const merge = options.merge === true && weight.stored?.format.kind !== "int8rows";
+  const merge = weight.stored?.format.kind !== "int8rows" && options.merge;
   // W' = W + s · B A                                             [out, in]
-  const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: loadWeight(x, weight) }) : undefined;
+  const mergedFor = (reader: Value): Value =>
+    gemm(weight.stored === undefined ? after(b, [reader]) : b, a, {
+      transposeA: true,
+      alpha: scale,
+      c: loadWeight(reader, weight),
+    });
   const maskFor = (reader: Value): Value | undefined => dropoutMask && rematerialised(dropoutMask, [reader]);
   const dropped = (v: Value, reader: Value): Value => {
     const mask = maskFor(reader);
     return mask === undefined ? v : mul(v, mask);
   };
   const u = matmul(dropped(x, x), a, { transposeB: true }); //       [N, r]
+  const merged = merge ? mergedFor(x) : undefined;
   const y =
     merged === undefined
       ? gemm(u, b, { alpha: scale, c: forward(x, weight) }) //    [N, out]
@@ -156,7 +168,7 @@ export function lowRankLinear(x: Value, weight: Value, options: LowRank): Value 
       return mask === undefined ? gemm(du, a, { c: base }) : add(base, mul(matmul(du, a), mask));
     };
     return [
-      merged === undefined ? throughBranch() : matmul(next, merged),
+      merged === undefined ? throughBranch() : matmul(next, merge === "again" ? mergedFor(next) : merged),
       weight.stored === undefined ? matmul(dy, x, { transposeA: true }) : undefined,
       da,
       db,

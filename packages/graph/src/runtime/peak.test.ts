@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
+import { grad } from "../grad.ts";
 import { add, mul } from "../ops/elementwise.ts";
-import { matmul } from "../ops/linear.ts";
+import { lowRankLinear, type Merge, matmul } from "../ops/linear.ts";
+import { sum } from "../ops/reduce.ts";
 import { concat, reshape } from "../ops/shape.ts";
 import { constant, emit, leaf } from "../value.ts";
 import { Arena, programPeak } from "./peak.ts";
@@ -38,6 +40,19 @@ test("what several read is kept until the last of them", () => {
   const joined = kept.reduceRight((sum, x) => matmul(x, sum));
   const few = programPeak({ y: matmul(a, a) }, { dimensionSize }).workspace;
   expect(programPeak({ y: joined }, { dimensionSize }).workspace).toBeGreaterThan(few);
+});
+
+test("merged weights that are made again for the backward pass are few at a time", () => {
+  const peak = (layers: number, merge: Merge): number => {
+    const factors = Array.from({ length: layers }, (_, i) => leaf(`a${i}`, [2, 512]));
+    const y = factors.reduce(
+      (x, a, i) => lowRankLinear(x, matrix(`w${i}`), { a, b: leaf(`b${i}`, [2, 512]), scale: 1, merge }),
+      leaf("x", [1, 512]),
+    );
+    return programPeak(Object.fromEntries(grad(sum(y), factors).entries()), { dimensionSize }).workspace;
+  };
+  expect(peak(16, "again")).toBeLessThan(peak(4, "again") + 1024 * KB);
+  expect(peak(16, "kept")).toBeGreaterThan(12 * 1024 * KB);
 });
 
 test("dimensions that only a run knows are asked for", () => {

@@ -20,7 +20,7 @@ import { basename, join, resolve } from "#platform";
 import { tokenDigest } from "#text";
 import { isAnchored } from "../augment/replay.ts";
 import { initialState, loadCheckpoint, type TrainingState } from "../checkpoint.ts";
-import { type GradientSource, gradientSource } from "../gradients.ts";
+import { gradientSource } from "../gradients.ts";
 import { runTokens } from "../micro-batches.ts";
 import { learnsFromAnswers, objectiveRecord } from "../objectives/index.ts";
 import {
@@ -309,10 +309,10 @@ async function* reportOutcome(
 /** The examples with what the reference says of them, read or computed; undefined where the signal is aborted. */
 async function* withReference(
   { plan, folder, out, extended, record, reference }: LoadedRun,
-  options: TrainOptions & { readonly source: GradientSource },
+  options: TrainOptions,
   files: RunFolder,
 ): AsyncGenerator<FinetuneEvent, ExampleSets | undefined> {
-  const { source, settings, train, validation, now, signal } = options;
+  const { settings, train, validation, now, signal } = options;
   const { usesReference } = plan.objective;
   // an answer of the base that is replayed is one example each time
   const sets = usesReference
@@ -324,6 +324,8 @@ async function* withReference(
   const digest = referenceDigest(record);
   // a run that extends another one takes its files over with the first result
   const stored = await readReference(extended === undefined ? folder : out, { sets, digest });
+  // whose program is closed before there is one of a step
+  await using source = gradientSource(options.model, sourceOptions(options));
   const found = stored ?? (yield* computeReference(source, sets, { reference, settings, now, signal }));
   if (found === undefined) return undefined;
   if (stored === undefined) {
