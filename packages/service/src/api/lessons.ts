@@ -33,6 +33,7 @@ const lessonObject = z
     enabled: z.boolean().describe("False: left out until somebody enables it."),
     contradicts: z
       .array(z.string())
+      .readonly()
       .describe("Lessons that answer the same prompt otherwise; all of them are left out."),
     response_id: z.string().nullable().describe("The response whose feedback it came from."),
     created_at: z.int(),

@@ -89,13 +89,13 @@ export function openLessons(database: Database) {
       shown(findRow(database, rows, { owner: { tenant, isAdmin: false }, id })),
     list: async (
       tenant: string,
-      { contradicted = false, kind = null, ...page }: LessonListOptions,
+      { contradicted = false, kind, ...page }: LessonListOptions,
     ): Promise<Page<ShownLesson>> => {
       const found = await selectPage(database, rows, {
         // lessons alone with their prompt contradict nothing
         where: `${current} and ($2::text is null or kind = $2) and (not $3 or prompt in (
           select prompt from lessons where tenant = $1 and enabled group by prompt having count(*) > 1))`,
-        values: [tenant, kind, contradicted],
+        values: [tenant, kind ?? null, contradicted],
         ...page,
       });
       const all = await withContradictions(database, found.rows);
