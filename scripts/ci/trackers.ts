@@ -54,7 +54,12 @@ const ask = (code: string) =>
 
 /** A server that is killed as hard as can be, with its workers. */
 async function startServer(command: readonly string[], url: string): Promise<ChildProcess> {
-  const child = spawn(python, command, { env, stdio: ["ignore", "ignore", "inherit"], detached: true, cwd: folder });
+  const child = spawn(python, command, {
+    env,
+    stdio: ["ignore", "ignore", "inherit"],
+    detached: true,
+    cwd: folder,
+  });
   for (let i = 0; i < 600; i++) {
     assert.equal(child.exitCode, null, `${command.join(" ")} has ended`);
     if (

@@ -97,44 +97,49 @@ export function mlflowStore(): Store {
       params: [...params].map(([key, value]) => ({ key, value })),
     },
   });
+  const search = (filter: string) => {
+    const [, key, value] = /^tags\."([^"]+)" = '([^']+)'$/.exec(filter) ?? [];
+    return run?.tags.some((tag) => tag.key === key && tag.value === value) === true ? [shown()] : undefined;
+  };
+  const setParam = ({ key, value }: { key: string; value: string }): boolean => {
+    if ((params.get(key) ?? value) !== value) return false;
+    params.set(key, value);
+    return true;
+  };
+  const routes: Readonly<Record<string, (query: string, body: Body) => Answer>> = {
+    "experiments/get-by-name": (query) => {
+      const name = new URLSearchParams(query).get("experiment_name") ?? "";
+      const id = experiments.get(name);
+      if (id === undefined) return { status: 404, body: { error_code: "RESOURCE_DOES_NOT_EXIST" } };
+      return { body: { experiment: { experiment_id: id, name } } };
+    },
+    "experiments/create": (_, { name }) => {
+      experiments.set(name, String(experiments.size + 1));
+      return { body: { experiment_id: String(experiments.size) } };
+    },
+    "runs/search": (_, { filter }) => ({ body: { runs: search(filter) } }),
+    "runs/create": (_, { tags }) => {
+      run = { tags, status: "RUNNING" };
+      return { body: { run: { info: { run_id: "r1" }, data: {} } } };
+    },
+    "runs/log-batch": (_, body) => {
+      if (!(body.params ?? []).every(setParam))
+        return { status: 400, body: { error_code: "INVALID_PARAMETER_VALUE" } };
+      for (const metric of body.metrics ?? []) {
+        const { key, timestamp, step, value } = metric;
+        metrics.set(JSON.stringify([key, timestamp, step, value]), metric);
+      }
+      return { body: {} };
+    },
+    "runs/update": (_, { status }) => {
+      if (run !== undefined) run.status = status;
+      return { body: {} };
+    },
+  };
   return {
     answer: (path, body) => {
       const [, what = "", query = ""] = /^\/api\/2\.0\/mlflow\/([^?]*)\??(.*)$/.exec(path) ?? [];
-      switch (what) {
-        case "experiments/get-by-name": {
-          const name = new URLSearchParams(query).get("experiment_name") ?? "";
-          const id = experiments.get(name);
-          if (id === undefined) return { status: 404, body: { error_code: "RESOURCE_DOES_NOT_EXIST" } };
-          return { body: { experiment: { experiment_id: id, name } } };
-        }
-        case "experiments/create":
-          experiments.set(body.name, String(experiments.size + 1));
-          return { body: { experiment_id: String(experiments.size) } };
-        case "runs/search": {
-          const [, key, value] = /^tags\."([^"]+)" = '([^']+)'$/.exec(body.filter) ?? [];
-          const isFound = run?.tags.some((tag) => tag.key === key && tag.value === value) === true;
-          return { body: isFound ? { runs: [shown()] } : {} };
-        }
-        case "runs/create":
-          run = { tags: body.tags, status: "RUNNING" };
-          return { body: { run: { info: { run_id: "r1" }, data: {} } } };
-        case "runs/log-batch":
-          for (const { key, value } of body.params ?? []) {
-            if ((params.get(key) ?? value) !== value)
-              return { status: 400, body: { error_code: "INVALID_PARAMETER_VALUE" } };
-            params.set(key, value);
-          }
-          for (const metric of body.metrics ?? []) {
-            const { key, timestamp, step, value } = metric;
-            metrics.set(JSON.stringify([key, timestamp, step, value]), metric);
-          }
-          return { body: {} };
-        case "runs/update":
-          if (run !== undefined) run.status = body.status;
-          return { body: {} };
-        default:
-          return { status: 404, body: { error_code: "ENDPOINT_NOT_FOUND" } };
-      }
+      return routes[what]?.(query, body) ?? { status: 404, body: { error_code: "ENDPOINT_NOT_FOUND" } };
     },
     rows: () => collect([...metrics.values()]),
     isFinished: () => run?.status === "FINISHED",
@@ -156,7 +161,9 @@ export function wandbStore(key: string): Store {
         config = JSON.parse(body.variables.config);
         const bucket = { id: "b", name, displayName: name, config: "{}", historyLineCount: lines.length };
         const place = { name: project, entity: { name: entity ?? "me" } };
-        return { body: { data: { upsertBucket: { inserted: true, bucket: { ...bucket, project: place } } } } };
+        return {
+          body: { data: { upsertBucket: { inserted: true, bucket: { ...bucket, project: place } } } },
+        };
       }
       if (/^\/files\/[^/]+\/[^/]+\/[^/]+\/file_stream$/.test(path)) {
         const { offset = 0, content = [] } = body.files?.["wandb-history.jsonl"] ?? {};
@@ -165,11 +172,24 @@ export function wandbStore(key: string): Store {
         return { body: { exitcode: null, limits: {} } };
       }
       // what its client asks besides
-      return { body: { data: { serverInfo: { features: [] }, createRunFiles: { runID: "r", uploadHeaders: [], files: [] } } } };
+      return {
+        body: {
+          data: {
+            serverInfo: { features: [] },
+            createRunFiles: { runID: "r", uploadHeaders: [], files: [] },
+          },
+        },
+      };
     },
     rows: () =>
       lines.map((line) => {
-        const { _step: _, _timestamp: __, _runtime: ___, "train/global_step": step, ...scalars } = JSON.parse(line);
+        const {
+          _step: _,
+          _timestamp: __,
+          _runtime: ___,
+          "train/global_step": step,
+          ...scalars
+        } = JSON.parse(line);
         return { step, scalars };
       }),
     isFinished: () => isFinished,

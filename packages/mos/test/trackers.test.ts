@@ -7,7 +7,11 @@ import { trackRun } from "../src/trackers/track.ts";
 import { mlflowStore, trackerServer, trackioStore, wandbStore } from "./tracker-servers.ts";
 
 const KEY = "a-secret";
-const STORES = { mlflow: mlflowStore, wandb: () => wandbStore(KEY), trackio: () => trackioStore(KEY) } as const;
+const STORES = {
+  mlflow: mlflowStore,
+  wandb: () => wandbStore(KEY),
+  trackio: () => trackioStore(KEY),
+} as const;
 const NAMES = ["mlflow", "wandb", "trackio"] as const;
 
 let folder: string;
@@ -16,9 +20,13 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-trackers-"));
   run = join(folder, "acme");
   await mkdir(run);
-  const settings = { steps: 9, warmup: 0, epochs: 1, batchSize: 2, maxLength: 64 };
+  const settings = { steps: 9, targetLoss: 0, warmup: 0, epochs: 1, batchSize: 2, maxLength: 64 };
   const more = { learningRate: 0.001, evaluateEvery: 5, earlyStoppingPatience: 0 };
-  const record = { computeDtype: "float32", settings: { ...settings, ...more }, adapter: { method: "mos", rank: 8 } };
+  const record = {
+    computeDtype: "float32",
+    settings: { ...settings, ...more },
+    adapter: { method: "mos", rank: 8 },
+  };
   await writeFile(join(run, "run.json"), JSON.stringify(record));
 });
 afterEach(() => rm(folder, { recursive: true }));
@@ -27,7 +35,13 @@ const step = (at: number) => ({
   ...{ type: "step", step: at, loss: 2 / at, accuracy: 0.5, seconds: 0.1 * at, learningRate: 1e-3 },
   ...{ gradientNorm: 1, tokens: 20, metrics: { "rewards/margins": at } },
 });
-const evaluation = (at: number) => ({ type: "evaluation", step: at, loss: 3 / (at + 1), accuracy: 0.25, seconds: 1 });
+const evaluation = (at: number) => ({
+  type: "evaluation",
+  step: at,
+  loss: 3 / (at + 1),
+  accuracy: 0.25,
+  seconds: 1,
+});
 
 /** Measures some steps, with an evaluation after each fifth. */
 async function measure(from: number, to: number): Promise<void> {
@@ -55,7 +69,14 @@ const away: string[] = [];
 beforeEach(() => void away.splice(0));
 const track = (to: (typeof NAMES)[number], { url }: Pick<Server, "url">, patience = 5000) =>
   trackRun(run, {
-    ...{ to, url, project: "tests", key: to === "mlflow" ? undefined : KEY, name: "acme", now: () => 1_790_000_000_000 },
+    ...{
+      to,
+      url,
+      project: "tests",
+      key: to === "mlflow" ? undefined : KEY,
+      name: "acme",
+      now: () => 1_790_000_000_000,
+    },
     ...{ patience, onAway: (reason: string) => void away.push(reason) },
   });
 
@@ -135,7 +156,11 @@ test("a key that is not right is told, and not shown", async () => {
 
 describe("the variables of a tracker's own client", () => {
   test("say where it is, and what options say goes first", () => {
-    const environment = { MLFLOW_TRACKING_URI: "http://a", MLFLOW_TRACKING_TOKEN: "t", MLFLOW_EXPERIMENT_NAME: "e" };
+    const environment = {
+      MLFLOW_TRACKING_URI: "http://a",
+      MLFLOW_TRACKING_TOKEN: "t",
+      MLFLOW_EXPERIMENT_NAME: "e",
+    };
     expect(completeTracking({ to: "mlflow" }, environment)).toEqual({
       ...{ to: "mlflow", url: "http://a", project: "e", key: "t" },
     });

@@ -29,7 +29,10 @@ export const samplingFields = {
   ),
   top_p: z.number().min(0).max(1).optional(),
   n: optional(z.int().min(1).max(128), "Number of choices per prompt."),
-  seed: optional(z.int(), "Equal requests with equal seeds give equal output on the same machine if each runs alone; in int8, other requests and cached prompts change it."),
+  seed: optional(
+    z.int(),
+    "Equal requests with equal seeds give equal output on the same machine if each runs alone; in int8, other requests and cached prompts change it.",
+  ),
   stop: optional(
     z.union([z.string().max(1000), z.array(z.string().max(1000)).max(16)]),
     "Stop sequences, not included in the output. Empty ones are ignored.",

@@ -41,7 +41,7 @@ test("metrics of an objective are in the events of its job, beside those that al
     message: "Step 2/4: training loss=0.5000",
     data: {
       ...{ step: 2, total_steps: 4, train_loss: 0.5, train_mean_token_accuracy: 0.25 },
-      ...{ learning_rate: 0.1, gradient_norm: 2, tokens_per_second: 4 },
+      ...{ learning_rate: 0.1, gradient_norm: 2, tokens_per_second: 4, tokens: 8, seconds: 2 },
       ...{ "rewards/margins": 0.5, "logps/chosen": -2 },
     },
   });

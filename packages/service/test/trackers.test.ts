@@ -31,7 +31,9 @@ test.each(databases)("%s: a worker gives its trainer the trackers that it may us
     ...{ sliceSeconds: 60, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60, threads: 1 },
   });
   try {
-    await vi.waitFor(() => expect(Object.keys(tracked).sort()).toEqual([...types].sort()), { timeout: 20_000 });
+    await vi.waitFor(() => expect(Object.keys(tracked).sort()).toEqual([...types].sort()), {
+      timeout: 20_000,
+    });
   } finally {
     stopping.abort();
     await working;

@@ -23,11 +23,22 @@ export function completeTracking(
   const isHosted = to === "wandb";
   const url = given.url ?? read(variables.url) ?? (isHosted ? "https://api.wandb.ai" : undefined);
   if (url === undefined)
-    throw new MosError("bad_option", `the address of ${to} is not known; set ${variables.url}, or --track-url of mos train`);
+    throw new MosError(
+      "bad_option",
+      `the address of ${to} is not known; set ${variables.url}, or --track-url of mos train`,
+    );
   const user = to === "mlflow" ? read("MLFLOW_TRACKING_USERNAME") : undefined;
   const key = read(user === undefined ? variables.key : "MLFLOW_TRACKING_PASSWORD");
   if (isHosted && key === undefined)
-    throw new MosError("bad_option", `${variables.key} is not set; it must hold your key of Weights & Biases`);
+    throw new MosError(
+      "bad_option",
+      `${variables.key} is not set; it must hold your key of Weights & Biases`,
+    );
   const project = given.project ?? read(variables.project) ?? "mos";
-  return { ...given, url, project, ...omitUndefined({ key, user, entity: given.entity ?? read(variables.entity) }) };
+  return {
+    ...given,
+    url,
+    project,
+    ...omitUndefined({ key, user, entity: given.entity ?? read(variables.entity) }),
+  };
 }

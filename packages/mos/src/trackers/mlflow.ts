@@ -1,7 +1,8 @@
 // MLflow's REST API. A run is found there by a tag of ours. Metrics that the server has of a step are not sent again, and those that
 // it has with the same step, time and value it drops.
-import { z } from "zod";
+
 import { errorText } from "mixture-of-shards-core/common";
+import { z } from "zod";
 import { basicAuth, type TrackedRow, type TrackerKind } from "./tracker.ts";
 
 const TAG = "mos.run";
@@ -27,7 +28,11 @@ const open: TrackerKind["open"] = async (ask, { project, tags = [] }, { id, name
     found?.experiment ??
     (await ask(`${api}/experiments/create`, experimentSchema.shape.experiment, { name: project }));
   const filter = { experiment_ids: [experiment_id], filter: `tags."${TAG}" = '${id}'`, max_results: 1 };
-  const { runs } = await ask(`${api}/runs/search`, z.object({ runs: z.array(runSchema).default([]) }), filter);
+  const { runs } = await ask(
+    `${api}/runs/search`,
+    z.object({ runs: z.array(runSchema).default([]) }),
+    filter,
+  );
   const named = [{ key: TAG, value: id }, ...tags.map((key) => ({ key, value: "true" }))];
   const made = { experiment_id, run_name: name, start_time: startedAt, tags: named };
   const { info, data } = runs[0] ?? (await ask(`${api}/runs/create`, z.object({ run: runSchema }), made)).run;
@@ -36,7 +41,10 @@ const open: TrackerKind["open"] = async (ask, { project, tags = [] }, { id, name
     for (let at = 0; at < values.length; at += most)
       await ask(`${api}/runs/log-batch`, z.unknown(), { run_id, [what]: values.slice(at, at + most) });
   };
-  const params = Object.entries(config).map(([key, value]) => ({ key, value: String(value).slice(0, MAX_VALUE) }));
+  const params = Object.entries(config).map(([key, value]) => ({
+    key,
+    value: String(value).slice(0, MAX_VALUE),
+  }));
   if (data.params.length === 0) await log("params", params, MAX_PARAMS); // they are never changed
   const stored = new Map(data.metrics.map(({ key, step }) => [key, step]));
   const toMetrics = ({ step, at: timestamp, scalars }: TrackedRow) =>

@@ -51,7 +51,9 @@ export async function trackRun(run: string, options: TrackRunOptions): Promise<T
   if (!/^https?:\/\//.test(url) || !URL.canParse(url))
     throw new MosError("bad_option", `${url} is no address of ${to}; give one such as http://127.0.0.1:5000`);
   const file = join(run, RUN_FILES.tracking);
-  const found = (await pathExists(file)) ? await readJson(file, accountSchema, { code: "bad_data" }) : undefined;
+  const found = (await pathExists(file))
+    ? await readJson(file, accountSchema, { code: "bad_data" })
+    : undefined;
   const isSame = found?.to === to && found.url === url && found.project === project;
   const id = randomUUID().replaceAll("-", "").slice(0, 16);
   const account = isSame ? found : { to, url, project, id, startedAt: now(), sent: 0 };
@@ -102,13 +104,17 @@ class Tracking implements RunFollower {
         failures = 0;
       } catch (error) {
         if (stop.aborted) return;
-        this.#tracker = undefined; // which says what it has when it is opened again
-        if (failures++ === 0)
-          this.#options.onAway?.(`${errorText(error)}; the run goes on, and its metrics are sent later`);
+        this.#noteFailure(error, failures++);
       }
       const pause = ended.aborted ? SHORT : Math.min(EVERY * 2 ** failures, MAX_PAUSE);
       await sleep(pause, undefined, { signal: ended.aborted ? stop : ended }).catch(() => undefined);
     }
+  }
+
+  #noteFailure(error: unknown, before: number): void {
+    this.#tracker = undefined; // which says what it has when it is opened again
+    if (before > 0) return;
+    this.#options.onAway?.(`${errorText(error)}; the run goes on, and its metrics are sent later`);
   }
 
   async #send(isComplete: boolean): Promise<void> {
@@ -131,7 +137,12 @@ class Tracking implements RunFollower {
     let { position, rows: index, seconds } = this.#read;
     for await (const { measurement, end } of readMeasurements(this.#run, position)) {
       seconds += measurement.seconds;
-      const row = { index, step: measurement.step, at: this.#timeAfter(seconds), scalars: toScalars(measurement) };
+      const row = {
+        index,
+        step: measurement.step,
+        at: this.#timeAfter(seconds),
+        scalars: toScalars(measurement),
+      };
       // a resumed run makes some rows again, which are the same
       if (index >= this.#account.sent) rows.push(row);
       position = end;

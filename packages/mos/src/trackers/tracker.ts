@@ -1,7 +1,8 @@
 // What the trackers of experiments have in common: how one is asked, and what it is told.
-import type { z } from "zod";
+
 import { errorText, MosError, onAbort, parseWith, tryJson } from "mixture-of-shards-core/common";
 import { readBounded } from "mixture-of-shards-core/hub";
+import type { z } from "zod";
 
 export const TRACKER_NAMES = ["mlflow", "wandb", "trackio"] as const;
 export type TrackerName = (typeof TRACKER_NAMES)[number];
@@ -55,7 +56,12 @@ export type Ask = <S extends z.ZodType>(path: string, answer: S, body?: object) 
 /** A tracker of experiments. */
 export interface TrackerKind {
   /** Environment variables that its own client reads. */
-  readonly variables: { readonly url: string; readonly project: string; readonly key: string; readonly entity?: string };
+  readonly variables: {
+    readonly url: string;
+    readonly project: string;
+    readonly key: string;
+    readonly entity?: string;
+  };
   readonly headers: (key: string, user: string | undefined) => Readonly<Record<string, string>>;
   /** Finds a run, or makes it. */
   readonly open: (ask: Ask, options: TrackOptions, run: TrackedRun) => Promise<Tracker>;
@@ -64,6 +70,10 @@ export interface TrackerKind {
 export const basicAuth = (user: string, password: string) => ({
   authorization: `Basic ${btoa(`${user}:${password}`)}`,
 });
+
+/** Why a request failed, which fetch has below its error. */
+const reasonOf = (cause: unknown): string =>
+  errorText(cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause);
 
 /** Milliseconds for an answer, and bytes of one. */
 const [TIMEOUT, MAX_BYTES] = [10_000, 4e6];
@@ -88,8 +98,7 @@ export const trackerClient =
       return parseWith(answer, tryJson(text), { code: "network", where: `the answer of ${place}` });
     } catch (cause) {
       if (cause instanceof MosError) throw cause;
-      const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-      const why = stop.signal.aborted ? "too late" : errorText(reason);
+      const why = stop.signal.aborted ? "too late" : reasonOf(cause);
       throw new MosError("network", `${place} does not answer (${why})`, { cause });
     } finally {
       clearTimeout(timer);

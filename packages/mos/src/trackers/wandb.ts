@@ -29,7 +29,9 @@ const open: TrackerKind["open"] = async (ask, { project, entity, tags }, { id, n
       for (const line of lines) summary = { ...summary, ...line };
       const [offset, content] = [rows[0]?.index ?? 0, lines.map((line) => JSON.stringify(line))];
       const files = { "wandb-history.jsonl": { offset, content } };
-      await stream({ files: { ...files, "wandb-summary.json": { offset: 0, content: [JSON.stringify(summary)] } } });
+      await stream({
+        files: { ...files, "wandb-summary.json": { offset: 0, content: [JSON.stringify(summary)] } },
+      });
     },
     finish: () => stream({ complete: true, exitcode: 0 }),
   };

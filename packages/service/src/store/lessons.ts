@@ -63,13 +63,13 @@ export interface NewLesson {
 }
 
 /** Changes of a lesson, none of which changes what it teaches. */
-interface LessonChange extends Pick<Lesson, "weight" | "held_out"> {
+export interface LessonChange extends Pick<Lesson, "weight" | "held_out"> {
   readonly kind?: LessonRow["kind"] | undefined;
   readonly enabled?: boolean | undefined;
 }
 
 /** Filter of listed lessons. */
-interface LessonListOptions extends ListOptions {
+export interface LessonListOptions extends ListOptions {
   /** True: those that contradict others. */
   readonly contradicted?: boolean;
   readonly kind?: LessonRow["kind"] | undefined;
