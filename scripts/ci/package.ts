@@ -19,7 +19,7 @@ interface Budget {
 const BUDGETS: Readonly<Record<string, Budget>> = {
   mos: { packedBytes: 2_700_000, files: 160, allowed: /^assets\// },
   server: { packedBytes: 550_000, files: 250, allowed: /^$/ },
-  core: { packedBytes: 1_800_000, files: 1000, allowed: /^$/ },
+  core: { packedBytes: 1_900_000, files: 1000, allowed: /^$/ },
   sandbox: { packedBytes: 60_000, files: 50, allowed: /^$/ },
   graph: { packedBytes: 185_000, files: 130, allowed: /^preinstall\.mjs$/ },
   grammar: { packedBytes: 450_000, files: 360, allowed: /^$/ },
