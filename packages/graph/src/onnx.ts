@@ -168,7 +168,8 @@ class NamedGraph {
     const shared = first.findIndex((part, i) => others.some((other) => other[i] !== part));
     if (shared === 0)
       throw new MosError("bad_config", `constants on two drives: ${[...folders].join(" and ")}`);
-    return (shared < 0 ? first : first.slice(0, shared)).join("/") || "/";
+    const above = (shared < 0 ? first : first.slice(0, shared)).join("/");
+    return above === "" || /^[a-z]:$/i.test(above) ? `${above}/` : above; // "C:" alone is the current folder there
   }
 
   /** Whatever reads halves casts them to float32, which is then no change. */

@@ -333,7 +333,9 @@ export class LocalCore implements EngineCore {
     const isNear = drafts.sameUpTo === 0 || !runner.usesFused(makeStep(draft.tokens));
     const isPadded = drafts.isPadded && !isNear && expectsDraft(sequence);
     let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft, { isNear, isPadded }));
-    if (!this.#placement.reserve(start + 1 + verified.length)) verified = [];
+    // factors that requests share have a program that was not tested to give the same
+    const isUntested = drafts.sameUpTo > 0 && runner.slots.shared !== undefined;
+    if (isUntested || !this.#placement.reserve(start + 1 + verified.length)) verified = [];
     const began = now();
     const [logits = []] = await runner.run({ ...makeStep(verified), isPadded });
     const softmax = await runner.softmax.compute(logits.map((row, i) => sequence.softmaxRow(row, i)));

@@ -133,11 +133,15 @@ export function continueSettings(
 ): FinetuneSettings {
   if (recorded === undefined) return settings;
   const { computeDtype = recorded.computeDtype } = settings;
-  const { epochs, steps } =
-    settings.epochs === undefined && settings.steps === undefined ? recorded.settings : settings;
+  const isLengthOpen = settings.epochs === undefined && settings.steps === undefined;
+  const { epochs, steps } = isLengthOpen ? recorded.settings : settings;
+  // who asks for more passes than were planned wants them made
+  const isLonger = (steps ?? 0) > recorded.settings.steps || (epochs ?? 0) > (recorded.settings.epochs ?? 0);
+  const { targetLoss = isLonger ? 0 : recorded.settings.targetLoss } = settings;
   return {
     ...settings,
     ...pickChosen({ ...recorded.settings, ...omitUndefined(settings) }),
+    targetLoss,
     epochs,
     steps,
     computeDtype,

@@ -188,7 +188,9 @@ async function takeFolder(
       "not_found",
       `${place}: the run is complete and has no checkpoint to resume from; retrain with --overwrite`,
     );
-  const state = found ?? initialState(parameters);
+  const last = found ?? initialState(parameters);
+  // what is asked for now decides where an extended run ends
+  const state = extended === undefined ? last : { ...last, pass: undefined, ending: undefined };
   const resumed = { state, isResumed: found !== undefined, extended };
   if (extended === undefined) return { ...resumed, folder: place, claimed: undefined };
   const folder = retrainingFolder(out);
@@ -276,7 +278,8 @@ async function* trainRun(
   const { steps } = run;
   const keepsBest = plan.settings.earlyStoppingPatience > 0;
   const base = baseOf(state);
-  const toWarnings = watchForCollapse({ steps, keepsBest, vocabularySize, base, best, objective });
+  const lastStep = state.ending?.step;
+  const toWarnings = watchForCollapse({ steps, lastStep, keepsBest, vocabularySize, base, best, objective });
   const end = watchEnd({ steps, keepsBest, best });
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;

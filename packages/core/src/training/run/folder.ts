@@ -198,15 +198,15 @@ export async function checkResume(
   { before, record, mayExtend }: { before: RunRecord; record: RunRecord; mayExtend: boolean },
 ): Promise<number | undefined> {
   const made = before.settings.steps;
-  const { steps, warmup, epochs } = record.settings;
+  const { steps, warmup, epochs, targetLoss } = record.settings;
   const isExtended = mayExtend && steps !== made && (await pathExists(join(out, ADAPTER_CONFIG)));
   if (isExtended && steps < made)
     throw new MosError(
       "bad_option",
       `the run in ${out} has already made ${made} steps, more than ${steps}; raise --steps above ${made} to continue, or choose another --out`,
     );
-  // the warm-up and the passes follow from the steps
-  const settings = { ...before.settings, steps, warmup, epochs };
+  // the warm-up and the passes follow from the steps; where a run ends that was to end early, is decided anew
+  const settings = { ...before.settings, steps, warmup, epochs, targetLoss };
   assertSameRun(out, { before: isExtended ? { ...before, settings } : before, record });
   return isExtended ? made : undefined;
 }

@@ -21,8 +21,9 @@ export function watchForCollapse({
   objective = plainTraining,
   ...run
 }: {
-  /** Updates of the whole run. */
+  /** Updates of the whole run, and the last one where it is known that it ends early. */
   readonly steps: number;
+  readonly lastStep?: number | undefined;
   /** True if the run gives its best adapter, not its last. */
   readonly keepsBest: boolean;
   readonly vocabularySize: number;
@@ -32,7 +33,7 @@ export function watchForCollapse({
   /** Plain training by default. */
   readonly objective?: Pick<Objective, "warn" | "guessingLoss">;
 }): (event: TrainEvent) => readonly FinetuneEvent[] {
-  let { base, best } = run;
+  let { base, best, lastStep = steps } = run;
   let firstLoss = base?.loss;
   const said = new Set<WarningReason>();
   const guessing = objective.guessingLoss?.(vocabularySize) ?? Number.POSITIVE_INFINITY;
@@ -42,7 +43,7 @@ export function watchForCollapse({
     if (event.type !== "step" || event.targetTokens === 0) return [];
     const { step, loss, gradientNorm, metrics } = event;
     // other objectives than plain training may have nothing to learn from an update
-    const isStalled = gradientNorm === 0 && metrics === undefined;
+    const isStalled = gradientNorm === 0 && Object.keys(metrics ?? {}).every((name) => name === "kept");
     firstLoss ??= loss;
     const wasBetter = firstLoss < guessing - CLEARLY;
     return [
@@ -65,7 +66,7 @@ export function watchForCollapse({
     const now: Evaluated = { loss, reward: rewardOf(event) };
     if (step === 0) [base, firstLoss] = [now, loss];
     if (event.best) best = { step, ...now };
-    if (step !== steps || base === undefined || isSuccess(now, base)) return [];
+    if (step !== lastStep || base === undefined || isSuccess(now, base)) return [];
     if (keepsBest && best !== undefined) return [];
     const storage =
       best === undefined
@@ -83,10 +84,14 @@ export function watchForCollapse({
     const found = objective.warn?.(Object.fromEntries(plain));
     return found === undefined ? [] : [["objective", `step ${event.step}: ${found}`]];
   };
-  return (event) =>
-    [...checkStep(event), ...checkEvaluation(event), ...checkMetrics(event)].flatMap(([reason, message]) => {
-      if (said.has(reason) || event.type === "checkpoint") return [];
-      said.add(reason);
-      return [{ type: "warning", reason, step: event.step, message: `${message}; ${advice}` }] as const;
-    });
+  return (event) => {
+    if (event.type === "step") lastStep = event.ending?.step ?? lastStep;
+    return [...checkStep(event), ...checkEvaluation(event), ...checkMetrics(event)].flatMap(
+      ([reason, message]) => {
+        if (said.has(reason) || event.type === "checkpoint") return [];
+        said.add(reason);
+        return [{ type: "warning", reason, step: event.step, message: `${message}; ${advice}` }] as const;
+      },
+    );
+  };
 }
