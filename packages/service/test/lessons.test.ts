@@ -205,6 +205,125 @@ describe.each(databases)("lessons on %s", (_, open) => {
     expect(await list("small")).toHaveLength(1);
   });
 
+  test("feedback leaves a check, a disabled lesson and one that was added by hand as they are", async () => {
+    const change = (id: string, body: object) => call("acme", `${lessons}/${id}`, { method: "PATCH", body });
+    const said = { rating: "down", correction: "5 €" };
+    const { lesson_id: id } = (await rate("acme", said)).json;
+    await change(id, { enabled: false, weight: 2 });
+    await rate("acme", said);
+    expect(await list("acme")).toMatchObject([
+      { kind: "lesson", enabled: false, weight: 2, response_id: "r" },
+    ]);
+    await change(id, { enabled: true, kind: "check" });
+    await rate("acme", said);
+    const check = { kind: "check", weight: 2, response_id: null };
+    expect(await list("acme")).toMatchObject([check]);
+    await add("acme", { messages: ask("Price?", "Hi! It is $5.") });
+    await rate("acme", { rating: "up" });
+    await call("acme", "/v1/feedback/r", { method: "DELETE" });
+    expect(await list("acme")).toMatchObject([{ kind: "lesson" }, check]);
+  });
+
+  test("a lesson added again by hand is enabled or becomes a check where the request has its kind", async () => {
+    const { json } = await add("acme", { messages: ask("a", "b") });
+    await call("acme", `${lessons}/${json.id}`, { method: "PATCH", body: { enabled: false } });
+    const again = async (more: object) => (await add("acme", { messages: ask("a", "b"), ...more })).json;
+    expect(await again({})).toMatchObject({ kind: "lesson", enabled: false });
+    expect(await again({ kind: "check" })).toMatchObject({ kind: "check", enabled: true });
+    expect(await again({})).toMatchObject({ kind: "check" });
+    expect(await again({ kind: "lesson" })).toMatchObject({ kind: "lesson" });
+  });
+
+  test("with a lesson goes all feedback that teaches it", async () => {
+    const kept = opened.stores.responses.within({ bytes: 100_000, days: 1 });
+    await kept.put("acme", stored("s", ["Price?", "Hi! It is $5."]));
+    await kept.put("acme", stored("t", ["Price?", "Hi! It is $5."]));
+    const said = { rating: "down", correction: "5 €" };
+    const { lesson_id: id } = (await rate("acme", said)).json;
+    expect((await rate("acme", { response_id: "s", ...said })).json.lesson_id).toBe(id);
+    await rate("acme", { response_id: "t", rating: "down", correction: "6 €" });
+    await call("acme", `${lessons}/${id}`, { method: "DELETE" });
+    const lines = (await call("acme", "/v1/feedback/export")).text;
+    expect(lines).not.toContain("5 €");
+    expect(lines).toContain("6 €");
+  });
+
+  test("an answer that is empty or too long to be learnt from is left out of the lesson", async () => {
+    const kept = opened.stores.responses.within({ bytes: 100_000, days: 1 });
+    for (const answer of ["", "x".repeat(32_001)]) {
+      await kept.put("acme", stored("s", ["When?", answer]));
+      const { json } = await rate("acme", { response_id: "s", rating: "down", correction: "Now" });
+      expect(json.lesson_id).toEqual(expect.any(String));
+      expect((await list("acme"))[0]).not.toHaveProperty("rejected_response");
+      await opened.database.query("delete from responses where id = 's'");
+    }
+  });
+
+  test("pages of contradicted lessons are full while there are more", async () => {
+    for (const answer of ["1", "2"]) await add("acme", { messages: ask("a", answer) });
+    for (const hint of ["Be brief.", "Be kind."]) await add("acme", { messages: ask("b"), hint });
+    const page = async (query: string) =>
+      (await call("acme", `${lessons}?contradicted=true&limit=1${query}`)).json;
+    const first = await page("");
+    expect(first).toMatchObject({ data: [{ messages: ask("a", "2") }], has_more: true });
+    expect(await page(`&after=${first.data[0].id}`)).toMatchObject({
+      data: [{ messages: ask("a", "1") }],
+      has_more: false,
+    });
+  });
+
+  test("checks, which never give way, are bounded", async () => {
+    await add("acme", { kind: "check", messages: ask("a", "b") });
+    const { json } = await add("acme", { messages: ask("c", "d") });
+    await opened.database.query("update lessons set bytes = 63999999 where kind = 'check'");
+    expect(await add("acme", { kind: "check", messages: ask("e", "f") })).toMatchObject({
+      status: 413,
+      json: { error: { param: "messages", message: expect.stringContaining("checks") } },
+    });
+    expect(
+      await call("acme", `${lessons}/${json.id}`, { method: "PATCH", body: { kind: "check" } }),
+    ).toMatchObject({ status: 413, json: { error: { param: "kind" } } });
+    expect(await list("acme", "?kind=check")).toHaveLength(1);
+  });
+
+  test("what changes lessons or feedback takes the tenant's lock before any row", async () => {
+    const firsts: string[] = [];
+    const { feedback, lessons: kept } = openStores({
+      ...opened.database,
+      transaction: (work) =>
+        opened.database.transaction((on) => {
+          let isFirst = true;
+          const query: typeof on.query = (text, values) => {
+            if (isFirst) firsts.push(text);
+            isFirst = false;
+            return on.query(text, values);
+          };
+          return work({ query });
+        }),
+    });
+    const lesson = parseLesson({ messages: ask("a", "b") });
+    const said = {
+      tenant: "acme",
+      id: "r",
+      model: "m",
+      rating: "up" as const,
+      prompt: "[]",
+      completion: "[]",
+    };
+    const put = () => feedback.put({ ...said, correction: null, hint: null, lesson });
+    const id = (await put()).lesson_id as string;
+    await feedback.delete("acme", "r");
+    await kept.put({ tenant: "acme", lesson });
+    await kept.change("acme", id, { enabled: false });
+    await kept.remove("acme", id);
+    await put();
+    await opened.database.query("update lessons set expires_at = now() - interval '1 s'");
+    await kept.removeExpired();
+    expect(await list("acme")).toEqual([]);
+    expect(firsts).toHaveLength(7);
+    for (const first of firsts) expect(first).toContain("pg_advisory_xact_lock");
+  });
+
   test("a deletion is to be erased once", async () => {
     const { json } = await add("acme", { messages: ask("a", "b") });
     let count = 0;

@@ -68,7 +68,11 @@ function toLesson(
   const lesson = {
     messages: wanted === undefined ? prompt : [...prompt, { role: "assistant", content: wanted }],
     hint: hint ?? undefined,
-    rejected_response: rating === "down" && given !== wanted ? given : undefined,
+    // left out where it is none of a lesson, such as an empty one: what is wanted is learnt all the same
+    rejected_response:
+      rating === "down" && given !== wanted
+        ? lessonSchema.shape.rejected_response.safeParse(given).data
+        : undefined,
     source: { kind, id, created_at },
   };
   return lessonSchema.safeParse(lesson).data;

@@ -35,7 +35,10 @@ const lessonObject = z
       .array(z.string())
       .readonly()
       .describe("Lessons that answer the same prompt otherwise; all of them are left out."),
-    response_id: z.string().nullable().describe("The response whose feedback it came from."),
+    response_id: z
+      .string()
+      .nullable()
+      .describe("The response with whose feedback it goes; null for checks and lessons added by hand."),
     created_at: z.int(),
     expires_at: z.int().nullable(),
     ...taught,
@@ -46,7 +49,7 @@ const toLessonObject = ({ body, tenant, response, ...row }: ShownLesson) =>
   toObject(lessonObject, row, { ...body, organization_id: tenant, response_id: response });
 
 const newLesson = lessonSchema
-  .safeExtend({ kind: optional(kind, "lesson by default") })
+  .safeExtend({ kind: optional(kind, "lesson by default, or what it already is") })
   .openapi("CreateLessonRequest");
 const change = z
   .strictObject({
@@ -92,7 +95,7 @@ const addListRoutes: AddRoutes = (app, { lessons }) => {
       "A line of training data: messages that end with the wanted answer, or a hint, or both. The same lesson is kept once.",
     body: newLesson,
     ok: [lessonObject, "The lesson."],
-    answer: async ({ body: { kind = "lesson", ...lesson }, owner: { tenant }, key, server, context }) => {
+    answer: async ({ body: { kind, ...lesson }, owner: { tenant }, key, server, context }) => {
       const { days } = needConsent({ server, key });
       if (kind === "check" && !isGradable(lesson))
         throw invalid("a check needs an answer at the end of its messages, or a grader", "messages");
@@ -161,13 +164,13 @@ const addItemRoutes: AddRoutes = (app, { lessons }) => {
       const { body: lesson } = await lessons.find(tenant, id);
       if (body.kind === "check" && !isGradable(lesson))
         throw invalid("a lesson without an answer or a grader cannot be a check", "kind");
-      return toLessonObject(await lessons.change(tenant, id, body));
+      return toLessonObject(await lessons.change(tenant, id, body).catch(tooLarge("kind")));
     },
   });
   addRoute(app, {
     ...one,
     method: "delete",
-    summary: "Delete a lesson and the feedback that it came from",
+    summary: "Delete a lesson and all feedback that teaches it",
     description: "The stored response is deleted by its own route.",
     ok: [deleted.schema("learning.lesson"), "The lesson was deleted."],
     answer: async ({ params: { id }, query, key }) => {

@@ -318,6 +318,8 @@ const STEPS: readonly string[] = [
     completion text not null,
     correction text,
     hint text,
+    -- the id of the lesson that it teaches
+    lesson text,
     bytes bigint not null,
     created_at timestamptz not null default now(),
     number bigserial,
@@ -333,8 +335,8 @@ const STEPS: readonly string[] = [
     prompt text not null,
     kind text not null check (kind in ('lesson', 'check')),
     enabled boolean not null default true,
-    -- the feedback that it came from
-    response text,
+    -- the feedback with which it goes; none of a check, and of what was added by hand
+    response text check (kind = 'lesson' or response is null),
     -- JSON as text, as that of feedback
     body text not null,
     bytes bigint not null,

@@ -3,7 +3,7 @@ import { lessonId } from "mixture-of-shards-core/learning";
 import { z } from "zod";
 import { type Database, lockTenant, missing, type Queryable, queryRows, removeOldest } from "#database";
 import { assertStorageQuota } from "./contents.ts";
-import { type NewLesson, putLesson, removeLessons } from "./lessons.ts";
+import { type NewLesson, putLesson } from "./lessons.ts";
 
 /** Bytes of prompts and answers that a tenant has at most. */
 const MAX_BYTES = 256_000_000;
@@ -38,9 +38,6 @@ export interface NewFeedback
 
 const COLUMNS = "id, model, rating, prompt, completion, correction, hint, created_at, number";
 
-/** The lessons of a response but for one. */
-const OF_RESPONSE = "tenant = $1 and response = $2 and id is distinct from $3";
-
 /** Feedback in a database whose tables are there. */
 export const openFeedback = (database: Database) => ({
   /**
@@ -53,7 +50,7 @@ export const openFeedback = (database: Database) => ({
   /** Deletes feedback with its lesson. @throws MosError `not_found` where there is none. */
   delete: (tenant: string, id: string): Promise<void> =>
     database.transaction(async (on) => {
-      await removeLessons(on, OF_RESPONSE, [tenant, id, null]);
+      await lockTenant(on, tenant);
       const text = "delete from feedback where tenant = $1 and id = $2 returning id";
       if ((await on.query(text, [tenant, id])).length === 0) throw missing(rows.item, id);
     }),
@@ -75,26 +72,28 @@ async function put(on: Queryable, feedback: NewFeedback) {
   const { tenant, id, model, rating, prompt, completion, correction, hint, lesson } = feedback;
   const { maxStorageBytes: most } = feedback;
   const bytes = Buffer.byteLength(`${prompt}${completion}${correction ?? ""}${hint ?? ""}`);
-  // of what was said before
-  await removeLessons(on, OF_RESPONSE, [tenant, id, lesson === undefined ? null : lessonId(lesson)]);
+  const taught = lesson === undefined ? null : lessonId(lesson);
   await lockTenant(on, tenant);
+  // of what was said before
+  const outdated = "delete from lessons where tenant = $1 and response = $2 and id is distinct from $3";
+  await on.query(outdated, [tenant, id, taught]);
   const [before] = await on.query("select bytes from feedback where tenant = $1 and id = $2", [tenant, id]);
   const more = bytes - Number(before?.["bytes"] ?? 0);
   if (more > 0 && most !== undefined) await assertStorageQuota(on, tenant, { bytes: more, most });
   const [row] = await queryRows(
     on,
     rows,
-    `insert into feedback (tenant, id, model, rating, prompt, completion, correction, hint, bytes)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    `insert into feedback (tenant, id, model, rating, prompt, completion, correction, hint, bytes, lesson)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
      on conflict (tenant, id) do update set rating = excluded.rating, hint = excluded.hint, bytes = excluded.bytes,
-       created_at = now(),
+       lesson = excluded.lesson, created_at = now(),
        -- as it is, so that one which stays is not written again
        correction = case when feedback.correction = excluded.correction then feedback.correction
          else excluded.correction end
      returning ${COLUMNS}`,
-    [tenant, id, model, rating, prompt, completion, correction, hint, bytes],
+    [tenant, id, model, rating, prompt, completion, correction, hint, bytes, taught],
   );
   if (more > 0) await removeOldest(on, rows, { tenant, bytes: MAX_BYTES });
-  const learnt = lesson && (await putLesson(on, { ...feedback, lesson, response: id }));
-  return { ...(row as FeedbackRow), lesson_id: learnt?.id ?? null };
+  if (lesson !== undefined) await putLesson(on, { ...feedback, lesson, response: id });
+  return { ...(row as FeedbackRow), lesson_id: taught };
 }

@@ -1,5 +1,6 @@
 // Lessons of a tenant: what its people want answered, and checks that must stay right. Deduplicated by what they teach, within
 // bytes; older lessons give way to newer ones.
+import { MosError } from "mixture-of-shards";
 import {
   arrangeLessons,
   type Lesson,
@@ -24,6 +25,9 @@ import { assertStorageQuota } from "./contents.ts";
 
 /** Bytes of a tenant's lessons at most, and of a lesson besides its text. */
 const [MAX_BYTES, ROW_BYTES] = [64_000_000, 500];
+
+/** Rows that are read at once for those that contradict others. */
+const SCANNED = 100;
 
 export const lessonKinds = ["lesson", "check"] as const;
 
@@ -53,7 +57,8 @@ export type ShownLesson = LessonRow & { readonly contradicts: readonly string[] 
 export interface NewLesson {
   readonly tenant: string;
   readonly lesson: Lesson;
-  readonly kind?: LessonRow["kind"];
+  /** Undefined: what it already is, or else a lesson. */
+  readonly kind?: LessonRow["kind"] | undefined;
   /** The response whose feedback it came from. */
   readonly response?: string;
   /** Days until it is deleted; undefined for never. */
@@ -91,23 +96,31 @@ export function openLessons(database: Database) {
       tenant: string,
       { contradicted = false, kind, ...page }: LessonListOptions,
     ): Promise<Page<ShownLesson>> => {
-      const found = await selectPage(database, rows, {
-        // lessons alone with their prompt contradict nothing
-        where: `${current} and ($2::text is null or kind = $2) and (not $3 or prompt in (
-          select prompt from lessons where tenant = $1 and enabled group by prompt having count(*) > 1))`,
-        values: [tenant, kind ?? null, contradicted],
-        ...page,
-      });
-      const all = await withContradictions(database, found.rows);
-      const wanted = all.filter(({ contradicts }) => !contradicted || contradicts.length > 0);
-      return { rows: wanted, hasMore: found.hasMore };
+      const wanted: ShownLesson[] = [];
+      for (let { after } = page; ; ) {
+        const found = await selectPage(database, rows, {
+          // lessons alone with their prompt contradict nothing
+          where: `${current} and ($2::text is null or kind = $2) and (not $3 or prompt in (
+            select prompt from lessons where tenant = $1 and enabled group by prompt having count(*) > 1))`,
+          values: [tenant, kind ?? null, contradicted],
+          ...page,
+          ...(contradicted ? { limit: SCANNED } : {}),
+          after,
+        });
+        const all = await withContradictions(database, found.rows);
+        wanted.push(...all.filter(({ contradicts }) => !contradicted || contradicts.length > 0));
+        if (wanted.length >= page.limit || !found.hasMore)
+          return {
+            rows: wanted.slice(0, page.limit),
+            hasMore: found.hasMore || wanted.length > page.limit,
+          };
+        after = found.rows.at(-1)?.id;
+      }
     },
-    /** Deletes a lesson with the feedback that it came from. @throws MosError `not_found`. */
+    /** Deletes a lesson with all feedback that teaches it. @throws MosError `not_found`. */
     remove: (tenant: string, id: string): Promise<void> =>
       database.transaction(async (on) => {
-        const gone = await removeLessons(on, "tenant = $1 and id = $2", [tenant, id]);
-        if (gone.length === 0) throw missing(rows.item, id);
-        await removeFeedback(on, gone);
+        if ((await removeLessons(on, tenant, ["id = $2", id])) === 0) throw missing(rows.item, id);
       }),
     /** Has the files of the database written anew, where something was deleted from them since. */
     erase: async (rewrite: () => Promise<void>): Promise<void> => {
@@ -116,8 +129,13 @@ export function openLessons(database: Database) {
       await rewrite();
       await database.query("delete from erasures where number <= $1", [row?.["number"]]);
     },
-    removeExpired: (): Promise<void> =>
-      database.transaction(async (on) => removeFeedback(on, await removeLessons(on, "expires_at <= now()"))),
+    /** In a transaction of each tenant, so that none waits for a lock while it holds rows of others. */
+    removeExpired: async (): Promise<void> => {
+      const expired = "expires_at <= now()";
+      for (const { tenant } of await database.query(`select distinct tenant from lessons where ${expired}`))
+        await database.transaction((on) => removeLessons(on, String(tenant), [expired]));
+    },
+    /** @throws MosError `not_found`, and `busy` for a check that does not fit. */
     change: (tenant: string, id: string, change: LessonChange): Promise<ShownLesson> =>
       shown(database.transaction((on) => changeLesson(on, { tenant, id }, change))),
     /** All of a tenant's, the oldest first. */
@@ -146,9 +164,12 @@ async function withContradictions(
   return found.map((row) => ({ ...row, contradicts: row.enabled ? others(row.id) : [] }));
 }
 
-/** Keeps a lesson, in place of one that teaches the same. */
+/**
+ * Keeps a lesson, in place of one that teaches the same. Only a kind that is given changes its kind or enables it, and feedback
+ * changes nothing of it but its days: a lesson that was added by hand does not go with feedback that says the same.
+ */
 export async function putLesson(on: Queryable, given: NewLesson): Promise<LessonRow> {
-  const { tenant, lesson, kind = "lesson", response = null, days = null, maxStorageBytes: most } = given;
+  const { tenant, lesson, kind = null, response = null, days = null, maxStorageBytes: most } = given;
   const body = JSON.stringify(lesson);
   const bytes = ROW_BYTES + Buffer.byteLength(body);
   const id = lessonId(lesson);
@@ -158,46 +179,57 @@ export async function putLesson(on: Queryable, given: NewLesson): Promise<Lesson
     on,
     rows,
     `insert into lessons (tenant, id, prompt, kind, response, body, bytes, expires_at)
-     values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(days => $8))
-     on conflict (tenant, id) do update set kind = excluded.kind, response = excluded.response, body = excluded.body,
-       bytes = excluded.bytes, enabled = true, expires_at = excluded.expires_at returning *`,
+     values ($1, $2, $3, coalesce($4::text, 'lesson'), $5, $6, $7, now() + make_interval(days => $8))
+     on conflict (tenant, id) do update set
+       kind = coalesce($4::text, lessons.kind),
+       enabled = lessons.enabled or $4::text is not null,
+       response = case when lessons.response is not null then excluded.response end,
+       body = case when excluded.response is null then excluded.body else lessons.body end,
+       bytes = case when excluded.response is null then excluded.bytes else lessons.bytes end,
+       expires_at = excluded.expires_at
+     returning *`,
     [tenant, id, promptKey(lesson), kind, response, body, bytes, days],
   );
+  await assertChecksFit(on, tenant);
   await removeOldest(on, rows, { tenant, bytes: MAX_BYTES, keep: "kind = 'check'" });
   return row as LessonRow;
 }
 
-async function removeFeedback(on: Queryable, gone: readonly GoneLesson[]): Promise<void> {
-  for (const { tenant, response } of gone)
-    await on.query("delete from feedback where tenant = $1 and id = $2", [tenant, response]);
+/** Checks never give way. @throws MosError `busy` where a tenant's take more than all its lessons may. */
+async function assertChecksFit(on: Queryable, tenant: string): Promise<void> {
+  const text = "select sum(bytes) as taken from lessons where tenant = $1 and kind = 'check'";
+  const [row] = await on.query(text, [tenant]);
+  if (Number(row?.["taken"]) > MAX_BYTES)
+    throw new MosError("busy", `the checks of this key may take ${MAX_BYTES} bytes; delete some`);
 }
 
-/** Deletes the lessons of a condition. Gives those that there were. */
-export async function removeLessons(
+/** Deletes a tenant's lessons of a condition with all feedback that teaches them. Gives their count. */
+async function removeLessons(
   on: Queryable,
-  condition: string,
-  values: readonly unknown[] = [],
-): Promise<readonly GoneLesson[]> {
-  const text = `delete from lessons where ${condition} returning tenant, response`;
-  return queryRows(on, { ...rows, schema: goneSchema }, text, values);
+  tenant: string,
+  [condition, ...values]: readonly [condition: string, ...values: unknown[]],
+): Promise<number> {
+  await lockTenant(on, tenant);
+  const text = `delete from lessons where tenant = $1 and ${condition} returning id`;
+  const gone = (await on.query(text, [tenant, ...values])).map(({ id }) => id);
+  await on.query("delete from feedback where tenant = $1 and lesson = any($2)", [tenant, gone]);
+  return gone.length;
 }
-
-const goneSchema = rows.schema.pick({ tenant: true, response: true });
-type GoneLesson = z.output<typeof goneSchema>;
 
 async function changeLesson(
   on: Queryable,
   { tenant, id }: Pick<LessonRow, "tenant" | "id">,
   { kind, enabled, ...change }: LessonChange,
 ): Promise<LessonRow> {
-  const [row] = await queryRows(on, rows, "select * from lessons where tenant = $1 and id = $2 for update", [
-    tenant,
-    id,
-  ]);
+  await lockTenant(on, tenant);
+  const text = "select * from lessons where tenant = $1 and id = $2";
+  const [row] = await queryRows(on, rows, text, [tenant, id]);
   if (row === undefined) throw missing(rows.item, id);
   const body = parseLesson({ ...row.body, ...change });
-  const update =
-    "update lessons set kind = $3, enabled = $4, body = $5 where tenant = $1 and id = $2 returning *";
+  const update = `update lessons set kind = $3, enabled = $4, body = $5,
+    response = case when $3 = 'lesson' then response end where tenant = $1 and id = $2 returning *`;
   const values = [tenant, id, kind ?? row.kind, enabled ?? row.enabled, JSON.stringify(body)];
-  return (await queryRows(on, rows, update, values))[0] as LessonRow;
+  const [changed] = await queryRows(on, rows, update, values);
+  await assertChecksFit(on, tenant);
+  return changed as LessonRow;
 }
