@@ -868,7 +868,7 @@ describe("a run with validation examples and no more settings", () => {
   });
 
   test("keeps its best adapter where it does not stop, and its last where that is asked for", async () => {
-    const patient = await finished({ epochs: 12, earlyStoppingPatience: 50 });
+    const patient = await finished({ epochs: 6, earlyStoppingPatience: 50 });
     expect(patient.last).toMatchObject({
       reason: "complete",
       step: patient.best,
@@ -877,7 +877,7 @@ describe("a run with validation examples and no more settings", () => {
     expect(patient.best).toBeLessThan(patient.ready.steps);
     expect(await adapterBytes()).toEqual(await adapterBytes(join(out, "best")));
     out = join(folder, `run-${runs++}`);
-    const last = await finished({ epochs: 12, earlyStoppingPatience: 0 });
+    const last = await finished({ epochs: 6, earlyStoppingPatience: 0 });
     expect(last.last).toMatchObject({ reason: "complete", step: last.ready.steps });
     expect(await adapterBytes()).not.toEqual(await adapterBytes(join(out, "best")));
   });

@@ -30,11 +30,6 @@ test("the last module's mask ends where the buffer ends, and modules have differ
   expect(first!.data).not.toEqual(last!.data);
 });
 
-test("hardly more is drawn than the mask of one module has", () => {
-  const [rows, maxWidth] = [256, 384];
-  expect(maskBufferLength({ rows, maxWidth, modules: 56 })).toBeLessThan(1.05 * rows * maxWidth);
-});
-
 test.each([-0.1, 1, Number.NaN])("a probability of %d is refused", (probability) => {
   expect(() => drawMaskBuffer(1, { seed: 0, microBatch: 0, probability })).toThrowError(
     expect.objectContaining({ code: "bad_option", message: `dropout ${probability} is not in [0, 1)` }),

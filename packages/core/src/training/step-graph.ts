@@ -377,11 +377,8 @@ export function wholeModel({ config, weights: stored }: PlainBase): TrainableMod
 // Dropout masks are random slices of one shared buffer, since drawing a mask of its own for every linear layer would
 // cost 100 times as much.
 
-/**
- * Distance in the buffer between the masks of successive modules: small, since every number is drawn, and a prime, so that their
- * rows do not align.
- */
-const STRIDE = 61;
+/** Distance in the buffer between the masks of successive modules; a prime, so that their rows do not align. */
+const STRIDE = 7919;
 
 /** The length of a mask buffer for N rows that is long enough for every module, of inputs up to `maxWidth`. */
 export const maskBufferLength = ({
