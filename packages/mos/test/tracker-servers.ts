@@ -81,6 +81,10 @@ function collect(values: readonly { step: number; key: string; value: number }[]
   return [...rows.values()];
 }
 
+/** Names that MLflow takes; those with slashes, which must be normal paths, are left out. */
+const isLegal = ({ key }: { key: string }): boolean => /^[\w.\- :]{1,250}$/.test(key);
+const REFUSED: Answer = { status: 400, body: { error_code: "INVALID_PARAMETER_VALUE" } };
+
 /** MLflow's REST API over its SQL store: a metric with the same name, time, step and value is there once. */
 export function mlflowStore(): Store {
   const experiments = new Map<string, string>();
@@ -119,12 +123,15 @@ export function mlflowStore(): Store {
     },
     "runs/search": (_, { filter }) => ({ body: { runs: search(filter) } }),
     "runs/create": (_, { tags }) => {
+      if (!tags.every(isLegal) || tags.some(({ key }: { key: string }) => key === "mlflow.runName"))
+        return REFUSED;
+      if (new Set(tags.map(({ key }: { key: string }) => key)).size < tags.length) return REFUSED;
       run = { tags, status: "RUNNING" };
       return { body: { run: { info: { run_id: "r1" }, data: {} } } };
     },
     "runs/log-batch": (_, body) => {
-      if (!(body.params ?? []).every(setParam))
-        return { status: 400, body: { error_code: "INVALID_PARAMETER_VALUE" } };
+      const given: { key: string; value: string }[] = body.params ?? [];
+      if (!given.every(isLegal) || !given.every(setParam)) return REFUSED;
       for (const metric of body.metrics ?? []) {
         const { key, timestamp, step, value } = metric;
         metrics.set(JSON.stringify([key, timestamp, step, value]), metric);

@@ -1,4 +1,4 @@
-import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -137,6 +137,44 @@ describe.each(NAMES)("%s", (to) => {
   });
 });
 
+test("names that MLflow refuses are written as it takes them, and its own tags are left alone", async () => {
+  await using server = await trackerServer(STORES.mlflow());
+  await measure(1, 2);
+  const record = JSON.parse(await readFile(join(run, "run.json"), "utf8"));
+  const settings = { ...record.settings, weights: { "data/a,b.jsonl": 2, "data/a;b.jsonl": 3 } };
+  await writeFile(join(run, "run.json"), JSON.stringify({ ...record, settings }));
+  const tags = ["a/b?", "a/b!", "mos.run", "mlflow.runName"];
+  const options = { to: "mlflow", project: "tests", name: "acme", ...server } as const;
+  expect(await (await trackRun(run, { ...options, tags })).end({ isComplete: true })).toBe(true);
+  expect(server.config()).toMatchObject({ "settings.weights.data_a_b.jsonl": "3" });
+  expect(stored(server)).toEqual(measured(2));
+});
+
+test("a run whose folder was lost goes on at its tracker under the same id", async () => {
+  await using server = await trackerServer(STORES.wandb());
+  const options = {
+    to: "wandb",
+    project: "tests",
+    name: "acme",
+    id: "job-1",
+    key: KEY,
+    url: server.url,
+  } as const;
+  await measure(1, 6);
+  await (await trackRun(run, options)).end({ isComplete: false });
+  for (const file of ["tracking.json", "metrics.jsonl"]) await rm(join(run, file));
+  await measure(1, 9);
+  await (await trackRun(run, options)).end({ isComplete: true });
+  expect(stored(server)).toEqual(measured(9));
+  expect(new Set(server.seen.filter((path) => path.includes("file_stream")))).toHaveLength(1);
+});
+
+test("a folder without a run stays as it was", async () => {
+  await rm(join(run, "run.json"));
+  await expect(track("trackio", { url: "http://127.0.0.1:1" })).rejects.toThrow();
+  expect(await readdir(run)).toEqual([]);
+});
+
 test("a run that is tracked elsewhere from now on is there from its beginning", async () => {
   await using first = await trackerServer(STORES.trackio());
   await using second = await trackerServer(STORES.wandb());
@@ -178,7 +216,21 @@ describe("the variables of a tracker's own client", () => {
     expect(() => completeTracking({ to: "wandb" }, { WANDB_API_KEY: " " })).toThrow(/WANDB_API_KEY/);
   });
 
-  test("must hold an address", async () => {
-    await expect(track("mlflow", { url: "databricks" })).rejects.toMatchObject({ code: "bad_option" });
+  test.each([
+    "databricks",
+    "sqlite:///runs.db",
+    "http://u:hidden@host",
+    "http://host:99999",
+    "http://h?a=hidden",
+  ])("must hold an address, which %s is not", (url) => {
+    const error = expect.objectContaining({
+      code: "bad_option",
+      message: expect.stringMatching(/^(?!.*hidden).*MLFLOW_TRACKING_URI/),
+    });
+    expect(() => completeTracking({ to: "mlflow", url }, {})).toThrow(error);
+  });
+
+  test("may hold a path, whose last slash is nothing of it", () => {
+    expect(completeTracking({ to: "mlflow", url: "https://a/b/" }, {})).toMatchObject({ url: "https://a/b" });
   });
 });

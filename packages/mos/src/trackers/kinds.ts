@@ -7,10 +7,13 @@ import { wandb } from "./wandb.ts";
 
 export const TRACKERS: Readonly<Record<TrackerName, TrackerKind>> = { mlflow, wandb, trackio };
 
+/** An address that fetch takes: those with a password it refuses. */
+const isAddress = (url: string): boolean => /^https?:\/\/[^\s@?#]+$/.test(url) && URL.canParse(url);
+
 /**
  * Completes what is known of a tracker by the variables that its own client reads.
  *
- * @throws MosError `bad_option` where its address is not known, or the key of Weights & Biases.
+ * @throws MosError `bad_option` where its address is not known or is none, or the key of Weights & Biases.
  */
 export function completeTracking(
   given: Partial<TrackOptions> & Pick<TrackOptions, "to">,
@@ -27,6 +30,11 @@ export function completeTracking(
       "bad_option",
       `the address of ${to} is not known; set ${variables.url}, or --track-url of mos train`,
     );
+  if (!isAddress(url))
+    throw new MosError(
+      "bad_option",
+      `the address of ${to} must be an http or https URL without a password; set ${variables.url}, or --track-url`,
+    );
   const user = to === "mlflow" ? read("MLFLOW_TRACKING_USERNAME") : undefined;
   const key = read(user === undefined ? variables.key : "MLFLOW_TRACKING_PASSWORD");
   if (isHosted && key === undefined)
@@ -37,7 +45,7 @@ export function completeTracking(
   const project = given.project ?? read(variables.project) ?? "mos";
   return {
     ...given,
-    url,
+    url: url.replace(/\/{1,9}$/, ""),
     project,
     ...omitUndefined({ key, user, entity: given.entity ?? read(variables.entity) }),
   };

@@ -6,8 +6,11 @@ import { z } from "zod";
 import { basicAuth, type TrackedRow, type TrackerKind } from "./tracker.ts";
 
 const TAG = "mos.run";
-/** What a request takes at most, and characters of a parameter. */
-const [MAX_METRICS, MAX_PARAMS, MAX_VALUE] = [1000, 100, 500];
+/** What a request takes at most, and characters of a parameter and of a name. */
+const [MAX_METRICS, MAX_PARAMS, MAX_VALUE, MAX_NAME] = [1000, 100, 500, 250];
+
+/** A name that MLflow takes. */
+const legal = (name: string): string => name.replaceAll(/[^\p{L}\p{N}_.\- ]/gu, "_").slice(0, MAX_NAME);
 
 const experimentSchema = z.object({ experiment: z.object({ experiment_id: z.string() }) });
 const runSchema = z.object({
@@ -33,7 +36,8 @@ const open: TrackerKind["open"] = async (ask, { project, tags = [] }, { id, name
     z.object({ runs: z.array(runSchema).default([]) }),
     filter,
   );
-  const named = [{ key: TAG, value: id }, ...tags.map((key) => ({ key, value: "true" }))];
+  const own = new Set(tags.map(legal).filter((key) => key !== TAG && !key.startsWith("mlflow.")));
+  const named = [{ key: TAG, value: id }, ...[...own].map((key) => ({ key, value: "true" }))];
   const made = { experiment_id, run_name: name, start_time: startedAt, tags: named };
   const { info, data } = runs[0] ?? (await ask(`${api}/runs/create`, z.object({ run: runSchema }), made)).run;
   const { run_id } = info;
@@ -41,10 +45,8 @@ const open: TrackerKind["open"] = async (ask, { project, tags = [] }, { id, name
     for (let at = 0; at < values.length; at += most)
       await ask(`${api}/runs/log-batch`, z.unknown(), { run_id, [what]: values.slice(at, at + most) });
   };
-  const params = Object.entries(config).map(([key, value]) => ({
-    key,
-    value: String(value).slice(0, MAX_VALUE),
-  }));
+  const values = new Map(Object.entries(config).map(([key, value]) => [legal(key), String(value)]));
+  const params = [...values].map(([key, value]) => ({ key, value: value.slice(0, MAX_VALUE) }));
   if (data.params.length === 0) await log("params", params, MAX_PARAMS); // they are never changed
   const stored = new Map(data.metrics.map(({ key, step }) => [key, step]));
   const toMetrics = ({ step, at: timestamp, scalars }: TrackedRow) =>

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RUN_FILES } from "mixture-of-shards-core/adapters";
-import { errorText, MosError, monotonicNow } from "mixture-of-shards-core/common";
+import { errorText, monotonicNow } from "mixture-of-shards-core/common";
 import { pathExists, readJson, writeFileAtomic } from "mixture-of-shards-core/files";
 import { type RunFollower, readMeasurements, readRecord, toScalars } from "mixture-of-shards-core/training";
 import { z } from "zod";
@@ -35,6 +35,8 @@ const [EVERY, MAX_PAUSE, SHORT, PATIENCE] = [1000, 60_000, 200, 5000];
 
 interface TrackRunOptions extends TrackOptions {
   readonly name: string;
+  /** Of the run at the tracker, where its folder may be lost and made again (random). */
+  readonly id?: string;
   /** Milliseconds since 1970 (`monotonicNow`). */
   readonly now?: () => number;
   /** Milliseconds that the end of a run waits for its tracker. */
@@ -44,18 +46,17 @@ interface TrackRunOptions extends TrackOptions {
 /**
  * Begins to write a run, whose record is there, to a tracker, or goes on where that has stopped.
  *
- * @throws MosError `bad_option` for what is no address, `bad_data`, `storage`; nothing where the tracker is away.
+ * @throws MosError `not_found` where there is no run, `bad_data`, `storage`; nothing where the tracker is away.
  */
 export async function trackRun(run: string, options: TrackRunOptions): Promise<Tracking> {
   const { to, url, project, now = monotonicNow } = options;
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
-    throw new MosError("bad_option", `${url} is no address of ${to}; give one such as http://127.0.0.1:5000`);
+  await readRecord(run); // nothing is written to a folder without a run
   const file = join(run, RUN_FILES.tracking);
   const found = (await pathExists(file))
     ? await readJson(file, accountSchema, { code: "bad_data" })
     : undefined;
   const isSame = found?.to === to && found.url === url && found.project === project;
-  const id = randomUUID().replaceAll("-", "").slice(0, 16);
+  const { id = randomUUID().replaceAll("-", "").slice(0, 16) } = options;
   const account = isSame ? found : { to, url, project, id, startedAt: now(), sent: 0 };
   await writeAccount(run, account);
   return new Tracking(run, options, account);

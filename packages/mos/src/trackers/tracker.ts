@@ -10,7 +10,7 @@ export type TrackerName = (typeof TRACKER_NAMES)[number];
 /** Where a run is written, besides its folder. */
 export interface TrackOptions {
   readonly to: TrackerName;
-  /** Address of the tracker's server. */
+  /** Address of the tracker's server, without a slash at its end. */
   readonly url: string;
   /** An experiment of MLflow, a project of the others. */
   readonly project: string;
@@ -86,7 +86,7 @@ export const trackerClient =
     using _signal = onAbort(signal, () => stop.abort());
     const timer = setTimeout(() => stop.abort(), TIMEOUT);
     try {
-      const response = await fetch(`${url.replace(/\/{1,9}$/, "")}${path}`, {
+      const response = await fetch(`${url}${path}`, {
         ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
         headers: { "content-type": "application/json", ...(key === undefined ? {} : headers(key, user)) },
         redirect: "error", // the key is for this server

@@ -29,7 +29,7 @@ export interface TrainRequest {
   readonly cacheFolder: string;
   readonly threads: number;
   /** Tracker that gets the metrics. */
-  readonly track?: (TrackOptions & { readonly name: string }) | undefined;
+  readonly track?: (TrackOptions & { readonly id: string; readonly name: string }) | undefined;
   /** The endpoint that graders ask models at, with a key for this slice. */
   readonly models: { readonly url: string; readonly key: string } | undefined;
 }

@@ -251,7 +251,7 @@ async function endpointFor(
 function trackerFor({ id, request }: JobRow, { trackers = [] }: LeasedContext): TrainRequest["track"] {
   const asked = trackingOf(request as unknown as JobRequest);
   if (asked === undefined || !trackers.includes(asked.to)) return undefined;
-  return { name: id, ...asked, ...completeTracking(asked, process.env) };
+  return { id, name: id, ...asked, ...completeTracking(asked, process.env) };
 }
 
 /** Renews the lease on a slice, and kills the trainer where another worker has it by now. */
