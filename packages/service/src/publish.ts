@@ -139,7 +139,7 @@ interface PeftFolderOptions {
   readonly modelName: string;
   readonly models: Pick<ModelStore, "published" | "files">;
   readonly objects: Pick<ObjectStore, "restore">;
-  /** Ends a conversion in the middle. */
+  /** Ends a conversion in the middle, and requests to servers. */
   readonly signal: AbortSignal;
   readonly log: Pick<ServerLog, "warn">;
 }
@@ -156,27 +156,34 @@ const MANIFEST = "manifest.json";
 /** Has servers unload deleted adapters, again until each has answered. */
 function openUnloading({
   servers,
+  signal,
   log,
   fetch: send = fetch,
-}: Pick<PeftFolderOptions, "servers" | "log" | "fetch">) {
-  const left = new Map<string, { readonly url: string; readonly name: string }>();
-  return {
-    add: (name: string): void => {
-      for (const url of servers) left.set(`${url} ${name}`, { url, name });
-    },
-    flush: async (): Promise<void> => {
-      for (const [key, { url, name }] of left)
-        await send(`${url.replace(/\/+$/, "")}/v1/unload_lora_adapter`, {
+}: Pick<PeftFolderOptions, "servers" | "signal" | "log" | "fetch">) {
+  const left = new Map(servers.map((url) => [url, new Set<string>()]));
+  const flushServer = async (url: string, names: Set<string>): Promise<void> => {
+    for (const name of names)
+      try {
+        const { status } = await send(`${url.replace(/\/+$/, "")}/v1/unload_lora_adapter`, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify({ lora_name: name }),
-          signal: AbortSignal.timeout(10_000),
-        }).then(
-          // a server that has not loaded it refuses
-          ({ status }) => status < 500 && left.delete(key),
-          (error: unknown) =>
-            log.warn({ model: name, url, reason: String(error) }, "unloading a model failed; retrying"),
-        );
+          signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]),
+        });
+        if (status < 500) names.delete(name); // a server that has not loaded it refuses
+      } catch (error) {
+        // it is not there for the others either
+        if (!signal.aborted)
+          log.warn({ model: name, url, reason: String(error) }, "unloading a model failed; retrying");
+        return;
+      }
+  };
+  return {
+    add: (name: string): void => {
+      for (const names of left.values()) names.add(name);
+    },
+    flush: async (): Promise<void> => {
+      await Promise.all([...left].map(([url, names]) => flushServer(url, names)));
     },
   };
 }
@@ -204,13 +211,13 @@ export async function openPeftFolder(
   const isDue = (name: string): boolean =>
     !signal.aborted && syncs % 2 ** Math.min(failures.get(name) ?? 0, MAX_INTERVAL) === 0;
   const unloading = openUnloading(options);
-  /** What the manifest says of each folder. */
-  let described = new Map<string, ManifestEntry>();
+  /** What the manifest says of each folder; one that an earlier process left may be old. */
+  let described: ReadonlyMap<string, ManifestEntry> | undefined;
   const describe = async (): Promise<void> => {
     const names = (await readdir(folder)).filter(isPlain);
-    if (names.length === described.size && names.every((name) => described.has(name))) return;
+    if (names.length === described?.size && names.every((name) => described?.has(name))) return;
     const entries = names.map(
-      async (name) => [name, described.get(name) ?? (await describeExport(join(folder, name)))] as const,
+      async (name) => [name, described?.get(name) ?? (await describeExport(join(folder, name)))] as const,
     );
     const next = new Map(await Promise.all(entries));
     await writeManifest(join(folder, MANIFEST), [...next.values()]);
@@ -246,8 +253,8 @@ export async function openPeftFolder(
     sync: async () => {
       syncs++;
       await publisher.sync().finally(() => tasks?.[Symbol.asyncDispose]());
-      await unloading.flush();
       await describe();
+      await unloading.flush();
     },
   };
 }

@@ -1,5 +1,5 @@
 // Folders of published models follow the table, also in a folder that another version filled.
-import { access, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFolderAtomic } from "mixture-of-shards-core/files";
@@ -120,5 +120,34 @@ test("servers of the exports unload what was deleted, and are told again where t
   const call = (host: string) => `http://${host}:8000/v1/unload_lora_adapter {"lora_name":"${old}"}`;
   expect(asked).toEqual([call("a"), call("b"), call("b")]);
   expect(warnings).toMatchObject([{ model: old, url: "http://b:8000/" }]);
-  expect((await readdir(folder)).sort()).toEqual(["ft--mine", "notes"]);
+  expect((await readdir(folder)).sort()).toEqual(["ft--mine", "manifest.json", "notes"]);
+  // also where the last model was deleted while the service was down
+  expect(JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))).toEqual([]);
+});
+
+test("a server that does not answer is asked once in a round, and the list does not wait for it", async () => {
+  for (const name of ["ft--tiny--acme--a--1", "ft--tiny--acme--b--2"]) await mkdir(join(folder, name));
+  const asked: string[] = [];
+  const ending = new AbortController();
+  const peft = await openPeftFolder({
+    ...{ folder, baseName: "org/tiny", model: "assets/tiny-english", modelName: "tiny" },
+    servers: ["http://away", "http://there"],
+    models: { published: async () => new Map(), files: async () => undefined },
+    objects: { restore: async () => undefined },
+    signal: ending.signal,
+    log: { warn: () => undefined },
+    fetch: async (url, init) => {
+      asked.push(new URL(String(url)).host);
+      if (String(url).startsWith("http://there")) return new Response("");
+      return await new Promise((_, reject) => {
+        init?.signal?.addEventListener("abort", () => reject(init.signal?.reason));
+      });
+    },
+  });
+  const syncing = peft.sync();
+  await vi.waitFor(() => expect(asked.toSorted()).toEqual(["away", "there", "there"]));
+  await access(join(folder, "manifest.json"));
+  ending.abort();
+  await syncing;
+  expect(asked).toHaveLength(3);
 });
