@@ -36,6 +36,10 @@ interface TrainOptions {
 export type TrainedSpec = TrialSpec & { readonly adapter: AdapterConfig };
 
 const [ATTEMPTS, MAX_WAIT, POLL_SECONDS] = [6, 60, 2];
+/** Jobs of a cell that failed in earlier runs, after which there is another one. */
+const MAX_FAILED = 100;
+/** The code of a job's error that another attempt would meet again. */
+const DIVERGED = "training_diverged";
 /** Seconds after which the service removes the model. */
 const KEPT_SECONDS = 7 * 86_400;
 
@@ -62,7 +66,7 @@ async function trySend(
   { service, signal }: TrainOptions,
   path: string,
   init: RequestInit,
-): Promise<Response | { reason: string; transient: boolean; waitSeconds?: number }> {
+): Promise<Response | { reason: string; transient: boolean; isBusy: boolean; waitSeconds?: number }> {
   const { url, key, fetch: send = fetch } = service;
   const headers = new Headers(init.headers);
   if (key !== undefined) headers.set("authorization", `Bearer ${key}`);
@@ -73,9 +77,9 @@ async function trySend(
     if (response.ok) return response;
     const { data } = errorSchema.safeParse(await response.json().catch(() => undefined));
     const reason = `answered ${response.status}: ${data?.error.message ?? "no reason given"}`;
-    return { reason, ...retryAdvice(response, MAX_WAIT) };
+    return { reason, isBusy: response.status === 429, ...retryAdvice(response, MAX_WAIT) };
   } catch (error) {
-    return { reason: `does not answer (${errorText(error)})`, transient: true };
+    return { reason: `does not answer (${errorText(error)})`, transient: true, isBusy: false };
   }
 }
 
@@ -85,9 +89,12 @@ async function request(options: TrainOptions, path: string, init: RequestInit = 
     const found = await trySend(options, path, init);
     if (signal.aborted) throw new MosError("cancelled", "stopped waiting for the service, whose jobs go on");
     if (found instanceof Response) return found;
-    if (!found.transient || attempt === ATTEMPTS)
+    // a service that is busy has its queue full: there is room when other jobs have ended
+    if (!found.transient || (attempt >= ATTEMPTS && !found.isBusy))
       throw new MosError("network", `${service.url}: the service ${found.reason} (${path})`);
-    await sleep((found.waitSeconds ?? 2 ** attempt) * 1000, undefined, { signal }).catch(() => undefined);
+    const backoff = found.isBusy ? Math.min(2 ** attempt, MAX_WAIT) : 0;
+    const seconds = Math.max(found.waitSeconds ?? 2 ** attempt, backoff);
+    await sleep(seconds * 1000, undefined, { signal }).catch(() => undefined);
   }
 }
 
@@ -137,7 +144,10 @@ async function* jobSteps(job: string, options: TrainOptions, limit: number) {
   }
 }
 
-/** The job of a cell when it has ended; one that was asked for before is found again. */
+const hasFailed = ({ status, error }: z.output<typeof jobSchema>): boolean =>
+  ["failed", "cancelled"].includes(status) && error?.code !== DIVERGED;
+
+/** The job of a cell when it has ended; one that was asked for before is found again, unless it had failed. */
 async function runJob(
   { identity, seed, adapter, settings }: TrainedSpec,
   training_file: string,
@@ -146,11 +156,15 @@ async function runJob(
   const { attempt, signal, emit } = options;
   const mos = jobFields(adapter, settings);
   const [base] = (await ask(listOf(modelSchema), options, "models")).data; // adapters come behind it
-  let job = await ask(jobSchema, options, "fine_tuning/jobs", {
-    method: "POST",
-    headers: { "content-type": "application/json", "idempotency-key": `${identity}-${attempt}` },
-    body: JSON.stringify({ model: base?.id, training_file, seed, mos }),
-  });
+  const body = JSON.stringify({ model: base?.id, training_file, seed, mos });
+  const create = (key: string) =>
+    ask(jobSchema, options, "fine_tuning/jobs", {
+      ...{ method: "POST", body },
+      headers: { "content-type": "application/json", "idempotency-key": key },
+    });
+  const key = `${identity}-${attempt}-${training_file}`;
+  let job = await create(key);
+  for (let after = 0; hasFailed(job) && after < MAX_FAILED; after++) job = await create(`${key}-${job.id}`);
   while (!["succeeded", "failed", "cancelled"].includes(job.status)) {
     for await (const { step, total_steps: steps, train_loss: loss } of jobSteps(job.id, options, 1)) {
       emit({ type: "progress", step, steps, loss });
@@ -194,10 +208,11 @@ export function openServiceTrainer(service: ServiceAccess) {
     const options = { ...given, service };
     const uploading = uploads.get(spec.train) ?? upload(spec.train, options);
     uploads.set(spec.train, uploading);
+    uploading.catch(() => uploads.delete(spec.train)); // the next cell tries again
     options.emit({ type: "phase", phase: "training" });
     const { id, status, error, fine_tuned_model: model } = await runJob(spec, await uploading, options);
     if (model !== null) return fetchRun(spec, { id, model }, options);
-    const code = error?.code === "diverged" ? "diverged" : "network";
+    const code = error?.code === DIVERGED ? "diverged" : "network";
     const failure = new MosError(code, error?.message ?? `the job ${id} was ${status}`);
     if (code === "diverged") await writeFailure(spec, failure);
     throw failure;
