@@ -107,12 +107,12 @@ function recorder(
     share.add(1);
   };
   const noteEnd = (answer: AnswerRecord, choice: number, { finishReason, usage }: FinishEvent): void => {
-    const { reason } = running.signal;
-    // it says more than that the answer was cancelled
-    if (finishReason === "cancelled" && reason instanceof ApiError) throw reason;
     Object.assign(answer, { finishReason, usage, endedAt: now() });
     record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, usage.queuedSeconds);
     if (firsts.includes(choice)) record.cachedTokens += usage.cachedTokens;
+    const { reason } = running.signal;
+    // it says more than that the answer was cancelled
+    if (finishReason === "cancelled" && reason instanceof ApiError) throw reason;
   };
   return (choice, event) => {
     const answer = record.answers[choice];

@@ -180,7 +180,7 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const written = { dtype, maxRank, model: config };
   const { method } = adapter.config;
   const summary = { ...summarize(lora, { out, baseName, trainedOn }), format, dtype, method };
-  const [, revision = null] = /[\\/]snapshots[\\/]([0-9a-f]{40})(?=[\\/]|$)/.exec(model.path) ?? []; // a folder of the Hub's cache
+  const revision = cachedRevision(model.path, baseName);
   if (format === "peft")
     return { ...summary, ...(await writePeft(out, lora, { ...written, modulePrefix, baseName, revision })) };
   await makeFolder(dirname(out));
@@ -229,6 +229,13 @@ function summarize(
   const { rank, targets } = adapter.config;
   const layers = listTargets(adapter.shapes, targets).length - absent.length;
   return { ...names, rank, alpha, targets, layers, ...omitUndefined({ trainedOn }) };
+}
+
+/** The commit of a base in the Hub's cache, where the cached repository is the one that is named. */
+function cachedRevision(path: string, baseName: string): string | null {
+  const [, repository, commit] =
+    /[\\/]models--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})(?=[\\/]|$)/.exec(path) ?? [];
+  return commit !== undefined && repository === baseName.replaceAll("/", "--") ? commit : null;
 }
 
 /** Identity of a base. Its weights are read one at a time. */

@@ -126,11 +126,12 @@ async function compareLosses(
   }
 }
 
-/** How much a lower rank loses: of the whole update, and of the layer that loses most. */
+/** How much a lower rank loses: of all modules with one, and of that which loses most. */
 function loweredText({ error, modules }: NonNullable<ExportSummary["lowered"]>): string {
   const shares = Object.entries(modules).sort(([, a], [, b]) => b - a);
   const [most = ["", 0]] = shares;
-  return `${formatShare(error)} of the update is lost, by its norm; at most ${formatShare(most[1])}, in ${most[0]}`;
+  const where = counted(shares.length, "lowered module");
+  return `${formatShare(error)} of the update of ${where} is lost, by its norm; at most ${formatShare(most[1])}, in ${most[0]}`;
 }
 
 const lossText = ({ before, after }: Losses): string =>
