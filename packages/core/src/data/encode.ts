@@ -150,15 +150,20 @@ function encodeRated({ answer, isDesirable }: RatedExample, options: EncodeOptio
   };
 }
 
-/**
- * An answer behind its prompt, and behind the prompt whose last user message has the hint, after a blank line as in TRL. What
- * does not fit behind both is cut off.
- */
-function encodeHinted(example: ChatExample, hint: string, options: EncodeOptions): EncodedExample {
-  const asked = example.turns.findLastIndex(({ role }) => role === "user");
-  const turns = example.turns.map((turn, i) =>
-    i === asked ? { ...turn, content: `${turn.content}\n\n${hint}` } : turn,
+/** Messages whose last one of the user has the hint, after a blank line as in TRL: what a teacher reads. */
+export function withHint<T extends { readonly role: string; readonly content: string }>(
+  messages: readonly T[],
+  hint: string,
+): T[] {
+  const asked = messages.findLastIndex(({ role }) => role === "user");
+  return messages.map((message, i) =>
+    i === asked ? { ...message, content: `${message.content}\n\n${hint}` } : message,
   );
+}
+
+/** An answer behind its prompt, and behind the prompt with the hint. What does not fit behind both is cut off. */
+function encodeHinted(example: ChatExample, hint: string, options: EncodeOptions): EncodedExample {
+  const turns = withHint(example.turns, hint);
   const student = labelSequence(example, options);
   const answerFrom = ({ weights }: Labelled): number => weights.findIndex((weight) => weight > 0);
   const teacher = labelSequence({ ...example, turns }, options);

@@ -39,6 +39,7 @@ export {
   sequenceLengths,
   sharedReach,
   type TokenColumns,
+  withHint,
 } from "./encode.ts";
 export {
   type ChatClient,
