@@ -5,6 +5,7 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import type { ServerLog } from "mixture-of-shards/server";
+import { abortAfter } from "mixture-of-shards-core/common";
 import { describeExport, type ManifestEntry, plainName, writeManifest } from "mixture-of-shards-core/convert";
 import {
   assertWritable,
@@ -162,13 +163,14 @@ function openUnloading({
 }: Pick<PeftFolderOptions, "servers" | "signal" | "log" | "fetch">) {
   const left = new Map(servers.map((url) => [url, new Set<string>()]));
   const flushServer = async (url: string, names: Set<string>): Promise<void> => {
-    for (const name of names)
+    for (const name of names) {
+      using limit = abortAfter(10_000, signal);
       try {
         const { status } = await send(`${url.replace(/\/+$/, "")}/v1/unload_lora_adapter`, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify({ lora_name: name }),
-          signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]),
+          signal: limit.signal,
         });
         if (status < 500) names.delete(name); // a server that has not loaded it refuses
       } catch (error) {
@@ -177,6 +179,7 @@ function openUnloading({
           log.warn({ model: name, url, reason: String(error) }, "unloading a model failed; retrying");
         return;
       }
+    }
   };
   return {
     add: (name: string): void => {

@@ -54,6 +54,33 @@ export function onAbort(signal: AbortSignal | undefined, call: () => void): Disp
   return { [Symbol.dispose]: () => signal?.removeEventListener("abort", call) };
 }
 
+/**
+ * A signal that is aborted with another one, or after some milliseconds (`isLate`), unless it is disposed of before. On Node 20
+ * AbortSignal.any loses signals of AbortSignal.timeout, once these are collected.
+ */
+export function abortAfter(
+  milliseconds: number,
+  signal?: AbortSignal,
+): Disposable & { readonly signal: AbortSignal; readonly isLate: boolean } {
+  const stop = new AbortController();
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    stop.abort(new DOMException(`not done in ${milliseconds} ms`, "TimeoutError"));
+  }, milliseconds);
+  const following = onAbort(signal, () => stop.abort(signal?.reason));
+  return {
+    signal: stop.signal,
+    get isLate() {
+      return isLate;
+    },
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      following[Symbol.dispose]();
+    },
+  };
+}
+
 /** Closes what has not been used for so many seconds; the next use has to open it again. Returns a function that runs one use. */
 export function closeWhenIdle(seconds: number, close: () => void): <T>(use: () => Promise<T>) => Promise<T> {
   let users = 0;

@@ -15,7 +15,7 @@ export {
 export { concatBytes, equalBytes, utf8Length } from "./bytes.ts";
 export { checkCall, checkKind, kinds, locateKinds, type OptionKinds } from "./call-options.ts";
 export { monotonicNow } from "./clock.ts";
-export { closeWhenIdle, limitConcurrency, onAbort, withProgress } from "./concurrency.ts";
+export { abortAfter, closeWhenIdle, limitConcurrency, onAbort, withProgress } from "./concurrency.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export * from "./json.ts";
 export * from "./memory-plan.ts";

@@ -1,6 +1,6 @@
 // An endpoint of an OpenAI-compatible API: one request, tried again where that may help.
 import { z } from "zod";
-import { describeBytes, errorText, MosError, onAbort, tryJson } from "#common";
+import { abortAfter, describeBytes, errorText, MosError, tryJson } from "#common";
 import { type Failure, readBounded, retryAdvice } from "#hub";
 import { sleep as wait } from "#platform";
 import type { ChatMessage } from "#text";
@@ -128,13 +128,9 @@ class Endpoint<T> {
     { signal, timeout }: { readonly signal: AbortSignal | undefined; readonly timeout: number },
   ): Promise<Answered<T> | Failure> {
     assertNotStopped(signal);
-    // AbortSignal.any of Node 20 loses signals of AbortSignal.timeout
-    const stop = new AbortController();
-    const follow = (): void => stop.abort();
-    const timer = setTimeout(follow, timeout);
-    using _signal = onAbort(signal, follow);
+    using limit = abortAfter(timeout, signal);
     try {
-      const response = await this.#send(body, stop.signal);
+      const response = await this.#send(body, limit.signal);
       this.#isThere = true;
       const bytes = await readBounded(response, MAX_ANSWER_BYTES);
       if (bytes === undefined) return this.#tooLong(body.model);
@@ -144,12 +140,10 @@ class Endpoint<T> {
         : this.#refused(response, { body: answer, model: body.model });
     } catch (error) {
       assertNotStopped(signal);
-      const reason = stop.signal.aborted ? `no answer in ${Math.round(timeout / 1000)} s` : rootCause(error);
+      const reason = limit.isLate ? `no answer in ${Math.round(timeout / 1000)} s` : rootCause(error);
       const isAbsent = !this.#isThere && /ECONNREFUSED|ENOTFOUND|bad port/.test(reason);
       const advice = isAbsent ? "; start it, or check the URL" : "";
       return { error: this.#failed(`does not answer (${reason})${advice}`, error), transient: !isAbsent };
-    } finally {
-      clearTimeout(timer);
     }
   }
 

@@ -1,5 +1,5 @@
 // Grading one answer by one grader.
-import { MosError, omitUndefined, parseJson } from "#common";
+import { abortAfter, MosError, omitUndefined, parseJson } from "#common";
 import type { ChatClient } from "#data";
 import { findExcess, type Grader, graderName, readFormula } from "./grader.ts";
 import type { PythonGraders } from "./python.ts";
@@ -94,12 +94,12 @@ async function gradeWithinLimits(
 ): Promise<Outcome> {
   if (findExcess(grader, input) !== undefined)
     return { reward: 0, errors: { truncated_observation_error: true } };
-  const late = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
+  if (seconds === undefined) return await runGrader(grader, input, { ...options, signal });
+  using limit = abortAfter(seconds * 1000, signal);
   try {
-    const either = [signal, late].filter((one) => one !== undefined);
-    return await runGrader(grader, input, { ...options, signal: AbortSignal.any(either) });
+    return await runGrader(grader, input, { ...options, signal: limit.signal });
   } catch (error) {
-    if (late?.aborted !== true || signal?.aborted === true) throw error;
+    if (!limit.isLate || signal?.aborted === true) throw error;
     return { reward: 0, errors: { unresponsive_reward_error: true } };
   }
 }

@@ -1,11 +1,11 @@
 // Cases asked and graded, and lessons as the lines that training reads.
 import { MosError } from "#common";
-import type { ExampleInput } from "#data";
+import { type ExampleInput, withHint } from "#data";
 import { answerPrompts, type GraderTools, openGrader } from "#training";
 import type { PairedCase } from "./gate.ts";
+import type { LearningSettings } from "./learning-settings.ts";
 import { answerOf, type Lesson, promptOf } from "./lesson.ts";
 import { type Case, itemOf } from "./plan.ts";
-import type { LearningSettings } from "./policy.ts";
 
 type AskOptions = Parameters<typeof answerPrompts>[1];
 
@@ -67,11 +67,9 @@ export interface AnsweredCase extends Omit<Case, "grader">, PairedCase {
   readonly answerAfter: string;
 }
 
-/** A prompt with a remark as the teacher reads it, after a blank line as the objective `sdft` has it. */
+/** A prompt with a remark as the teacher reads it. */
 export const hintedPrompt = (lesson: Lesson): Lesson["messages"] =>
-  promptOf(lesson).map((message, i, all) =>
-    i === all.length - 1 ? { ...message, content: `${message.content}\n\n${lesson.hint}` } : message,
-  );
+  withHint(promptOf(lesson), String(lesson.hint));
 
 /**
  * A lesson as a line of training data. Where it has a remark alone, the answer is the teacher's; the teacher of `sdft` is shown the

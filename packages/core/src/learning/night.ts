@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { ADAPTER_CONFIG, ADAPTER_FILES, findAdapter, RUN_FILES, replaceAdapter } from "#adapters";
 import {
+  abortAfter,
   canonicalJson,
   MosError,
   monotonicNow,
@@ -33,9 +34,9 @@ import {
 import { type AnsweredCase, askModel, gradeAnswers, hintedPrompt, needsTeacher, toLine } from "./cases.ts";
 import { digestOf, knownLessons, LEARNING_FILES, readLessons, recordVersion } from "./folder.ts";
 import { decide, type GateDecision } from "./gate.ts";
+import { type LearningSettings, learningSettings } from "./learning-settings.ts";
 import { answerOf, type Contradiction } from "./lesson.ts";
 import { type NightPlan, planNight } from "./plan.ts";
-import { type LearningSettings, learningSettings } from "./policy.ts";
 
 /** Options of a night. */
 export interface LearnOptions
@@ -265,7 +266,7 @@ async function* trainCandidate(
   const { objective, maxTokens, maxMinutes } = learning;
   const [out, candidate] = [join(path, "run"), join(path, "candidate")];
   if (await pathExists(join(candidate, ADAPTER_CONFIG))) return candidate;
-  const late = AbortSignal.timeout(maxMinutes * 60_000);
+  using limit = abortAfter(maxMinutes * 60_000, signal);
   const from = startOf(night);
   const events = finetune({
     ...{ model, data, out, cacheFolder },
@@ -273,7 +274,7 @@ async function* trainCandidate(
     adapter: from === undefined ? adapter : { from },
     settings: { ...settings, objective },
     resume: await pathExists(join(out, RUN_FILES.record)),
-    signal: signal === undefined ? late : AbortSignal.any([signal, late]),
+    signal: limit.signal,
   });
   for await (const event of events) {
     yield { type: "training", event };

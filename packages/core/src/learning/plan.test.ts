@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { parseSettings } from "#common";
+import { learningSettings } from "./learning-settings.ts";
 import { type Lesson, lessonId, parseLesson, promptKey } from "./lesson.ts";
 import { planNight } from "./plan.ts";
-import { learningSettings } from "./policy.ts";
 
 const TOPICS = [
   "ticket",

@@ -2,6 +2,7 @@
 import { checkItem, type Grader } from "#graders";
 import { evenly, isShort, otherWordings } from "#training";
 import type { CaseSet } from "./gate.ts";
+import type { LearningSettings } from "./learning-settings.ts";
 import {
   type ArrangedLessons,
   answerOf,
@@ -11,7 +12,6 @@ import {
   lessonId,
   promptOf,
 } from "./lesson.ts";
-import type { LearningSettings } from "./policy.ts";
 
 /** How a case came about: its prompt was not trained, was trained in other words, or is a check's. */
 export type CaseOrigin = "held_out" | "reworded" | "check";

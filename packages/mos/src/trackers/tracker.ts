@@ -1,6 +1,6 @@
 // What the trackers of experiments have in common: how one is asked, and what it is told.
 
-import { errorText, MosError, onAbort, parseWith, tryJson } from "mixture-of-shards-core/common";
+import { abortAfter, errorText, MosError, parseWith, tryJson } from "mixture-of-shards-core/common";
 import { readBounded } from "mixture-of-shards-core/hub";
 import type { z } from "zod";
 
@@ -82,15 +82,13 @@ export const trackerClient =
   ({ headers }: TrackerKind, { to, url, key, user }: TrackOptions, signal: AbortSignal): Ask =>
   async (path, answer, body) => {
     const place = `${to} at ${new URL(url).origin}`;
-    const stop = new AbortController();
-    using _signal = onAbort(signal, () => stop.abort());
-    const timer = setTimeout(() => stop.abort(), TIMEOUT);
+    using limit = abortAfter(TIMEOUT, signal);
     try {
       const response = await fetch(`${url}${path}`, {
         ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
         headers: { "content-type": "application/json", ...(key === undefined ? {} : headers(key, user)) },
         redirect: "error", // the key is for this server
-        signal: stop.signal,
+        signal: limit.signal,
       });
       const text = new TextDecoder().decode(await readBounded(response, MAX_BYTES));
       if (!response.ok)
@@ -98,9 +96,7 @@ export const trackerClient =
       return parseWith(answer, tryJson(text), { code: "network", where: `the answer of ${place}` });
     } catch (cause) {
       if (cause instanceof MosError) throw cause;
-      const why = stop.signal.aborted ? "too late" : reasonOf(cause);
+      const why = limit.signal.aborted ? "too late" : reasonOf(cause);
       throw new MosError("network", `${place} does not answer (${why})`, { cause });
-    } finally {
-      clearTimeout(timer);
     }
   };

@@ -7,7 +7,7 @@ import type { LookupFunction } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import ipaddr from "ipaddr.js";
 import type { ServerLog } from "mixture-of-shards/server";
-import { errorText } from "mixture-of-shards-core/common";
+import { abortAfter, errorText } from "mixture-of-shards-core/common";
 import { Webhook } from "standardwebhooks";
 import type { AttemptEnd, ClaimedDelivery, Outbox } from "#store";
 
@@ -89,16 +89,16 @@ async function attemptDelivery(
   { ports, signal, answerSeconds, pauses = PAUSES }: AttemptOptions,
 ): Promise<AttemptEnd> {
   const again = pauses[delivery.attempts - 1];
-  const timeout = AbortSignal.timeout(answerSeconds * 1000);
+  using limit = abortAfter(answerSeconds * 1000, signal);
   try {
-    const status = await sendDelivery(delivery, { ports, signal: AbortSignal.any([signal, timeout]) });
+    const status = await sendDelivery(delivery, { ports, signal: limit.signal });
     if (status >= 200 && status < 300) return { type: "delivered", status };
     if (status === 410) return { type: "gone", status };
     return { type: "failed", again, status, error: `the receiver returned status ${status}` };
   } catch (error) {
     if (signal.aborted) return { type: "failed", again: 0, error: "the server stopped" };
     const reason = errorText(error);
-    const message = timeout.aborted ? `the receiver did not respond within ${answerSeconds} seconds` : reason;
+    const message = limit.isLate ? `the receiver did not respond within ${answerSeconds} seconds` : reason;
     return { type: "failed", again, error: message };
   }
 }

@@ -1,11 +1,11 @@
-// When and how a model learns from its lessons.
+// How a model learns from its lessons.
 import { z } from "zod";
 import { adjust, type SettingValues, setting } from "#common";
 import { graderSchema } from "#graders";
 import { objectiveSettings } from "#training";
 import { gateSettings } from "./gate.ts";
 
-/** Settings of what is learnt and how: a night by hand has them, too. */
+/** Settings of what is learnt, how, and when a candidate is better. */
 export const learningSettings = {
   objective: setting(z.enum(["sft", "sdft"]), {
     default: "sft",
@@ -49,34 +49,3 @@ export const learningSettings = {
 };
 /** Their values. */
 export type LearningSettings = SettingValues<typeof learningSettings>;
-
-/** Settings of when a server learns by itself. */
-export const scheduleSettings = {
-  afterLessons: setting(z.int().min(1).max(100_000), {
-    default: 10,
-    placeholder: "n",
-    help: "new lessons from which a night begins",
-  }),
-  hours: setting(
-    z
-      .string()
-      .regex(/^([01]?\d|2[0-3])-([01]?\d|2[0-3])$/, "two hours of the day in UTC, such as 22-6")
-      .describe("two hours of the day in UTC, such as 22-6"),
-    { defaultText: "all day", help: "hours of the day, in UTC, within which a night begins" },
-  ),
-  idleSeconds: setting(z.int().min(0).max(86_400), {
-    default: 60,
-    placeholder: "seconds",
-    help: "time without requests before a night begins",
-  }),
-  keepVersions: setting(z.int().min(0).max(1000), {
-    default: 10,
-    placeholder: "n",
-    help: "earlier versions that are kept to go back to",
-  }),
-};
-
-/** How the model of an alias learns: the settings of a night, and when there is one. */
-export const policySettings = { ...learningSettings, ...scheduleSettings };
-/** Its values, defaults filled in. */
-export type LearningPolicy = SettingValues<typeof policySettings>;
