@@ -224,10 +224,11 @@ export function serialize(
         writeConstant(tensor, item, outside ? { external, externalName, separateFiles } : undefined),
       );
     }
+    const { folder } = program;
     for (const { name, value, range } of program.fileConstants)
       message(graph, 5, (tensor) => {
         writeTensorType(tensor, name, value);
-        writeLocation(tensor, { ...range, file: nameBelow(program.folder, range) });
+        writeLocation(tensor, { ...range, file: nameBelow(folder, range) });
       });
     for (const [name, info] of program.inputs) message(graph, 11, (w) => writeValueInfo(w, name, info));
     for (const [name, value] of Object.entries(outputs))

@@ -119,6 +119,8 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
   const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
   const softmax = tokenSoftmax(config.vocabularySize, session);
   const logitsMemory = reusedMemory(config.vocabularySize);
+  const names = [...cache.widths.map(writtenName), ...cache.states.tensors.map(nextName)];
+  const fetch = Object.fromEntries(names.map((name) => [name, null]));
   // compiled when adapters that share their factors first run by themselves
   let shared: ReturnType<typeof open> | undefined;
   const usesFused = (step: Step): boolean =>
@@ -150,8 +152,6 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       bind(step);
       const { output = "logits" } = step;
       const feeds = graph.feeds(step, cache, maxLength);
-      const names = [...cache.widths.map(writtenName), ...cache.states.tensors.map(nextName)];
-      const fetch = Object.fromEntries(names.map((name) => [name, null]));
       const { [output]: rows, ...written } = await program.run(feeds, {
         ...fetch,
         [output]: output === "logits" ? logitsMemory(step) : null,
@@ -173,9 +173,9 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
 /** The logits of decoded tokens have the same memory at each step: pages that are new take as long as a copy. */
 function reusedMemory(vocabularySize: number) {
   let data = new Float32Array(0);
-  return ({ tokens, allLogits = false }: Step) => {
+  return ({ tokens }: Step) => {
+    if (tokens.some(({ length }) => length > 1)) return null;
     const rows = tokens.filter(({ length }) => length > 0).length;
-    if (allLogits || tokens.some(({ length }) => length > 1)) return null;
     const size = rows * vocabularySize;
     if (data.length < size) data = new Float32Array(size);
     return { shape: [rows, vocabularySize], data: data.subarray(0, size) };

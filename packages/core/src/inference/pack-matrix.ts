@@ -8,7 +8,7 @@ import {
   weightBytes,
 } from "mixture-of-shards-graph/common";
 import { concatBytes, countElements, MosError } from "#common";
-import { type ComputeDtype, dequantizeWeight, floatWeight, type Weight } from "#models";
+import { type ComputeDtype, dequantizeWeight, floatWeight, transposeCodes, type Weight } from "#models";
 
 /** The arrays of a packed matrix, in the place of the constants that it is made of. */
 interface Arrays {
@@ -69,7 +69,7 @@ export function joinPlain(weights: readonly Weight[]): Weight {
   for (const { shape, parts } of weights) {
     const [rows = 0] = shape;
     if (parts.transposed === undefined)
-      transposeInto(transposed, parts.codes as Int8Array, { out, width, at });
+      transposeCodes(parts.codes as Int8Array, shape, { target: transposed, columns: out, at });
     else
       for (let column = 0; column < width; column++)
         transposed.set(
@@ -84,22 +84,6 @@ export function joinPlain(weights: readonly Weight[]): Weight {
     format: { kind: "int8rows", transposed: true },
     parts: { transposed, scales },
   };
-}
-
-/** Rows that are transposed at a time, so that what is written stays in the processor's cache. */
-const TILE = 64;
-
-/** Writes rows [rows, width] as the columns of a matrix [width, out] from column `at` on. */
-function transposeInto(
-  target: Int8Array,
-  codes: Int8Array,
-  { out, width, at }: Readonly<Record<"out" | "width" | "at", number>>,
-): void {
-  const rows = codes.length / width;
-  for (let first = 0; first < rows; first += TILE)
-    for (let column = 0; column < width; column++)
-      for (let row = first; row < Math.min(rows, first + TILE); row++)
-        target[column * out + at + row] = codes[row * width + column] as number;
 }
 
 /** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */

@@ -375,8 +375,8 @@ export function tokenSoftmax(vocabularySize: number, session: SessionOptions, ma
       const scores = rows.some((row) => row.scores);
       const drawn = draws ? await softmaxAt(rows, ({ temperature = 1 }) => temperature, reuse(size)) : [];
       const isEnough = draws && rows.every((row) => !row.scores || (row.temperature ?? 1) === 1);
-      const memory = draws ? new Float32Array(isEnough || !scores ? 0 : size) : reuse(size);
-      const scored = !scores || isEnough ? drawn : await softmaxAt(rows, () => 1, memory);
+      const again = () => (draws ? new Float32Array(size) : reuse(size));
+      const scored = !scores || isEnough ? drawn : await softmaxAt(rows, () => 1, again());
       return rows.map(({ logits, scores, temperature }, i) => ({
         total: scores ? totalBy(logits, scored[i] as Float32Array) : undefined,
         probabilities: temperature === undefined ? undefined : drawn[i],

@@ -98,6 +98,7 @@ export { isForPictures, modulePrefixIn } from "./nested.ts";
 export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase, planBase } from "./planned-base.ts";
 export { PRESET_NAMES, PRESETS, type PresetName, presetConfig, RECENT_NAMES } from "./presets/index.ts";
 export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
+export { transposeCodes } from "./row-writer.ts";
 export { type SingularFactors, singularFactors, toBaseShapes } from "./singular-factors.ts";
 export { sourceDigest } from "./source-digest.ts";
 export { truncatedSvd } from "./truncated-svd.ts";

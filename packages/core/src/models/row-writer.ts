@@ -188,7 +188,7 @@ export function rowWriter(options: RowWriterOptions): RowWriter {
   const stored = storedFormat(type);
   const finish = (): void => {
     const { codes, transposed } = weight.parts;
-    if (transposed) transposeCodes(codes as Int8Array, shape, transposed as Int8Array);
+    if (transposed) transposeCodes(codes as Int8Array, shape, { target: transposed as Int8Array });
   };
   if (value === undefined && isSameFormat(format, stored.format)) {
     const place = (): void => columns && placeColumns(weight, columns);
@@ -304,12 +304,16 @@ function quantizeRows(format: QuantizedFormat, shape: readonly number[], parts: 
 
 const TILE = 64;
 
-/** The transpose [in, out] of codes [out, in], tile by tile, so that both stay in the cache. */
-function transposeCodes(codes: Int8Array, [out = 0, width = 0]: readonly number[], target: Int8Array): void {
+/** Writes codes [out, in] as the columns from `at` on of a matrix [in, columns], tile by tile, so that both stay in the cache. */
+export function transposeCodes(
+  codes: Int8Array,
+  [out = 0, width = 0]: readonly number[],
+  { target, columns = out, at = 0 }: { target: Int8Array; columns?: number; at?: number },
+): void {
   for (let row = 0; row < out; row += TILE)
     for (let column = 0; column < width; column += TILE) {
       const [lastRow, lastColumn] = [Math.min(out, row + TILE), Math.min(width, column + TILE)];
       for (let k = column; k < lastColumn; k++)
-        for (let r = row; r < lastRow; r++) target[k * out + r] = codes[r * width + k] as number;
+        for (let r = row; r < lastRow; r++) target[k * columns + at + r] = codes[r * width + k] as number;
     }
 }

@@ -294,7 +294,8 @@ export type PlannedModel = Omit<TrainableModel, "weightData">;
 
 /** A base whose adapter is trained. The adapter's tensors are changed in place. */
 export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter): TrainableModel {
-  return { ...plannedModel(config, storageFormats(weights), adapter), ...frozenWeights({ config, weights }) };
+  const planned = plannedModel(config, storageFormats(weights), adapter);
+  return { ...planned, ...frozenWeights(planned.weights, weights) };
 }
 
 /** The same without the weights, of which only the formats are known. */
@@ -348,9 +349,9 @@ const PLAIN = { linear: () => plainLinear, maskBufferLength: () => 0 };
 type PlainBase = Pick<LoadedModel, "config" | "weights">;
 
 /** Weights that are not trained: leaves with what they are fed, and constants that stay in a file. */
-const frozenWeights = ({ config, weights: stored }: PlainBase) => ({
+const frozenWeights = (leaves: PlannedModel["weights"], stored: PlainBase["weights"]) => ({
   weights: new Map(
-    [...weightLeaves(config, storageFormats(stored))].map(([name, value]) => {
+    [...leaves].map(([name, value]) => {
       const weight = stored.get(name);
       return [name, (weight && fileWeight(weight)) ?? value];
     }),
@@ -359,10 +360,10 @@ const frozenWeights = ({ config, weights: stored }: PlainBase) => ({
 });
 
 /** A base as it is, of which only losses are computed. */
-export const frozenModel = (base: PlainBase): TrainableModel => ({
+export const frozenModel = ({ config, weights }: PlainBase): TrainableModel => ({
   ...PLAIN,
-  ...frozenWeights(base),
-  config: base.config,
+  ...frozenWeights(weightLeaves(config, storageFormats(weights)), weights),
+  config,
   trainable: new Map(),
   parameters: new Map(),
 });

@@ -99,8 +99,9 @@ export async function compile(
       const results = await session.run(given, wanted).catch((cause: unknown) => {
         throw new MosError("device", `the program failed on device ${device}: ${String(cause)}`, { cause });
       });
-      const found = Object.keys(wanted).map((name) => [name, results[name] as RuntimeTensor] as const);
-      return Object.fromEntries(found.map(([name, tensor]) => [name, fromRuntime(tensor)]));
+      return Object.fromEntries(
+        Object.keys(wanted).map((name) => [name, fromRuntime(results[name] as RuntimeTensor)]),
+      );
     },
     async [Symbol.asyncDispose]() {
       if (!isOpen) return;

@@ -20,6 +20,7 @@ import { basename, join, resolve } from "#platform";
 import { tokenDigest } from "#text";
 import { isAnchored } from "../augment/replay.ts";
 import { initialState, loadCheckpoint, type TrainingState } from "../checkpoint.ts";
+import { lastStep } from "../ending.ts";
 import { gradientSource } from "../gradients.ts";
 import { runTokens } from "../micro-batches.ts";
 import { learnsFromAnswers, objectiveRecord } from "../objectives/index.ts";
@@ -278,8 +279,8 @@ async function* trainRun(
   const { steps } = run;
   const keepsBest = plan.settings.earlyStoppingPatience > 0;
   const base = baseOf(state);
-  const lastStep = state.ending?.step;
-  const toWarnings = watchForCollapse({ steps, lastStep, keepsBest, vocabularySize, base, best, objective });
+  const facts = { lastStep: lastStep(state, run), keepsBest, vocabularySize };
+  const toWarnings = watchForCollapse({ ...facts, base, best, objective });
   const end = watchEnd({ steps, keepsBest, best });
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { watchForCollapse } from "./warnings.ts";
 
-const facts = { steps: 9, keepsBest: true, vocabularySize: 1024, base: undefined, best: undefined };
+const facts = { lastStep: 9, keepsBest: true, vocabularySize: 1024, base: undefined, best: undefined };
 const evaluation = { type: "evaluation", step: 0, accuracy: 0, best: false, seconds: 0 } as const;
 const step = { type: "step", epoch: 0, accuracy: 0, learningRate: 1e-3, gradientNorm: 1 } as const;
 const counts = { tokens: 9, targetTokens: 9, examples: 1, seconds: 0 } as const;

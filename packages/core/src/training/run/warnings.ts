@@ -15,15 +15,13 @@ const isSuccess = (now: Evaluated, base: Evaluated): boolean =>
 
 /** Looks at each event of a run for signs that training has gone wrong, and says so once for each. */
 export function watchForCollapse({
-  steps,
   keepsBest,
   vocabularySize,
   objective = plainTraining,
   ...run
 }: {
-  /** Updates of the whole run, and the last one where it is known that it ends early. */
-  readonly steps: number;
-  readonly lastStep?: number | undefined;
+  /** The last update, as far as it is known. */
+  readonly lastStep: number;
   /** True if the run gives its best adapter, not its last. */
   readonly keepsBest: boolean;
   readonly vocabularySize: number;
@@ -33,7 +31,7 @@ export function watchForCollapse({
   /** Plain training by default. */
   readonly objective?: Pick<Objective, "warn" | "guessingLoss">;
 }): (event: TrainEvent) => readonly FinetuneEvent[] {
-  let { base, best, lastStep = steps } = run;
+  let { base, best, lastStep } = run;
   let firstLoss = base?.loss;
   const said = new Set<WarningReason>();
   const guessing = objective.guessingLoss?.(vocabularySize) ?? Number.POSITIVE_INFINITY;
