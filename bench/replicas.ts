@@ -1,13 +1,13 @@
 // Two servers behind nginx: what they share when requests go to either, and when they go by adapter and conversation.
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { limitConcurrency } from "mixture-of-shards-core/common";
 import { loadBase } from "mixture-of-shards-core/models";
 import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
+import { freePort } from "../packages/service/test/cluster.ts";
 import { makeAdapters } from "./adapter-folders.ts";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
 import { ChildServer } from "./load/child-server.ts";
@@ -52,14 +52,6 @@ async function halfOfAdapters(): Promise<string> {
     ),
   );
   return String(Math.ceil(sizes.reduce((sum, size) => sum + size, 0) / 4));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  return typeof address === "object" ? (address?.port ?? 0) : 0;
 }
 
 /** nginx with the file of deploy/, on other ports. */
@@ -124,12 +116,9 @@ async function converse(url: string) {
       );
     }
   };
-  const queue = Array.from({ length: counts.conversations }, (_, i) => i);
-  const worker = async (): Promise<void> => {
-    for (let i = queue.shift(); i !== undefined; i = queue.shift()) await talk(i);
-  };
+  const limited = limitConcurrency(counts.atOnce);
   const started = performance.now();
-  await Promise.all(Array.from({ length: counts.atOnce }, worker));
+  await Promise.all(Array.from({ length: counts.conversations }, (_, i) => limited(() => talk(i))));
   return { prompt, cached, seconds: (performance.now() - started) / 1000, request: median(seconds) };
 }
 

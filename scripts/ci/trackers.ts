@@ -4,23 +4,14 @@ import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { trackerServer, wandbStore } from "../../packages/mos/test/tracker-servers.ts";
+import { freePort } from "../../packages/service/test/cluster.ts";
 
 const [python = "python3", folder = "."] = process.argv.slice(2);
 const TOKEN = "a-token";
 const STEPS = 300;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  assert(address !== null && typeof address === "object");
-  return address.port;
-}
 
 interface Measured {
   readonly type: "step" | "evaluation";
