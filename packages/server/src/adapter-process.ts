@@ -33,6 +33,7 @@ const methods = {
         out: format === "gguf" ? join(out, "adapter.gguf") : out,
         // the server's engine has compared them when it registered the adapter
         isBaseKnown: true,
+        withModelfile: false, // one file is sent
       });
     if (!(await folder.isCurrent()))
       throw new MosError("busy", "the adapter was replaced while it was read; retry");

@@ -121,11 +121,12 @@ export async function startConversation(
   }
 }
 
-/** A parser that also writes the calls that it finds into the record of the request. */
+/** A parser that also writes the calls that it finds into the record of the request, where traces are made of it. */
 function recordCalls(
   parser: AnswerParser,
   { record, server }: Pick<RequestContext["var"], "record" | "server">,
 ): AnswerParser {
+  if (server.telemetry === undefined) return parser;
   let call: CallRecord | undefined;
   const noted = (deltas: readonly AnswerDelta[]): readonly AnswerDelta[] => {
     for (const delta of deltas) {

@@ -20,6 +20,7 @@ export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export * from "./json.ts";
 export * from "./memory-plan.ts";
 export { AsyncQueue } from "./queue.ts";
+export { rootCause } from "./root-cause.ts";
 export * from "./rpc.ts";
 export * from "./settings.ts";
 export { similarName, unknownName } from "./similar-name.ts";

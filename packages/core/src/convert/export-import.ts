@@ -108,6 +108,8 @@ export interface ExportOptions extends ExchangeOptions {
   readonly baseName?: string | undefined;
   /** Skips reading the base's weights, because the adapter is known to be of this base. */
   readonly isBaseKnown?: boolean | undefined;
+  /** Writes a Modelfile beside a GGUF file, for which the tokenizer is loaded (true). */
+  readonly withModelfile?: boolean | undefined;
 }
 
 /** The plain LoRA that was written. @inline */
@@ -159,12 +161,14 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
     ...exchangeKinds,
     adapter: z.string(),
     isBaseKnown: z.boolean().optional(),
+    withModelfile: z.boolean().optional(),
   });
   const { format, dtype, maxRank } = parseSettings(exportSettings, pick(exportSettings, options));
   const { adapter: folder, model: source, out, overwrite = false } = options;
   const target = { overwrite, sources: [folder, source] };
   await (format === "peft" ? checkFolderTarget : checkFileTarget)(out, target);
-  if (format === "gguf" && !overwrite && (await pathExists(modelfilePath(out))))
+  const { withModelfile = true } = options;
+  if (format === "gguf" && withModelfile && !overwrite && (await pathExists(modelfilePath(out))))
     refuse(`${modelfilePath(out)} already exists; add --overwrite to replace it`);
   const base = await readAdapterBase(folder);
   await using model = await openModel(await locatedPath(source, options));
@@ -184,12 +188,9 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   if (format === "peft")
     return { ...summary, ...(await writePeft(out, lora, { ...written, modulePrefix, baseName, revision })) };
   await makeFolder(dirname(out));
-  const ranks = await writeGgufLora(out, lora, written);
-  return {
-    ...summary,
-    ...ranks,
-    modelfile: await writeModelfile(out, { model: model.path, kind: "adapter" }),
-  };
+  const done = { ...summary, ...(await writeGgufLora(out, lora, written)) };
+  if (!withModelfile) return done;
+  return { ...done, modelfile: await writeModelfile(out, { model: model.path, kind: "adapter" }) };
 }
 
 /**

@@ -11,4 +11,4 @@ export {
 } from "./export-import.ts";
 export * from "./manifest.ts";
 export * from "./merge-adapter.ts";
-export { type ChatFacts, chatFacts } from "./modelfile.ts";
+export { baseFile, type ChatFacts, chatFacts } from "./modelfile.ts";

@@ -31,17 +31,20 @@ export async function chatFacts(model: string): Promise<ChatFacts | undefined> {
 export const modelfilePath = (out: string): string =>
   join(dirname(out), `${basename(out).replace(/\.gguf$/i, "")}.Modelfile`);
 
+/** The GGUF file of a base: itself, or the one to be made of a folder. */
+export const baseFile = (model: string): string =>
+  model.toLowerCase().endsWith(".gguf") ? resolve(model) : "./base.gguf";
+
 /** Writes the Modelfile of an adapter, or of a merged model, beside it, and gives its path. */
 export async function writeModelfile(
   out: string,
   { model, kind }: { readonly model: string; readonly kind: "adapter" | "model" },
 ): Promise<string> {
   const own = `./${basename(out)}`;
-  const base = model.toLowerCase().endsWith(".gguf") ? resolve(model) : "./base.gguf";
   const { system = null, stops = [], template = null } = (await chatFacts(model)) ?? {};
   const path = modelfilePath(out);
   const lines = [
-    ...(kind === "model" ? [`FROM ${own}`] : [`FROM ${base}`, `ADAPTER ${own}`]),
+    ...(kind === "model" ? [`FROM ${own}`] : [`FROM ${baseFile(model)}`, `ADAPTER ${own}`]),
     ...(template === null ? [] : [`TEMPLATE """${template}"""`]),
     // quotes have no escape there: a message that could end them is not written
     ...(system === null || /"""|"$/.test(system) ? [] : [`SYSTEM """${system}"""`]),

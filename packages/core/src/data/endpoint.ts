@@ -1,6 +1,6 @@
 // An endpoint of an OpenAI-compatible API: one request, tried again where that may help.
 import { z } from "zod";
-import { abortAfter, describeBytes, errorText, MosError, tryJson } from "#common";
+import { abortAfter, describeBytes, errorText, MosError, rootCause, tryJson } from "#common";
 import { type Failure, readBounded, retryAdvice } from "#hub";
 import { sleep as wait } from "#platform";
 import type { ChatMessage } from "#text";
@@ -198,13 +198,6 @@ const errorSchema = z.object({ error: z.object({ message: z.string() }) });
 function described(body: string): string {
   const { data } = errorSchema.safeParse(tryJson(body));
   return data === undefined ? "" : ` "${data.error.message}"`;
-}
-
-/** The reason behind fetch's own "fetch failed". */
-function rootCause(error: unknown): string {
-  if (error instanceof Error && error.cause instanceof Error) return rootCause(error.cause);
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return errorText(error) || code;
 }
 
 // Chat completions

@@ -22,10 +22,8 @@ export const gateSettings = {
 /** Their values. */
 export type GateRule = SettingValues<typeof gateSettings>;
 
-/** What cases are of: what is to be learnt, what must stay right, and what was learnt before. */
-export const CASE_SETS = ["lessons", "checks", "older"] as const;
-/** One of these. */
-export type CaseSet = (typeof CASE_SETS)[number];
+/** What a case is of: what is to be learnt, what must stay right, or what was learnt before. */
+export type CaseSet = "lessons" | "checks" | "older";
 
 /** A case that both versions have answered, and who was right. */
 export interface PairedCase {

@@ -19,7 +19,7 @@ const messageSchema = z.strictObject({
 });
 
 /** Where lessons come from. A thumb counts where it came with an answer: thumbs up for one, or a better one. */
-export const LESSON_SOURCES = ["correction", "remark", "thumb", "vote", "file"] as const;
+const LESSON_SOURCES = ["correction", "remark", "thumb", "vote", "file"] as const;
 
 /**
  * A line of training data with `messages`, whose last one is the wanted answer where it is the assistant's, and what else is

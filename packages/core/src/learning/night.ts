@@ -157,14 +157,14 @@ export async function* learn(options: LearnOptions): AsyncGenerator<LearnEvent, 
   if (!decision.live) return yield { type: "finish", ...report };
   await recordVersion(folder, { version: await digestOf(candidate), from: version, known: plan.known });
   // no rollback brings back what was deleted
-  const keepVersions = deleted > 0 ? 0 : (options.keepVersions ?? KEPT);
+  const keepVersions = deleted > 0 ? 0 : (options.keepVersions ?? KEPT_VERSIONS);
   const replaced = await replaceAdapter(live, candidate, { keepVersions });
   await writeReport({ ...report, replaced });
   yield { type: "finish", ...report, replaced };
 }
 
 /** Versions that are kept. */
-const KEPT = 10;
+export const KEPT_VERSIONS = 10;
 
 /** A generator whose result is undefined where the signal was aborted. */
 async function* stoppable<T, R>(

@@ -21,7 +21,6 @@ export interface ServiceAccess {
   /** Its address, such as `http://127.0.0.1:8080`. */
   readonly url: string;
   readonly key?: string | undefined;
-  readonly fetch?: typeof fetch;
 }
 
 interface TrainOptions {
@@ -67,11 +66,11 @@ async function trySend(
   path: string,
   init: RequestInit,
 ): Promise<Response | { reason: string; transient: boolean; isBusy: boolean; waitSeconds?: number }> {
-  const { url, key, fetch: send = fetch } = service;
+  const { url, key } = service;
   const headers = new Headers(init.headers);
   if (key !== undefined) headers.set("authorization", `Bearer ${key}`);
   try {
-    const response = await send(`${url.replace(/(\/v1)?\/*$/, "/v1")}/${path}`, {
+    const response = await fetch(`${url.replace(/(\/v1)?\/*$/, "/v1")}/${path}`, {
       ...{ ...init, headers, signal, redirect: "error" },
     });
     if (response.ok) return response;

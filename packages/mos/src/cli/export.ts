@@ -1,9 +1,10 @@
 import { rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { loadAdapter } from "mixture-of-shards-core/adapters";
 import { flag, MosError, omitUndefined, parseSettings, setting } from "mixture-of-shards-core/common";
 import {
   addToManifest,
+  baseFile,
   type ChatFacts,
   chatFacts,
   describeExport,
@@ -168,6 +169,3 @@ function exportText(
         ]),
   ].join("\n");
 }
-
-const baseFile = (model: string): string =>
-  model.toLowerCase().endsWith(".gguf") ? resolve(model) : "./base.gguf";

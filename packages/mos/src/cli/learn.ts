@@ -3,6 +3,7 @@ import { pick, type SettingValues, setting } from "mixture-of-shards-core/common
 import {
   type AnsweredCase,
   type Contradiction,
+  KEPT_VERSIONS,
   type LearnEvent,
   learn,
   learningSettings,
@@ -51,7 +52,7 @@ const options = {
   ...group("Memory", memorySettings),
   ...group("Output", {
     keepVersions: setting(z.int().min(0), {
-      default: 10,
+      default: KEPT_VERSIONS,
       help: "earlier versions to keep for mos adapters rollback",
     }),
     quiet,

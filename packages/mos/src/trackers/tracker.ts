@@ -1,6 +1,6 @@
 // What the trackers of experiments have in common: how one is asked, and what it is told.
 
-import { abortAfter, errorText, MosError, parseWith, tryJson } from "mixture-of-shards-core/common";
+import { abortAfter, MosError, parseWith, rootCause, tryJson } from "mixture-of-shards-core/common";
 import { readBounded } from "mixture-of-shards-core/hub";
 import type { z } from "zod";
 
@@ -71,10 +71,6 @@ export const basicAuth = (user: string, password: string) => ({
   authorization: `Basic ${btoa(`${user}:${password}`)}`,
 });
 
-/** Why a request failed, which fetch has below its error. */
-const reasonOf = (cause: unknown): string =>
-  errorText(cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause);
-
 /** Milliseconds for an answer, and bytes of one. */
 const [TIMEOUT, MAX_BYTES] = [10_000, 4e6];
 
@@ -96,7 +92,7 @@ export const trackerClient =
       return parseWith(answer, tryJson(text), { code: "network", where: `the answer of ${place}` });
     } catch (cause) {
       if (cause instanceof MosError) throw cause;
-      const why = limit.signal.aborted ? "too late" : reasonOf(cause);
+      const why = limit.signal.aborted ? "too late" : rootCause(cause);
       throw new MosError("network", `${place} does not answer (${why})`, { cause });
     }
   };

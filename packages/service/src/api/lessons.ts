@@ -70,7 +70,7 @@ export function consentOf({
 }
 
 /** @throws ApiError 403 for a key that allows no lessons. */
-export function needConsent(variables: Pick<Context["var"], "server" | "key">) {
+function needConsent(variables: Pick<Context["var"], "server" | "key">) {
   const consent = consentOf(variables);
   if (consent !== undefined) return consent;
   throw new ApiError(

@@ -1,7 +1,7 @@
 // What people said of answers: each with its own copy of prompt and answer, by tenant, within bytes. Older ones give way.
 import { lessonId } from "mixture-of-shards-core/learning";
 import { z } from "zod";
-import { type Database, lockTenant, missing, type Queryable, queryRows, removeOldest } from "#database";
+import { type Database, lockTenant, type Queryable, queryRows, removeOldest, removeRow } from "#database";
 import { assertStorageQuota } from "./contents.ts";
 import { type NewLesson, putLesson } from "./lessons.ts";
 
@@ -51,8 +51,7 @@ export const openFeedback = (database: Database) => ({
   delete: (tenant: string, id: string): Promise<void> =>
     database.transaction(async (on) => {
       await lockTenant(on, tenant);
-      const text = "delete from feedback where tenant = $1 and id = $2 returning id";
-      if ((await on.query(text, [tenant, id])).length === 0) throw missing(rows.item, id);
+      await removeRow(on, rows, { owner: { tenant, isAdmin: false }, id });
     }),
 
   /** All of a tenant's, the oldest first. */

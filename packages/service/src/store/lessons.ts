@@ -222,9 +222,7 @@ async function changeLesson(
   { kind, enabled, ...change }: LessonChange,
 ): Promise<LessonRow> {
   await lockTenant(on, tenant);
-  const text = "select * from lessons where tenant = $1 and id = $2";
-  const [row] = await queryRows(on, rows, text, [tenant, id]);
-  if (row === undefined) throw missing(rows.item, id);
+  const row = await findRow(on, rows, { owner: { tenant, isAdmin: false }, id });
   const body = parseLesson({ ...row.body, ...change });
   const update = `update lessons set kind = $3, enabled = $4, body = $5,
     response = case when $3 = 'lesson' then response end where tenant = $1 and id = $2 returning *`;
