@@ -31,13 +31,30 @@ export async function trackerServer(store: Store) {
   let port = 0;
   /** Requests whose answer is lost, although they were carried out. */
   let lost = 0;
+  /** The end of a path whose next request is not answered, and carried out after the one that follows it. */
+  let delayed: string | undefined;
+  let late: { readonly path: string; readonly carryOut: () => void } | undefined;
   const seen: string[] = [];
+  const answerTo: Store["answer"] = (path, body, request) => {
+    const answer = store.answer(path, body, request);
+    if (late?.path === path) {
+      late.carryOut();
+      late = undefined;
+    }
+    return answer;
+  };
   const start = async (): Promise<void> => {
     const opened = createServer(async (request, response) => {
       const path = request.url ?? "";
       const body = request.method === "GET" ? undefined : await json(request);
       seen.push(path);
-      const { status = 200, body: answer } = store.answer(path, body, request);
+      if (delayed !== undefined && path.endsWith(delayed)) {
+        delayed = undefined;
+        late = { path, carryOut: () => void store.answer(path, body, request) };
+        response.destroy();
+        return;
+      }
+      const { status = 200, body: answer } = answerTo(path, body, request);
       if (lost > 0 && /log-batch|file_stream|bulk_log/.test(path)) {
         lost--;
         response.destroy();
@@ -60,6 +77,9 @@ export async function trackerServer(store: Store) {
     kill,
     loseAnswers: (count: number): void => {
       lost = count;
+    },
+    delayNext: (path: string): void => {
+      delayed = path;
     },
     [Symbol.asyncDispose]: async () => kill(),
   };
@@ -87,12 +107,18 @@ const REFUSED: Answer = { status: 400, body: { error_code: "INVALID_PARAMETER_VA
 
 /** MLflow's REST API over its SQL store: a metric with the same name, time, step and value is there once. */
 export function mlflowStore(): Store {
+  interface Run {
+    readonly id: string;
+    readonly tags: readonly { key: string; value: string }[];
+    readonly metrics: Map<string, { key: string; step: number; value: number }>;
+    readonly params: Map<string, string>;
+    status: string;
+  }
   const experiments = new Map<string, string>();
-  const metrics = new Map<string, { key: string; step: number; value: number }>();
-  const params = new Map<string, string>();
-  let run: { tags: { key: string; value: string }[]; status: string } | undefined;
-  const shown = () => ({
-    info: { run_id: "r1", status: run?.status },
+  const runs = new Map<string, Run>();
+  let made = 0;
+  const shown = ({ id, status, metrics, params }: Run) => ({
+    info: { run_id: id, status },
     data: {
       metrics: [...new Set([...metrics.values()].map(({ key }) => key))].map((key) => ({
         key,
@@ -103,13 +129,18 @@ export function mlflowStore(): Store {
   });
   const search = (filter: string) => {
     const [, key, value] = /^tags\."([^"]+)" = '([^']+)'$/.exec(filter) ?? [];
-    return run?.tags.some((tag) => tag.key === key && tag.value === value) === true ? [shown()] : undefined;
+    const found = [...runs.values()].filter(({ tags }) =>
+      tags.some((tag) => tag.key === key && tag.value === value),
+    );
+    return found.length === 0 ? undefined : found.reverse().map(shown);
   };
-  const setParam = ({ key, value }: { key: string; value: string }): boolean => {
-    if ((params.get(key) ?? value) !== value) return false;
-    params.set(key, value);
-    return true;
-  };
+  const setParam =
+    ({ params }: Run) =>
+    ({ key, value }: { key: string; value: string }): boolean => {
+      if ((params.get(key) ?? value) !== value) return false;
+      params.set(key, value);
+      return true;
+    };
   const routes: Readonly<Record<string, (query: string, body: Body) => Answer>> = {
     "experiments/get-by-name": (query) => {
       const name = new URLSearchParams(query).get("experiment_name") ?? "";
@@ -126,31 +157,36 @@ export function mlflowStore(): Store {
       if (!tags.every(isLegal) || tags.some(({ key }: { key: string }) => key === "mlflow.runName"))
         return REFUSED;
       if (new Set(tags.map(({ key }: { key: string }) => key)).size < tags.length) return REFUSED;
-      run = { tags, status: "RUNNING" };
-      return { body: { run: { info: { run_id: "r1" }, data: {} } } };
+      const id = `r${++made}`;
+      runs.set(id, { id, tags, metrics: new Map(), params: new Map(), status: "RUNNING" });
+      return { body: { run: { info: { run_id: id }, data: {} } } };
     },
-    "runs/log-batch": (_, body) => {
-      const given: { key: string; value: string }[] = body.params ?? [];
-      if (!given.every(isLegal) || !given.every(setParam)) return REFUSED;
-      for (const metric of body.metrics ?? []) {
+    "runs/log-batch": (_, { run_id, params = [], metrics = [] }) => {
+      const run = runs.get(run_id);
+      if (run === undefined || !params.every(isLegal) || !params.every(setParam(run))) return REFUSED;
+      for (const metric of metrics) {
         const { key, timestamp, step, value } = metric;
-        metrics.set(JSON.stringify([key, timestamp, step, value]), metric);
+        run.metrics.set(JSON.stringify([key, timestamp, step, value]), metric);
       }
       return { body: {} };
     },
-    "runs/update": (_, { status }) => {
-      if (run !== undefined) run.status = status;
+    "runs/update": (_, { run_id, status }) => {
+      const run = runs.get(run_id);
+      if (run === undefined) return REFUSED;
+      run.status = status;
       return { body: {} };
     },
+    "runs/delete": (_, { run_id }) => (runs.delete(run_id) ? { body: {} } : REFUSED),
   };
+  const all = () => [...runs.values()];
   return {
     answer: (path, body) => {
       const [, what = "", query = ""] = /^\/api\/2\.0\/mlflow\/([^?]*)\??(.*)$/.exec(path) ?? [];
       return routes[what]?.(query, body) ?? { status: 404, body: { error_code: "ENDPOINT_NOT_FOUND" } };
     },
-    rows: () => collect([...metrics.values()]),
-    isFinished: () => run?.status === "FINISHED",
-    config: () => Object.fromEntries(params),
+    rows: () => collect(all().flatMap(({ metrics }) => [...metrics.values()])),
+    isFinished: () => runs.size === 1 && all().every(({ status }) => status === "FINISHED"),
+    config: () => Object.fromEntries(all().flatMap(({ params }) => [...params])),
   };
 }
 

@@ -137,6 +137,21 @@ describe.each(NAMES)("%s", (to) => {
   });
 });
 
+test("MLflow keeps one run where a request for it was given up, and made another one later", async () => {
+  await using server = await trackerServer(STORES.mlflow());
+  server.delayNext("/runs/create");
+  await measure(1, 6);
+  const tracking = await track("mlflow", server);
+  await vi.waitFor(() => expect(stored(server)).toEqual(measured(6)), { timeout: 10_000 });
+  server.kill(); // so that the run is looked for again
+  await measure(7, 8);
+  await vi.waitFor(() => expect(away).toHaveLength(2), { timeout: 10_000 });
+  await server.start();
+  expect(await tracking.end({ isComplete: true })).toBe(true);
+  expect(stored(server)).toEqual(measured(8));
+  expect(server.isFinished()).toBe(true);
+});
+
 test("names that MLflow refuses are written as it takes them, and its own tags are left alone", async () => {
   await using server = await trackerServer(STORES.mlflow());
   await measure(1, 2);

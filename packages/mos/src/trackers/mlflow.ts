@@ -20,26 +20,26 @@ const runSchema = z.object({
     params: z.array(z.unknown()).default([]),
   }),
 });
+const runsSchema = z.object({ runs: z.array(runSchema).default([]) });
 
 const open: TrackerKind["open"] = async (ask, { project, tags = [] }, { id, name, startedAt, config }) => {
   const api = "/api/2.0/mlflow";
   const byName = `${api}/experiments/get-by-name?experiment_name=${encodeURIComponent(project)}`;
-  const found = await ask(byName, experimentSchema).catch((error: unknown) => {
+  const experiment = await ask(byName, experimentSchema).catch((error: unknown) => {
     if (!errorText(error).includes("RESOURCE_DOES_NOT_EXIST")) throw error;
   });
   const { experiment_id } =
-    found?.experiment ??
+    experiment?.experiment ??
     (await ask(`${api}/experiments/create`, experimentSchema.shape.experiment, { name: project }));
-  const filter = { experiment_ids: [experiment_id], filter: `tags."${TAG}" = '${id}'`, max_results: 1 };
-  const { runs } = await ask(
-    `${api}/runs/search`,
-    z.object({ runs: z.array(runSchema).default([]) }),
-    filter,
-  );
+  const filter = { experiment_ids: [experiment_id], filter: `tags."${TAG}" = '${id}'`, max_results: 100 };
+  const search = async () => (await ask(`${api}/runs/search`, runsSchema, filter)).runs;
+  const runs = await search();
   const own = new Set(tags.map(legal).filter((key) => key !== TAG && !key.startsWith("mlflow.")));
   const named = [{ key: TAG, value: id }, ...[...own].map((key) => ({ key, value: "true" }))];
   const made = { experiment_id, run_name: name, start_time: startedAt, tags: named };
-  const { info, data } = runs[0] ?? (await ask(`${api}/runs/create`, z.object({ run: runSchema }), made)).run;
+  // the one with rows, if a request that was given up has made another
+  const found = runs.find(({ data }) => data.metrics.length > 0) ?? runs[0];
+  const { info, data } = found ?? (await ask(`${api}/runs/create`, z.object({ run: runSchema }), made)).run;
   const { run_id } = info;
   const log = async (what: "metrics" | "params", values: readonly object[], most: number): Promise<void> => {
     for (let at = 0; at < values.length; at += most)
@@ -56,6 +56,8 @@ const open: TrackerKind["open"] = async (ask, { project, tags = [] }, { id, name
   return {
     send: (rows) => log("metrics", rows.flatMap(toMetrics), MAX_METRICS),
     finish: async (at) => {
+      for (const { info: other } of await search())
+        if (other.run_id !== run_id) await ask(`${api}/runs/delete`, z.unknown(), { run_id: other.run_id });
       await ask(`${api}/runs/update`, z.unknown(), { run_id, status: "FINISHED", end_time: at });
     },
   };
