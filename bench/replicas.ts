@@ -16,6 +16,7 @@ const HELP = `usage: bench:replicas -- --model DIR|FILE.gguf [--adapters 24] [--
 
 Two mos serve, each with one thread and room for half of the adapters, behind nginx (which must be installed) with
 deploy/nginx-servers.conf, and with the same without its line "hash". Conversations go on turn by turn, several at once.
+Then one server is killed in the middle, and a request that fails by it is sent again.
 Needs npm run build.`;
 
 const given = readArguments(HELP, {
@@ -90,20 +91,27 @@ interface Completion {
   };
 }
 
-/** All conversations, and what was computed for them. */
-async function converse(url: string) {
-  let [prompt, cached] = [0, 0];
+/** All conversations, and what was computed for them. `atHalf` is called when half of the requests were sent. */
+async function converse(url: string, atHalf?: () => Promise<void>) {
+  let [prompt, cached, sent, failed] = [0, 0, 0, 0];
   const seconds: number[] = [];
   const talk = async (i: number): Promise<void> => {
     const messages = [{ role: "user", content: `Conversation ${i}: tell me about harbour ${i % 7}.` }];
     for (let turn = 0; turn < counts.turns; turn++) {
       const started = performance.now();
       const body = { model: names[i % names.length], messages, max_tokens: 24, temperature: 0 };
-      const response = await fetch(`${url}/v1/chat/completions`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body),
-      });
+      const ask = () =>
+        fetch(`${url}/v1/chat/completions`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify(body),
+        });
+      if (++sent === Math.ceil((counts.conversations * counts.turns) / 2)) await atHalf?.();
+      let response = await ask();
+      if (response.status === 502 && atHalf !== undefined) {
+        failed++;
+        response = await ask(); // as clients do
+      }
       if (!response.ok) fail(`${response.status}: ${await response.text()}`);
       const { choices, usage } = (await response.json()) as Completion;
       seconds.push((performance.now() - started) / 1000);
@@ -119,23 +127,30 @@ async function converse(url: string) {
   const limited = limitConcurrency(counts.atOnce);
   const started = performance.now();
   await Promise.all(Array.from({ length: counts.conversations }, (_, i) => limited(() => talk(i))));
-  return { prompt, cached, seconds: (performance.now() - started) / 1000, request: median(seconds) };
+  const total = (performance.now() - started) / 1000;
+  return { prompt, cached, failed, seconds: total, request: median(seconds), perSecond: sent / total };
 }
 
 const rows: (readonly string[])[] = [];
 try {
-  for (const withHash of [false, true]) {
+  for (const [name, withHash, isOneKilled] of [
+    ["in turn", false, false],
+    ["by adapter and conversation", true, false],
+    ["the same, and one server is killed", true, true],
+  ] as const) {
     await startServers();
     const nginx = await startNginx(withHash);
-    const { prompt, cached, seconds, request } = await converse(nginx.url);
+    const killed = isOneKilled ? servers[1] : undefined;
+    const { prompt, cached, failed, seconds, request, perSecond } = await converse(
+      nginx.url,
+      killed && (() => killed.kill()),
+    );
     const share = `${rounded((100 * cached) / prompt, 1)} %`;
-    const loads = await counter("mos_adapter_loads_total");
-    rows.push([
-      withHash ? "by adapter and conversation" : "in turn",
-      ...[share, `${prompt - cached}`, `${loads}`, `${rounded(request, 2)}`, `${rounded(seconds, 1)}`],
-    ]);
+    const loads = isOneKilled ? "" : `${await counter("mos_adapter_loads_total")}`;
+    const times = [request, perSecond].map((one) => `${rounded(one, 2)}`);
+    rows.push([name, share, `${prompt - cached}`, loads, ...times, `${rounded(seconds, 1)}`, `${failed}`]);
     nginx.stop();
-    for (const server of servers) await server.stop();
+    for (const server of servers) if (server !== killed) await server.stop();
   }
 } finally {
   await rm(folder, { recursive: true, force: true });
@@ -146,7 +161,9 @@ const head = [
   "computed",
   "adapter loads",
   "s a request",
+  "requests a second",
   "s in all",
+  "failed",
 ];
 console.log(markdownTable([head, ...rows]));
 process.exit(0);

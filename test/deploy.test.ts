@@ -114,6 +114,39 @@ test("nginx and Caddy keep streams, long answers and connections as the server d
   for (const file of [nginx, caddy]) expect(file).toMatch(/\/metrics\b[^}]*404/);
 });
 
+test("nginx sends all turns of a conversation to one server, whoever writes them", () => {
+  const [, pattern = ""] =
+    /map \$request_body \$mos_start \{[^}]*?"~(.+)" \$mos_text;/.exec(read("nginx-servers.conf")) ?? [];
+  // as nginx reads it, and PCRE's notation as JavaScript's
+  const start = new RegExp(pattern.replaceAll('\\"', '"').replace("(?s)", "").replace("\\z", "$"), "s");
+  const startOf = (body: object, spaces?: number): string | undefined =>
+    start.exec(JSON.stringify(body, null, spaces))?.groups?.["mos_text"];
+  const turns = (question: string, answers: number, write: (text: string) => unknown) => [
+    { role: "system", content: "Be short." },
+    { role: "user", content: write(question) },
+    ...Array.from({ length: answers }, (_, i) => [
+      { type: "message", id: "msg_1", role: "assistant", content: write(`Answer ${i}`) },
+      { role: "user", content: write(`And [{"what": "else"}], ${i}?`) },
+    ]).flat(),
+  ];
+  const asText = (text: string) => text;
+  const asBlocks = (text: string) => [{ type: "text", text }];
+  const more = { model: "acme", max_tokens: 9 };
+  for (const field of ["messages", "input"])
+    for (const write of [asText, asBlocks])
+      for (const spaces of [undefined, 1])
+        for (const wrap of [
+          (list: object) => ({ [field]: list, ...more }),
+          (list: object) => ({ ...more, [field]: list }),
+        ]) {
+          const starts = [0, 1, 3].map((answers) => startOf(wrap(turns('"Who?"}', answers, write)), spaces));
+          expect(starts[0]).toContain("Who?");
+          expect(new Set(starts).size).toBe(1);
+          expect(startOf(wrap(turns("When?", 0, write)), spaces)).not.toBe(starts[0]);
+        }
+  expect(startOf({ prompt: "x".repeat(2000) })).toHaveLength(512);
+});
+
 test("alerts, panels and the autoscaler name metrics and labels that servers export", async () => {
   const service = createServiceMetrics();
   service.sliceEnded({ model: "m", result: "lost", seconds: 1 });

@@ -196,6 +196,22 @@ describe("metrics and traces of a server", () => {
     expect(lines.map(({ fields }) => fields["trace"])).toEqual([good, bad]);
   });
 
+  test("have a class for what broke off a stream, and not its words", async () => {
+    await using server = await serve();
+    const id = newTraceId();
+    server.engine.hold(1);
+    const answer = server.send(
+      "/v1/completions",
+      { ...{ model: "acme", prompt: "Hi" }, stream: true },
+      headers(id),
+    );
+    await vi.waitFor(() => expect(server.engine.running).toBe(1));
+    server.engine.break();
+    await answer;
+    const { "POST /v1/completions": broken } = await trace(id);
+    expect(broken?.attributes["error.type"]).toBe("_OTHER");
+  });
+
   test("count requests, tokens and times", async () => {
     await using server = await serve();
     const usage: { prompt_tokens: number; completion_tokens: number }[] = [];

@@ -201,8 +201,9 @@ function answerSpans(
   ];
 }
 
+/** A code, of which there are few; what broke off a stream is told by words, and is in the log. */
 const errorType = ({ error }: RequestRecord): Attributes =>
-  error === undefined ? {} : { "error.type": error.slice(0, 100) };
+  error === undefined ? {} : { "error.type": /^\w{1,64}$/.test(error) ? error : "_OTHER" };
 
 const requestAttributes = (record: RequestRecord): Attributes =>
   omitUndefined({
