@@ -81,15 +81,14 @@ export async function openTelemetry({
 /** What Prometheus reads of the engine, under the same names. */
 function observeEngine({ metrics }: Api, { engine }: Pick<MetricsOptions, "engine">): void {
   const meter = metrics.getMeter(SCOPE);
-  const isOurs = ([name]: Reading): boolean => !name.includes(":"); // names of vLLM's are none of OpenTelemetry's
-  const readings = [
-    ...GAUGES.filter(isOurs).map(
-      ([name, description, read]) => [meter.createObservableGauge(name, { description }), read] as const,
-    ),
-    ...COUNTERS.filter(isOurs).map(
-      ([name, description, read]) => [meter.createObservableCounter(name, { description }), read] as const,
-    ),
-  ];
+  const observe = (kind: "Gauge" | "Counter", all: readonly Reading[]) =>
+    all
+      .filter(([name]) => !name.includes(":")) // names of vLLM's are none of OpenTelemetry's
+      .map(
+        ([name, description, read]) =>
+          [meter[`createObservable${kind}`](name, { description }), read] as const,
+      );
+  const readings = [...observe("Gauge", GAUGES), ...observe("Counter", COUNTERS)];
   meter.addBatchObservableCallback(
     async (result) => {
       const stats = await engine.stats().catch(() => undefined); // of an engine that has ended
@@ -201,7 +200,7 @@ function answerSpans(
   ];
 }
 
-/** A code, of which there are few; what broke off a stream is told by words, and is in the log. */
+// what broke off a stream is told by words, which are in the log: codes are few
 const errorType = ({ error }: RequestRecord): Attributes =>
   error === undefined ? {} : { "error.type": /^\w{1,64}$/.test(error) ? error : "_OTHER" };
 
