@@ -153,10 +153,10 @@ export function mlflowStore(): Store {
       return { body: { experiment_id: String(experiments.size) } };
     },
     "runs/search": (_, { filter }) => ({ body: { runs: search(filter) } }),
-    "runs/create": (_, { tags }) => {
-      if (!tags.every(isLegal) || tags.some(({ key }: { key: string }) => key === "mlflow.runName"))
-        return REFUSED;
-      if (new Set(tags.map(({ key }: { key: string }) => key)).size < tags.length) return REFUSED;
+    "runs/create": (_, { tags: given, start_time }) => {
+      const tags: Run["tags"] = Number.isInteger(start_time) ? given : [];
+      if (!tags.every(isLegal) || tags.some(({ key }) => key === "mlflow.runName")) return REFUSED;
+      if (new Set(tags.map(({ key }) => key)).size < tags.length) return REFUSED;
       const id = `r${++made}`;
       runs.set(id, { id, tags, metrics: new Map(), params: new Map(), status: "RUNNING" });
       return { body: { run: { info: { run_id: id }, data: {} } } };

@@ -75,7 +75,7 @@ const track = (to: (typeof NAMES)[number], { url }: Pick<Server, "url">, patienc
       project: "tests",
       key: to === "mlflow" ? undefined : KEY,
       name: "acme",
-      now: () => 1_790_000_000_000,
+      now: () => 1_790_000_000_000.25,
     },
     ...{ patience, onAway: (reason: string) => void away.push(reason) },
   });

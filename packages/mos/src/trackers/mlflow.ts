@@ -36,7 +36,8 @@ const open: TrackerKind["open"] = async (ask, { project, tags = [] }, { id, name
   const runs = await search();
   const own = new Set(tags.map(legal).filter((key) => key !== TAG && !key.startsWith("mlflow.")));
   const named = [{ key: TAG, value: id }, ...[...own].map((key) => ({ key, value: "true" }))];
-  const made = { experiment_id, run_name: name, start_time: startedAt, tags: named };
+  // with a fraction of a millisecond, MLflow would forget the time and the tags
+  const made = { experiment_id, run_name: name, start_time: Math.round(startedAt), tags: named };
   // the one with rows, if a request that was given up has made another
   const found = runs.find(({ data }) => data.metrics.length > 0) ?? runs[0];
   const { info, data } = found ?? (await ask(`${api}/runs/create`, z.object({ run: runSchema }), made)).run;
