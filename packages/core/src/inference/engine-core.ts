@@ -330,9 +330,8 @@ export class LocalCore implements EngineCore {
       allLogits: true,
       isDraft: true,
     });
-    const isNear = drafts.sameUpTo === 0 || !runner.usesFused(makeStep(draft.tokens));
-    const isPadded = drafts.isPadded && !isNear && expectsDraft(sequence);
-    let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft, { isNear, isPadded }));
+    const isPadded = drafts.isPadded && !draft.isNear && expectsDraft(sequence);
+    let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft, { isPadded }));
     // factors that requests share have a program that was not tested to give the same
     const isUntested = drafts.sameUpTo > 0 && runner.slots.shared !== undefined;
     if (isUntested || !this.#placement.reserve(start + 1 + verified.length)) verified = [];
@@ -353,7 +352,7 @@ export class LocalCore implements EngineCore {
       }
     });
     const chosen = sequence.tokens.slice(before);
-    this.#drafter.note({ draft, chosen, verified: verified.length, isNear, milliseconds });
+    this.#drafter.note({ draft, chosen, verified: verified.length, milliseconds });
   }
 
   /** One token of each of these slots. */
