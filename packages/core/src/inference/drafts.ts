@@ -286,12 +286,13 @@ const RANK = 16;
 const isEqual = (a: Float32Array, b: Float32Array | undefined): boolean =>
   b !== undefined && equalBytes(viewBytes(a), viewBytes(b));
 
-const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+export const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);
 
-/** Factors of all linear layers whose numbers are of all kinds. */
-function unevenFactors(config: ModelConfig): FactorMap {
-  const numbers = (length: number): Float32Array => Float32Array.from({ length }, (_, i) => Math.sin(i) / 8);
+/** Factors of all linear layers whose numbers are of all kinds, others by another seed. */
+export function unevenFactors(config: ModelConfig, seed = 0): FactorMap {
+  const numbers = (length: number): Float32Array =>
+    Float32Array.from({ length }, (_, i) => Math.sin(seed + i) / 8);
   const factors = new Map<string, ExpandedFactors>();
   for (const { layer, linears, in: width, outs } of listLayerGroups(config))
     for (const [i, linear] of linears.entries()) {
