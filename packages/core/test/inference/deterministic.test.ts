@@ -1,14 +1,19 @@
 // Deterministic steps: an answer is the same to the last bit of its log-probabilities, whatever else the engine does or has done.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
   createModelRunner,
   type Engine,
   type EngineRequest,
   type ModelRunner,
+  openEngine,
   prepareWeights,
 } from "#inference";
 import { nextPart, planPadding, wholeParts } from "../../src/inference/deterministic.ts";
 import { TINY_FAMILIES } from "../tiny-families.ts";
+import { writeTinyFolder } from "../tiny-folder.ts";
 import { floatWeights, tinyModel } from "../tiny-model.ts";
 import { memoryAdapters } from "./memory-adapters.ts";
 import {
@@ -142,6 +147,27 @@ test("parts end at their multiples and with the prompt, and answers are computed
   expect([0, 7, 8, 19].map((length) => wholeParts(length, deterministicPart))).toEqual([0, 0, 8, 16]);
 });
 const deterministicPart = { part: PART };
+
+test("an engine that is opened so has no drafts, and one plan of memory for its program", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mos-deterministic-"));
+  try {
+    const { model } = await writeTinyFolder(folder, widths);
+    const open = (deterministic: boolean) =>
+      openEngine({ model, inProcess: true, weightCache: false, deterministic, computeDtype: "int8" });
+    await using usual = await open(false);
+    await using engine = await open(true);
+    expect(engine.model.drafts.tokens).toBe(0);
+    const base = ({ model: { plan } }: Engine) => plan?.parts.find(({ name }) => name === "base")?.bytes ?? 0;
+    expect(base(engine)).toBeGreaterThan(0);
+    expect(base(engine)).toBeLessThan(base(usual));
+    const prompt = randomPrompt(1, 30);
+    const ask = () => collectAnswer(engine.submit(request({ prompt, maxTokens: 20, ignoreEos: true })));
+    const alone = await ask();
+    for (const { ids } of await Promise.all([ask(), ask(), ask()])) expect(ids).toEqual(alone.ids);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
 
 describe("lone tokens are padded", () => {
   const open = async (run: (runner: ModelRunner) => ModelRunner["run"]): Promise<boolean> => {
