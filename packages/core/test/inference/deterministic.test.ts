@@ -95,8 +95,17 @@ describe.each(Object.entries(families))("%s:", (name, model) => {
   }
 
   test("beside others", async () => {
-    const beside = await collectAnswers(together(), { maxBatch: 7 });
+    const ranks = new Set<number>();
+    const noteRank = (runner: ModelRunner): ModelRunner => ({
+      ...runner,
+      run: (step) => {
+        if (runner.slots.count > 0) ranks.add(runner.slots.rank);
+        return runner.run(step);
+      },
+    });
+    const beside = await collectAnswers(together(), { maxBatch: 7, wrap: noteRank });
     await expectAlone(beside.answers);
+    expect([...ranks], "larger products may round otherwise").toEqual([deterministic.rank]);
     const usual = await collectAnswers(together(), { maxBatch: 7, deterministic: undefined });
     expect(usual.answers.map(said)).not.toEqual((await alone).map(said));
   });
