@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Random, randomStream } from "mixture-of-shards-core/common";
-import { type Engine, type EngineEvent, openEngine } from "mixture-of-shards-core/inference";
+import { type Engine, type EngineEvent, openEngine, unpackLogprobs } from "mixture-of-shards-core/inference";
 import {
   BASE_DTYPES,
   type BaseDtype,
@@ -30,6 +30,9 @@ second, all told (new_tokens_per_s) and behind the last first token of a round (
   --prompt N (32)     --new N (64)   tokens
   --draft-tokens N (7) of a stream that is alone; answers to random prompts repeat themselves more than text does
   --first             time to the first token of a 500-token prompt, alone and while 8 streams run, instead
+  --same              instead, of 16 requests, half of them sampled with a seed, how many have the answer that each has alone:
+                      in batches of --streams, behind prefixes in the cache, and preempted where --cache-memory is small
+  --deterministic     answers that depend on their requests alone   --max-rank N (256)   --cache-memory BYTES (enough)
   --dtype bfloat16|float32 (bfloat16) --memory BYTES (2e9)   --threads N (2)`;
 
 const given = readArguments(HELP, {
@@ -48,9 +51,9 @@ const given = readArguments(HELP, {
       "prompt",
       "new",
     ],
-    ...["dtype", "memory", "threads", "draft-tokens"],
+    ...["dtype", "memory", "threads", "draft-tokens", "max-rank", "cache-memory"],
   ],
-  flags: ["json", "first"],
+  flags: ["json", "first", "same", "deterministic"],
 });
 
 const path = given.text("model") ?? fail(HELP);
@@ -177,6 +180,59 @@ async function firstTokens(engine: Engine): Promise<Readonly<Record<string, numb
   };
 }
 
+/** What is said of an answer: its tokens, or these with their log-probabilities. */
+interface Said {
+  readonly ids: string;
+  readonly scored: string;
+}
+
+async function answerTo(engine: Engine, seed: number, { tenant, cut = 0 }: { tenant: string; cut?: number }) {
+  const prompt = randomIds(promptTokens + 9 * seed, randomStream(seed, "bench.prompt"));
+  const sampling = { temperature: seed % 2 };
+  const adapter = pickAdapter(seed, randomStream(seed, "a"));
+  const asked = { adapter, ignoreEos: true, seed, sampling, logprobs: 1, tenant };
+  const before = { ...asked, prompt: prompt.slice(0, cut), maxTokens: 1 };
+  if (cut > 0) for await (const event of engine.submit(before)) void event;
+  const said: { id: number; logprob: number | null }[] = [];
+  for await (const event of engine.submit({ ...asked, prompt, maxTokens: newTokens }))
+    if (event.type === "token")
+      said.push({ id: event.id, logprob: unpackLogprobs(event)[0]?.logprob ?? null });
+  return { ids: JSON.stringify(said.map(({ id }) => id)), scored: JSON.stringify(said) };
+}
+
+/** How many answers are those that their requests have alone. */
+async function countSame(engine: Engine): Promise<Readonly<Record<string, string>>> {
+  const seeds = Array.from({ length: 16 }, (_, i) => i);
+  const alone: Said[] = [];
+  for (const seed of seeds) alone.push(await answerTo(engine, seed, { tenant: `alone-${seed}` }));
+  const describeSame = (answers: readonly Said[]): string => {
+    const count = (name: keyof Said, part = seeds): number =>
+      part.filter((seed) => answers[seed]?.[name] === alone[seed]?.[name]).length;
+    const [greedy, sampled] = [0, 1].map((rest) =>
+      count(
+        "ids",
+        seeds.filter((seed) => seed % 2 === rest),
+      ),
+    );
+    return `${greedy} of 8 greedy, ${sampled} of 8 sampled; ${count("scored")} of 16 with log-probabilities`;
+  };
+  const computed = async (): Promise<number> => (await engine.stats()).promptTokens;
+  const [before, beside] = [
+    await computed(),
+    await Promise.all(seeds.map((seed) => answerTo(engine, seed, { tenant: `beside-${seed}` }))),
+  ];
+  const asked = seeds.reduce((sum, seed) => sum + promptTokens + 9 * seed, 0);
+  const again = (await computed()) - before - asked;
+  const behind: Said[] = [];
+  for (const seed of seeds)
+    behind.push(await answerTo(engine, seed, { tenant: `behind-${seed}`, cut: promptTokens + 5 * seed }));
+  return {
+    beside_others: describeSame(beside),
+    prompt_tokens_computed_again: `${again}`,
+    behind_a_prefix: describeSame(behind),
+  };
+}
+
 async function prepare(folder: string): Promise<void> {
   await using files = await openModel(path);
   vocabularySize = files.config.vocabularySize;
@@ -201,17 +257,22 @@ try {
     ...(adapters > 0 ? { adapters: folder } : {}),
     adapterDtype: given.choice<"bfloat16" | "float32">("dtype", ["bfloat16", "float32"]),
     adapterMemory: given.number("memory", 2e9),
-    maxBatch: Math.max(16, streams),
+    maxBatch: given.flag("same") ? streams : Math.max(16, streams),
+    deterministic: given.flag("deterministic"),
+    maxAdapterRank: given.number("max-rank", 256),
+    ...(given.text("cache-memory") === undefined ? {} : { cacheMemory: given.number("cache-memory", 0) }),
     draftTokens: given.number("draft-tokens", 7),
     threads: given.number("threads", 2),
   });
-  await throughput(engine, 1, 8);
-  const measured = given.flag("first")
-    ? await firstTokens(engine)
-    : await throughput(engine, rounds, newTokens).then(({ newTokensPerSecond, decodeTokensPerSecond }) => ({
-        new_tokens_per_s: rounded(newTokensPerSecond, 1),
-        decode_tokens_per_s: rounded(decodeTokensPerSecond, 1),
-      }));
+  if (!given.flag("same")) await throughput(engine, 1, 8);
+  const measured = given.flag("same")
+    ? await countSame(engine)
+    : given.flag("first")
+      ? await firstTokens(engine)
+      : await throughput(engine, rounds, newTokens).then(({ newTokensPerSecond, decodeTokensPerSecond }) => ({
+          new_tokens_per_s: rounded(newTokensPerSecond, 1),
+          decode_tokens_per_s: rounded(decodeTokensPerSecond, 1),
+        }));
   const { adapters: managed } = await engine.stats();
   printResult(
     {

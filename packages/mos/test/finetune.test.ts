@@ -102,6 +102,9 @@ const describeEvent = (event: FinetuneEvent): string => {
   if (event.type === "saved") return `${event.what} ${event.step}`;
   return `${event.type} ${event.step}`;
 };
+/** Steps of the checkpoints that a run says are its last. */
+const lastCheckpoints = (events: readonly FinetuneEvent[]) =>
+  events.flatMap((event) => (event.type === "saved" && event.isLast === true ? [event.step] : []));
 /** Which evaluations are best depends on numbers, so they are left out. */
 const kinds = (events: readonly FinetuneEvent[]) =>
   events.map(describeEvent).filter((kind) => !kind.startsWith("best"));
@@ -771,6 +774,7 @@ describe("early stopping", () => {
     expect(end).toMatchObject({ step: (best?.step ?? 0) + 4 });
     expect(end?.step).toBeLessThan(40);
     expect(kinds(events).at(-2)).toBe(`earlyStop ${end?.step}`);
+    expect(lastCheckpoints(events)).toEqual([end?.step]);
     expect(events.at(-1)).toMatchObject({ what: "adapter", step: best?.step ?? end?.step });
     const kept = best === undefined ? `checkpoints/step-0000000${end?.step}` : "best";
     expect(await adapterBytes()).toEqual(await adapterBytes(join(out, kept)));
@@ -815,13 +819,30 @@ describe("a run that nothing is left to learn for", () => {
     expect(events.at(-2)).toMatchObject({ reason: "learnt" });
     expect(kinds(events)).toContain(`evaluation ${ending?.step}`);
     expect(await metrics()).toContainEqual(expect.objectContaining({ step: ending?.decided, ending }));
+    expect(lastCheckpoints(events)).toEqual([ending!.step]);
     const whole = await adapterBytes();
     for (const step of casesOf(3) > 1 ? [1, ending!.decided, ending!.step - 1] : [ending!.decided]) {
       out = join(folder, `run-${runs++}`);
       await stopAt(step, { settings: easy });
-      await run({ settings: easy, resume: true });
+      const resumed = await run({ settings: easy, resume: true });
+      expect(lastCheckpoints(resumed)).toEqual([ending!.step]);
       expect(await adapterBytes(), `stopped at ${step}`).toEqual(whole);
     }
+  });
+
+  test("resumed, a run of a version that never ended early does not", async () => {
+    await stopAt(1, { settings: { ...easy, targetLoss: 0 } });
+    const path = join(out, "run.json");
+    const { settings: recorded, ...record } = JSON.parse(await readFile(path, "utf8"));
+    const { targetLoss, ...older } = recorded;
+    expect(targetLoss).toBe(0);
+    await writeFile(path, JSON.stringify({ ...record, settings: older }));
+    const { steps: _, targetLoss: __, ...unnamed } = easy;
+    const resumed = await run({ settings: unnamed, resume: true });
+    expect(resumed.find(({ type }) => type === "ready")).toMatchObject({ targetLoss: 0 });
+    expect(kinds(resumed)).toContain("step 24");
+    expect(resumed.some(({ type }) => type === "earlyStop")).toBe(false);
+    expect(lastCheckpoints(resumed)).toEqual([24]);
   });
 });
 

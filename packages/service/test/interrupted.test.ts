@@ -82,6 +82,35 @@ describe.each(databases)("%s", (_, open) => {
     ]);
   });
 
+  test("a run that ends early publishes its last checkpoint, as one that makes all of its steps", async () => {
+    await using opened = await openTables(open);
+    const { stores } = opened;
+    const { id } = await queueJob(opened, { mos: { save_every: 3 } });
+    const trainer = fakeTrainer(async function* ({ out }) {
+      const path = join(out, "checkpoints");
+      await makeFolder(path);
+      await writeFile(join(out, "run.json"), "{}");
+      yield readyReport(10);
+      for (const step of [1, 2, 3, 4]) {
+        await writeFile(join(path, "adapter_model.safetensors"), `of step ${step}`);
+        await appendFile(join(out, "metrics.jsonl"), `${JSON.stringify(stepLine({ step, tokens: 7 }))}\n`);
+        yield report({ type: "saved", what: "checkpoint", step, path, isLast: step === 4 });
+      }
+      yield { type: "ended", isComplete: false };
+    });
+    const stop = work(opened, trainer);
+    const published = async () =>
+      (await stores.models.checkpoints(await stores.jobs.find(admin, id), { limit: 10 })).rows;
+    try {
+      await vi.waitFor(async () => expect((await published()).map(({ step }) => step)).toEqual([4, 3]), {
+        timeout: 20_000,
+      });
+    } finally {
+      await stop();
+    }
+    expect((await published())[0]?.metrics.step).toMatchObject({ step: 4 });
+  });
+
   const score = { type: "score_model", name: "m", model: "tiny", input: [{ role: "user", content: "?" }] };
   const method = { type: "reinforcement", reinforcement: { grader: score } };
 

@@ -113,10 +113,15 @@ test("an evaluation is noted with the step before it, unless another process mad
 });
 
 test("checkpoints that are published are those of save_every and the last one, none of a job that was paused before its first step", () => {
-  const published = (saveEvery: number, steps: number): readonly number[] =>
-    Array.from({ length: steps + 1 }, (_, at) => at).filter((at) =>
-      isAskedFor({ plan: { adapter: {}, settings: { saveEvery } } }, at, steps),
+  const published = (saveEvery: number, steps: number, last = steps): readonly number[] =>
+    Array.from({ length: last + 1 }, (_, at) => at).filter((at) =>
+      isAskedFor(
+        { plan: { adapter: {}, settings: { saveEvery } } },
+        { step: at, isLast: at === last },
+        steps,
+      ),
     );
   expect(published(2, 5)).toEqual([2, 4, 5]);
+  expect(published(2, 9, 3), "a run that ends early").toEqual([2, 3]);
   expect(published(1, 2000)).toHaveLength(1000);
 });

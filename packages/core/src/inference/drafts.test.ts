@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { DraftRate, findDraft, StepTimes } from "./drafts.ts";
+import { Drafter, DraftRate, DraftRates, findDraft, StepTimes } from "./drafts.ts";
+import type { Sequence } from "./sequence.ts";
 
 /** The length of the match that ends before position `next`, at most 16. */
 function matchAt(tokens: readonly number[], next: number): number {
@@ -113,4 +114,23 @@ describe("the cost of a step", () => {
     expect(times.cost(4)).toBeGreaterThan(1.6);
     expect(times.cost(4)).toBeLessThan(2.2);
   });
+});
+
+test("near drafts learn nothing from steps before them, and no draft passes the place where they begin", () => {
+  const drafter = new Drafter({ tokens: 7, sameUpTo: 40, isPadded: false }, "int8");
+  const draftRates = new DraftRates();
+  const sequenceOf = (length: number) =>
+    ({
+      ...{ tokens: Array.from({ length }, (_, i) => i % 9), generated: 0, draftRates },
+      request: { maxTokens: 100 },
+    }) as unknown as Sequence;
+  const lengths = [30, 36, 40, 41].map((length) => drafter.draft(sequenceOf(length)).tokens.length);
+  expect(lengths).toEqual([7, 4, 0, 7]);
+  const choose = (length: number): number =>
+    drafter.choose(sequenceOf(length), drafter.draft(sequenceOf(length)), { isPadded: false });
+  const before = choose(41);
+  expect([before > 0, choose(30) > 0]).toEqual([true, true]);
+  for (let i = 0; i < 30; i++)
+    drafter.note({ draft: drafter.draft(sequenceOf(30)), verified: 1, chosen: [-1], milliseconds: 1 });
+  expect([choose(41), choose(30)]).toEqual([before, 0]);
 });

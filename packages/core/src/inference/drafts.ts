@@ -125,6 +125,17 @@ const NEAR_COSTS: Readonly<Record<ComputeDtype, Readonly<Record<"leaving" | "fur
 interface Draft {
   readonly tokens: readonly number[];
   readonly rate: DraftRate;
+  /** Verifying it rounds otherwise than steps of one token. */
+  readonly isNear: boolean;
+}
+
+/** The shares of a request: of tokens that are copied, and of those that its grammar forces, which models mostly choose. */
+const draftRates = () => ({ copied: new DraftRate(), forced: new DraftRate(0.9) });
+
+/** Those of near drafts are learnt from near steps alone: how many tokens other steps have depends on measured times. */
+export class DraftRates {
+  readonly same = draftRates();
+  readonly near = draftRates();
 }
 
 export const NO_DRAFTS: Drafts = { tokens: 0, sameUpTo: 0, isPadded: false };
@@ -139,31 +150,35 @@ export const expectsDraft = ({ tokens, constraint }: Sequence): boolean =>
 export class Drafter {
   /** Tokens that were verified, and those of them that became part of an answer. */
   readonly counts = { draftTokens: 0, acceptedTokens: 0, nearDraftTokens: 0 };
-  readonly #tokens: number;
+  readonly #drafts: Drafts;
   readonly #computeDtype: ComputeDtype;
   readonly #times = new StepTimes();
 
-  constructor({ tokens }: Drafts, computeDtype: ComputeDtype) {
-    this.#tokens = tokens;
+  constructor(drafts: Drafts, computeDtype: ComputeDtype) {
+    this.#drafts = drafts;
     this.#computeDtype = computeDtype;
   }
 
-  /** The text that a grammar forces, or else what followed earlier: no longer than the answer may become, and as its grammar allows. */
-  draft({ tokens, generated, constraint, draftRate, forcedRate, request: { maxTokens } }: Sequence): Draft {
-    const most = Math.min(this.#tokens, maxTokens - generated - 1);
+  /**
+   * The text that a grammar forces, or else what followed earlier: no longer than the answer may become, and as its grammar allows.
+   * None passes the place where near drafts begin, so that every answer comes to it with the same tokens in the same cache.
+   */
+  draft({ tokens, generated, constraint, draftRates, request: { maxTokens } }: Sequence): Draft {
+    const { tokens: longest, sameUpTo } = this.#drafts;
+    const isNear = tokens.length > sameUpTo;
+    const room = isNear ? longest : Math.min(longest, sameUpTo - tokens.length);
+    const most = Math.min(room, maxTokens - generated - 1);
+    const rates = isNear ? draftRates.near : draftRates.same;
     const forced = most > 0 ? (constraint?.forcedTokens(most) ?? []) : [];
-    if (forced.length > 0) return { tokens: forced, rate: forcedRate };
+    if (forced.length > 0) return { tokens: forced, rate: rates.forced, isNear };
     const found = findDraft(tokens, most);
-    return { tokens: constraint?.allowedPart(found) ?? found, rate: draftRate };
+    return { tokens: constraint?.allowedPart(found) ?? found, rate: rates.copied, isNear };
   }
 
-  /** The number of drafted tokens that are worth verifying, by steps that are near or not; one costs no more than padding. */
-  choose(
-    { tokens }: Sequence,
-    draft: Draft,
-    { isNear, isPadded }: { readonly isNear: boolean; readonly isPadded: boolean },
-  ): number {
-    if (isNear) return draft.rate.choose(draft.tokens.length, (count) => nearCost(count, this.#computeDtype));
+  /** The number of drafted tokens that are worth verifying; one costs no more than padding. */
+  choose({ tokens }: Sequence, draft: Draft, { isPadded }: { readonly isPadded: boolean }): number {
+    if (draft.isNear)
+      return draft.rate.choose(draft.tokens.length, (count) => nearCost(count, this.#computeDtype));
     const most = Math.min(draft.tokens.length, longestDraft(tokens.length));
     const best = draft.rate.choose(most, (count) => this.#times.cost(count));
     return isPadded ? Math.max(best, Math.min(1, most)) : best;
@@ -174,16 +189,14 @@ export class Drafter {
     draft,
     verified,
     chosen,
-    isNear,
     milliseconds,
   }: {
     readonly draft: Draft;
-    readonly isNear: boolean;
     readonly verified: number;
     readonly chosen: readonly number[];
     readonly milliseconds: number;
   }): void {
-    if (isNear) this.counts.nearDraftTokens += verified;
+    if (draft.isNear) this.counts.nearDraftTokens += verified;
     else this.#times.note(verified + 1, milliseconds);
     const compared = Math.min(chosen.length, draft.tokens.length);
     let accepted = 0;
@@ -273,12 +286,13 @@ const RANK = 16;
 const isEqual = (a: Float32Array, b: Float32Array | undefined): boolean =>
   b !== undefined && equalBytes(viewBytes(a), viewBytes(b));
 
-const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+export const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);
 
-/** Factors of all linear layers whose numbers are of all kinds. */
-function unevenFactors(config: ModelConfig): FactorMap {
-  const numbers = (length: number): Float32Array => Float32Array.from({ length }, (_, i) => Math.sin(i) / 8);
+/** Factors of all linear layers whose numbers are of all kinds, others by another seed. */
+export function unevenFactors(config: ModelConfig, seed = 0): FactorMap {
+  const numbers = (length: number): Float32Array =>
+    Float32Array.from({ length }, (_, i) => Math.sin(seed + i) / 8);
   const factors = new Map<string, ExpandedFactors>();
   for (const { layer, linears, in: width, outs } of listLayerGroups(config))
     for (const [i, linear] of linears.entries()) {

@@ -330,9 +330,8 @@ export class LocalCore implements EngineCore {
       allLogits: true,
       isDraft: true,
     });
-    const isNear = drafts.sameUpTo === 0 || !runner.usesFused(makeStep(draft.tokens));
-    const isPadded = drafts.isPadded && !isNear && expectsDraft(sequence);
-    let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft, { isNear, isPadded }));
+    const isPadded = drafts.isPadded && !draft.isNear && expectsDraft(sequence);
+    let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft, { isPadded }));
     // factors that requests share have a program that was not tested to give the same
     const isUntested = drafts.sameUpTo > 0 && runner.slots.shared !== undefined;
     if (isUntested || !this.#placement.reserve(start + 1 + verified.length)) verified = [];
@@ -353,32 +352,41 @@ export class LocalCore implements EngineCore {
       }
     });
     const chosen = sequence.tokens.slice(before);
-    this.#drafter.note({ draft, chosen, verified: verified.length, isNear, milliseconds });
+    this.#drafter.note({ draft, chosen, verified: verified.length, milliseconds });
+  }
+
+  /** The first token of a slot that is not computed yet, if there is one. */
+  #nextToken(slot: number): readonly number[] {
+    const computed = this.#placement.computed(slot);
+    return this.#placement.at(slot)?.tokens.slice(computed, computed + 1) ?? [];
   }
 
   /** One token of each of these slots. */
   async #decode(slots: readonly number[]): Promise<void> {
     const [first, ...others] = slots;
     if (first === undefined) return;
-    if (others.length === 0) return this.#decodeAlone(first);
+    const { deterministic } = this.#parts.limits;
+    if (others.length === 0 && deterministic === undefined) return this.#decodeAlone(first);
     const count = Math.max(...slots) + 1;
     const tokens = Array.from({ length: count }, (_, slot) =>
-      slots.includes(slot) ? (this.#placement.at(slot)?.tokens.slice(-1) ?? []) : [],
+      slots.includes(slot) ? this.#nextToken(slot) : [],
     );
-    const logits = await this.#parts.runner.run({ from: 0, count, tokens });
+    const isPadded = deterministic?.isPadded === true;
+    const logits = await this.#parts.runner.run({ from: 0, count, tokens, isPadded });
     this.#counts.steps++;
     this.#counts.decodedTokens += slots.length;
     const rows = slots.flatMap((slot) => {
       const [sequence, last] = [this.#placement.at(slot), logits[slot]?.[0]];
-      return sequence === undefined || last === undefined ? [] : [{ slot, sequence, last }];
+      sequence?.noteComputed(1);
+      // an answer that is computed again has its next token
+      const isKnown = this.#nextToken(slot).length > 0;
+      return sequence === undefined || last === undefined || isKnown ? [] : [{ slot, sequence, last }];
     });
     const softmax = await this.#parts.runner.softmax.compute(
       rows.map(({ sequence, last }) => sequence.softmaxRow(last)),
     );
-    for (const [i, { slot, sequence, last }] of rows.entries()) {
-      sequence.noteComputed(1);
+    for (const [i, { slot, sequence, last }] of rows.entries())
       this.#update(slot, sequence, () => sequence.advance(last, softmax[i]));
-    }
   }
 
   /** Updates one sequence after a step. A failure affects no other sequence. */

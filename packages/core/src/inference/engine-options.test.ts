@@ -20,6 +20,7 @@ test("missing settings get their defaults, given ones are kept", () => {
     maxWaiting: 256,
     slotMemory: 2e9,
     draftTokens: 7,
+    deterministic: false,
     threads: 0,
     weightCache: true,
   });

@@ -168,6 +168,10 @@ export const batchSettings = {
     default: 7,
     help: "maximum number of tokens drafted from an earlier occurrence of the last ones, and verified in one step; 0 disables",
   }),
+  deterministic: flag({
+    default: false,
+    help: "answers that depend on their requests alone, not on others beside them or before; slower",
+  }),
   threads: setting(z.int().min(0), { default: 0, defaultText: "one per core", help: "compute threads" }),
 };
 

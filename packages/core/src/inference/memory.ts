@@ -75,9 +75,10 @@ function engineBaseBytes(
   {
     computeDtype,
     device,
+    deterministic,
     expand,
     twice,
-  }: Pick<ResolvedOptions, "computeDtype" | "device"> & Pick<Way, "expand" | "twice">,
+  }: Pick<ResolvedOptions, "computeDtype" | "device" | "deterministic"> & Pick<Way, "expand" | "twice">,
 ) {
   const packs = supports(device, "blockProduct");
   let [plain, packed] = [0, 0];
@@ -96,7 +97,7 @@ function engineBaseBytes(
     const isProduct = config.tiedHead || name !== EMBEDDING;
     if (!staysPlain && isMatrix(shape) && isProduct) packed += packedBytes(format, shape, computeDtype);
   }
-  if (isHeldTwice(packed, twice)) packed *= 2;
+  if (!deterministic && isHeldTwice(packed, twice)) packed *= 2;
   // the table is in memory while it is read, before other matrices are packed; later its rows are read where they lie in a file
   return { plain: packs ? Math.max(plain, table - packed) : plain + table, packed };
 }
@@ -225,11 +226,12 @@ function planEngine(model: PlannedBase, size: ResolvedOptions, free: FreeMemory)
       runtime: RUNTIME + TOKENIZER_BYTES * config.vocabularySize,
     });
   };
-  const drafts = size.draftTokens > 0 && size.computeDtype === "int8" ? [true, false] : [false];
+  const { deterministic } = size;
+  const drafts =
+    size.draftTokens > 0 && size.computeDtype === "int8" && !deterministic ? [true, false] : [false];
+  const chunks = deterministic ? [PREFILL_CHUNK] : [LONE_PREFILL_CHUNK, PREFILL_CHUNK];
   const ways = [true, false].flatMap((expand) =>
-    drafts.flatMap((twice) =>
-      [LONE_PREFILL_CHUNK, PREFILL_CHUNK].map((lonePrefillChunk) => ({ expand, twice, lonePrefillChunk })),
-    ),
+    drafts.flatMap((twice) => chunks.map((lonePrefillChunk) => ({ expand, twice, lonePrefillChunk }))),
   );
   const { plan, ...way } = chooseWay<Way>(ways, planWay, free);
   if (!fitsMemory(plan, free)) return { plan, cacheMemory: least, ...way };

@@ -27,7 +27,8 @@ import {
 import { type LoadedText, tokenDigest } from "#text";
 import { type AdapterLease, openAdapterManager } from "./adapters/manager.ts";
 import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./base-weights.ts";
-import { planDrafts } from "./drafts.ts";
+import { planPadding } from "./deterministic.ts";
+import { NO_DRAFTS, planDrafts } from "./drafts.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
   type CoreOptions,
@@ -38,10 +39,10 @@ import {
   type ResolvedOptions,
 } from "./engine-options.ts";
 import { AS_KEPT, defaultCacheMemory, type EngineMemory, requireEngineMemory } from "./memory.ts";
-import { createModelRunner } from "./model-runner.ts";
+import { createModelRunner, type ModelRunner } from "./model-runner.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { AdmissionLimits } from "./requests.ts";
-import { prefillLimits } from "./scheduler.ts";
+import { PREFILL_CHUNK, prefillLimits } from "./scheduler.ts";
 import { stateBytes } from "./states.ts";
 import type { AdapterInfo, Drafts, EngineModel, RefusedAdapter } from "./types.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
@@ -95,7 +96,7 @@ export async function openCore(
   const { adapters: source, mergedAdapter } = options;
   const opened = await openWeights(options, calls);
   await using base = opened.weights;
-  const { config, fingerprint, identity, tokenizer, lonePrefillChunk } = opened;
+  const { config, fingerprint, identity, tokenizer } = opened;
   const { maxBatch, maxWaiting, cacheMemory, slotMemory } = opened;
   const shapes = toBaseShapes({ config, path: pathOf(options) });
   const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
@@ -125,9 +126,10 @@ export async function openCore(
     if (merged !== undefined && !usesSlot) await mergeAdapter(base, await expandFactors(merged), session);
     onProgress({ type: "compile", done: 0, total: 1 });
     const used = { ...opened, adapters: source !== undefined || usesSlot };
-    const runner = await createModelRunner(base, { ...used, session });
+    const fuses = used.deterministic ? false : undefined;
+    const runner = await createModelRunner(base, { ...used, session, fuses });
     onProgress({ type: "compile", done: 1, total: 1 });
-    const drafts = await planDrafts(runner, used);
+    const { drafts, limits: steps } = await planSteps(runner, { ...used, mergedRank: merged?.config.rank });
     const model = engineModel(opened, drafts);
     const core = new LocalCore({
       runner,
@@ -139,7 +141,7 @@ export async function openCore(
         maxBatch,
         slotMemory,
         cacheMemory,
-        ...prefillLimits(config.vocabularySize, lonePrefillChunk),
+        ...steps,
       },
       now: () => performance.now(),
       drafts,
@@ -151,6 +153,29 @@ export async function openCore(
     await adapters[Symbol.asyncDispose]();
     throw cause;
   }
+}
+
+interface StepOptions extends ResolvedOptions {
+  readonly lonePrefillChunk?: number | undefined;
+  readonly mergedRank?: number | undefined;
+}
+
+/** What a step computes, and how. */
+async function planSteps(runner: ModelRunner, options: StepOptions) {
+  const { deterministic: isDeterministic, lonePrefillChunk, maxAdapterRank, mergedRank = 0 } = options;
+  const { vocabularySize } = runner.config;
+  if (!isDeterministic)
+    return {
+      drafts: await planDrafts(runner, options),
+      limits: prefillLimits(vocabularySize, lonePrefillChunk),
+    };
+  const limits = prefillLimits(vocabularySize, PREFILL_CHUNK);
+  const deterministic = {
+    part: limits.scoringChunk,
+    rank: Math.max(maxAdapterRank, mergedRank),
+    isPadded: await planPadding(runner, options),
+  };
+  return { drafts: NO_DRAFTS, limits: { ...limits, deterministic } };
 }
 
 const pathOf = ({ model }: CoreOptions<string | ModelWithText>): string =>

@@ -1,6 +1,7 @@
 // Assignment of sequences to slots. A slot is a row of the KV cache and an adapter slot; what a sequence leaves in both
 // serves the next one with the same prefix or adapter.
 
+import { type Deterministic, wholeParts } from "./deterministic.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import type { Sequence } from "./sequence.ts";
 import { capacityFor, type SlotFormat } from "./slots.ts";
@@ -13,6 +14,8 @@ export interface PlacementLimits {
   readonly cacheMemory: number;
   /** Bytes of the factors of running adapters. */
   readonly slotMemory: number;
+  /** Steps that depend on no other sequence, nor on what slots hold (none). */
+  readonly deterministic?: Deterministic | undefined;
 }
 
 /** Contents of a slot's cache and factors, even while no sequence has the slot. */
@@ -44,7 +47,11 @@ const longestLength = (sequences: readonly Sequence[]): number =>
 const LEAST_RANK = 2;
 
 /** The format that adapter slots need for these: shared factors where all adapters have the same. */
-function formatFor(sequences: readonly Sequence[], { sharesFactors }: ModelRunner): SlotFormat {
+function formatFor(
+  sequences: readonly Sequence[],
+  { sharesFactors, rank: fixed }: Pick<ModelRunner, "sharesFactors"> & { readonly rank?: number | undefined },
+): SlotFormat {
+  if (fixed !== undefined) return { rank: fixed };
   const leases = sequences.flatMap(({ lease }) => lease ?? []);
   const keys = new Set(leases.map(({ shared }) => (sharesFactors ? shared?.key : undefined)));
   const rank = Math.max(LEAST_RANK, ...leases.map((lease) => lease.rank));
@@ -135,8 +142,9 @@ export class Placement {
       throw cause;
     }
     const held = this.#heldAt(slot);
-    const shared = sharedTokens(held, sequence);
-    this.#runner.cache.truncate(slot, Math.min(shared, sequence.firstLogits, this.computed(slot)));
+    const shared = Math.min(sharedTokens(held, sequence), this.#promptOf(sequence).length);
+    const kept = Math.min(shared, sequence.firstLogits, this.computed(slot));
+    this.#runner.cache.truncate(slot, this.#shareable(kept));
     held.digest = sequence.digest;
     held.tenant = sequence.request.tenant;
     held.tokens = [];
@@ -146,12 +154,13 @@ export class Placement {
   contents(): readonly SlotContent[] {
     return Array.from({ length: this.#runner.cache.slots }, (_, slot) => {
       const { digest, tenant, tokens } = this.#heldAt(slot);
-      const kept = (length: number): number => this.#runner.cache.kept(slot, length);
+      const kept = (length: number): number => this.#shareable(this.#runner.cache.kept(slot, length));
       const content = { slot, owner: JSON.stringify([digest, tenant]), computed: this.computed(slot), kept };
       const sequence = this.#taken[slot];
       if (sequence === undefined) return { ...content, tokens };
-      const { tokens: all, order, firstLogits } = sequence;
-      const coming = (length: number): number => this.#coming(all, length);
+      const { order, firstLogits } = sequence;
+      const all = this.#promptOf(sequence);
+      const coming = (length: number): number => this.#shareable(this.#coming(all, length));
       return { ...content, coming, tokens: all, reader: { order, firstLogits } };
     });
   }
@@ -170,8 +179,25 @@ export class Placement {
   release(slot: number): void {
     const sequence = this.#taken[slot];
     if (sequence === undefined) return;
-    this.#heldAt(slot).tokens = sequence.tokens.slice(0, this.computed(slot));
+    this.#heldAt(slot).tokens = this.#promptOf(sequence).slice(0, this.computed(slot));
     this.#taken[slot] = undefined;
+  }
+
+  /** The tokens of a sequence that others may have in common with it: with deterministic steps, its prompt alone. */
+  #promptOf({ tokens, request: { prompt } }: Sequence): readonly number[] {
+    return this.#limits.deterministic === undefined ? tokens : prompt;
+  }
+
+  /** How many of `length` tokens in common are used: with deterministic steps, whole parts, and none of a state. */
+  #shareable(length: number): number {
+    const { deterministic } = this.#limits;
+    if (deterministic === undefined) return length;
+    return this.#runner.cache.states.tensors.length === 0 ? wholeParts(length, deterministic) : 0;
+  }
+
+  #formatFor(sequences: readonly Sequence[]): SlotFormat {
+    const { sharesFactors } = this.#runner;
+    return formatFor(sequences, { sharesFactors, rank: this.#limits.deterministic?.rank });
   }
 
   /** Closes the gaps between taken slots. */
@@ -209,7 +235,7 @@ export class Placement {
     if (this.count === 0) return;
     const capacity = capacityFor(2 * longestLength(this.sequences()));
     if (cache.capacity > 2 * capacity) this.#resizeCache(cache.slots, capacity);
-    const format = formatFor(this.sequences(), this.#runner);
+    const format = this.#formatFor(this.sequences());
     const allowed = this.#slotsFor(format);
     // factors that slots share may have room where those of each slot have none
     if (slots.rank < 2 * format.rank || this.count > allowed) return;
@@ -243,14 +269,14 @@ export class Placement {
     return (
       count <= maxBatch &&
       count * this.#slotBytes(capacityFor(longestLength(sequences))) <= cacheMemory &&
-      count <= this.#runner.slots.slotsIn(slotMemory, formatFor(sequences, this.#runner))
+      count <= this.#runner.slots.slotsIn(slotMemory, this.#formatFor(sequences))
     );
   }
 
   /** Room for a slot that was just taken, in the cache and for its adapter's factors, which it gets. */
   #growFor(slot: number): void {
     const { cache, slots } = this.#runner;
-    const format = formatFor(this.sequences(), this.#runner);
+    const format = this.#formatFor(this.sequences());
     const count = Math.max(cache.slots, slot + 1);
     const isRoomy = count * this.#slotBytes(cache.capacity) <= this.#limits.cacheMemory;
     this.#resizeCache(
@@ -271,7 +297,7 @@ export class Placement {
   #needsFormat(sequences: readonly Sequence[]): boolean {
     return (
       sequences.some(({ lease }) => lease !== undefined) &&
-      !this.#runner.slots.holds(formatFor(sequences, this.#runner))
+      !this.#runner.slots.holds(this.#formatFor(sequences))
     );
   }
 
@@ -287,7 +313,7 @@ export class Placement {
       const shared = Math.min(sharedTokens(held, sequence), sequence.firstLogits);
       return this.#runner.cache.kept(slot, shared) + (held.factors === sequence.digest ? 0.5 : 0);
     };
-    const allowed = this.#slotsFor(formatFor([...this.sequences(), sequence], this.#runner));
+    const allowed = this.#slotsFor(this.#formatFor([...this.sequences(), sequence]));
     const count = Math.min(this.#runner.cache.slots, allowed);
     const free = Array.from({ length: count }, (_, slot) => slot).filter(
       (slot) => this.#taken[slot] === undefined,

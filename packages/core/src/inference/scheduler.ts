@@ -1,6 +1,7 @@
 // Decides what the engine computes next, as data: who gets a slot, who loses one, and which tokens each slot computes.
 import { MosError } from "#common";
 import type { AdapterManager } from "./adapters/manager.ts";
+import { type Deterministic, nextPart } from "./deterministic.ts";
 import { type Placement, planPrefixes } from "./placement.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -48,7 +49,12 @@ type SchedulerOutput = ReturnType<typeof planStep>;
 /** Prefills prompts in the order of their arrival, in chunks, and decodes every slot whose prompt is done. */
 export function planStep(
   slots: readonly SlotState[],
-  { prefillChunk, lonePrefillChunk, scoringChunk }: PrefillLimits,
+  {
+    prefillChunk,
+    lonePrefillChunk,
+    scoringChunk,
+    deterministic,
+  }: PrefillLimits & { readonly deterministic?: Deterministic | undefined },
 ) {
   const prefills = ({ pending, allLogits, embeds }: SlotState): boolean => pending > 1 || allLogits || embeds;
   const decode = slots.filter((one) => one.pending > 0 && !prefills(one)).map(({ slot }) => slot);
@@ -58,8 +64,9 @@ export function planStep(
     .filter(prefills)
     .sort((a, b) => a.order - b.order)) {
     // logits at every token are large, so such parts stay small
-    const tokens = Math.min(pending, most, left, allLogits ? scoringChunk : lonePrefillChunk);
-    if (tokens <= 0) break;
+    const part = Math.min(pending, most, allLogits ? scoringChunk : lonePrefillChunk);
+    const tokens = Math.min(part, left);
+    if (tokens <= 0 || (deterministic !== undefined && tokens < part)) break;
     prefill.push({ slot, tokens });
     left -= tokens;
   }
@@ -93,7 +100,10 @@ export function joinParts(
 interface SchedulerOptions {
   readonly placement: Placement;
   readonly adapters: AdapterManager;
-  readonly limits: PrefillLimits & { readonly maxBatch: number };
+  readonly limits: PrefillLimits & {
+    readonly maxBatch: number;
+    readonly deterministic?: Deterministic | undefined;
+  };
   /** Called when loading an adapter has ended, well or not: there may be something to schedule. */
   readonly wake: () => void;
 }
@@ -275,12 +285,16 @@ export class Scheduler {
     }
   }
 
-  #slotState(slot: number, { tokens, order, needsAll, embeds }: Sequence): SlotState {
-    const pending = tokens.length - this.#options.placement.computed(slot);
+  #slotState(slot: number, sequence: Sequence): SlotState {
+    const { tokens, order, needsAll, embeds } = sequence;
+    const { deterministic } = this.#options.limits;
+    const computed = this.#options.placement.computed(slot);
+    const left = tokens.length - computed;
     return {
       slot,
       order,
-      pending,
+      pending:
+        deterministic === undefined ? left : Math.min(left, nextPart(sequence, computed, deterministic)),
       most: this.#options.placement.mostTokens(slot),
       allLogits: needsAll,
       embeds,

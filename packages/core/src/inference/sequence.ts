@@ -10,7 +10,7 @@ import {
 } from "#text";
 import type { AdapterLease } from "./adapters/manager.ts";
 import type { Constraint } from "./constraint.ts";
-import { DraftRate } from "./drafts.ts";
+import { DraftRates } from "./drafts.ts";
 import { Pooler } from "./embedding.ts";
 import {
   computeLogprobs,
@@ -88,9 +88,7 @@ export class Sequence {
   step = 0;
   /** What its request's grammar allows. It follows the answer, and so outlives a preemption. */
   constraint: Constraint | undefined;
-  readonly draftRate = new DraftRate();
-  /** The same of tokens that its grammar forces, which models mostly choose as the tokenizer would. */
-  readonly forcedRate = new DraftRate(0.9);
+  readonly draftRates = new DraftRates();
 
   readonly #options: SequenceOptions;
   readonly #detokenizer: Detokenizer;

@@ -35,7 +35,8 @@ const recordSchema = z.looseObject({
     learningRate: z.number(),
     evaluateEvery: z.int(),
     earlyStoppingPatience: z.int(),
-    targetLoss: z.number(),
+    /** Runs that were recorded without it had none. */
+    targetLoss: z.number().default(0),
   }),
   augmented: augmentedSchema.optional(),
 });

@@ -112,6 +112,8 @@ export type TrainEvent =
       readonly state: TrainingState;
       /** Number of computed batches of the evaluation that comes next, from 0. */
       readonly evaluationBatches?: number;
+      /** The run ends with it, as planned or early. */
+      readonly isLast?: boolean;
     }
   /**
    * By the signal; `microBatches` and `tokens` are those of an update that is not complete, `evaluationBatches` those of an
@@ -181,6 +183,7 @@ function* checkpointAfter({ state, saved }: Reached, options: TrainOptions): Gen
     type: "checkpoint",
     state,
     ...(isUnevaluated ? { evaluationBatches: state.evaluating?.batches ?? 0 } : {}),
+    ...(!isUnevaluated && findEnd(state, options) !== undefined ? { isLast: true } : {}),
   };
 }
 

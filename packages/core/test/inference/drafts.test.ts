@@ -243,17 +243,42 @@ describe("near drafts, which round otherwise:", () => {
     expect(plain.stats.nearDraftTokens).toBe(0);
   });
 
-  test("a request alone has the same answer at any speed of the machine", async () => {
-    let time = 0;
-    const slow = (): number => {
-      time += 1 + (time % 7);
-      return time;
-    };
-    const near = { ...general, maxBatch: 1, draftTokens: 7, sameUpTo: 0 };
-    const [quick, late] = [await collectAnswers(near), await collectAnswers({ ...near, now: slow })];
-    expectEqual(late.answers, quick.answers);
-    expect(late.stats.draftTokens).toBe(quick.stats.draftTokens);
-    expect(quick.stats.acceptedTokens).toBeGreaterThan(0);
+  /** Steps take longer by far the more tokens they have, or the fewer. */
+  const SPEEDS: readonly ((call: number) => number)[] = [
+    (call) => 1 + (call % 7),
+    (call) => (call % 3 === 0 ? 40 : 1),
+  ];
+
+  /** Long enough for all but the first few to pass 60 tokens, behind which steps of several tokens round otherwise. */
+  const SAME_UP_TO = 60;
+  const roundsBehind = (runner: ModelRunner): ModelRunner => ({
+    ...runner,
+    async run(step) {
+      const before = runner.cache.lengths[step.from] ?? 0;
+      const logits = await runner.run(step);
+      const count = step.tokens[0]?.length ?? 0;
+      const isNear = before >= SAME_UP_TO && step.isDraft === true && count > 1;
+      if (isNear) for (const row of logits[0] ?? []) row.set(row.map((x, i) => x + Math.sin(i * count) / 4));
+      return logits;
+    },
+  });
+
+  test.each<readonly [string, Options]>([
+    ["all of them", { ...general, sameUpTo: 0 }],
+    ["behind those that are the same", { sameUpTo: SAME_UP_TO, wrap: roundsBehind }],
+  ])("a request alone has the same answer at any speed of the machine: %s", async (_, options) => {
+    const near = { ...options, maxBatch: 1, draftTokens: 7 };
+    const quick = await collectAnswers(near);
+    expect(quick.stats.nearDraftTokens).toBeGreaterThan(requests.length);
+    for (const takes of SPEEDS) {
+      let [time, call] = [0, 0];
+      const now = (): number => (time += takes(++call));
+      const late = await collectAnswers({ ...near, now });
+      expectEqual(late.answers, quick.answers);
+      expect(late.stats.nearDraftTokens).toBe(quick.stats.nearDraftTokens);
+    }
+    const plain = await collectAnswers({ ...near, draftTokens: 0 });
+    expect(plain.answers.map(withoutTimes)).not.toEqual(quick.answers.map(withoutTimes));
   });
 });
 

@@ -100,6 +100,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
   const drafts = { tokens: draftTokens ?? 0, sameUpTo, isPadded };
   await using prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights), { computeDtype });
   const limits = { ...LIMITS, ...given };
+  const fuses = limits.deterministic === undefined ? undefined : false;
   const model: EngineModel = {
     vocabularySize: config.vocabularySize,
     hiddenSize: config.hiddenSize,
@@ -112,7 +113,9 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     drafts,
   };
   const core = new LocalCore({
-    runner: wrap(await createModelRunner(prepared, { maxLength, cacheDtype, session: { threads: 1 } })),
+    runner: wrap(
+      await createModelRunner(prepared, { maxLength, cacheDtype, fuses, session: { threads: 1 } }),
+    ),
     adapters,
     tokenizer,
     endTokens: model.endTokens,

@@ -232,6 +232,7 @@ test.each(SECTIONS)("a file that is only found sets nothing of %s but numbers, s
       ? [
           ["modelName", "text"],
           ["weightCache", "flag"],
+          ["deterministic", "flag"],
         ]
       : [["modelName", "text"]],
   );

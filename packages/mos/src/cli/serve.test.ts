@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { draftsText, movedRows, serviceHint } from "./serve.ts";
+import { batchText, draftsText, movedRows, serviceHint } from "./serve.ts";
 
 const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
 const requantised = { name: "half", trainedOn: base };
@@ -31,6 +31,21 @@ test("routes of fine-tuning as a service say how to get them, and how to install
   expect(serviceHint(true)).toBe(start);
   expect(serviceHint(false)).toBe(`install mixture-of-shards-service (README.md says how), and ${start}`);
 });
+
+test.each([
+  [false, "float32", "4 concurrent requests"],
+  [
+    false,
+    "int8",
+    "4 concurrent requests; a seed repeats the answer of a request that runs alone (--deterministic: any)",
+  ],
+  [true, "int8", "4 concurrent requests; a seed repeats an answer, whatever runs beside it"],
+] as const)(
+  "the start says what a seed repeats: deterministic %s, %s",
+  (deterministic, computeDtype, text) => {
+    expect(batchText({ maxBatch: 4, deterministic }, { computeDtype })).toBe(text);
+  },
+);
 
 test.each([
   [{ tokens: 0, sameUpTo: 0, isPadded: false }, "none"],

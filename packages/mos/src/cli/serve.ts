@@ -200,7 +200,7 @@ function printStart(
   addOn: OpenServeAddOn | undefined,
 ): void {
   const adapters = engine.adapters();
-  const { adapterMemory, maxBatch } = options;
+  const { adapterMemory } = options;
   const { maxLength, baseDtype, computeDtype, drafts, plan } = engine.model;
   const moved = adapters.filter((one) => one.trainedOn !== undefined);
   if (options.json) {
@@ -222,7 +222,7 @@ function printStart(
         "chats",
         "Tulu's format, for adapters trained with it: the model has no chat template",
       ],
-      ["batch", batchText(maxBatch, engine.model)],
+      ["batch", batchText(options, engine.model)],
       ["drafts", draftsText(engine.model)],
       addOn !== undefined && ["service", addOn.summary],
       ["keys", options.apiKeys ?? "none: everyone who can reach the port may use the server"],
@@ -232,9 +232,17 @@ function printStart(
   );
 }
 
-const batchText = (maxBatch: number, { computeDtype }: Pick<EngineModel, "computeDtype">): string =>
-  counted(maxBatch, "concurrent request") +
-  (computeDtype === "int8" ? "; a seed repeats the answer of a request that runs alone" : "");
+/** What a seed repeats. */
+export function batchText(
+  { maxBatch, deterministic }: Pick<Values, "maxBatch" | "deterministic">,
+  { computeDtype }: Pick<EngineModel, "computeDtype">,
+): string {
+  const requests = counted(maxBatch, "concurrent request");
+  if (deterministic) return `${requests}; a seed repeats an answer, whatever runs beside it`;
+  return computeDtype === "int8"
+    ? `${requests}; a seed repeats the answer of a request that runs alone (--deterministic: any)`
+    : requests;
+}
 
 /** Whether drafts change answers. */
 export function draftsText({ drafts, maxLength }: Pick<EngineModel, "drafts" | "maxLength">): string {

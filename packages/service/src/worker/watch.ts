@@ -219,12 +219,16 @@ function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
 /** Checkpoints that a job publishes at most: each is written to the storage, however soon it goes again. */
 const MAX_CHECKPOINTS = 1000;
 
-/** Tests for a checkpoint that `save_every` asks for, or the last one. */
-export function isAskedFor({ plan }: Pick<JobRow, "plan">, step: number, steps = step): boolean {
+/** Tests for a checkpoint that `save_every` asks for, or the last one, also of a run that ends early. */
+export function isAskedFor(
+  { plan }: Pick<JobRow, "plan">,
+  { step, isLast = false }: Pick<FinetuneEvent & { readonly type: "saved" }, "step" | "isLast">,
+  steps = step,
+): boolean {
   const asked = Number(plan.settings["saveEvery"] ?? 100);
   const every = asked * Math.ceil(steps / (asked * MAX_CHECKPOINTS));
   // before the first step it would be the adapter that the job starts from
-  return step > 0 && (step === steps || (every > 0 && step % every === 0));
+  return step > 0 && (isLast || (every > 0 && step % every === 0));
 }
 
 /** Events that say that a batch was computed. */
@@ -254,7 +258,7 @@ async function publishCheckpoint(
   const { slices, objects, arrival, add, out, steps } = context;
   const { step, path } = event;
   // within a step it has the adapter of the one before, which is published already
-  if (!isAfterStep(event) || !isAskedFor(job, step, steps)) return;
+  if (!isAfterStep(event) || !isAskedFor(job, event, steps)) return;
   const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.includes(name), arrival);
   const metrics = await metricsAt(out, step);
   await slices.publishCheckpoint(job, { step, files, metrics }, arrival.id);

@@ -10,7 +10,7 @@ import {
   saveAdapter,
   writeAdapterFiles,
 } from "#adapters";
-import { canonicalJson, MosError, monotonicNow } from "#common";
+import { canonicalJson, MosError, monotonicNow, omitUndefined } from "#common";
 import type { EncodedExample } from "#data";
 import {
   type JsonLinesWriter,
@@ -278,6 +278,7 @@ export async function* persist(
     const {
       state: { step, unfinished },
       evaluationBatches,
+      isLast,
     } = event;
     const path = await saveCheckpoint(join(folder, RUN_FILES.checkpoints), event.state, async (into) => {
       // with its adapter, which can be used before the run is complete
@@ -289,7 +290,7 @@ export async function* persist(
       path,
       step,
       ...(unfinished === undefined ? {} : { microBatches: unfinished.microBatches }),
-      ...(evaluationBatches === undefined ? {} : { evaluationBatches }),
+      ...omitUndefined({ evaluationBatches, isLast }),
     };
   }
 }

@@ -188,6 +188,8 @@ export type FinetuneEvent =
       readonly microBatches?: number;
       /** Batches of an unfinished evaluation in a checkpoint. */
       readonly evaluationBatches?: number;
+      /** The run ends with this checkpoint, as planned or early. */
+      readonly isLast?: boolean;
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
     }
