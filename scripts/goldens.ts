@@ -1,6 +1,9 @@
 // Compares this engine with numbers that PyTorch computed.
 // usage: npm run goldens -- DIR [--device cpu|webgpu|cuda]
 // DIR is a folder with index.json, model folders, and one .safetensors for each case.
+// Six losses that are too far off, beside gradients that are not, may be no error: AdamW's first updates have the signs of the
+// gradients, so that rounding decides where one is near 0. `python scripts/make_2026_goldens.py --check DIR CASE` computes the case in
+// float64 and tells; test/goldens-2026/README.md has an example.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { errorText } from "mixture-of-shards-core/common";
