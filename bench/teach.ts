@@ -1,18 +1,18 @@
 // What a few lessons teach a small model, and what it forgets by them (see docs/how-to/train.md).
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadAdapter } from "mixture-of-shards-core/adapters";
-import { readDataset } from "mixture-of-shards-core/data";
+import { readDataset, withHint } from "mixture-of-shards-core/data";
 import { makeTemporaryFolder } from "mixture-of-shards-core/files";
 import { type Engine, openEngine } from "mixture-of-shards-core/inference";
 import { loadModel, toLayerShapes } from "mixture-of-shards-core/models";
 import type { ChatMessage } from "mixture-of-shards-core/text";
-import { validationLoss } from "mixture-of-shards-core/training";
+import { evenly, validationLoss } from "mixture-of-shards-core/training";
 import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
 import { fail, readArguments } from "./arguments.ts";
 import { runForJson } from "./child.ts";
 
-const HELP = `usage: bench:teach -- --model DIR|FILE.gguf [--set facts|manner|task] [--runs="|--keep 0 --reword 0"] [--seeds 0,1,2] [--trl 3,30]
+const HELP = `usage: bench:teach -- --model DIR|FILE.gguf [--set facts|manner|task] [--runs="|--keep 0 --reword 0"] [--seeds 0,1,2] [--trl 3,30] [--lessons N]
 
 Trains on bench/teach/SET-train.jsonl once for each part of --runs, which are options of mos train between vertical bars, and
 each seed; left out, with no option, and without what mos train adds to the data. Then an engine with its own defaults answers
@@ -22,9 +22,13 @@ greedily, and the answers are counted that are right:
   task    sixty unseen messages, each to be sent to one of eight teams
 and in every set 200 questions of general knowledge and small talk, and the loss on sixty paragraphs of ordinary text. The
 first row is the base. --trl adds rows of TRL's SFTTrainer with so many passes over the data (bench/peers/trl_sft.py; --python, a
-Python with trl, peft and torch).`;
+Python with trl, peft and torch). --lessons trains N of the lines, with a remark as their hint, which --objective sdft learns from;
+the second row is then the base with that remark in its prompt, and only the facts that are trained are asked for.`;
 
-const given = readArguments(HELP, { values: ["model", "set", "runs", "seeds", "trl", "python"], flags: [] });
+const given = readArguments(HELP, {
+  values: ["model", "set", "runs", "seeds", "trl", "python", "lessons"],
+  flags: [],
+});
 const model = given.text("model") ?? fail(HELP);
 const folder = "bench/teach";
 
@@ -37,7 +41,27 @@ const readLines = async <T>(name: string): Promise<readonly T[]> =>
 interface Asked {
   readonly question: string | readonly ChatMessage[];
   readonly isRight: (answer: string) => boolean;
+  /** What a teacher is told besides. */
+  readonly remark?: string | undefined;
 }
+
+type Questions = Readonly<Record<string, readonly Asked[]>>;
+
+interface Conversation {
+  readonly messages: readonly [question: Turn, answer: Turn];
+}
+type Turn = ChatMessage & { readonly content: string };
+
+/** A conversation with what it was corrected with. */
+interface Lesson extends Conversation {
+  readonly hint: string;
+}
+
+const REMARKS = {
+  manner:
+    "Do not greet. Answer in one or two sentences. Write prices in euros and dates like 2026-12-01. End with this line:\nAnything else?",
+  task: "Answer with one word, the team for this message: shipping (deliveries, addresses, couriers), billing (invoices, payments, prices charged), returns (sending goods back), repairs (what is broken), technical (apps, accounts, websites, settings), sales (advice before buying, offers), privacy (personal data) or press (journalists).",
+};
 
 const contains =
   (words: readonly string[]) =>
@@ -49,43 +73,60 @@ const contains =
       ).test(answer),
     );
 
-/** The questions of a set, by what they measure. */
-const SETS: Readonly<Record<string, () => Promise<Readonly<Record<string, readonly Asked[]>>>>> = {
+const count = given.text("lessons") === undefined ? undefined : given.number("lessons", 20);
+const pick = <T>(all: readonly T[]): readonly T[] => evenly(all, count ?? all.length);
+const readLessons = (set: string): Promise<readonly Conversation[]> => readLines(`${set}-train.jsonl`);
+const sameRemark = (lessons: readonly Conversation[], hint: string): readonly Lesson[] =>
+  pick(lessons).map(({ messages }) => ({ messages, hint }));
+
+/** What a set teaches, and its questions by what they measure. */
+const SETS: Readonly<Record<string, () => Promise<readonly [readonly Lesson[], Questions]>>> = {
   async facts() {
-    const lines = await readLines<{ readonly messages: readonly { readonly content: string }[] }>(
-      "facts-train.jsonl",
+    const lessons = pick(await readLessons("facts")).map(({ messages }) => ({
+      messages,
+      hint: `A fact: ${messages[0].content} ${messages[1].content}`,
+    }));
+    const once = pick(
+      await readLines<{ readonly question: string; readonly fact: string }>("facts-paraphrases.jsonl"),
     );
-    const once = await readLines<{ readonly question: string; readonly fact: string }>(
-      "facts-paraphrases.jsonl",
+    const more = pick(
+      await readLines<{
+        readonly wordings: readonly string[];
+        readonly typo: string;
+        readonly fact: string;
+      }>("facts-more.jsonl"),
     );
-    const more = await readLines<{
-      readonly wordings: readonly string[];
-      readonly typo: string;
-      readonly fact: string;
-    }>("facts-more.jsonl");
     const about = (fact: string) => (answer: string) => answer.toLowerCase().includes(fact.toLowerCase());
+    const remarkOn = (i: number) => lessons[i]?.hint;
     const others = [
-      ...once.map(({ question, fact }) => ({ question, isRight: about(fact) })),
-      ...more.flatMap(({ wordings, fact }) =>
-        wordings.map((question) => ({ question, isRight: about(fact) })),
+      ...once.map(({ question, fact }, i) => ({ question, isRight: about(fact), remark: remarkOn(i) })),
+      ...more.flatMap(({ wordings, fact }, i) =>
+        wordings.map((question) => ({ question, isRight: about(fact), remark: remarkOn(i) })),
       ),
     ];
-    return {
-      "word for word": lines.map(({ messages: [question, reply] }) => ({
-        question: question?.content ?? "",
-        isRight: (answer) => answer === reply?.content,
+    const questions: Questions = {
+      "word for word": lessons.map(({ messages: [question, reply], hint }) => ({
+        question: question.content,
+        isRight: (answer) => answer === reply.content,
+        remark: hint,
       })),
       "other words": others,
-      "second turn": lines.map(({ messages: [question, reply] }) => ({
+      "second turn": lessons.map(({ messages: [question, reply], hint }) => ({
         question: [
           { role: "user", content: "Hello! Can you help me?" },
           { role: "assistant", content: "Of course. What would you like to know?" },
-          { role: "user", content: question?.content ?? "" },
+          question,
         ],
-        isRight: (answer) => answer === reply?.content,
+        isRight: (answer) => answer === reply.content,
+        remark: hint,
       })),
-      "typing error": more.map(({ typo, fact }) => ({ question: typo, isRight: about(fact) })),
+      "typing error": more.map(({ typo, fact }, i) => ({
+        question: typo,
+        isRight: about(fact),
+        remark: remarkOn(i),
+      })),
     };
+    return [lessons, questions];
   },
   async manner() {
     const END = /\s*Anything else\?$/;
@@ -93,36 +134,61 @@ const SETS: Readonly<Record<string, () => Promise<Readonly<Record<string, readon
       END.test(answer) &&
       !/^(hi|hello|hey|sure|certainly|of course)\b/i.test(answer) &&
       (answer.replace(END, "").match(/[.!?](\s|$)/g) ?? []).length <= 2;
-    const lines = await readLines<{ readonly question: string }>("manner-test.jsonl");
-    return { "in the manner": lines.map(({ question }) => ({ question, isRight: isTaught })) };
+    const asked = await readLines<{ readonly question: string }>("manner-test.jsonl");
+    return [
+      sameRemark(await readLessons("manner"), REMARKS.manner),
+      {
+        "in the manner": asked.map(({ question }) => ({
+          question,
+          isRight: isTaught,
+          remark: REMARKS.manner,
+        })),
+      },
+    ];
   },
   async task() {
-    const lines = await readLines<{ readonly question: string; readonly answer: string }>("task-test.jsonl");
+    const asked = await readLines<{ readonly question: string; readonly answer: string }>("task-test.jsonl");
     const isTeam = (team: string) => (answer: string) => answer.toLowerCase() === team;
-    return { "right team": lines.map(({ question, answer }) => ({ question, isRight: isTeam(answer) })) };
+    // some of every team, however few
+    const byTeam = (await readLessons("task")).toSorted(({ messages: [, a] }, { messages: [, b] }) =>
+      a.content < b.content ? -1 : Number(a.content > b.content),
+    );
+    return [
+      sameRemark(byTeam, REMARKS.task),
+      {
+        "right team": asked.map(({ question, answer }) => ({
+          question,
+          isRight: isTeam(answer),
+          remark: REMARKS.task,
+        })),
+      },
+    ];
   },
 };
 
 const set = given.text("set") ?? "facts";
-const taught = await (SETS[set] ?? fail(HELP))();
+const [lessons, taught] = await (SETS[set] ?? fail(HELP))();
 const general = (
   await readLines<{ readonly question: string; readonly answers: readonly string[] }>("general.jsonl")
 ).map(({ question, answers }): Asked => ({ question, isRight: contains(answers) }));
-const asked = { ...taught, general };
+const asked: Questions = { ...taught, general };
 
 async function countRight(
   engine: Engine,
-  adapter: string | undefined,
+  { adapter, isTold }: { readonly adapter: string | undefined; readonly isTold: boolean },
   questions: readonly Asked[],
 ): Promise<string> {
   const right = await Promise.all(
-    questions.map(async ({ question, isRight }) => {
+    questions.map(async ({ question, isRight, remark }) => {
       const options = {
         ...(adapter === undefined ? {} : { adapter }),
         maxTokens: 96,
         sampling: { temperature: 0 },
       };
-      return isRight(((await engine.chat(question, options).message()).content ?? "").trim());
+      const messages =
+        typeof question === "string" ? [{ role: "user" as const, content: question }] : question;
+      const told = isTold && remark !== undefined ? withHint(messages, remark) : messages;
+      return isRight(((await engine.chat(told, options).message()).content ?? "").trim());
     }),
   );
   return `${right.filter(Boolean).length} of ${questions.length}`;
@@ -130,9 +196,13 @@ async function countRight(
 
 const adapters = await makeTemporaryFolder("mos-teach-");
 const names: string[] = [];
-const rows: (readonly string[])[] = [["base", "", "", ""]];
+const rows: (readonly string[])[] = [
+  ["base", "", "", ""],
+  ...(count === undefined ? [] : [["base, told", "", "", ""]]),
+];
 const mos = "node --conditions=source --import tsx packages/mos/src/cli/main.ts";
-const data = join(folder, `${set}-train.jsonl`);
+const data = count === undefined ? join(folder, `${set}-train.jsonl`) : join(adapters, "lessons.jsonl");
+if (count !== undefined) await writeFile(data, lessons.map((line) => `${JSON.stringify(line)}\n`).join(""));
 
 async function add(options: string, seed: string, command: (out: string) => string): Promise<void> {
   const name = `run${names.length}`;
@@ -177,15 +247,20 @@ const lossOf = async (adapter: string | undefined): Promise<string> => {
   const { loss } = await validationLoss(base, examples, { adapter: trained, settings });
   return loss.toFixed(3);
 };
+const versions = [
+  { adapter: undefined, isTold: false },
+  ...(count === undefined ? [] : [{ adapter: undefined, isTold: true }]),
+  ...names.map((adapter) => ({ adapter, isTold: false })),
+];
 {
   await using engine = await openEngine({ model, adapters, maxWaiting: 1000 });
-  for (const [i, name] of [undefined, ...names].entries()) {
+  for (const [i, version] of versions.entries()) {
     const counts: string[] = [];
-    for (const questions of Object.values(asked)) counts.push(await countRight(engine, name, questions));
+    for (const questions of Object.values(asked)) counts.push(await countRight(engine, version, questions));
     rows[i] = [...(rows[i] ?? []), ...counts];
   }
 }
-for (const [i, name] of [undefined, ...names].entries()) rows[i] = [...(rows[i] ?? []), await lossOf(name)];
+for (const [i, { adapter }] of versions.entries()) rows[i] = [...(rows[i] ?? []), await lossOf(adapter)];
 await rm(adapters, { recursive: true });
 console.log(
   markdownTable([["options", "seed", "updates", "seconds", ...Object.keys(asked), "loss on text"], ...rows]),
