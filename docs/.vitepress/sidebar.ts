@@ -50,6 +50,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "explanation/memory",
       "explanation/benchmarks",
       "explanation/study",
+      "explanation/learning",
       "results/capacity-plan",
       "results/peft/README",
     ],
