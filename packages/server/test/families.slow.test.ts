@@ -11,7 +11,13 @@ import { writeTinyFolder } from "../../core/test/tiny-folder.ts";
 import { writeTinyModel } from "../../core/test/tiny-model.ts";
 import { serve } from "../src/index.ts";
 
-const SIZES = { vocab_size: 1024, max_position_embeddings: 128, bos_token_id: 0, eos_token_id: 2 };
+const SIZES = {
+  vocab_size: 1024,
+  vocab_size_per_layer_input: 1024,
+  max_position_embeddings: 128,
+  bos_token_id: 0,
+  eos_token_id: 2,
+};
 const settings = {
   steps: 6,
   batchSize: 2,

@@ -104,7 +104,7 @@ export const serveOptions = group("Fine-tuning", {
     help: "base_model_name_or_path of these exports, which must equal vLLM's --model",
   }),
   peftServers: setting(
-    distinct(z.string().regex(/^https?:\/\/[^\s@/?#]+[^\s@?#]*$/)).describe(
+    distinct(z.string().regex(/^https?:\/\/[^\s@/?#][^\s@?#]*$/)).describe(
       "a list of different http or https URLs",
     ),
     {

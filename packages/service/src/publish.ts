@@ -146,7 +146,10 @@ interface PeftFolderOptions {
 }
 
 /** Tests for the plain name of a fine-tuned model. */
-const isPlain = (name: string): boolean => /^ft--.+--.+--[^-]+$/.test(name);
+function isPlain(name: string): boolean {
+  const parts = name.split("--");
+  return parts.length >= 4 && parts[0] === "ft" && /^[^-]+$/.test(parts.at(-1) ?? "");
+}
 
 /** A model that cannot be converted is tried again at every 2nd, 4th, … sync, up to this power of two. */
 const MAX_INTERVAL = 10;
@@ -166,7 +169,7 @@ function openUnloading({
     for (const name of names) {
       using limit = abortAfter(10_000, signal);
       try {
-        const { status } = await send(`${url.replace(/\/+$/, "")}/v1/unload_lora_adapter`, {
+        const { status } = await send(`${url.replace(/(?<!\/)\/+$/, "")}/v1/unload_lora_adapter`, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify({ lora_name: name }),

@@ -99,14 +99,11 @@ const options = {
   }),
   ...group("Machine", {
     ...machineSettings,
-    service: setting(
-      matching(/^https?:\/\/[^\s@/?#]+[^\s@?#]*$/, "an http or https URL without a password"),
-      {
-        placeholder: "url",
-        defaultText: "none",
-        help: "train the adapters as jobs of this mos serve, with the key in MOS_API_KEY, and only measure here",
-      },
-    ),
+    service: setting(matching(/^https?:\/\/[^\s@/?#][^\s@?#]*$/, "an http or https URL without a password"), {
+      placeholder: "url",
+      defaultText: "none",
+      help: "train the adapters as jobs of this mos serve, with the key in MOS_API_KEY, and only measure here",
+    }),
   }),
 };
 const experiment = setting(z.enum(EXPERIMENTS), {

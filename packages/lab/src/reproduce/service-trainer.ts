@@ -70,7 +70,7 @@ async function trySend(
   const headers = new Headers(init.headers);
   if (key !== undefined) headers.set("authorization", `Bearer ${key}`);
   try {
-    const response = await fetch(`${url.replace(/(\/v1)?\/*$/, "/v1")}/${path}`, {
+    const response = await fetch(`${url.replace(/(?<!\/)\/+$/, "").replace(/(\/v1)?$/, "/v1")}/${path}`, {
       ...{ ...init, headers, signal, redirect: "error" },
     });
     if (response.ok) return response;
