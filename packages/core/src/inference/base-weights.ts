@@ -151,6 +151,7 @@ class Base implements AsyncDisposable {
   /** One product for all layers of a group, or one for each. */
   readonly #groups = new Map<string, Product | readonly Product[]>();
   #head: Product | undefined;
+  #holders = 1;
   /** Bytes of the matrices that are part of every program, as the plan of an engine counts them. */
   constantBytes = 0;
 
@@ -197,8 +198,14 @@ class Base implements AsyncDisposable {
     return softCap((this.#head as Product)(x), this.config.logitSoftCap);
   }
 
+  /** Keeps its file until it is disposed once more: for whoever compiles programs later. */
+  hold(): void {
+    this.#holders += 1;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#store[Symbol.asyncDispose]();
+    this.#holders -= 1;
+    if (this.#holders === 0) await this.#store[Symbol.asyncDispose]();
   }
 
   async take(name: string, given: Weight): Promise<void> {

@@ -152,6 +152,7 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
   const live: BaseWeights = {
     ...{ config, computeDtype, values, feeds, changing, constantBytes, canMerge: false, project },
     head: (x) => base.head(x),
+    hold: () => base.hold(),
     [Symbol.asyncDispose]: () => base[Symbol.asyncDispose](),
   };
   return { base: live, refresh: (now: FactorMap): void => slots.fill(0, now) };

@@ -100,7 +100,7 @@ export type ModelRunner = Awaited<ReturnType<typeof createModelRunner>>;
 
 /** Compiles the programs of an engine's steps. Throws "bad_option" where `maxLength` is more than the model has; "device". */
 export async function createModelRunner(base: BaseWeights, options: ModelRunnerOptions) {
-  const { config } = base;
+  const { config, constantBytes } = base;
   const { maxLength, session = {} } = options;
   if (maxLength > config.maxPositions)
     throw new MosError(
@@ -113,16 +113,16 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     const bind = binder(program, { cache, slots, slotAxis: graph.slotAxis, changing: base.changing });
     return { graph, program, bind };
   };
-  const { constantBytes } = base;
   const fewSlots = options.adapters === false ? FEW_SLOTS : 1;
   const general = await open(generalStep);
   const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
   const softmax = tokenSoftmax(config.vocabularySize, session);
   const logitsMemory = reusedMemory(config.vocabularySize);
-  const names = [...cache.widths.map(writtenName), ...cache.states.tensors.map(nextName)];
-  const fetch = Object.fromEntries(names.map((name) => [name, null]));
+  const fetch = fetchWritten(cache);
   // compiled when adapters that share their factors first run by themselves
   let shared: ReturnType<typeof open> | undefined;
+  const sharesFactors = options.adapters !== false && fixedBytes(base, options) <= THIRD_COPY_LIMIT;
+  if (sharesFactors) base.hold();
   const usesFused = (step: Step): boolean =>
     fused !== undefined &&
     slots.shared === undefined &&
@@ -133,7 +133,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     cache,
     slots,
     /** True if slots may share the factors of adapters, for which a program more holds the base. */
-    sharesFactors: fixedBytes(base, options) <= THIRD_COPY_LIMIT,
+    sharesFactors,
     /** Softmax of the logits of its steps. */
     softmax,
     /** Tests whether the fused program computes a step. */
@@ -166,9 +166,16 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       await fused?.program[Symbol.asyncDispose]();
       await (await shared?.catch(() => undefined))?.program[Symbol.asyncDispose]();
       await softmax[Symbol.asyncDispose]();
+      if (sharesFactors) await base[Symbol.asyncDispose]();
     },
   };
 }
+
+/** What a step adds to the cache, in memory of the runtime's. */
+const fetchWritten = ({ widths, states }: KVCache): Record<string, null> =>
+  Object.fromEntries(
+    [...widths.map(writtenName), ...states.tensors.map(nextName)].map((name) => [name, null]),
+  );
 
 /** The logits of decoded tokens have the same memory at each step: pages that are new take as long as a copy. */
 function reusedMemory(vocabularySize: number) {

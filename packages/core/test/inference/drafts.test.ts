@@ -96,7 +96,7 @@ function expectEqual(found: readonly Answer[], expected: readonly Answer[]): voi
   });
 }
 
-/** In a batch, other requests change how int8 products round, with drafts and without. */
+/** In a batch, other requests change how products round, with drafts and without: in float32 by less than any choice needs. */
 function expectSameTokens(found: readonly Answer[], expected: readonly Answer[]): void {
   found.forEach((answer, i) => {
     const [own, plain] = [answer, expected[i]!].map(withoutTimes);
@@ -106,7 +106,7 @@ function expectSameTokens(found: readonly Answer[], expected: readonly Answer[])
       events.flatMap((event) => (event.type === "token" ? unpackLogprobs(event) : []));
     const chosen = scores(expected[i]!);
     scores(answer).forEach(({ logprob }, at) => {
-      expect(logprob).toBeCloseTo(chosen[at]?.logprob ?? 0, 1);
+      expect(logprob).toBeCloseTo(chosen[at]?.logprob ?? 0, 4);
     });
   });
 }
@@ -146,7 +146,8 @@ describe("answers with drafts are those without, tokens, text, log-probabilities
   });
 
   test("heads of 256, whose scores are summed otherwise from 65 keys on", async () => {
-    const all = requests.slice(-3).map((one) => ({ ...one, adapter: null, logprobs: 2 }));
+    // further on, the fused program would have too much to copy
+    const all = requests.slice(-3).map((one) => ({ ...one, adapter: null, logprobs: 2, maxTokens: 60 }));
     const options = { model: wideHeads, maxBatch: 1 };
     const plain = await collectAnswers(options, { all });
     const drafted = await collectAnswers({ ...options, draftTokens: 7 }, { all });
@@ -155,14 +156,14 @@ describe("answers with drafts are those without, tokens, text, log-probabilities
   });
 
   test("adapters in one batch", async () => {
-    const plain = await collectAnswers({}, { together: true });
-    const drafted = await collectAnswers({ draftTokens: 7 }, { together: true });
+    const plain = await collectAnswers({ computeDtype: "float32" }, { together: true });
+    const drafted = await collectAnswers({ computeDtype: "float32", draftTokens: 7 }, { together: true });
     expectSameTokens(drafted.answers, plain.answers);
     expect(drafted.stats.acceptedTokens).toBeGreaterThan(0);
   });
 
   test("requests that are preempted", async () => {
-    const limits = { cacheMemory: 2 * 128 * 256 };
+    const limits = { computeDtype: "float32", cacheMemory: 2 * 128 * 256 } as const;
     const long = requests.map((one) => ({ ...one, maxTokens: 120 }));
     const plain = await collectAnswers(limits, { all: long, together: true });
     const drafted = await collectAnswers({ ...limits, draftTokens: 7 }, { all: long, together: true });

@@ -60,6 +60,22 @@ test("a batch of cores has the logits of the same adapters with factors of their
   expect(Math.abs(expected[0]![8]![0]! - expected[2]![6]![0]!)).toBeGreaterThan(1e-3);
 });
 
+test("a base whose file is given up is there for the program of shared factors, which is compiled later", async () => {
+  const overrides = { head_dim: 8, hidden_size: 32, intermediate_size: 48 };
+  const { config: wide, weights } = tinyModel({ overrides });
+  const adapter = randomAdapter({ method: "lora-xs", rank: 4 }, withFactors(toLayerShapes(wide)), {
+    seed: 1,
+  });
+  const base = await prepareWeights(wide, floatWeights(weights), { computeDtype: "int8" });
+  await using packed = await createModelRunner(base, { maxLength: 64 });
+  await base[Symbol.asyncDispose]();
+  packed.cache.resize(1, 64);
+  packed.slots.resize(1, 4, FORMAT);
+  packed.slots.fill(0, expandOnHost(adapter, { asProducts: true }));
+  const [[logits] = []] = await packed.run({ from: 0, count: 1, tokens: [[1, 2, 3]] });
+  expect(logits).toHaveLength(wide.vocabularySize);
+});
+
 test("more slots of a shared format fit, and only adapters of its rank and key", async () => {
   const slots = new AdapterSlots(model.config);
   slots.resize(5, 4, FORMAT);
